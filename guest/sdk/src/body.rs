@@ -1,0 +1,257 @@
+//! Bodies: of requests to read, of responses to write.
+
+use std::{error, fmt};
+use wasip3::http::types::{ErrorCode, Fields, Request};
+use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
+use wasip3::{wit_future, wit_stream};
+
+/// The fields that follow a body, in their order.
+pub type Trailers = Vec<(String, Vec<u8>)>;
+
+pub(crate) type WasiTrailers = Result<Option<Fields>, ErrorCode>;
+
+/// How much one read asks for.
+const CHUNK: usize = 64 * 1024;
+
+/// The body of a request.
+///
+/// Reading drives the client: what is not read is not sent, beyond what the buffers on the way hold.
+/// Dropping it before its end refuses the rest.
+#[derive(Debug)]
+pub struct Body {
+    chunks: StreamReader<u8>,
+    end: End,
+    /// Tells the host, when it is dropped, that the guest is done with the body.
+    _done: FutureWriter<Result<(), ErrorCode>>,
+}
+
+#[derive(Debug)]
+enum End {
+    Ahead(FutureReader<WasiTrailers>),
+    Reached(Trailers),
+    Failed,
+}
+
+impl Body {
+    pub(crate) fn of(request: Request) -> Self {
+        let (done, done_reader) = wit_future::new(|| Ok(()));
+        let (chunks, end) = Request::consume_body(request, done_reader);
+        Self {
+            chunks,
+            end: End::Ahead(end),
+            _done: done,
+        }
+    }
+
+    /// Waits for the next bytes of the body, as many as have arrived and never none; `None` at its end.
+    ///
+    /// Not cancel-safe: bytes that arrived as the returned future was dropped may be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Broken`] when the body broke off, its client being gone for example.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Request, Response, Result};
+    /// async fn count(request: Request) -> Result<Response> {
+    ///     let mut body = request.into_body();
+    ///     let mut length = 0;
+    ///     while let Some(chunk) = body.next_chunk().await? {
+    ///         length += chunk.len();
+    ///     }
+    ///     Ok(Response::text(format!("{length} bytes\n")))
+    /// }
+    /// ```
+    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
+        if matches!(self.end, End::Ahead(_)) {
+            loop {
+                let (status, chunk) = self.chunks.read(Vec::with_capacity(CHUNK)).await;
+                if !chunk.is_empty() {
+                    return Ok(Some(chunk));
+                }
+                if status == StreamResult::Dropped {
+                    break;
+                }
+            }
+            self.finish().await?;
+        }
+        match self.end {
+            End::Reached(_) => Ok(None),
+            _ => Err(BodyError::Broken("it has failed before".into())),
+        }
+    }
+
+    /// Waits for the end of the body, and gives all of it, if it is not larger than `limit` bytes.
+    /// At most `limit` bytes and one chunk of 64 KiB are in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`] as soon as the limit is passed, [`BodyError::Broken`] when the body broke off.
+    /// Returned from a handler by `?` they answer `413` and `400`.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Request, Result};
+    /// # async fn doc(request: Request) -> Result<()> {
+    /// let data: Vec<u8> = request.into_body().bytes(1024 * 1024).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        let mut data = Vec::new();
+        while let Some(chunk) = self.next_chunk().await? {
+            if data.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            if data.is_empty() {
+                data = chunk;
+            } else {
+                data.extend_from_slice(&chunk);
+            }
+        }
+        Ok(data)
+    }
+
+    /// Waits for the end of the body, drops what was not read of it, and gives its trailers, which mostly
+    /// are none.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Broken`] when the body broke off.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Request, Result};
+    /// # async fn doc(request: Request) -> Result<()> {
+    /// let mut body = request.into_body();
+    /// while let Some(_chunk) = body.next_chunk().await? {}
+    /// for (name, value) in body.trailers().await? {
+    ///     println!("{name}: {}", String::from_utf8_lossy(&value));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn trailers(mut self) -> Result<Trailers, BodyError> {
+        while self.next_chunk().await?.is_some() {}
+        match self.end {
+            End::Reached(trailers) => Ok(trailers),
+            _ => unreachable!("the body ended without an error"),
+        }
+    }
+
+    /// At the end of the bytes: learns whether the body ended in order.
+    async fn finish(&mut self) -> Result<(), BodyError> {
+        let End::Ahead(end) = std::mem::replace(&mut self.end, End::Failed) else {
+            return Ok(());
+        };
+        let trailers = end
+            .await
+            .map_err(|code| BodyError::Broken(code.to_string()))?;
+        self.end = End::Reached(trailers.map(|fields| fields.copy_all()).unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Why a request's body could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The body has more bytes than the handler allows.
+    TooLarge {
+        /// What it allows, in bytes.
+        limit: usize,
+    },
+    /// The body ended too early. The text says how, for the log.
+    Broken(String),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => write!(f, "the body is larger than {limit} bytes"),
+            Self::Broken(how) => write!(f, "the request body broke off: {how}"),
+        }
+    }
+}
+
+impl error::Error for BodyError {}
+
+/// The writing end of the body of a [`Response::stream`](crate::Response::stream).
+#[derive(Debug)]
+pub struct BodyWriter {
+    chunks: StreamWriter<u8>,
+    /// Dropped without a word (the call was cancelled, say) it tells the host that the body broke off.
+    end: FutureWriter<WasiTrailers>,
+    trailers: Trailers,
+}
+
+impl BodyWriter {
+    /// The writer, and its two ends for the host to read.
+    pub(crate) fn new() -> (Self, StreamReader<u8>, FutureReader<WasiTrailers>) {
+        let (chunks, chunks_reader) = wit_stream::new();
+        let (end, end_reader) = wit_future::new(|| Err(ErrorCode::InternalError(None)));
+        (
+            Self {
+                chunks,
+                end,
+                trailers: Vec::new(),
+            },
+            chunks_reader,
+            end_reader,
+        )
+    }
+
+    /// Sends these bytes, and waits until the host has taken them all: that is the backpressure. What the
+    /// host took may still be on its way to the client.
+    ///
+    /// Not cancel-safe: dropping the returned future may have sent a part of the bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when nobody reads the body any more. An idle stream learns the same from
+    /// [`cancellation()`](crate::cancellation()).
+    ///
+    /// ```no_run
+    /// # async fn doc(mut body: linger_guest::BodyWriter) -> Result<(), linger_guest::Gone> {
+    /// body.send("data: hi\n\n").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn send(&mut self, chunk: impl Into<Vec<u8>>) -> Result<(), Gone> {
+        match self.chunks.write_all(chunk.into()).await {
+            rest if rest.is_empty() => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Adds a field to the trailers, which are sent when the body ends in order. Does not block.
+    pub fn trailer(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
+        self.trailers.push((name.into(), value.into()));
+    }
+
+    /// Ends the body in order. The client can tell the difference.
+    pub(crate) async fn finish(self) {
+        let trailers = if self.trailers.is_empty() {
+            Ok(None)
+        } else {
+            Fields::from_list(&self.trailers)
+                .map(Some)
+                .map_err(|error| {
+                    eprintln!("the trailers were refused: {error}");
+                    ErrorCode::InternalError(None)
+                })
+        };
+        drop(self.chunks);
+        // Fails when nobody reads any more, and then nobody is there to be told.
+        let _ = self.end.write(trailers).await;
+    }
+}
+
+/// Nobody reads this body any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the response any more")
+    }
+}
+
+impl error::Error for Gone {}

@@ -1,0 +1,71 @@
+//! Write HTTP handlers for **Linger**, a server for WebAssembly components that knows when the client
+//! has gone.
+//!
+//! A handler is an async function from a [`Request`] to a [`Response`], exported by [`handler!`]. It
+//! may wait as long as it likes, because it is told when nobody waits any more:
+//!
+//! ```no_run
+//! use linger_guest::{Request, Response, Result, cancellation, handler, queue, select, sleep};
+//! use std::time::Duration;
+//!
+//! handler!(poll);
+//!
+//! async fn poll(_request: Request) -> Result<Response> {
+//!     select! {
+//!         _ = cancellation().cancelled() => Ok(Response::empty()),
+//!         event = queue("jobs").take() => Ok(Response::bytes(event?.data())),
+//!         () = sleep(Duration::from_secs(25)) => Ok(Response::empty()),
+//!     }
+//! }
+//! ```
+//!
+//! What [`Queue::take`] gave is settled by the end of the response, with no help from the handler: a
+//! client that got the answer has got the event, and when the client is gone the event is back in its
+//! queue.
+//!
+//! The crate speaks WASI 0.3, and adds to it only the interfaces of `linger:host`. A component that
+//! uses none of those runs on every host of `wasi:http/handler`. Build with
+//! `cargo build --release --target wasm32-wasip2`, as a `cdylib`.
+//!
+//! | to | use |
+//! |---|---|
+//! | export the handler | [`handler!`] |
+//! | read the request | [`Request`], [`Body`] |
+//! | answer, at once or bit by bit | [`Response`], [`BodyWriter`] |
+//! | learn that the client has gone | [`cancellation()`], [`Reason`] |
+//! | wait for the first of several things | [`select!`], [`sleep`] |
+//! | pass events on | [`queue()`], [`Delivery`] |
+//! | work beside the handler | [`spawn`] |
+
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod bindings;
+mod body;
+mod cancellation;
+mod error;
+mod handler;
+mod queue;
+mod request;
+mod response;
+mod select;
+mod task;
+mod time;
+
+pub use body::{Body, BodyError, BodyWriter, Gone, Trailers};
+pub use cancellation::{Cancellation, Reason, cancellation};
+pub use error::{Error, Result};
+pub use handler::IntoResponse;
+pub use queue::{Delivery, Queue, QueueError, queue};
+pub use request::Request;
+pub use response::Response;
+pub use task::spawn;
+pub use time::sleep;
+
+/// What the macros of this crate refer to. Not for use.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::handler::respond;
+    pub use tokio;
+    pub use wasip3;
+}

@@ -1,0 +1,160 @@
+//! The head of a request.
+
+use crate::Body;
+use std::cell::OnceCell;
+use wasip3::http::types::{self, Method};
+
+/// The request that a handler answers.
+///
+/// Nothing is fetched from the host before it is asked for. [`into_body`](Self::into_body) turns it into
+/// its body: read from the head first what the handler needs of it.
+///
+/// ```no_run
+/// use linger_guest::{Request, Response};
+///
+/// async fn route(request: Request) -> Response {
+///     match (request.method(), request.path()) {
+///         ("GET", "/") => Response::text("welcome\n"),
+///         (_, "/") => Response::new(405).header("allow", "GET"),
+///         _ => Response::new(404),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Request {
+    inner: types::Request,
+    method: OnceCell<String>,
+    target: OnceCell<String>,
+}
+
+impl Request {
+    /// The method, as sent: `GET`. Does not block.
+    pub fn method(&self) -> &str {
+        self.method
+            .get_or_init(|| method_name(self.inner.get_method()))
+    }
+
+    /// The path, as sent: still percent-encoded and without the query; `/` if the request has none.
+    /// Does not block.
+    pub fn path(&self) -> &str {
+        path_of(self.target())
+    }
+
+    /// The first query parameter of this name, decoded; none if there is none. `a=1+%2B+2` gives `1 + 2`.
+    /// Does not block.
+    ///
+    /// ```no_run
+    /// # fn doc(request: linger_guest::Request) {
+    /// let wait: Option<String> = request.query("wait");
+    /// # }
+    /// ```
+    pub fn query(&self, name: &str) -> Option<String> {
+        query_value(self.target(), name)
+    }
+
+    /// The first header of this name, in any case; none if there is none, or if it is not UTF-8.
+    /// Does not block.
+    ///
+    /// ```no_run
+    /// # fn doc(request: linger_guest::Request) {
+    /// let kind: Option<String> = request.header("content-type");
+    /// # }
+    /// ```
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values = self.inner.get_headers().get(name);
+        String::from_utf8(values.into_iter().next()?).ok()
+    }
+
+    /// All headers, in the order in which they came, their names in lower case. Does not block.
+    pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.inner.get_headers().copy_all()
+    }
+
+    /// The body, to be read as it arrives or whole. Does not block.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Request, Response, Result};
+    /// async fn count(request: Request) -> Result<Response> {
+    ///     let data = request.into_body().bytes(64 * 1024).await?;
+    ///     Ok(Response::text(format!("{} bytes\n", data.len())))
+    /// }
+    /// ```
+    pub fn into_body(self) -> Body {
+        Body::of(self.inner)
+    }
+
+    fn target(&self) -> &str {
+        self.target
+            .get_or_init(|| self.inner.get_path_with_query().unwrap_or_default())
+    }
+}
+
+/// For those who export `wasi:http/handler` themselves.
+impl From<types::Request> for Request {
+    fn from(inner: types::Request) -> Self {
+        Self {
+            inner,
+            method: OnceCell::new(),
+            target: OnceCell::new(),
+        }
+    }
+}
+
+fn method_name(method: Method) -> String {
+    match method {
+        Method::Get => "GET".into(),
+        Method::Head => "HEAD".into(),
+        Method::Post => "POST".into(),
+        Method::Put => "PUT".into(),
+        Method::Delete => "DELETE".into(),
+        Method::Connect => "CONNECT".into(),
+        Method::Options => "OPTIONS".into(),
+        Method::Trace => "TRACE".into(),
+        Method::Patch => "PATCH".into(),
+        Method::Other(name) => name,
+    }
+}
+
+fn path_of(target: &str) -> &str {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    if path.is_empty() { "/" } else { path }
+}
+
+fn query_value(target: &str, name: &str) -> Option<String> {
+    let (_, query) = target.split_once('?')?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_is_without_query() {
+        assert_eq!(path_of("/poll/a%2Fb?wait=1?"), "/poll/a%2Fb");
+        assert_eq!(path_of("/poll"), "/poll");
+    }
+
+    #[test]
+    fn missing_path_is_the_root() {
+        assert_eq!(path_of(""), "/");
+        assert_eq!(path_of("?wait=1"), "/");
+    }
+
+    #[test]
+    fn query_is_decoded_and_the_first_wins() {
+        let target = "/?a=1+%2B+2&a=3&%62=x";
+        assert_eq!(query_value(target, "a").as_deref(), Some("1 + 2"));
+        assert_eq!(query_value(target, "b").as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn query_tells_empty_from_missing() {
+        assert_eq!(query_value("/?a=&b", "a").as_deref(), Some(""));
+        assert_eq!(query_value("/?a=&b", "b").as_deref(), Some(""));
+        assert_eq!(query_value("/?a=&b", "c"), None);
+        assert_eq!(query_value("/", "a"), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! Responses.
+
+use crate::body::{BodyWriter, Gone, WasiTrailers};
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+use wasip3::http::types::{self, ErrorCode, Fields};
+use wasip3::wit_bindgen::{FutureReader, StreamReader, spawn_local};
+use wasip3::{wit_future, wit_stream};
+
+/// The answer of a handler.
+///
+/// Made by one of the functions, finished by the methods, sent by returning it:
+///
+/// ```
+/// use linger_guest::Response;
+/// use std::time::Duration;
+///
+/// let busy = Response::text("come back later\n")
+///     .status(503)
+///     .retry_after(Duration::from_secs(2));
+/// ```
+///
+/// A body that is there from the start is sent with its `content-length`.
+#[must_use = "a response is sent by returning it from the handler"]
+pub struct Response {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Content,
+}
+
+enum Content {
+    Whole(Vec<u8>),
+    Stream(StreamReader<u8>, FutureReader<WasiTrailers>),
+}
+
+impl Response {
+    /// A response of this status with no body.
+    pub fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Content::Whole(Vec::new()),
+        }
+    }
+
+    /// `204 No Content`: there is nothing to say, or nobody to say it to.
+    pub fn empty() -> Self {
+        Self::new(204)
+    }
+
+    /// `200 OK` with this text, in UTF-8.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::bytes(text.into()).header("content-type", "text/plain; charset=utf-8")
+    }
+
+    /// `200 OK` with these bytes. Their content type is a [`header`](Self::header) to add.
+    pub fn bytes(data: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Content::Whole(data.into()),
+        }
+    }
+
+    /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.
+    ///
+    /// The function runs beside the handler, and goes on when that has returned. `Ok` ends the body in order;
+    /// an error breaks it off, so that the client can tell. The error's message goes to the component's
+    /// standard error, but for [`Gone`], which is no news: a function that has nothing to clean up just
+    /// writes `body.send(…).await?`.
+    ///
+    /// Between two chunks only [`cancellation()`](crate::cancellation()) tells that the client has gone:
+    ///
+    /// ```no_run
+    /// use linger_guest::{Request, Response, cancellation, select, sleep};
+    /// use std::time::Duration;
+    ///
+    /// async fn ticks(_request: Request) -> Response {
+    ///     Response::stream(async |body| {
+    ///         let cancellation = cancellation();
+    ///         loop {
+    ///             select! {
+    ///                 _ = cancellation.cancelled() => return Ok(()),
+    ///                 () = sleep(Duration::from_secs(10)) => body.send("data: tick\n\n").await?,
+    ///             }
+    ///         }
+    ///     })
+    ///     .header("content-type", "text/event-stream")
+    /// }
+    /// ```
+    pub fn stream<F>(write: F) -> Self
+    where
+        F: AsyncFnOnce(&mut BodyWriter) -> Result<(), Box<dyn Error>> + 'static,
+    {
+        let (mut writer, chunks, end) = BodyWriter::new();
+        spawn_local(async move {
+            match write(&mut writer).await {
+                Ok(()) => writer.finish().await,
+                Err(error) if error.is::<Gone>() => {}
+                Err(error) => eprintln!("the response broke off: {error}"),
+            }
+        });
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Content::Stream(chunks, end),
+        }
+    }
+
+    /// With this status.
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// With this header added. A name or a value that HTTP does not allow makes the response a bare `500`,
+    /// and the component's standard error says why.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With the header `retry-after`, in whole seconds, rounded up.
+    pub fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.header("retry-after", seconds.to_string())
+    }
+
+    /// The `content-length` that goes with the body: none for a stream, and where HTTP forbids it.
+    fn content_length(&self) -> Option<usize> {
+        match &self.body {
+            Content::Whole(data) if self.status >= 200 && !matches!(self.status, 204 | 304) => {
+                Some(data.len())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Response");
+        debug.field("status", &self.status);
+        for (name, value) in &self.headers {
+            debug.field(name, &String::from_utf8_lossy(value));
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// For those who export `wasi:http/handler` themselves. Call it in the handler's task, which the body is
+/// written from. A response that HTTP does not allow becomes a bare `500`.
+impl From<Response> for types::Response {
+    fn from(mut response: Response) -> Self {
+        if let Some(length) = response.content_length() {
+            response
+                .headers
+                .push(("content-length".into(), length.to_string().into()));
+        }
+        let fields = Fields::from_list(&response.headers).unwrap_or_else(|error| {
+            eprintln!("the response's headers were refused: {error}: {response:?}");
+            response.status = 500;
+            response.body = Content::Whole(Vec::new());
+            Fields::new()
+        });
+        let (contents, trailers) = match response.body {
+            Content::Stream(chunks, end) => (Some(chunks), end),
+            Content::Whole(data) => whole(data),
+        };
+        // The future tells how the transmission went: `cancellation` and the queues know it better.
+        let (wasi, _transmitted) = Self::new(fields, contents, trailers);
+        if wasi.set_status_code(response.status).is_err() {
+            eprintln!("no such status: {}", response.status);
+            let _ = wasi.set_status_code(500);
+        }
+        wasi
+    }
+}
+
+/// A body that is there already, written beside the handler.
+fn whole(data: Vec<u8>) -> (Option<StreamReader<u8>>, FutureReader<WasiTrailers>) {
+    // Dropping the writer writes the default: no trailers.
+    let (_, trailers) = wit_future::new::<Result<Option<Fields>, ErrorCode>>(|| Ok(None));
+    if data.is_empty() {
+        return (None, trailers);
+    }
+    let (mut writer, contents) = wit_stream::new();
+    spawn_local(async move {
+        // What remains is what nobody reads any more.
+        writer.write_all(data).await;
+    });
+    (Some(contents), trailers)
+}
+
+#[cfg(test)]
+impl Response {
+    pub(crate) fn status_code(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        match &self.body {
+            Content::Whole(data) => data,
+            Content::Stream(..) => panic!("a stream"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_body_has_a_content_length() {
+        assert_eq!(Response::text("hé").content_length(), Some(3));
+        assert_eq!(Response::new(404).content_length(), Some(0));
+    }
+
+    #[test]
+    fn no_content_has_no_content_length() {
+        assert_eq!(Response::empty().content_length(), None);
+        assert_eq!(Response::new(304).content_length(), None);
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let response = Response::new(503).retry_after(Duration::from_millis(1001));
+        assert_eq!(
+            response.headers,
+            [("retry-after".to_string(), b"2".to_vec())]
+        );
+    }
+}
