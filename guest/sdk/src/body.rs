@@ -5,7 +5,13 @@ use wasip3::http::types::{ErrorCode, Fields, Request};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
 use wasip3::{wit_future, wit_stream};
 
-/// The fields that follow a body, in their order.
+/// The fields that follow a body, in their order: names in lower case, and values.
+///
+/// ```
+/// use linger_guest::Trailers;
+///
+/// let trailers: Trailers = vec![("checksum".into(), b"5d41402a".to_vec())];
+/// ```
 pub type Trailers = Vec<(String, Vec<u8>)>;
 
 pub(crate) type WasiTrailers = Result<Option<Fields>, ErrorCode>;
@@ -17,6 +23,16 @@ const CHUNK: usize = 64 * 1024;
 ///
 /// Reading drives the client: what is not read is not sent, beyond what the buffers on the way hold.
 /// Dropping it before its end refuses the rest.
+///
+/// ```no_run
+/// use linger_guest::{BodyError, Request};
+///
+/// async fn discard(request: Request) -> Result<(), BodyError> {
+///     let mut body = request.into_body();
+///     while let Some(_chunk) = body.next_chunk().await? {}
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Body {
     chunks: StreamReader<u8>,
@@ -151,6 +167,13 @@ impl Body {
 }
 
 /// Why a request's body could not be read.
+///
+/// ```
+/// use linger_guest::BodyError;
+///
+/// let error = BodyError::TooLarge { limit: 1024 };
+/// assert_eq!(error.to_string(), "the body is larger than 1024 bytes");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyError {
     /// The body has more bytes than the handler allows.
@@ -174,6 +197,18 @@ impl fmt::Display for BodyError {
 impl error::Error for BodyError {}
 
 /// The writing end of the body of a [`Response::stream`](crate::Response::stream).
+///
+/// ```no_run
+/// use linger_guest::BodyWriter;
+/// use std::error::Error;
+///
+/// async fn count(body: &mut BodyWriter) -> Result<(), Box<dyn Error>> {
+///     for number in 1..=10 {
+///         body.send(format!("{number}\n")).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct BodyWriter {
     chunks: StreamWriter<u8>,
@@ -222,6 +257,15 @@ impl BodyWriter {
     }
 
     /// Adds a field to the trailers, which are sent when the body ends in order. Does not block.
+    ///
+    /// A name or a value that HTTP does not allow breaks the body off at its end, and the component's
+    /// standard error says why.
+    ///
+    /// ```no_run
+    /// # fn doc(mut body: linger_guest::BodyWriter) {
+    /// body.trailer("checksum", "5d41402a");
+    /// # }
+    /// ```
     pub fn trailer(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
         self.trailers.push((name.into(), value.into()));
     }
@@ -244,7 +288,17 @@ impl BodyWriter {
     }
 }
 
-/// Nobody reads this body any more.
+/// Nobody reads this body any more: the client has gone, or the server has given the response up.
+///
+/// ```no_run
+/// use linger_guest::{BodyWriter, Gone};
+///
+/// async fn greet(body: &mut BodyWriter) {
+///     if let Err(Gone) = body.send("hello\n").await {
+///         eprintln!("nobody listens");
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 

@@ -4,6 +4,17 @@ use crate::bindings::linger::host::cancellation as host;
 use std::fmt;
 
 /// Why the work for a request should stop. The first reason wins and never changes.
+///
+/// ```
+/// use linger_guest::{Reason, Response};
+///
+/// fn farewell(reason: Reason) -> Response {
+///     match reason {
+///         Reason::Shutdown => Response::new(503), // ask again: another server may be up
+///         _ => Response::empty(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The client closed the connection, or its stream, in order.
@@ -35,7 +46,11 @@ impl Reason {
         matches!(self, Self::Deadline | Self::Shutdown | Self::Replaced)
     }
 
-    /// The name that the host uses for it: `closed`.
+    /// The name that the host uses for it, in its log for example.
+    ///
+    /// ```
+    /// assert_eq!(linger_guest::Reason::Closed.as_str(), "closed");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -69,7 +84,19 @@ impl From<host::Reason> for Reason {
     }
 }
 
-/// Tells a handler to stop, once, with one [`Reason`]. Dropping it cancels nothing.
+/// Tells a handler to stop, once, with one [`Reason`]. [`cancellation()`] gives it; dropping it cancels nothing.
+///
+/// The reason comes first; the host waits a while for the handler to end, and only then ends it. Where
+/// [`Reason::client_waits`], what the handler answers is still sent.
+///
+/// ```no_run
+/// use linger_guest::{Cancellation, Response};
+///
+/// async fn hold(cancellation: &Cancellation) -> Response {
+///     let reason = cancellation.cancelled().await;
+///     Response::text(format!("{reason}\n")).status(503)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Cancellation(host::Cancellation);
 
@@ -95,6 +122,16 @@ impl Cancellation {
     ///
     /// It always ends: with [`Reason::Completed`] when the response has ended in order and nothing else came
     /// first. Cancel-safe: the future can be dropped, and another asked for, at any time.
+    ///
+    /// ```no_run
+    /// use linger_guest::{cancellation, spawn};
+    ///
+    /// async fn note_the_end() {
+    ///     spawn(async {
+    ///         println!("{}", cancellation().cancelled().await);
+    ///     });
+    /// }
+    /// ```
     pub fn cancelled(&self) -> impl Future<Output = Reason> + use<> {
         let reason = self.0.cancelled();
         async move { reason.await.into() }

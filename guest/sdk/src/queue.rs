@@ -19,8 +19,14 @@ pub struct Queue(Result<host::Queue, QueueError>);
 /// The queue of this name, which comes into being with its first event. All apps of a host see the same
 /// queues. Does not block.
 ///
-/// A name that is not allowed (see [`QueueError::InvalidName`]) is reported by the first
-/// [`push`](Queue::push) or [`take`](Queue::take), so that a queue can be named where it is used.
+/// A name that is not allowed (see [`QueueError::InvalidName`]) is reported by [`push`](Queue::push) and
+/// [`take`](Queue::take), so that a queue can be named where it is used.
+///
+/// ```no_run
+/// use linger_guest::{Queue, queue};
+///
+/// let jobs: Queue = queue("jobs");
+/// ```
 pub fn queue(name: &str) -> Queue {
     Queue(host::Queue::open(name).map_err(QueueError::from))
 }
@@ -37,6 +43,15 @@ impl Queue {
     /// [`InvalidName`](QueueError::InvalidName), [`InvalidContentType`](QueueError::InvalidContentType),
     /// [`TooLarge`](QueueError::TooLarge), [`Full`](QueueError::Full) or
     /// [`Unavailable`](QueueError::Unavailable); then nothing is stored.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{QueueError, queue};
+    /// # async fn doc() -> Result<(), QueueError> {
+    /// let id = queue("jobs").push(b"{}", Some("application/json")).await?;
+    /// println!("stored: {id}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn push(
         &self,
         data: &[u8],
@@ -83,6 +98,15 @@ impl Queue {
 ///
 /// Dropping a delivery whose [`data`](Self::data) was never called returns the event to its queue at once, and
 /// dropping any other settles nothing.
+///
+/// ```no_run
+/// use linger_guest::{QueueError, Response, queue};
+///
+/// async fn next() -> Result<Response, QueueError> {
+///     let event = queue("jobs").take().await?;
+///     Ok(Response::bytes(event.data()).header("x-attempt", event.attempt().to_string()))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Delivery(host::Delivery);
 
@@ -136,12 +160,36 @@ impl Delivery {
     /// # Errors
     ///
     /// [`Settled`](QueueError::Settled) or [`Unavailable`](QueueError::Unavailable).
+    ///
+    /// ```no_run
+    /// # use linger_guest::{QueueError, queue};
+    /// # async fn doc() -> Result<(), QueueError> {
+    /// let event = queue("jobs").take().await?;
+    /// if event.content_type().as_deref() != Some("application/json") {
+    ///     event.release().await?; // for somebody else
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn release(self) -> Result<(), QueueError> {
         Ok(self.0.release().await?)
     }
 }
 
 /// Why a queue refused.
+///
+/// ```
+/// use linger_guest::{QueueError, Response};
+///
+/// fn refusal(error: &QueueError) -> Response {
+///     let status = match error {
+///         QueueError::InvalidName => 404,
+///         QueueError::TooLarge { .. } => 413,
+///         _ => 503,
+///     };
+///     Response::text(format!("{error}\n")).status(status)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueError {

@@ -66,6 +66,14 @@ impl Request {
     }
 
     /// All headers, in the order in which they came, their names in lower case. Does not block.
+    ///
+    /// ```no_run
+    /// # fn doc(request: linger_guest::Request) {
+    /// for (name, value) in request.headers() {
+    ///     println!("{name}: {}", String::from_utf8_lossy(&value));
+    /// }
+    /// # }
+    /// ```
     pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
         self.inner.get_headers().copy_all()
     }

@@ -36,6 +36,11 @@ enum Content {
 
 impl Response {
     /// A response of this status with no body.
+    ///
+    /// ```
+    /// # use linger_guest::Response;
+    /// let missing = Response::new(404);
+    /// ```
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -55,6 +60,11 @@ impl Response {
     }
 
     /// `200 OK` with these bytes. Their content type is a [`header`](Self::header) to add.
+    ///
+    /// ```
+    /// # use linger_guest::Response;
+    /// let json = Response::bytes("{}").header("content-type", "application/json");
+    /// ```
     pub fn bytes(data: impl Into<Vec<u8>>) -> Self {
         Self {
             status: 200,

@@ -8,6 +8,8 @@ use wasip3::wit_bindgen::spawn_local;
 /// when [`cancellation()`](crate::cancellation()) says so, which it does at the latest when the response has been
 /// sent.
 ///
+/// A handler whose call is cancelled from outside is dropped where it waits. What it spawned goes on.
+///
 /// ```no_run
 /// use linger_guest::{Request, Response, queue, spawn};
 ///
