@@ -1,0 +1,158 @@
+//! Cancellation: why the work for a request should stop. The first reason wins. No IO.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+/// Why the work for a request should stop. The WIT enum `linger:host/types.reason` mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The client closed the connection, or its stream, in order.
+    Closed,
+    /// The client reset the connection or the stream.
+    Reset,
+    /// The client stopped answering the network.
+    Unresponsive,
+    /// The request ran out of the time that its route allows.
+    Deadline,
+    /// The server is stopping.
+    Shutdown,
+    /// A newer generation of the app serves now.
+    Replaced,
+    /// The exchange ended in order.
+    Completed,
+}
+
+impl Reason {
+    /// Whether the client can no longer receive anything.
+    #[must_use]
+    pub fn client_is_gone(self) -> bool {
+        matches!(self, Self::Closed | Self::Reset | Self::Unresponsive)
+    }
+
+    /// Whether an answer has nowhere to go: the client is gone, or has its answer.
+    #[must_use]
+    pub fn ends_exchange(self) -> bool {
+        self.client_is_gone() || self == Self::Completed
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Unresponsive => "unresponsive",
+            Self::Deadline => "deadline",
+            Self::Shutdown => "shutdown",
+            Self::Replaced => "replaced",
+            Self::Completed => "completed",
+        })
+    }
+}
+
+/// Tells everyone who works for a request to stop, once, with one [`Reason`].
+///
+/// Clones share one state. Dropping a clone cancels nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Cancellation(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    reason: OnceLock<Reason>,
+    token: CancellationToken,
+}
+
+impl Cancellation {
+    /// A cancellation without a reason yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A cancellation that was `completed` from the start, for code that runs outside of any request.
+    #[must_use]
+    pub fn completed() -> Self {
+        let cancellation = Self::new();
+        cancellation.cancel(Reason::Completed);
+        cancellation
+    }
+
+    /// Sets the reason and wakes all who wait; false if there was a reason before, which then stays.
+    pub fn cancel(&self, reason: Reason) -> bool {
+        let first = self.0.reason.set(reason).is_ok();
+        if first {
+            self.0.token.cancel();
+        }
+        first
+    }
+
+    /// The reason, if there is one.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason.get().copied()
+    }
+
+    /// Waits for the reason; at once if there is one. Cancel-safe.
+    pub async fn cancelled(&self) -> Reason {
+        loop {
+            self.0.token.cancelled().await;
+            // The token is cancelled only after the reason was set.
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+        }
+    }
+
+    /// Like [`cancelled`](Self::cancelled), for a future that outlives the borrow.
+    pub async fn cancelled_owned(self) -> Reason {
+        self.cancelled().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn second_reason_changes_nothing() {
+        let cancellation = Cancellation::new();
+        assert_eq!(cancellation.reason(), None);
+        assert!(cancellation.cancel(Reason::Closed));
+        assert!(!cancellation.cancel(Reason::Shutdown));
+        assert_eq!(cancellation.reason(), Some(Reason::Closed));
+    }
+
+    #[test]
+    fn racing_threads_agree_on_one_reason() {
+        for _ in 0..200 {
+            let cancellation = Cancellation::new();
+            let winners: usize = std::thread::scope(|scope| {
+                let threads: Vec<_> = [Reason::Closed, Reason::Shutdown, Reason::Deadline]
+                    .map(|reason| {
+                        let cancellation = &cancellation;
+                        scope.spawn(move || usize::from(cancellation.cancel(reason)))
+                    })
+                    .into();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert_eq!(winners, 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_waiter_is_told() {
+        let cancellation = Cancellation::new();
+        let waiters: Vec<_> = (0..100)
+            .map(|_| tokio::spawn(cancellation.clone().cancelled_owned()))
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        cancellation.cancel(Reason::Reset);
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap(), Reason::Reset);
+        }
+        assert_eq!(cancellation.cancelled().await, Reason::Reset);
+    }
+}

@@ -1,0 +1,312 @@
+//! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
+
+mod unit;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+/// Where `linger serve` listens when nothing else is said: this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// A whole configuration: what a `linger.toml` says, or what stands in for one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The address to listen on, as `IP:PORT`; port 0 takes a free one.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// How long a stopping server waits for running requests.
+    #[serde(default = "default_shutdown_timeout", deserialize_with = "unit::duration")]
+    pub shutdown_timeout: Duration,
+    /// Bounds on connections and heads.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Bounds on queues.
+    #[serde(default)]
+    pub queues: QueueLimits,
+    /// The apps by name.
+    #[serde(default)]
+    pub apps: BTreeMap<String, App>,
+    /// Which requests go to which app. Empty with a single app: all of them.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// Bounds on what clients can occupy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections. At the limit new ones wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// Streams that an HTTP/2 client may have open on one connection.
+    pub max_streams_per_connection: u32,
+    /// Bytes of a request's head. Beyond: 431.
+    pub max_head_size: ByteSize,
+    /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
+    #[serde(deserialize_with = "unit::duration")]
+    pub head_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_streams_per_connection: 200,
+            max_head_size: ByteSize::kib(64),
+            head_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Bounds on queues.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueLimits {
+    /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `full`.
+    pub max_queues: usize,
+    /// Events in one queue, leased ones included. Beyond: `full`.
+    pub max_events: usize,
+    /// Bytes in one queue, with 256 bytes added for each event. Beyond: `full`.
+    pub max_bytes: ByteSize,
+    /// Bytes of one event. Beyond: `too-large`.
+    pub max_event_size: ByteSize,
+    /// Unsettled deliveries of one request. Beyond: `too-many-deliveries`.
+    pub max_deliveries_per_request: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            max_queues: 10_000,
+            max_events: 100_000,
+            max_bytes: ByteSize::mib(256),
+            max_event_size: ByteSize::mib(1),
+            max_deliveries_per_request: 1_000,
+        }
+    }
+}
+
+/// One app: a component, what it may reach, and how much it may use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// The component's file, relative to the configuration's folder.
+    pub component: PathBuf,
+    /// Environment variables that the guest sees. None by default; the host's own are never seen.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Folders that the guest sees. None by default.
+    #[serde(default)]
+    pub dirs: Vec<Dir>,
+    /// Addresses, as `IP:PORT`, to which the guest may open TCP and UDP sockets. None by default.
+    #[serde(default)]
+    pub sockets: Vec<SocketAddr>,
+    /// Hosts, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. None by default.
+    #[serde(default)]
+    pub outgoing_hosts: Vec<String>,
+    /// Bounds on its instances.
+    #[serde(default)]
+    pub instances: InstanceLimits,
+}
+
+/// A folder that a guest sees.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dir {
+    /// The folder's path on this machine, relative to the configuration's folder.
+    pub host: PathBuf,
+    /// The path under which the guest sees it.
+    pub guest: String,
+    /// Whether the guest may change it.
+    #[serde(default)]
+    pub writable: bool,
+}
+
+/// Bounds on the instances of an app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstanceLimits {
+    /// Instances at a time. Beyond: 503.
+    pub max: usize,
+    /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
+    pub max_requests: usize,
+    /// Linear memory of one instance. Beyond: an allocation in the guest fails.
+    pub max_memory: ByteSize,
+}
+
+impl Default for InstanceLimits {
+    fn default() -> Self {
+        Self { max: 1_000, max_requests: 1_000, max_memory: ByteSize::mib(256) }
+    }
+}
+
+/// Which requests go to an app, and how long it may take for one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The app's name.
+    pub app: String,
+    /// The host that was asked for, without a port; none means any.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The start of the path, by whole segments: `/a` takes `/a` and `/a/b`, and not `/ab`.
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// The methods; none means any.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// After this time the request is cancelled with `deadline`. `"none"` means never.
+    #[serde(default = "default_deadline", deserialize_with = "unit::optional_duration")]
+    pub deadline: Option<Duration>,
+    /// How long a guest may go on after its request was cancelled.
+    #[serde(default = "default_grace", deserialize_with = "unit::duration")]
+    pub grace: Duration,
+}
+
+fn default_listen() -> SocketAddr {
+    // Only a typing error in the constant could make this fail, and a test would see it.
+    DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
+}
+
+fn default_shutdown_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_path() -> String {
+    "/".to_owned()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
+fn default_deadline() -> Option<Duration> {
+    Some(Duration::from_secs(3600))
+}
+
+fn default_grace() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct ConfigError {
+    place: String,
+    message: String,
+}
+
+impl Config {
+    /// Serves one component, for every request.
+    #[must_use]
+    pub fn for_component(component: &Path) -> Self {
+        let name = component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy().into_owned());
+        let app = App {
+            component: component.to_owned(),
+            env: BTreeMap::new(),
+            dirs: Vec::new(),
+            sockets: Vec::new(),
+            outgoing_hosts: Vec::new(),
+            instances: InstanceLimits::default(),
+        };
+        Self {
+            listen: default_listen(),
+            shutdown_timeout: default_shutdown_timeout(),
+            limits: Limits::default(),
+            queues: QueueLimits::default(),
+            routes: vec![Route::all_to(&name)],
+            apps: BTreeMap::from([(name, app)]),
+        }
+    }
+
+    /// Parses the text of a `linger.toml`. `file` names it in errors, and its folder is the one that
+    /// relative paths start from.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError {
+            place: place(text, file, error.span().map(|span| span.start)),
+            message: error.message().replace('\n', " "),
+        })?;
+        config.complete(file)?;
+        Ok(config)
+    }
+
+    fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
+        let wrong = |message: String| ConfigError { place: file.display().to_string(), message };
+        let folder = file.parent().unwrap_or(Path::new(""));
+        for (name, app) in &mut self.apps {
+            app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
+            app.component = folder.join(&app.component);
+            for dir in &mut app.dirs {
+                dir.host = folder.join(&dir.host);
+            }
+        }
+        match self.apps.keys().next() {
+            None => return Err(wrong("there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned())),
+            Some(name) if self.routes.is_empty() && self.apps.len() == 1 => self.routes.push(Route::all_to(name)),
+            Some(_) if self.routes.is_empty() => {
+                return Err(wrong("there are several apps and no route; add a `[[routes]]` for each".to_owned()));
+            }
+            Some(_) => {}
+        }
+        for (index, route) in self.routes.iter().enumerate() {
+            let known = self.apps.contains_key(&route.app);
+            route.check(known).map_err(|message| wrong(format!("routes[{index}]: {message}")))?;
+        }
+        Ok(())
+    }
+}
+
+impl App {
+    fn check(&self) -> Result<(), String> {
+        if self.instances.max == 0 || self.instances.max_requests == 0 {
+            return Err("instances: `max` and `max_requests` are at least 1".to_owned());
+        }
+        let unusable = |host: &&String| host.is_empty() || host.contains('/') || host.contains(char::is_whitespace);
+        match self.outgoing_hosts.iter().find(unusable) {
+            Some(host) => Err(format!("outgoing_hosts: `{host}` is no host; write `NAME` or `NAME:PORT`, without a scheme or a path")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Route {
+    fn all_to(app: &str) -> Self {
+        Self {
+            app: app.to_owned(),
+            host: None,
+            path: default_path(),
+            methods: Vec::new(),
+            deadline: default_deadline(),
+            grace: default_grace(),
+        }
+    }
+
+    fn check(&self, app_is_known: bool) -> Result<(), String> {
+        if !app_is_known {
+            return Err(format!("there is no app `{0}`; add `[apps.{0}]` or correct the name", self.app));
+        }
+        if !self.path.starts_with('/') {
+            return Err(format!("path `{}` must start with `/`", self.path));
+        }
+        match self.methods.iter().find(|method| method.parse::<http::Method>().is_err()) {
+            Some(method) => Err(format!("`{method}` is no HTTP method")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `FILE:LINE:COLUMN`, as editors and terminals like it.
+fn place(text: &str, file: &Path, offset: Option<usize>) -> String {
+    let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
+        return file.display().to_string();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    format!("{}:{line}:{column}", file.display())
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

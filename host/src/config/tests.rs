@@ -1,0 +1,90 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("conf/linger.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn small_file_gets_the_defaults() {
+    let config = parse("[apps.a]\ncomponent = 'a.wasm'").unwrap();
+    assert_eq!(config.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!(config.apps["a"].component, Path::new("conf/a.wasm"));
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!((config.routes[0].app.as_str(), config.routes[0].path.as_str()), ("a", "/"));
+    assert_eq!(config.routes[0].deadline, Some(Duration::from_secs(3600)));
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+        listen = "[::1]:0"
+        shutdown_timeout = "1m 30s"
+        [limits]
+        max_connections = 7
+        max_streams_per_connection = 8
+        max_head_size = "1KiB"
+        head_timeout = "250ms"
+        [queues]
+        max_queues = 1
+        max_events = 2
+        max_bytes = "3MB"
+        max_event_size = "4B"
+        max_deliveries_per_request = 5
+        [apps.a]
+        component = "/x/a.wasm"
+        env = { K = "V" }
+        dirs = [{ host = "data", guest = "/data", writable = true }]
+        sockets = ["127.0.0.1:6379"]
+        outgoing_hosts = ["example.com", "localhost:8081"]
+        [apps.a.instances]
+        max = 2
+        max_requests = 3
+        max_memory = "64MiB"
+        [[routes]]
+        app = "a"
+        host = "example.org"
+        path = "/api"
+        methods = ["GET", "POST"]
+        deadline = "none"
+        grace = "1s"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(90));
+    assert_eq!(config.limits.head_timeout, Duration::from_millis(250));
+    assert_eq!(config.limits.max_head_size, ByteSize::kib(1));
+    assert_eq!(config.queues.max_bytes, ByteSize::mb(3));
+    let app = &config.apps["a"];
+    assert_eq!(app.component, Path::new("/x/a.wasm"));
+    assert_eq!((app.dirs[0].host.as_path(), app.dirs[0].writable), (Path::new("conf/data"), true));
+    assert_eq!((app.instances.max, app.instances.max_memory), (2, ByteSize::mib(64)));
+    assert_eq!(config.routes[0].deadline, None);
+}
+
+#[test]
+fn errors_name_the_place_and_the_remedy() {
+    let app = "[apps.a]\ncomponent = 'a.wasm'\n";
+    for (text, expected) in [
+        ("lisen = 'x'", "conf/linger.toml:1:1: unknown field `lisen`, expected one of `listen`"),
+        ("listen = 'nowhere'", "conf/linger.toml:1:10: invalid socket address"),
+        ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
+        ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer `10`"),
+        ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),
+        ("[limits\n", "conf/linger.toml:1:8: "),
+        ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),
+        ("[apps.a]\n", "conf/linger.toml:1:1: missing field `component`"),
+        (&format!("{app}outgoing_hosts = ['http://a/']"), "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host"),
+        (&format!("{app}instances.max = 0"), "conf/linger.toml: apps.a: instances: `max`"),
+        (&format!("{app}instances.mx = 1"), "unknown field `mx`, expected one of `max`"),
+        (&format!("{app}[apps.b]\ncomponent = 'b.wasm'"), "conf/linger.toml: there are several apps and no route"),
+        (&format!("{app}[[routes]]\napp = 'b'"), "conf/linger.toml: routes[0]: there is no app `b`"),
+        (&format!("{app}[[routes]]\napp = 'a'\npath = 'x'"), "routes[0]: path `x` must start with `/`"),
+        (&format!("{app}[[routes]]\napp = 'a'\nmethods = ['G T']"), "routes[0]: `G T` is no HTTP method"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.contains(expected), "{text:?} gave {error:?}, not {expected:?}");
+        assert!(!error.contains('\n'), "{error:?} is more than one line");
+    }
+}

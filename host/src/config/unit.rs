@@ -1,0 +1,20 @@
+//! Durations with a unit, as `"10s"` or `"1h 30m"`.
+
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error};
+
+pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(input)?;
+    parse(&text).map_err(D::Error::custom)
+}
+
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text == "none" { Ok(None) } else { parse(&text).map(Some).map_err(D::Error::custom) }
+}
+
+fn parse(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\""))
+}

@@ -1,0 +1,221 @@
+//! What one request holds: deliveries, settled together by how its response ended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Event, Lease, Settlement, StoreError};
+
+/// Why a request cannot hold another delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// It holds as many as it may.
+    #[error("the request holds as many deliveries as it may")]
+    TooMany,
+    /// Its deliveries were settled already.
+    #[error("the request has ended")]
+    Ended,
+}
+
+/// The deliveries of one request.
+#[derive(Debug)]
+pub struct Holdings {
+    max: usize,
+    /// `None` once the request has ended.
+    deliveries: Mutex<Option<Vec<Arc<Delivery>>>>,
+}
+
+impl Holdings {
+    /// Room for `max` unsettled deliveries.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { max, deliveries: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// Holds an event until the request ends. When it cannot, the lease returns untaken.
+    pub fn hold(&self, lease: Lease) -> Result<Arc<Delivery>, HoldError> {
+        let mut deliveries = lock(&self.deliveries);
+        let held = Self::room(&mut deliveries, self.max)?;
+        let delivery = Arc::new(Delivery::new(lease));
+        held.push(delivery.clone());
+        Ok(delivery)
+    }
+
+    /// Whether another delivery could be held now.
+    pub fn check(&self) -> Result<(), HoldError> {
+        Self::room(&mut lock(&self.deliveries), self.max).map(|_| ())
+    }
+
+    fn room(deliveries: &mut Option<Vec<Arc<Delivery>>>, max: usize) -> Result<&mut Vec<Arc<Delivery>>, HoldError> {
+        let held = deliveries.as_mut().ok_or(HoldError::Ended)?;
+        if held.len() >= max {
+            held.retain(|delivery| delivery.is_held());
+        }
+        if held.len() >= max { Err(HoldError::TooMany) } else { Ok(held) }
+    }
+
+    /// Settles everything that is still held, and holds nothing from now on. Later calls do nothing.
+    pub fn settle(&self, settlement: Settlement) {
+        let deliveries = lock(&self.deliveries).take();
+        for delivery in deliveries.into_iter().flatten() {
+            if let Some(lease) = delivery.take_lease() {
+                // The call starts the work. There is nobody to tell if the store failed: it logs.
+                drop(lease.settle(settlement));
+            }
+        }
+    }
+
+    /// Whether anything is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        lock(&self.deliveries).as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
+/// A taken event, and the lease on it until it is settled.
+#[derive(Debug)]
+pub struct Delivery {
+    event: Event,
+    lease: Mutex<Option<Lease>>,
+    seen: AtomicBool,
+}
+
+impl Delivery {
+    fn new(lease: Lease) -> Self {
+        Self { event: lease.event().clone(), lease: Mutex::new(Some(lease)), seen: AtomicBool::new(false) }
+    }
+
+    /// The event without its payload being seen: for its id and its other particulars.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The event, whose payload the handler sees from now on.
+    pub fn see(&self) -> &Event {
+        self.seen.store(true, Ordering::Relaxed);
+        &self.event
+    }
+
+    /// Takes the lease, to settle it.
+    pub fn claim(&self) -> Result<Lease, StoreError> {
+        self.take_lease().ok_or(StoreError::Settled)
+    }
+
+    /// The handler let go of it. An event whose payload it never saw returns untaken.
+    pub fn let_go(&self) {
+        if !self.seen.load(Ordering::Relaxed) {
+            drop(self.take_lease());
+        }
+    }
+
+    fn take_lease(&self) -> Option<Lease> {
+        lock(&self.lease).take()
+    }
+
+    fn is_held(&self) -> bool {
+        lock(&self.lease).is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::config::QueueLimits;
+    use crate::events::{EventStore, MemoryStore, NewEvent, QueueName};
+
+    struct Fixture {
+        store: Arc<MemoryStore>,
+        queue: QueueName,
+    }
+
+    impl Fixture {
+        fn with_events(count: usize) -> Self {
+            let fixture =
+                Self { store: MemoryStore::new(QueueLimits::default()), queue: "q".parse().unwrap() };
+            for number in 0..count {
+                let event = NewEvent { data: Bytes::from(number.to_string()), content_type: None };
+                fixture.store.clone().push(&fixture.queue, event).now_or_never().unwrap().unwrap();
+            }
+            fixture
+        }
+
+        fn take(&self) -> Option<Lease> {
+            self.store.clone().take(&self.queue).now_or_never().map(Result::unwrap)
+        }
+    }
+
+    #[test]
+    fn commit_ends_all_deliveries_together() {
+        let fixture = Fixture::with_events(2);
+        let holdings = Holdings::new(10);
+        holdings.hold(fixture.take().unwrap()).unwrap();
+        holdings.hold(fixture.take().unwrap()).unwrap();
+        holdings.settle(Settlement::Commit);
+        holdings.settle(Settlement::PutBack { maybe_delivered: true });
+        assert!(fixture.take().is_none());
+    }
+
+    #[test]
+    fn put_back_raises_the_attempt() {
+        let fixture = Fixture::with_events(1);
+        let holdings = Holdings::new(10);
+        holdings.hold(fixture.take().unwrap()).unwrap();
+        holdings.settle(Settlement::PutBack { maybe_delivered: false });
+        assert_eq!(fixture.take().unwrap().event().attempt, 2);
+    }
+
+    #[test]
+    fn settled_early_stays_settled() {
+        let fixture = Fixture::with_events(1);
+        let holdings = Holdings::new(10);
+        let delivery = holdings.hold(fixture.take().unwrap()).unwrap();
+        drop(delivery.claim().unwrap().settle(Settlement::Commit));
+        assert_eq!(delivery.claim().unwrap_err(), StoreError::Settled);
+        holdings.settle(Settlement::PutBack { maybe_delivered: false });
+        assert!(fixture.take().is_none());
+    }
+
+    #[test]
+    fn letting_go_returns_only_what_was_not_seen() {
+        let fixture = Fixture::with_events(2);
+        let holdings = Holdings::new(10);
+        let unseen = holdings.hold(fixture.take().unwrap()).unwrap();
+        let seen = holdings.hold(fixture.take().unwrap()).unwrap();
+        assert_eq!(seen.see().data, "1");
+        unseen.let_go();
+        seen.let_go();
+        let back = fixture.take().unwrap();
+        assert_eq!((back.event().data.as_ref(), back.event().attempt), (&b"0"[..], 1));
+        assert!(fixture.take().is_none());
+    }
+
+    #[test]
+    fn ended_request_holds_nothing() {
+        let fixture = Fixture::with_events(1);
+        let holdings = Holdings::new(10);
+        holdings.settle(Settlement::Commit);
+        assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::Ended);
+        assert_eq!(fixture.take().unwrap().event().attempt, 1);
+    }
+
+    #[test]
+    fn full_request_makes_room_by_settling() {
+        let fixture = Fixture::with_events(3);
+        let holdings = Holdings::new(2);
+        let first = holdings.hold(fixture.take().unwrap()).unwrap();
+        holdings.hold(fixture.take().unwrap()).unwrap();
+        assert_eq!(holdings.check(), Err(HoldError::TooMany));
+        assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::TooMany);
+        drop(first.claim().unwrap().settle(Settlement::Commit));
+        holdings.hold(fixture.take().unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,138 @@
+//! One request as everybody sees it who works for it: from its head parsed to its outcome recorded.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cancel::{Cancellation, Reason};
+use crate::events::{Holdings, Settlement};
+
+/// Names a request in the log, and to the client when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    fn next() -> Self {
+        static PROCESS: OnceLock<u32> = OnceLock::new();
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let process = *PROCESS.get_or_init(random_u32);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        Self(u64::from(process) << 32 | u64::from(number))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A number that differs from process to process. Good for names, not for secrets.
+#[must_use]
+pub fn random_u32() -> u32 {
+    // The standard library seeds its hashers at random; the low half is as good as any.
+    (RandomState::new().build_hasher().finish() & u64::from(u32::MAX)) as u32
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest's response was written to its end.
+    Delivered,
+    /// The client left first. `maybe_delivered`: it may have got a part of the response.
+    Lost {
+        /// How it left.
+        reason: Reason,
+        /// Whether it may have got a part of the response.
+        maybe_delivered: bool,
+    },
+    /// The guest gave no response, or not to its end; the host answered or cut it off.
+    Failed,
+}
+
+/// One request: its cancellation, what it holds, and whether it has ended.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name.
+    pub id: RequestId,
+    /// The app that serves it.
+    pub app: Arc<str>,
+    /// How long the guest may go on after the request was cancelled, or has ended.
+    pub grace: Duration,
+    /// Tells the guest to stop.
+    pub cancellation: Cancellation,
+    /// The events that it took.
+    pub holdings: Holdings,
+    failed: AtomicBool,
+    ended: CancellationToken,
+}
+
+impl Exchange {
+    /// A request that just arrived.
+    #[must_use]
+    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize) -> Self {
+        Self {
+            id: RequestId::next(),
+            app,
+            grace,
+            cancellation: Cancellation::new(),
+            holdings: Holdings::new(max_deliveries),
+            failed: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Records how it ended, and settles what it held. Only the first call counts.
+    pub fn end(&self, outcome: Outcome) {
+        let (settlement, reason) = match outcome {
+            Outcome::Delivered => (Settlement::Commit, Reason::Completed),
+            Outcome::Lost { reason, maybe_delivered } => (Settlement::PutBack { maybe_delivered }, reason),
+            Outcome::Failed => (Settlement::PutBack { maybe_delivered: false }, Reason::Completed),
+        };
+        // First the reason: who is woken by the put-back, or sees a refused `take`, can ask why.
+        self.cancellation.cancel(reason);
+        self.holdings.settle(settlement);
+        self.ended.cancel();
+    }
+
+    /// Waits until its outcome is recorded. Cancel-safe.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Marks that the guest failed under way, so that a body that stops short is not taken for whole.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether the guest failed under way.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| RequestId::next().to_string()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 16));
+    }
+
+    #[tokio::test]
+    async fn first_outcome_counts() {
+        let exchange = Exchange::new("a".into(), Duration::ZERO, 1);
+        exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
+        exchange.end(Outcome::Delivered);
+        exchange.ended().await;
+        assert_eq!(exchange.cancellation.reason(), Some(Reason::Reset));
+    }
+}

@@ -1,0 +1,143 @@
+//! An app: a component with what its configuration grants, and the way into its instances.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use wasmtime::{Store, StoreLimitsBuilder};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use super::engine::{Engine, Handler};
+use super::imports::outgoing::OutgoingHttp;
+use super::log::{GuestOutput, Stream};
+use super::state::{Requests, State, Writing};
+use super::{Body, CallError, LoadError, p2, p3};
+use crate::config;
+use crate::events::EventStore;
+use crate::exchange::Exchange;
+
+/// A component that serves requests.
+pub struct App {
+    name: Arc<str>,
+    instances: Instances,
+}
+
+enum Instances {
+    P2(p2::Instances),
+    P3(p3::Pool),
+}
+
+impl App {
+    /// Compiles and links the component. Blocks for as long as that takes: up to seconds.
+    ///
+    /// `tasks` owns what runs for the app: it is told when they have ended.
+    pub fn load(
+        name: &str,
+        config: &config::App,
+        engine: &Engine,
+        events: Arc<dyn EventStore>,
+        tasks: TaskTracker,
+    ) -> Result<Self, LoadError> {
+        let component = engine.compile(&config.component)?;
+        let handler = engine.link(&component, &config.component)?;
+        let name: Arc<str> = name.into();
+        let factory = Factory {
+            app: name.clone(),
+            engine: engine.wasmtime().clone(),
+            outgoing: OutgoingHttp::to(&config.outgoing_hosts),
+            events,
+            config: config.clone(),
+        };
+        // Once now, so that a folder that cannot be opened is a mistake in the configuration.
+        factory.store().map_err(|error| LoadError::Unreadable {
+            file: config.dirs.first().map_or_else(PathBuf::new, |dir| dir.host.clone()),
+            error: std::io::Error::other(error.to_string()),
+        })?;
+        let instances = match handler {
+            Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, tasks)),
+            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, tasks)),
+        };
+        Ok(Self { name, instances })
+    }
+
+    /// The app's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Gives a request to a guest, and waits for the head of its response.
+    ///
+    /// Dropping the future leaves the guest running: `exchange` tells it, and bounds it.
+    pub async fn call(
+        &self,
+        exchange: Arc<Exchange>,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, CallError> {
+        match &self.instances {
+            Instances::P2(instances) => instances.call(exchange, request).await,
+            Instances::P3(pool) => pool.call(exchange, request).await,
+        }
+    }
+}
+
+/// Makes stores with what the app's configuration grants.
+pub(super) struct Factory {
+    pub(super) app: Arc<str>,
+    pub(super) config: config::App,
+    engine: wasmtime::Engine,
+    outgoing: OutgoingHttp,
+    events: Arc<dyn EventStore>,
+}
+
+impl Factory {
+    pub(super) fn store(&self) -> wasmtime::Result<Store<State>> {
+        let writing = Writing::default();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
+            .build();
+        let state = State {
+            table: ResourceTable::new(),
+            wasi: self.wasi(&writing)?,
+            http: WasiHttpCtx::new(),
+            outgoing: self.outgoing.clone(),
+            limits,
+            events: self.events.clone(),
+            requests: Requests::new(writing),
+        };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.limits);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        Ok(store)
+    }
+
+    fn wasi(&self, writing: &Writing) -> wasmtime::Result<wasmtime_wasi::WasiCtx> {
+        let output = |stream| GuestOutput { app: self.app.clone(), stream, writing: writing.clone() };
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output(Stream::Stdout)).stderr(output(Stream::Stderr));
+        for (name, value) in &self.config.env {
+            wasi.env(name, value);
+        }
+        for dir in &self.config.dirs {
+            let permissions = if dir.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(&dir.host, &dir.guest, permissions)
+                .map_err(|error| error.context(format!("{}", dir.host.display())))?;
+        }
+        if !self.config.sockets.is_empty() {
+            let allowed: Arc<[_]> = self.config.sockets.clone().into();
+            wasi.allow_tcp(true).allow_udp(true).socket_addr_check(move |address, usage| {
+                let allowed = allowed.contains(&address) || is_implicit_bind(usage, address);
+                Box::pin(std::future::ready(allowed))
+            });
+        }
+        Ok(wasi.build())
+    }
+}
+
+/// A socket that connects is first bound to any address and port, which reaches nobody.
+fn is_implicit_bind(usage: wasmtime_wasi::sockets::SocketAddrUse, address: std::net::SocketAddr) -> bool {
+    use wasmtime_wasi::sockets::SocketAddrUse::{TcpBind, UdpBind};
+    matches!(usage, TcpBind | UdpBind) && address.ip().is_unspecified() && address.port() == 0
+}

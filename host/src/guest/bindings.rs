@@ -1,0 +1,38 @@
+//! Generated bindings of `wit/`: all of our interfaces, of both WASI generations.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    inline: "
+        package linger:bindings;
+
+        world imports {
+            import linger:host/cancellation@0.1.0;
+            import linger:host/cancellation-p2@0.1.0;
+            import linger:host/queue@0.1.0;
+            import linger:host/queue-p2@0.1.0;
+        }
+    ",
+    imports: {
+        "linger:host/cancellation.current": store | trappable,
+        "linger:host/cancellation.[method]cancellation.cancelled": store | trappable,
+        "linger:host/queue.[method]queue.push": store | trappable,
+        "linger:host/queue.[method]queue.take": store | trappable,
+        "linger:host/queue.[method]delivery.ack": store | trappable,
+        "linger:host/queue.[method]delivery.release": store | trappable,
+        "linger:host/queue-p2.[method]queue.push": async | trappable,
+        "linger:host/queue-p2.[method]delivery.ack": async | trappable,
+        "linger:host/queue-p2.[method]delivery.release": async | trappable,
+        default: trappable,
+    },
+    with: {
+        "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
+        "linger:host/cancellation.cancellation": crate::cancel::Cancellation,
+        "linger:host/cancellation-p2.cancellation": crate::cancel::Cancellation,
+        "linger:host/queue.queue": super::imports::queue::Queue,
+        "linger:host/queue.delivery": super::imports::queue::Held,
+        "linger:host/queue-p2.queue": super::imports::queue::Queue,
+        "linger:host/queue-p2.delivery": super::imports::queue::Held,
+        "linger:host/queue-p2.pending-take": super::imports::queue_p2::PendingTake,
+    },
+    require_store_data_send: true,
+});

@@ -1,0 +1,196 @@
+//! The engine: how components are compiled, linked and instantiated.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime_wasi_http::{p2, p3};
+
+use super::imports;
+use super::state::State;
+
+/// How long guest code runs before other requests of its thread get a turn.
+const TURN: Duration = Duration::from_millis(10);
+
+/// What is wrong with a component.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{file}: {error}; name a component's file, as `cargo build --target wasm32-wasip2` makes it")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is WebAssembly, but a core module.
+    #[error("{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`")]
+    CoreModule(PathBuf),
+    /// It is no WebAssembly.
+    #[error("{0}: this is no WebAssembly component; build one with `cargo build --target wasm32-wasip2`")]
+    NotWasm(PathBuf),
+    /// It is damaged, or uses what this host does not know.
+    #[error("{file}: the component does not compile: {message}; check it with `wasm-tools validate --features all`")]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// It wants an import that the host does not have.
+    #[error("{file}: {message}; `linger check` lists what this host lacks")]
+    MissingImport {
+        /// The file.
+        file: PathBuf,
+        /// Which.
+        message: String,
+    },
+    /// It exports no handler.
+    #[error("{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for")]
+    NoHandler(PathBuf),
+}
+
+/// Compiles and links components. One for the whole process.
+pub struct Engine {
+    engine: wasmtime::Engine,
+    linker: Linker<State>,
+    _ticker: Ticker,
+}
+
+/// A component that is ready to be instantiated.
+#[derive(Clone)]
+pub(super) enum Handler {
+    P2(p2::bindings::ProxyPre<State>),
+    P3(p3::bindings::ServicePre<State>),
+}
+
+impl Engine {
+    /// An engine with all imports linked.
+    pub fn new() -> wasmtime::Result<Self> {
+        let engine = engine()?;
+        let mut linker = Linker::new(&engine);
+        imports::link(&mut linker)?;
+        let ticker = Ticker::start(&engine)?;
+        Ok(Self { engine, linker, _ticker: ticker })
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
+    pub(super) fn compile(&self, file: &Path) -> Result<Component, LoadError> {
+        let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
+        let bytes = std::fs::read(file).map_err(unreadable)?;
+        match bytes.get(..8) {
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(LoadError::CoreModule(file.to_owned())),
+            Some([0, b'a', b's', b'm', ..]) => {}
+            _ => return Err(LoadError::NotWasm(file.to_owned())),
+        }
+        Component::from_binary(&self.engine, &bytes)
+            .map_err(|error| LoadError::Invalid { file: file.to_owned(), message: one_line(&error) })
+    }
+
+    /// Links a component and finds its handler.
+    pub(super) fn link(&self, component: &Component, file: &Path) -> Result<Handler, LoadError> {
+        let generation = exported_handler(component).ok_or_else(|| LoadError::NoHandler(file.to_owned()))?;
+        let missing = |error: wasmtime::Error| LoadError::MissingImport { file: file.to_owned(), message: one_line(&error) };
+        let pre = self.linker.instantiate_pre(component).map_err(missing)?;
+        Ok(match generation {
+            Generation::P2 => Handler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),
+            Generation::P3 => Handler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
+        })
+    }
+}
+
+/// Which WASI a component's handler is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generation {
+    P2,
+    P3,
+}
+
+/// The handler that a component exports; where there are both, the newer.
+pub(super) fn exported_handler(component: &Component) -> Option<Generation> {
+    let ty = component.component_type();
+    let exports = |prefix: &str| ty.exports(component.engine()).any(|(name, _)| name.starts_with(prefix));
+    if exports("wasi:http/handler@0.3.") {
+        Some(Generation::P3)
+    } else if exports("wasi:http/incoming-handler@0.2.") {
+        Some(Generation::P2)
+    } else {
+        None
+    }
+}
+
+fn engine() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true).epoch_interruption(true);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    wasmtime::Engine::new(&config).or_else(|error| {
+        // The pool reserves terabytes of addresses, which a process with `ulimit -v` cannot have.
+        tracing::warn!("no pool for instances, so each is allocated on demand: {error:#}");
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        wasmtime::Engine::new(&config)
+    })
+}
+
+/// Room for about a thousand instances at a time; a component of a language runtime has up to 15 core
+/// instances. What stays resident in a freed slot saves the page faults of the next instance.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(1_000)
+        .total_core_instances(4_000)
+        .total_memories(1_000)
+        .total_tables(2_000)
+        .total_stacks(1_000)
+        .max_memories_per_component(20)
+        .max_tables_per_component(40)
+        .linear_memory_keep_resident(128 * 1024)
+        .table_keep_resident(16 * 1024);
+    pool
+}
+
+/// The whole chain of causes on one line.
+pub(super) fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Ends the turns of running guests, from a thread of its own: when guests keep all other threads busy,
+/// none of those would.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: &wasmtime::Engine) -> std::io::Result<Self> {
+        let engine = engine.weak();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("epochs".to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(TURN);
+                match engine.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It sleeps for one turn at most, and cannot panic.
+            drop(thread.join());
+        }
+    }
+}

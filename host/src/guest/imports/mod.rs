@@ -1,0 +1,50 @@
+//! What guests import: one file for each interface, and how they are linked.
+
+pub(super) mod cancellation;
+pub(super) mod cancellation_p2;
+pub(super) mod outgoing;
+pub(super) mod queue;
+pub(super) mod queue_p2;
+mod streams;
+
+use wasmtime::component::{HasData, Linker};
+
+use super::bindings::linger::host as wit;
+use super::state::State;
+use crate::cancel::Reason;
+
+/// Implements our interfaces, on the data of a store.
+pub(super) struct Linger;
+
+impl HasData for Linger {
+    type Data<'a> = &'a mut State;
+}
+
+impl wit::types::Host for State {}
+
+impl From<Reason> for wit::types::Reason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Closed => Self::Closed,
+            Reason::Reset => Self::Reset,
+            Reason::Unresponsive => Self::Unresponsive,
+            Reason::Deadline => Self::Deadline,
+            Reason::Shutdown => Self::Shutdown,
+            Reason::Replaced => Self::Replaced,
+            Reason::Completed => Self::Completed,
+        }
+    }
+}
+
+/// Links all that a guest may import: `wasi:cli` and `wasi:http` of both generations, and ours.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    wit::cancellation::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::cancellation_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::queue::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::queue_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    streams::shadow(linker)
+}

@@ -1,0 +1,73 @@
+//! Outgoing HTTP of guests: only to the hosts that the configuration names.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http::Uri;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+
+/// Sends a guest's requests, or refuses them.
+#[derive(Clone)]
+pub struct OutgoingHttp {
+    allowed: Arc<[String]>,
+}
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+
+impl OutgoingHttp {
+    /// Allows `NAME` (its default port and any other) and `NAME:PORT`.
+    #[must_use]
+    pub fn to(allowed: &[String]) -> Self {
+        Self { allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect() }
+    }
+
+    fn allows(&self, uri: &Uri) -> bool {
+        let Some(host) = uri.host() else { return false };
+        let host = host.to_ascii_lowercase();
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let with_port = format!("{host}:{}", uri.port_u16().unwrap_or(default_port));
+        self.allowed.iter().any(|allowed| *allowed == host || *allowed == with_port)
+    }
+}
+
+impl WasiHttpHooks for OutgoingHttp {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _body_sent: Io,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let allowed = self.allows(request.uri());
+        Box::new(async move {
+            if !allowed {
+                return Err(Error::HttpRequestDenied);
+            }
+            let (response, io) = default_send_request(request, options).await?;
+            Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as Io))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_named_hosts_are_reached() {
+        let outgoing = OutgoingHttp::to(&["Example.com".to_owned(), "127.0.0.1:8081".to_owned(), "secure.org:443".to_owned()]);
+        for (uri, allowed) in [
+            ("http://example.com/x", true),
+            ("https://EXAMPLE.com:8443/", true),
+            ("http://127.0.0.1:8081/", true),
+            ("http://127.0.0.1/", false),
+            ("https://secure.org/", true),
+            ("http://secure.org/", false),
+            ("http://example.com.evil.org/", false),
+            ("http://example.com@evil.org/", false),
+            ("/no/host", false),
+        ] {
+            assert_eq!(outgoing.allows(&uri.parse().unwrap()), allowed, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `linger:host/queue`, and what `queue-p2` shares with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
+use wasmtime::{AsContextMut as _, Result, StoreContextMut};
+
+use super::{Linger, wit};
+use crate::cancel::Reason;
+use crate::events::{Delivery, HoldError, Lease, NewEvent, QueueName, Settlement, StoreError, StoreFuture};
+use crate::exchange::Exchange;
+use crate::guest::state::{State, current};
+use wit::types::QueueError;
+
+/// The longest content type, in bytes: more than any real one, less than a head could hold.
+const MAX_CONTENT_TYPE: usize = 256;
+
+/// An open queue.
+pub struct Queue {
+    pub(super) name: QueueName,
+}
+
+/// A delivery, as its guest holds it. Dropped with its instance too, so that nothing unseen stays away.
+pub struct Held(pub(super) Arc<Delivery>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl From<StoreError> for QueueError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::TooLarge { limit } => Self::TooLarge(limit),
+            StoreError::Settled => Self::Settled,
+        }
+    }
+}
+
+pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Queue>, QueueError>> {
+    match name.parse() {
+        Ok(name) => Ok(Ok(state.table.push(Queue { name })?)),
+        Err(_) => Ok(Err(QueueError::InvalidName)),
+    }
+}
+
+/// Starts a push.
+pub(super) fn push(
+    state: &mut State,
+    queue: &Resource<Queue>,
+    data: Vec<u8>,
+    content_type: Option<String>,
+) -> Result<impl Future<Output = Result<String, QueueError>> + Send + 'static + use<>> {
+    let queue = state.table.get(queue)?.name.clone();
+    let valid = |text: &String| text.len() <= MAX_CONTENT_TYPE && HeaderValue::from_str(text).is_ok();
+    let pushed = if content_type.as_ref().is_none_or(valid) {
+        let event = NewEvent { data: Bytes::from(data), content_type: content_type.map(Into::into) };
+        Ok(state.events.clone().push(&queue, event))
+    } else {
+        Err(QueueError::InvalidContentType)
+    };
+    Ok(async move { Ok(pushed?.await?.to_string()) })
+}
+
+/// Starts to settle a delivery early.
+pub(super) fn settle(
+    state: &mut State,
+    delivery: &Resource<Held>,
+    settlement: Settlement,
+) -> Result<impl Future<Output = Result<(), QueueError>> + Send + 'static + use<>> {
+    let settled = state.table.get(delivery)?.0.claim().map(|lease| lease.settle(settlement));
+    Ok(async move { Ok(settled?.await?) })
+}
+
+/// A wait for an event on behalf of a request.
+pub(super) struct Take {
+    exchange: Option<Arc<Exchange>>,
+    wait: Option<StoreFuture<Lease>>,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Take {
+    pub(super) fn start(state: &State, queue: &QueueName, exchange: Option<Arc<Exchange>>) -> Self {
+        let room = exchange.as_ref().is_some_and(|exchange| exchange.holdings.check().is_ok());
+        // Without room there is no place in the line either; polling says why.
+        let wait = room.then(|| state.events.clone().take(queue));
+        let watched = exchange.clone();
+        let ended = Box::pin(async move {
+            match watched {
+                Some(exchange) => exchange.ended().await,
+                None => std::future::pending().await,
+            }
+        });
+        Self { exchange, wait, ended }
+    }
+
+    /// Resolves with a delivery that the request holds, or with the reason why it gets none.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, QueueError>> {
+        // First: whoever left gets nothing, whatever has arrived.
+        if self.ended.as_mut().poll(cx).is_ready() {
+            self.wait = None;
+        }
+        let Some(exchange) = &self.exchange else {
+            return Poll::Ready(Err(QueueError::Cancelled(Reason::Completed.into())));
+        };
+        let Some(wait) = &mut self.wait else {
+            return Poll::Ready(Err(refusal(exchange)));
+        };
+        let taken = std::task::ready!(wait.as_mut().poll(cx));
+        self.wait = None;
+        let held = taken.map_err(Into::into).and_then(|lease| {
+            exchange.holdings.hold(lease).map(Held).map_err(|_| refusal(exchange))
+        });
+        Poll::Ready(held)
+    }
+}
+
+fn refusal(exchange: &Exchange) -> QueueError {
+    match exchange.holdings.check() {
+        Err(HoldError::TooMany) => QueueError::TooManyDeliveries,
+        Err(HoldError::Ended) => {
+            QueueError::Cancelled(exchange.cancellation.reason().unwrap_or(Reason::Completed).into())
+        }
+        // There is room, and nothing to wait for: it was taken before.
+        Ok(()) => QueueError::Settled,
+    }
+}
+
+/// Gives the delivery to the guest when the guest reads the future.
+struct TakeProducer(Take);
+
+impl FutureProducer<State> for TakeProducer {
+    type Item = Result<Resource<Held>, QueueError>;
+
+    fn poll_produce(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'_, State>,
+        finish: bool,
+    ) -> Poll<Result<Option<Self::Item>>> {
+        match self.0.poll(cx) {
+            Poll::Ready(Ok(held)) => Poll::Ready(Ok(Some(Ok(store.data_mut().table.push(held)?)))),
+            Poll::Ready(Err(error)) => Poll::Ready(Ok(Some(Err(error)))),
+            Poll::Pending if finish => Poll::Ready(Ok(None)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl wit::queue::Host for State {}
+
+impl wit::queue::HostQueue for State {
+    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, QueueError>> {
+        open(self, &name)
+    }
+
+    fn drop(&mut self, this: Resource<Queue>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl wit::queue::HostQueueWithStore<State> for Linger {
+    fn push(
+        mut store: Access<'_, State, Self>,
+        this: Resource<Queue>,
+        data: Vec<u8>,
+        content_type: Option<String>,
+    ) -> Result<FutureReader<Result<String, QueueError>>> {
+        let pushed = push(store.get(), &this, data, content_type)?;
+        FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(pushed.await) })
+    }
+
+    fn take(
+        mut store: Access<'_, State, Self>,
+        this: Resource<Queue>,
+    ) -> Result<FutureReader<Result<Resource<Held>, QueueError>>> {
+        let exchange = current(store.as_context_mut())?;
+        let state = store.get();
+        let queue = state.table.get(&this)?.name.clone();
+        let take = Take::start(state, &queue, exchange);
+        FutureReader::new(store.as_context_mut(), TakeProducer(take))
+    }
+}
+
+impl wit::queue::HostDelivery for State {
+    fn id(&mut self, this: Resource<Held>) -> Result<String> {
+        Ok(self.table.get(&this)?.0.event().id.to_string())
+    }
+
+    fn data(&mut self, this: Resource<Held>) -> Result<Vec<u8>> {
+        Ok(self.table.get(&this)?.0.see().data.to_vec())
+    }
+
+    fn content_type(&mut self, this: Resource<Held>) -> Result<Option<String>> {
+        Ok(self.table.get(&this)?.0.event().content_type.as_deref().map(str::to_owned))
+    }
+
+    fn attempt(&mut self, this: Resource<Held>) -> Result<u32> {
+        Ok(self.table.get(&this)?.0.event().attempt)
+    }
+
+    fn maybe_delivered(&mut self, this: Resource<Held>) -> Result<bool> {
+        Ok(self.table.get(&this)?.0.event().maybe_delivered)
+    }
+
+    fn drop(&mut self, this: Resource<Held>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl wit::queue::HostDeliveryWithStore<State> for Linger {
+    fn ack(mut store: Access<'_, State, Self>, this: Resource<Held>) -> Result<FutureReader<Result<(), QueueError>>> {
+        settle_early(&mut store, &this, Settlement::Commit)
+    }
+
+    fn release(
+        mut store: Access<'_, State, Self>,
+        this: Resource<Held>,
+    ) -> Result<FutureReader<Result<(), QueueError>>> {
+        settle_early(&mut store, &this, Settlement::PutBack { maybe_delivered: false })
+    }
+}
+
+fn settle_early(
+    store: &mut Access<'_, State, Linger>,
+    delivery: &Resource<Held>,
+    settlement: Settlement,
+) -> Result<FutureReader<Result<(), QueueError>>> {
+    let settled = settle(store.get(), delivery, settlement)?;
+    FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(settled.await) })
+}

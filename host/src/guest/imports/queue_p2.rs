@@ -1,0 +1,123 @@
+//! `linger:host/queue-p2`.
+
+use std::task::Poll;
+
+use wasmtime::Result;
+use wasmtime::component::Resource;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use super::queue::{Held, Queue, Take, open, push, settle};
+use super::wit;
+use crate::events::Settlement;
+use crate::guest::state::State;
+use wit::types::QueueError;
+
+/// A wait for an event, and what it gave until the guest fetches it.
+pub struct PendingTake {
+    take: Take,
+    arrived: Option<Result<Held, QueueError>>,
+}
+
+impl PendingTake {
+    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        if self.arrived.is_none() {
+            self.arrived = Some(std::task::ready!(self.take.poll(cx)));
+        }
+        Poll::Ready(())
+    }
+}
+
+#[async_trait]
+impl Pollable for PendingTake {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+}
+
+impl wit::queue_p2::Host for State {}
+
+impl wit::queue_p2::HostQueue for State {
+    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, QueueError>> {
+        open(self, &name)
+    }
+
+    async fn push(
+        &mut self,
+        this: Resource<Queue>,
+        data: Vec<u8>,
+        content_type: Option<String>,
+    ) -> Result<Result<String, QueueError>> {
+        Ok(push(self, &this, data, content_type)?.await)
+    }
+
+    fn take(&mut self, this: Resource<Queue>) -> Result<Resource<PendingTake>> {
+        let queue = self.table.get(&this)?.name.clone();
+        let take = Take::start(self, &queue, self.requests.sole());
+        Ok(self.table.push(PendingTake { take, arrived: None })?)
+    }
+
+    fn drop(&mut self, this: Resource<Queue>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl wit::queue_p2::HostPendingTake for State {
+    fn subscribe(&mut self, this: Resource<PendingTake>) -> Result<Resource<DynPollable>> {
+        subscribe(&mut self.table, this)
+    }
+
+    fn get(&mut self, this: Resource<PendingTake>) -> Result<Option<Result<Resource<Held>, QueueError>>> {
+        let pending = self.table.get_mut(&this)?;
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if pending.poll(&mut cx).is_pending() {
+            return Ok(None);
+        }
+        Ok(match pending.arrived.take() {
+            None => None,
+            Some(Ok(held)) => Some(Ok(self.table.push(held)?)),
+            Some(Err(error)) => Some(Err(error)),
+        })
+    }
+
+    fn drop(&mut self, this: Resource<PendingTake>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+/// The same resource as in `queue`, so the same answers.
+impl wit::queue_p2::HostDelivery for State {
+    fn id(&mut self, this: Resource<Held>) -> Result<String> {
+        wit::queue::HostDelivery::id(self, this)
+    }
+
+    fn data(&mut self, this: Resource<Held>) -> Result<Vec<u8>> {
+        wit::queue::HostDelivery::data(self, this)
+    }
+
+    fn content_type(&mut self, this: Resource<Held>) -> Result<Option<String>> {
+        wit::queue::HostDelivery::content_type(self, this)
+    }
+
+    fn attempt(&mut self, this: Resource<Held>) -> Result<u32> {
+        wit::queue::HostDelivery::attempt(self, this)
+    }
+
+    fn maybe_delivered(&mut self, this: Resource<Held>) -> Result<bool> {
+        wit::queue::HostDelivery::maybe_delivered(self, this)
+    }
+
+    async fn ack(&mut self, this: Resource<Held>) -> Result<Result<(), QueueError>> {
+        Ok(settle(self, &this, Settlement::Commit)?.await)
+    }
+
+    async fn release(&mut self, this: Resource<Held>) -> Result<Result<(), QueueError>> {
+        Ok(settle(self, &this, Settlement::PutBack { maybe_delivered: false })?.await)
+    }
+
+    fn drop(&mut self, this: Resource<Held>) -> Result<()> {
+        wit::queue::HostDelivery::drop(self, this)
+    }
+}

@@ -1,0 +1,118 @@
+//! What an instance has on the host's side.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime::{AsContextMut as _, StoreContextMut, StoreLimits};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::imports::outgoing::OutgoingHttp;
+use crate::events::EventStore;
+use crate::exchange::{Exchange, RequestId};
+
+/// The data of a wasmtime store.
+pub struct State {
+    pub(super) table: ResourceTable,
+    pub(super) wasi: WasiCtx,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outgoing: OutgoingHttp,
+    pub(super) limits: StoreLimits,
+    pub(super) events: Arc<dyn EventStore>,
+    pub(super) requests: Requests,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
+    }
+}
+
+/// The requests that an instance works for.
+#[derive(Default)]
+pub(super) struct Requests {
+    by_task: HashMap<GuestTaskId, Arc<Exchange>>,
+    /// The one of a WASI 0.2 instance.
+    sole: Option<Arc<Exchange>>,
+    writing: Writing,
+}
+
+/// The request that is writing to the instance's standard streams, for the log.
+#[derive(Clone, Default)]
+pub(super) struct Writing(Arc<Mutex<Option<RequestId>>>);
+
+impl Writing {
+    pub(super) fn get(&self) -> Option<RequestId> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, id: Option<RequestId>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+}
+
+impl Requests {
+    pub(super) fn new(writing: Writing) -> Self {
+        Self { writing, ..Self::default() }
+    }
+
+    pub(super) fn set_sole(&mut self, exchange: Arc<Exchange>) {
+        self.writing.set(Some(exchange.id));
+        self.sole = Some(exchange);
+    }
+
+    pub(super) fn sole(&self) -> Option<Arc<Exchange>> {
+        self.sole.clone()
+    }
+
+    pub(super) fn insert(&mut self, task: GuestTaskId, exchange: Arc<Exchange>) {
+        self.by_task.insert(task, exchange);
+        self.name_the_only_one();
+    }
+
+    /// Removes a request, unless its task's id already names another one.
+    pub(super) fn remove(&mut self, task: GuestTaskId, exchange: &Arc<Exchange>) {
+        if self.by_task.get(&task).is_some_and(|found| Arc::ptr_eq(found, exchange)) {
+            self.by_task.remove(&task);
+        }
+        self.name_the_only_one();
+    }
+
+    /// Marks all as failed, and says how many they are.
+    pub(super) fn fail_all(&self) -> usize {
+        self.by_task.values().for_each(|exchange| exchange.fail());
+        self.by_task.len()
+    }
+
+    /// With one request aboard, all that is written is its own, whichever way it comes.
+    fn name_the_only_one(&self) {
+        let mut ids = self.by_task.values().map(|exchange| exchange.id);
+        let first = ids.next();
+        self.writing.set(if ids.next().is_none() { first } else { None });
+    }
+}
+
+/// The request that the running guest code works for: the one at the root of its task.
+pub(super) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<Option<Arc<Exchange>>> {
+    if let Some(sole) = store.data().requests.sole() {
+        return Ok(Some(sole));
+    }
+    let root = store.async_call_stack()?.last();
+    Ok(root.and_then(|task| store.data().requests.by_task.get(&task).cloned()))
+}
+
+/// Notes which request is about to write to a standard stream, where several share the instance.
+pub(super) fn note_writer(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+    if store.data().requests.by_task.len() > 1 {
+        let id = current(store.as_context_mut())?.map(|exchange| exchange.id);
+        store.data().requests.writing.set(id);
+    }
+    Ok(())
+}
