@@ -51,7 +51,10 @@ pub enum Outcome {
         maybe_delivered: bool,
     },
     /// The guest gave no response, or not to its end; the host answered or cut it off.
-    Failed,
+    Failed {
+        /// Whether the client may have got a part of the guest's response.
+        maybe_delivered: bool,
+    },
 }
 
 /// One request: its cancellation, what it holds, and whether it has ended.
@@ -91,7 +94,7 @@ impl Exchange {
         let (settlement, reason) = match outcome {
             Outcome::Delivered => (Settlement::Commit, Reason::Completed),
             Outcome::Lost { reason, maybe_delivered } => (Settlement::PutBack { maybe_delivered }, reason),
-            Outcome::Failed => (Settlement::PutBack { maybe_delivered: false }, Reason::Completed),
+            Outcome::Failed { maybe_delivered } => (Settlement::PutBack { maybe_delivered }, Reason::Completed),
         };
         // First the reason: who is woken by the put-back, or sees a refused `take`, can ask why.
         self.cancellation.cancel(reason);

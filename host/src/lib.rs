@@ -1,10 +1,26 @@
 //! Linger: an HTTP server for WebAssembly components that knows when the client has gone.
+//!
+//! The code map, along the way of a request:
+//!
+//! - [`cli`] parses the command line, [`config`] the configuration
+//! - [`server`] composes: accepts connections, drains
+//! - [`net`] is a connection's socket, and what the kernel knows about the client
+//! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
+//! - [`exchange`] is the request as all see it; [`cancel`] tells its guest to stop
+//! - [`guest`] runs components; [`wit`] is what they can import, as text
+//! - [`events`] holds queues; what a request took is settled by how its response ended
+//! - [`respond`] maps errors to responses
 #![forbid(unsafe_code)]
 
 pub mod cancel;
+pub mod cli;
 pub mod config;
 pub mod events;
 pub mod exchange;
 pub mod guest;
+pub mod http;
+pub mod net;
+pub mod respond;
 pub mod route;
+pub mod server;
 pub mod wit;

@@ -1,0 +1,35 @@
+//! The command line: one file for each subcommand.
+
+mod check;
+mod serve;
+mod wit;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An HTTP server for WebAssembly components that knows when the client has gone.
+#[derive(Debug, Parser)]
+#[command(name = "linger", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Wit(wit::Wit),
+}
+
+impl Cli {
+    /// Runs the command. An error is a mistake in the input, said in one line.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Check(check) => check.run(),
+            Command::Wit(wit) => wit.run(),
+        }
+    }
+}

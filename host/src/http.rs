@@ -1,0 +1,229 @@
+//! One connection: hyper, and the scope of each request on it.
+
+mod body;
+mod guard;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cancel::Reason;
+use crate::config::Limits;
+use crate::exchange::Exchange;
+use crate::guest::{App, Body, BodyError, CallError};
+use crate::net::Link;
+use crate::respond;
+use crate::route::{Match, Table};
+use body::GuardedBody;
+use guard::Guard;
+
+/// Where a route leads.
+pub struct Target {
+    /// The app.
+    pub app: Arc<App>,
+    /// After this time a request is cancelled.
+    pub deadline: Option<Duration>,
+    /// How long a guest may go on after that.
+    pub grace: Duration,
+}
+
+/// What all connections share.
+pub struct Context {
+    /// Which requests go where.
+    pub routes: Table<Target>,
+    /// Bounds on what clients can occupy.
+    pub limits: Limits,
+    /// Unsettled deliveries of one request.
+    pub max_deliveries: usize,
+    /// Cancelled when the server stops.
+    pub stopping: CancellationToken,
+    /// Owns the tasks of HTTP/2 streams.
+    pub tasks: TaskTracker,
+}
+
+/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
+pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
+    let limits = &context.limits;
+    // Hyper bounds the time for a head once it knows the protocol, and for that it needs the first byte.
+    if !matches!(tokio::time::timeout(limits.head_timeout, stream.readable()).await, Ok(Ok(()))) {
+        return;
+    }
+    let link = Link::new(stream);
+    let socket = TokioIo::new(link.socket());
+    let stopping = context.stopping.clone();
+    let builder = builder(limits, &context.tasks);
+    let service = service_fn(move |request| {
+        let (context, link) = (context.clone(), link.clone());
+        async move { Ok::<_, Infallible>(handle(&context, link, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(socket, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients come and go: this is news only to who looks for it.
+        tracing::debug!("connection ended: {error}");
+    }
+}
+
+fn builder(limits: &Limits, tasks: &TaskTracker) -> auto::Builder<Tasks> {
+    let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
+    let mut builder = auto::Builder::new(Tasks(tasks.clone()));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        // Hyper takes no smaller buffer than this.
+        .max_buf_size(head_size.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams_per_connection)
+        .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Runs hyper's tasks under their owner.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<Incoming>) -> Response<Body> {
+    let Some(host) = asked_host(&request) else {
+        return respond::bad_host();
+    };
+    let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
+        Match::Found(target) => target,
+        Match::OtherMethods(allowed) => return respond::method_not_allowed(&allowed),
+        Match::Nothing => return respond::not_found(),
+    };
+    make_absolute(&mut request, host);
+    let head_only = request.method() == Method::HEAD;
+    let exchange = Arc::new(Exchange::new(target.app.name().clone(), target.grace, context.max_deliveries));
+    let guard = Guard::new(exchange.clone(), link, request.version() == Version::HTTP_2);
+    let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), target.deadline, context.stopping.clone()));
+    let request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
+    let result = tokio::select! {
+        result = target.app.call(exchange.clone(), request) => result,
+        reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
+    };
+    match result {
+        Ok(response) => {
+            let bodiless = head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            response.map(|body| GuardedBody::new(if bodiless { empty() } else { body }, guard, ladder).boxed_unsync())
+        }
+        Err(error) => {
+            let (app, request) = (&*exchange.app, exchange.id);
+            tracing::warn!(app, request = %request, "request failed: {error}");
+            guard.failed();
+            respond::failure(&error, request)
+        }
+    }
+}
+
+/// Runs along with a request: sets off `deadline` and `shutdown`, and resolves with the reason when the
+/// guest had its grace after any reason and the client still waits.
+type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
+
+async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: CancellationToken) -> Reason {
+    let cancellation = &exchange.cancellation;
+    let deadline = async {
+        match deadline {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = cancellation.cancelled() => {}
+        () = stopping.cancelled() => { cancellation.cancel(Reason::Shutdown); }
+        () = deadline => { cancellation.cancel(Reason::Deadline); }
+    }
+    tokio::time::sleep(exchange.grace).await;
+    cancellation.cancelled().await
+}
+
+fn empty() -> Body {
+    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The authority that the client asked for: of the URI (HTTP/2, or an absolute form), or the one `host` header.
+fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.clone());
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        // HTTP/1.0 knows no hosts.
+        (None, _) if request.version() == Version::HTTP_10 => Some(Authority::from_static("localhost")),
+        _ => None,
+    }
+}
+
+/// Guests see the scheme and the authority in the URI, whichever way the client sent them.
+fn make_absolute<B>(request: &mut Request<B>, authority: Authority) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.authority = Some(authority);
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    // All three parts are there, and each is valid.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
+        let mut builder = Request::builder().version(version).uri(uri);
+        for host in hosts {
+            builder = builder.header(header::HOST, *host);
+        }
+        builder.body(()).unwrap()
+    }
+
+    #[test]
+    fn host_comes_from_the_uri_or_the_one_header() {
+        let asked = |version, uri, hosts: &[&str]| asked_host(&request(version, uri, hosts)).map(|host| host.to_string());
+        assert_eq!(asked(Version::HTTP_11, "/x", &["a:80"]).as_deref(), Some("a:80"));
+        assert_eq!(asked(Version::HTTP_2, "http://b/x", &[]).as_deref(), Some("b"));
+        assert_eq!(asked(Version::HTTP_11, "http://b/x", &["a"]).as_deref(), Some("b"));
+        assert_eq!(asked(Version::HTTP_10, "/x", &[]).as_deref(), Some("localhost"));
+        assert_eq!(asked(Version::HTTP_11, "/x", &[]), None);
+        assert_eq!(asked(Version::HTTP_11, "/x", &["a", "b"]), None);
+        assert_eq!(asked(Version::HTTP_11, "/x", &["a b"]), None);
+    }
+
+    #[test]
+    fn guests_see_absolute_uris() {
+        for (uri, seen) in [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")] {
+            let mut request = request(Version::HTTP_11, uri, &["h:1"]);
+            make_absolute(&mut request, Authority::from_static("h:1"));
+            assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");
+            assert_eq!(request.uri().scheme_str(), Some("http"));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use std::future::poll_fn;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// Reports how it went, by being called or dropped.
+struct Waiter(Option<oneshot::Sender<()>>);
+
+impl Flushed for Waiter {
+    fn flushed(mut self) {
+        self.0.take().unwrap().send(()).unwrap();
+    }
+}
+
+fn waiter() -> (Waiter, oneshot::Receiver<()>) {
+    let (sender, receiver) = oneshot::channel();
+    (Waiter(Some(sender)), receiver)
+}
+
+async fn pair() -> (TcpStream, Arc<Link<Waiter>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, Link::new(listener.accept().await.unwrap().0))
+}
+
+#[tokio::test]
+async fn flush_calls_who_waits() {
+    let (mut client, link) = pair().await;
+    let mut socket = link.socket();
+    let (first, mut called) = waiter();
+    socket.write_all(b"hello").await.unwrap();
+    link.when_flushed(first);
+    assert!(called.try_recv().is_err());
+    socket.flush().await.unwrap();
+    called.await.unwrap();
+    let mut buffer = [0; 5];
+    client.read_exact(&mut buffer).await.unwrap();
+    assert_eq!(&buffer, b"hello");
+}
+
+#[tokio::test]
+async fn lost_connection_drops_who_waits() {
+    let (_client, link) = pair().await;
+    let socket = link.socket();
+    let (early, early_called) = waiter();
+    link.when_flushed(early);
+    drop(socket);
+    assert!(early_called.await.is_err());
+    let (late, late_called) = waiter();
+    link.when_flushed(late);
+    assert!(late_called.await.is_err());
+}
+
+#[tokio::test]
+async fn close_and_reset_are_told_apart() {
+    let (client, link) = pair().await;
+    assert_eq!(link.ask_departure(), None);
+    drop(client);
+    poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
+    assert_eq!(link.ask_departure(), Some(Reason::Closed));
+    let mut byte = [0; 1];
+    assert_eq!(link.socket().read(&mut byte).await.unwrap(), 0);
+    assert_eq!(link.departure(), Some(Reason::Closed));
+
+    let (client, link) = pair().await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
+    assert_eq!(link.ask_departure(), Some(Reason::Reset));
+    assert!(link.socket().read(&mut byte).await.is_err());
+    assert_eq!(link.departure(), Some(Reason::Reset));
+}
+
+#[tokio::test]
+async fn close_is_seen_behind_unread_bytes() {
+    let (mut client, link) = pair().await;
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
+    assert_eq!(link.ask_departure(), None);
+    client.shutdown().await.unwrap();
+    link.stream.ready(tokio::io::Interest::PRIORITY).await.unwrap();
+    assert_eq!(link.ask_departure(), Some(Reason::Closed));
+}

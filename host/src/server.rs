@@ -1,0 +1,113 @@
+//! The composition: accept, permits, drain.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::events::MemoryStore;
+use crate::guest::{App, Engine, LoadError};
+use crate::http::{Context, Target, serve_connection};
+use crate::route::Table;
+
+/// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server with its apps loaded.
+pub struct Server {
+    context: Arc<Context>,
+    shutdown_timeout: Duration,
+    /// Owns the guests.
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Loads the apps. Blocks while they compile: up to seconds for each.
+    pub fn load(config: &Config, engine: &Engine) -> Result<Self, LoadError> {
+        let events = MemoryStore::new(config.queues.clone());
+        let tasks = TaskTracker::new();
+        let mut apps = HashMap::new();
+        for (name, app) in &config.apps {
+            let app = App::load(name, app, engine, events.clone(), tasks.clone())?;
+            apps.insert(name.clone(), Arc::new(app));
+        }
+        // The configuration was checked: each route's app is there.
+        let routes = config.routes.iter().filter_map(|route| {
+            let app = apps.get(&route.app)?.clone();
+            Some((route.clone(), Target { app, deadline: route.deadline, grace: route.grace }))
+        });
+        let context = Context {
+            routes: Table::new(routes),
+            limits: config.limits.clone(),
+            max_deliveries: config.queues.max_deliveries_per_request,
+            stopping: CancellationToken::new(),
+            tasks: tasks.clone(),
+        };
+        Ok(Self { context: Arc::new(context), shutdown_timeout: config.shutdown_timeout, tasks })
+    }
+
+    /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
+    /// requests and guests end within the configured time. Returns whether they did.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> bool {
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = accept(&listener, &self.context, &mut connections) => {}
+            () = shutdown => {}
+        }
+        // From here on the kernel refuses new connections.
+        drop(listener);
+        self.context.stopping.cancel();
+        let Self { context, shutdown_timeout, tasks } = self;
+        let drained = async {
+            while connections.join_next().await.is_some() {}
+            // With the last connection the apps go, and their instances end.
+            drop(context);
+            tasks.close();
+            tasks.wait().await;
+        };
+        tokio::time::timeout(shutdown_timeout, drained).await.is_ok()
+    }
+}
+
+/// Accepts for ever. A connection has its permit before it is accepted, so that those beyond the limit
+/// wait in the kernel's backlog and cost nothing here.
+async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mut JoinSet<()>) {
+    let permits = Arc::new(Semaphore::new(context.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    loop {
+        // The semaphore is never closed.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let stream = loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => break stream,
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                // Those that have ended leave the set.
+                Some(_) = connections.join_next() => {}
+            }
+        };
+        set_options(&stream);
+        let context = context.clone();
+        connections.spawn(async move {
+            serve_connection(stream, context).await;
+            drop(permit);
+        });
+    }
+}
+
+fn set_options(stream: &TcpStream) {
+    // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("cannot set TCP_NODELAY: {error}");
+    }
+}
