@@ -1,0 +1,76 @@
+# Linger: build, run, test. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run host guests test lint format deny setup-target clean
+
+# Cargo's target directory may be elsewhere; the guests have one of their own beside it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+GUEST_TARGET := $(TARGET)/guests
+COMPONENTS := target/components
+GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
+LISTEN := 127.0.0.1:8080
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: host guests ## Build all, and serve the long-poll example on 127.0.0.1:8080
+	@echo
+	@echo "Try, in another terminal:"
+	@echo "  curl -i http://$(LISTEN)/poll/greetings?wait=30            # parks: run the next line meanwhile"
+	@echo "  curl -i -d 'hello' http://$(LISTEN)/push/greetings         # answers the parked poll"
+	@echo "  curl -i http://$(LISTEN)/poll/greetings?wait=1             # nothing left: 204 after a second"
+	@echo
+	@exec $(TARGET)/release/linger serve $(COMPONENTS)/longpoll.wasm --listen $(LISTEN)
+
+host: ## Build the host, target/release/linger
+	@echo "==> building the host (the first time takes about five minutes)"
+	@cargo build --release --locked --package linger
+
+guests: setup-target ## Build every guest to target/components/NAME.wasm
+	@echo "==> building the guests"
+	@$(GUEST_CARGO) build --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml
+	@mkdir -p $(COMPONENTS)
+	@for file in $(GUEST_TARGET)/wasm32-wasip2/release/*.wasm; do \
+	    name=$$(basename "$$file" .wasm); \
+	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
+	done
+
+# rustup adds the target for the toolchain that rust builds with here.
+setup-target:
+	@sysroot=$$(rustc --print sysroot); \
+	if [ ! -d "$$sysroot/lib/rustlib/wasm32-wasip2" ]; then \
+	    echo "==> adding the Rust target wasm32-wasip2"; \
+	    rustup target add wasm32-wasip2 || { \
+	        echo "error: the Rust target wasm32-wasip2 cannot be had; install rustup (https://rustup.rs) and run: rustup target add wasm32-wasip2" >&2; \
+	        exit 1; \
+	    }; \
+	fi
+
+test: guests ## Run all tests: host, guest SDK, and both together over real sockets
+	@echo "==> testing the guest SDK"
+	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml --package linger-guest
+	@echo "==> testing the host (the first time takes about five minutes to build)"
+	@cargo test --release --locked --workspace
+
+lint: ## Check formatting, clippy, and the dependencies' licenses and advisories
+	@echo "==> checking the format"
+	@cargo fmt --all --check
+	@cargo fmt --all --check --manifest-path guest/Cargo.toml
+	@echo "==> clippy"
+	@cargo clippy --release --locked --workspace --all-targets -- --deny warnings
+	@$(GUEST_CARGO) clippy --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml -- --deny warnings
+
+deny: ## Check the dependencies' licenses and sources (installs cargo-deny)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	@cargo deny check bans licenses sources
+	@cargo deny --manifest-path guest/Cargo.toml check bans licenses sources
+
+format: ## Format all code
+	@cargo fmt --all
+	@cargo fmt --all --manifest-path guest/Cargo.toml
+
+clean: ## Remove all that was built
+	@rm -rf target "$(GUEST_TARGET)"
+	@cargo clean
