@@ -145,9 +145,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_waiter_is_told() {
         let cancellation = Cancellation::new();
-        let waiters: Vec<_> = (0..100)
-            .map(|_| tokio::spawn(cancellation.clone().cancelled_owned()))
-            .collect();
+        let waiters: Vec<_> =
+            (0..100).map(|_| tokio::spawn(cancellation.clone().cancelled_owned())).collect();
         tokio::time::sleep(Duration::from_millis(1)).await;
         cancellation.cancel(Reason::Reset);
         for waiter in waiters {

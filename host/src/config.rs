@@ -183,7 +183,7 @@ fn default_path() -> String {
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
 fn default_deadline() -> Option<Duration> {
-    Some(Duration::from_secs(3600))
+    Some(Duration::from_hours(1))
 }
 
 fn default_grace() -> Duration {
@@ -202,7 +202,8 @@ impl Config {
     /// Serves one component, for every request.
     #[must_use]
     pub fn for_component(component: &Path) -> Self {
-        let name = component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy().into_owned());
+        let name =
+            component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy().into_owned());
         let app = App {
             component: component.to_owned(),
             env: BTreeMap::new(),
@@ -243,10 +244,18 @@ impl Config {
             }
         }
         match self.apps.keys().next() {
-            None => return Err(wrong("there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned())),
-            Some(name) if self.routes.is_empty() && self.apps.len() == 1 => self.routes.push(Route::all_to(name)),
+            None => {
+                return Err(wrong(
+                    "there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned(),
+                ));
+            }
+            Some(name) if self.routes.is_empty() && self.apps.len() == 1 => {
+                self.routes.push(Route::all_to(name));
+            }
             Some(_) if self.routes.is_empty() => {
-                return Err(wrong("there are several apps and no route; add a `[[routes]]` for each".to_owned()));
+                return Err(wrong(
+                    "there are several apps and no route; add a `[[routes]]` for each".to_owned(),
+                ));
             }
             Some(_) => {}
         }
@@ -263,9 +272,12 @@ impl App {
         if self.instances.max == 0 || self.instances.max_requests == 0 {
             return Err("instances: `max` and `max_requests` are at least 1".to_owned());
         }
-        let unusable = |host: &&String| host.is_empty() || host.contains('/') || host.contains(char::is_whitespace);
+        let unusable =
+            |host: &&String| host.is_empty() || host.contains('/') || host.contains(char::is_whitespace);
         match self.outgoing_hosts.iter().find(unusable) {
-            Some(host) => Err(format!("outgoing_hosts: `{host}` is no host; write `NAME` or `NAME:PORT`, without a scheme or a path")),
+            Some(host) => Err(format!(
+                "outgoing_hosts: `{host}` is no host; write `NAME` or `NAME:PORT`, without a scheme or a path"
+            )),
             None => Ok(()),
         }
     }

@@ -34,8 +34,9 @@ impl fmt::Display for RequestId {
 /// A number that differs from process to process. Good for names, not for secrets.
 #[must_use]
 pub fn random_u32() -> u32 {
-    // The standard library seeds its hashers at random; the low half is as good as any.
-    (RandomState::new().build_hasher().finish() & u64::from(u32::MAX)) as u32
+    // The standard library seeds its hashers at random; any four bytes are as good as others.
+    let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 /// How an exchange ended.
@@ -94,7 +95,9 @@ impl Exchange {
         let (settlement, reason) = match outcome {
             Outcome::Delivered => (Settlement::Commit, Reason::Completed),
             Outcome::Lost { reason, maybe_delivered } => (Settlement::PutBack { maybe_delivered }, reason),
-            Outcome::Failed { maybe_delivered } => (Settlement::PutBack { maybe_delivered }, Reason::Completed),
+            Outcome::Failed { maybe_delivered } => {
+                (Settlement::PutBack { maybe_delivered }, Reason::Completed)
+            }
         };
         // First the reason: who is woken by the put-back, or sees a refused `take`, can ask why.
         self.cancellation.cancel(reason);

@@ -132,8 +132,11 @@ async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<
     };
     match result {
         Ok(response) => {
-            let bodiless = head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            response.map(|body| GuardedBody::new(if bodiless { empty() } else { body }, guard, ladder).boxed_unsync())
+            let bodiless =
+                head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            response.map(|body| {
+                GuardedBody::new(if bodiless { empty() } else { body }, guard, ladder).boxed_unsync()
+            })
         }
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
@@ -207,7 +210,9 @@ mod tests {
 
     #[test]
     fn host_comes_from_the_uri_or_the_one_header() {
-        let asked = |version, uri, hosts: &[&str]| asked_host(&request(version, uri, hosts)).map(|host| host.to_string());
+        let asked = |version, uri, hosts: &[&str]| {
+            asked_host(&request(version, uri, hosts)).map(|host| host.to_string())
+        };
         assert_eq!(asked(Version::HTTP_11, "/x", &["a:80"]).as_deref(), Some("a:80"));
         assert_eq!(asked(Version::HTTP_2, "http://b/x", &[]).as_deref(), Some("b"));
         assert_eq!(asked(Version::HTTP_11, "http://b/x", &["a"]).as_deref(), Some("b"));
@@ -219,7 +224,9 @@ mod tests {
 
     #[test]
     fn guests_see_absolute_uris() {
-        for (uri, seen) in [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")] {
+        for (uri, seen) in
+            [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")]
+        {
             let mut request = request(Version::HTTP_11, uri, &["h:1"]);
             make_absolute(&mut request, Authority::from_static("h:1"));
             assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");

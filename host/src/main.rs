@@ -1,7 +1,7 @@
 //! The `linger` command.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -21,8 +21,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     cli.run().unwrap_or_else(|error| {
-        // One line: the chain of causes, without a backtrace.
-        eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+        // One line: the chain of causes, without a backtrace. Nobody is left to tell if this fails.
+        let line = format!("{error:#}").replace('\n', " ");
+        let _ = writeln!(std::io::stderr(), "error: {line}");
         ExitCode::from(USAGE)
     })
 }

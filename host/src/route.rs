@@ -34,7 +34,8 @@ struct Entry<T> {
 impl<T> Table<T> {
     /// A table of `routes`, each with what it leads to.
     pub fn new(routes: impl IntoIterator<Item = (Route, T)>) -> Self {
-        let mut entries: Vec<_> = routes.into_iter().map(|(route, target)| Entry::new(&route, target)).collect();
+        let mut entries: Vec<_> =
+            routes.into_iter().map(|(route, target)| Entry::new(&route, target)).collect();
         // Stable: of equals, the one that was written first wins.
         entries.sort_by_key(|entry| (entry.host.is_none(), std::cmp::Reverse(entry.prefix.len())));
         Self { entries }
@@ -72,14 +73,19 @@ impl<T> Entry<T> {
     fn covers(&self, host: &str, path: &str) -> bool {
         let host_fits = self.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host));
         let rest = path.strip_prefix(self.prefix.as_str());
-        host_fits && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.prefix.is_empty())
+        host_fits
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.prefix.is_empty())
     }
 }
 
 /// The host of an authority: `example.com:80` and `[::1]:80` lose their port.
 fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) => host,
+        Some((host, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            host
+        }
         _ => authority,
     }
 }
@@ -101,15 +107,26 @@ mod tests {
 
     #[test]
     fn longest_path_wins_by_whole_segments() {
-        let table = table("[[routes]]\napp='a'\n[[routes]]\napp='b'\npath='/x'\n[[routes]]\napp='c'\npath='/x/y/'");
-        for (path, app) in [("/", "a"), ("/xy", "a"), ("/x", "b"), ("/x/", "b"), ("/x/z?q=/x/y", "b"), ("/x/y", "c"), ("/x/y/z", "c")] {
+        let table =
+            table("[[routes]]\napp='a'\n[[routes]]\napp='b'\npath='/x'\n[[routes]]\napp='c'\npath='/x/y/'");
+        for (path, app) in [
+            ("/", "a"),
+            ("/xy", "a"),
+            ("/x", "b"),
+            ("/x/", "b"),
+            ("/x/z?q=/x/y", "b"),
+            ("/x/y", "c"),
+            ("/x/y/z", "c"),
+        ] {
             assert_eq!(find(&table, "GET", "h", path), Match::Found(&app.to_owned()), "{path}");
         }
     }
 
     #[test]
     fn named_host_wins_over_any_host() {
-        let table = table("[[routes]]\napp='a'\npath='/long/path'\n[[routes]]\napp='b'\nhost='Example.org'\n[[routes]]\napp='c'\nhost='[::1]'");
+        let table = table(
+            "[[routes]]\napp='a'\npath='/long/path'\n[[routes]]\napp='b'\nhost='Example.org'\n[[routes]]\napp='c'\nhost='[::1]'",
+        );
         assert_eq!(find(&table, "GET", "example.ORG:8080", "/long/path"), Match::Found(&"b".to_owned()));
         assert_eq!(find(&table, "GET", "[::1]:80", "/"), Match::Found(&"c".to_owned()));
         assert_eq!(find(&table, "GET", "[::1]", "/"), Match::Found(&"c".to_owned()));
@@ -119,9 +136,14 @@ mod tests {
 
     #[test]
     fn wrong_method_lists_the_right_ones() {
-        let table = table("[[routes]]\napp='a'\npath='/x'\nmethods=['GET','HEAD']\n[[routes]]\napp='b'\npath='/x'\nmethods=['POST']");
+        let table = table(
+            "[[routes]]\napp='a'\npath='/x'\nmethods=['GET','HEAD']\n[[routes]]\napp='b'\npath='/x'\nmethods=['POST']",
+        );
         assert_eq!(find(&table, "POST", "h", "/x"), Match::Found(&"b".to_owned()));
-        assert_eq!(find(&table, "PUT", "h", "/x"), Match::OtherMethods(vec![Method::GET, Method::HEAD, Method::POST]));
+        assert_eq!(
+            find(&table, "PUT", "h", "/x"),
+            Match::OtherMethods(vec![Method::GET, Method::HEAD, Method::POST])
+        );
         assert_eq!(find(&table, "PUT", "h", "/y"), Match::Nothing);
     }
 }

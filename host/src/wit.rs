@@ -70,7 +70,11 @@ pub fn provides(import: &str) -> bool {
 }
 
 fn declares(text: &str, interface: &str) -> bool {
-    text.lines().any(|line| line.trim().strip_prefix("interface ").is_some_and(|rest| rest.trim_end_matches([' ', '{']) == interface))
+    text.lines().any(|line| {
+        line.trim()
+            .strip_prefix("interface ")
+            .is_some_and(|rest| rest.trim_end_matches([' ', '{']) == interface)
+    })
 }
 
 /// The part of a version within which versions are compatible.
@@ -85,10 +89,23 @@ mod tests {
 
     #[test]
     fn interfaces_are_found_by_name_and_track() {
-        for name in ["linger:host/queue@0.1.0", "wasi:http/types@0.2.4", "wasi:http/types@0.3.2", "wasi:io/poll@0.2.6", "wasi:cli/environment@0.2.9"] {
+        for name in [
+            "linger:host/queue@0.1.0",
+            "wasi:http/types@0.2.4",
+            "wasi:http/types@0.3.2",
+            "wasi:io/poll@0.2.6",
+            "wasi:cli/environment@0.2.9",
+        ] {
             assert!(provides(name), "{name}");
         }
-        for name in ["wasi:http/types@0.4.0", "wasi:io/poll@0.3.0", "wasi:http/nothing@0.2.4", "acme:thing/x@0.1.0", "wasi:http/types", "run"] {
+        for name in [
+            "wasi:http/types@0.4.0",
+            "wasi:io/poll@0.3.0",
+            "wasi:http/nothing@0.2.4",
+            "acme:thing/x@0.1.0",
+            "wasi:http/types",
+            "run",
+        ] {
             assert!(!provides(name), "{name}");
         }
     }

@@ -12,7 +12,7 @@ use crate::guest::{Engine, inspect};
 ///
 /// Exits with 0 if this host can serve it, and with 1 if not.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(super) struct Check {
     /// The component's file
     component: PathBuf,
 }
@@ -23,7 +23,7 @@ impl Check {
         let report = match inspect(&engine, &self.component) {
             Ok(report) => report,
             Err(error) => {
-                eprintln!("error: {error}");
+                println!("lacks:   {error}");
                 return Ok(ExitCode::FAILURE);
             }
         };

@@ -29,7 +29,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
-            Command::Wit(wit) => wit.run(),
+            Command::Wit(_) => wit::Wit::run(),
         }
     }
 }

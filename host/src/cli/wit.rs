@@ -10,10 +10,10 @@ use clap::Args;
 /// The document is complete: save it as `linger.wit`, and make bindings for the world
 /// `linger:host/handler` (WASI 0.3) or `linger:host/handler-p2` (WASI 0.2) from it.
 #[derive(Debug, Args)]
-pub struct Wit {}
+pub(super) struct Wit {}
 
 impl Wit {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run() -> anyhow::Result<ExitCode> {
         std::io::stdout().write_all(crate::wit::document().as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }

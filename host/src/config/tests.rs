@@ -75,10 +75,16 @@ fn errors_name_the_place_and_the_remedy() {
         ("[limits\n", "conf/linger.toml:1:8: "),
         ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),
         ("[apps.a]\n", "conf/linger.toml:1:1: missing field `component`"),
-        (&format!("{app}outgoing_hosts = ['http://a/']"), "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host"),
+        (
+            &format!("{app}outgoing_hosts = ['http://a/']"),
+            "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host",
+        ),
         (&format!("{app}instances.max = 0"), "conf/linger.toml: apps.a: instances: `max`"),
         (&format!("{app}instances.mx = 1"), "unknown field `mx`, expected one of `max`"),
-        (&format!("{app}[apps.b]\ncomponent = 'b.wasm'"), "conf/linger.toml: there are several apps and no route"),
+        (
+            &format!("{app}[apps.b]\ncomponent = 'b.wasm'"),
+            "conf/linger.toml: there are several apps and no route",
+        ),
         (&format!("{app}[[routes]]\napp = 'b'"), "conf/linger.toml: routes[0]: there is no app `b`"),
         (&format!("{app}[[routes]]\napp = 'a'\npath = 'x'"), "routes[0]: path `x` must start with `/`"),
         (&format!("{app}[[routes]]\napp = 'a'\nmethods = ['G T']"), "routes[0]: `G T` is no HTTP method"),

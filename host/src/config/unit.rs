@@ -15,6 +15,7 @@ pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<O
 }
 
 fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\""))
+    humantime::parse_duration(text).map_err(|error| {
+        format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\"")
+    })
 }

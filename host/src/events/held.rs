@@ -45,7 +45,10 @@ impl Holdings {
         Self::room(&mut lock(&self.deliveries), self.max).map(|_| ())
     }
 
-    fn room(deliveries: &mut Option<Vec<Arc<Delivery>>>, max: usize) -> Result<&mut Vec<Arc<Delivery>>, HoldError> {
+    fn room(
+        deliveries: &mut Option<Vec<Arc<Delivery>>>,
+        max: usize,
+    ) -> Result<&mut Vec<Arc<Delivery>>, HoldError> {
         let held = deliveries.as_mut().ok_or(HoldError::Ended)?;
         if held.len() >= max {
             held.retain(|delivery| delivery.is_held());

@@ -140,7 +140,8 @@ impl State {
 
     /// A queue exists as long as somebody needs it, so that names cost nothing once they are not used.
     fn forget_if_unused(&mut self, name: &QueueName) {
-        let unused = |queue: &Queue| queue.ready.is_empty() && queue.leased.is_empty() && queue.waiters.is_empty();
+        let unused =
+            |queue: &Queue| queue.ready.is_empty() && queue.leased.is_empty() && queue.waiters.is_empty();
         if self.queues.get(name).is_some_and(unused) {
             self.queues.remove(name);
         }

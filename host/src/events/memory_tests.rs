@@ -61,7 +61,10 @@ fn put_back_returns_to_its_place_whatever_the_order() {
     settle(b, Settlement::PutBack { maybe_delivered: true });
     let a = take(&store, "q").unwrap();
     let b = take(&store, "q").unwrap();
-    assert_eq!((a.event().data.as_ref(), a.event().attempt, a.event().maybe_delivered), (&b"a"[..], 2, false));
+    assert_eq!(
+        (a.event().data.as_ref(), a.event().attempt, a.event().maybe_delivered),
+        (&b"a"[..], 2, false)
+    );
     assert_eq!((b.event().data.as_ref(), b.event().attempt, b.event().maybe_delivered), (&b"b"[..], 2, true));
 }
 

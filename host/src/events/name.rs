@@ -14,7 +14,9 @@ pub struct QueueName(Arc<str>);
 
 /// The name of a queue is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a queue's name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit")]
+#[error(
+    "a queue's name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit"
+)]
 pub struct InvalidName;
 
 impl FromStr for QueueName {

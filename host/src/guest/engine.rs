@@ -1,8 +1,8 @@
 //! The engine: how components are compiled, linked and instantiated.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,13 +28,17 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// It is WebAssembly, but a core module.
-    #[error("{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`")]
+    #[error(
+        "{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
+    )]
     CoreModule(PathBuf),
     /// It is no WebAssembly.
     #[error("{0}: this is no WebAssembly component; build one with `cargo build --target wasm32-wasip2`")]
     NotWasm(PathBuf),
     /// It is damaged, or uses what this host does not know.
-    #[error("{file}: the component does not compile: {message}; check it with `wasm-tools validate --features all`")]
+    #[error(
+        "{file}: the component does not compile: {message}; check it with `wasm-tools validate --features all`"
+    )]
     Invalid {
         /// The file.
         file: PathBuf,
@@ -50,13 +54,15 @@ pub enum LoadError {
         message: String,
     },
     /// It exports no handler.
-    #[error("{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for")]
+    #[error(
+        "{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for"
+    )]
     NoHandler(PathBuf),
 }
 
 /// Compiles and links components. One for the whole process.
 pub struct Engine {
-    engine: wasmtime::Engine,
+    inner: wasmtime::Engine,
     linker: Linker<State>,
     _ticker: Ticker,
 }
@@ -75,11 +81,11 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, _ticker: ticker })
+        Ok(Self { inner: engine, linker, _ticker: ticker })
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.engine
+        &self.inner
     }
 
     /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
@@ -91,14 +97,17 @@ impl Engine {
             Some([0, b'a', b's', b'm', ..]) => {}
             _ => return Err(LoadError::NotWasm(file.to_owned())),
         }
-        Component::from_binary(&self.engine, &bytes)
+        Component::from_binary(&self.inner, &bytes)
             .map_err(|error| LoadError::Invalid { file: file.to_owned(), message: one_line(&error) })
     }
 
     /// Links a component and finds its handler.
     pub(super) fn link(&self, component: &Component, file: &Path) -> Result<Handler, LoadError> {
         let generation = exported_handler(component).ok_or_else(|| LoadError::NoHandler(file.to_owned()))?;
-        let missing = |error: wasmtime::Error| LoadError::MissingImport { file: file.to_owned(), message: one_line(&error) };
+        let missing = |error: wasmtime::Error| LoadError::MissingImport {
+            file: file.to_owned(),
+            message: one_line(&error),
+        };
         let pre = self.linker.instantiate_pre(component).map_err(missing)?;
         Ok(match generation {
             Generation::P2 => Handler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),

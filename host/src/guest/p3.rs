@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::p3::Request;
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::app::Factory;
 use super::p2::overdue;
@@ -106,10 +106,13 @@ impl Pool {
     ) -> Result<(), CallError> {
         let limits = &self.shared.factory.config.instances;
         let mut open = self.shared.open();
-        let fitting = open.iter().position(|worker| worker.load.load(Ordering::Relaxed) < limits.max_requests);
+        let fitting =
+            open.iter().position(|worker| worker.load.load(Ordering::Relaxed) < limits.max_requests);
         let index = match fitting {
             Some(index) => index,
-            None if self.shared.instances.load(Ordering::Relaxed) >= limits.max => return Err(CallError::Busy),
+            None if self.shared.instances.load(Ordering::Relaxed) >= limits.max => {
+                return Err(CallError::Busy);
+            }
             None => {
                 open.push(self.start_worker());
                 open.len() - 1

@@ -13,7 +13,7 @@ use crate::events::EventStore;
 use crate::exchange::{Exchange, RequestId};
 
 /// The data of a wasmtime store.
-pub struct State {
+pub(crate) struct State {
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
     pub(super) http: WasiHttpCtx,

@@ -12,7 +12,8 @@ impl wit::cancellation::Host for State {}
 impl wit::cancellation::HostWithStore<State> for Linger {
     fn current(mut store: Access<'_, State, Self>) -> Result<Resource<Cancellation>> {
         let exchange = current(store.as_context_mut())?;
-        let cancellation = exchange.map_or_else(Cancellation::completed, |exchange| exchange.cancellation.clone());
+        let cancellation =
+            exchange.map_or_else(Cancellation::completed, |exchange| exchange.cancellation.clone());
         Ok(store.get().table.push(cancellation)?)
     }
 }

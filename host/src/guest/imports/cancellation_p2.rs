@@ -19,7 +19,8 @@ impl Pollable for Cancellation {
 impl wit::cancellation_p2::Host for State {
     fn current(&mut self) -> Result<Resource<Cancellation>> {
         let exchange = self.requests.sole();
-        let cancellation = exchange.map_or_else(Cancellation::completed, |exchange| exchange.cancellation.clone());
+        let cancellation =
+            exchange.map_or_else(Cancellation::completed, |exchange| exchange.cancellation.clone());
         Ok(self.table.push(cancellation)?)
     }
 }

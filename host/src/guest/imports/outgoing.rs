@@ -8,7 +8,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default
 
 /// Sends a guest's requests, or refuses them.
 #[derive(Clone)]
-pub struct OutgoingHttp {
+pub(crate) struct OutgoingHttp {
     allowed: Arc<[String]>,
 }
 
@@ -17,8 +17,7 @@ type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 
 impl OutgoingHttp {
     /// Allows `NAME` (its default port and any other) and `NAME:PORT`.
-    #[must_use]
-    pub fn to(allowed: &[String]) -> Self {
+    pub(crate) fn to(allowed: &[String]) -> Self {
         Self { allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect() }
     }
 
@@ -55,7 +54,11 @@ mod tests {
 
     #[test]
     fn only_named_hosts_are_reached() {
-        let outgoing = OutgoingHttp::to(&["Example.com".to_owned(), "127.0.0.1:8081".to_owned(), "secure.org:443".to_owned()]);
+        let outgoing = OutgoingHttp::to(&[
+            "Example.com".to_owned(),
+            "127.0.0.1:8081".to_owned(),
+            "secure.org:443".to_owned(),
+        ]);
         for (uri, allowed) in [
             ("http://example.com/x", true),
             ("https://EXAMPLE.com:8443/", true),

@@ -21,12 +21,12 @@ use wit::types::QueueError;
 const MAX_CONTENT_TYPE: usize = 256;
 
 /// An open queue.
-pub struct Queue {
+pub(crate) struct Queue {
     pub(super) name: QueueName,
 }
 
 /// A delivery, as its guest holds it. Dropped with its instance too, so that nothing unseen stays away.
-pub struct Held(pub(super) Arc<Delivery>);
+pub(crate) struct Held(pub(super) Arc<Delivery>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -115,9 +115,9 @@ impl Take {
         };
         let taken = std::task::ready!(wait.as_mut().poll(cx));
         self.wait = None;
-        let held = taken.map_err(Into::into).and_then(|lease| {
-            exchange.holdings.hold(lease).map(Held).map_err(|_| refusal(exchange))
-        });
+        let held = taken
+            .map_err(Into::into)
+            .and_then(|lease| exchange.holdings.hold(lease).map(Held).map_err(|_| refusal(exchange)));
         Poll::Ready(held)
     }
 }
@@ -218,7 +218,10 @@ impl wit::queue::HostDelivery for State {
 }
 
 impl wit::queue::HostDeliveryWithStore<State> for Linger {
-    fn ack(mut store: Access<'_, State, Self>, this: Resource<Held>) -> Result<FutureReader<Result<(), QueueError>>> {
+    fn ack(
+        mut store: Access<'_, State, Self>,
+        this: Resource<Held>,
+    ) -> Result<FutureReader<Result<(), QueueError>>> {
         settle_early(&mut store, &this, Settlement::Commit)
     }
 

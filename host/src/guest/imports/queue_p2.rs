@@ -14,7 +14,7 @@ use crate::guest::state::State;
 use wit::types::QueueError;
 
 /// A wait for an event, and what it gave until the guest fetches it.
-pub struct PendingTake {
+pub(crate) struct PendingTake {
     take: Take,
     arrived: Option<Result<Held, QueueError>>,
 }

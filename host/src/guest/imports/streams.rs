@@ -15,12 +15,15 @@ type Write = (Resource<DynOutputStream>, Vec<u8>);
 pub(super) fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut streams = linker.instance("wasi:io/streams@0.2.12")?;
-    streams.func_wrap("[method]output-stream.write", |mut store: StoreContextMut<'_, State>, (stream, bytes): Write| {
-        note_writer(store.as_context_mut())?;
-        let table = &mut store.data_mut().table;
-        let result = HostOutputStream::write(table, stream, bytes);
-        Ok((to_guest(table, result)?,))
-    })?;
+    streams.func_wrap(
+        "[method]output-stream.write",
+        |mut store: StoreContextMut<'_, State>, (stream, bytes): Write| {
+            note_writer(store.as_context_mut())?;
+            let table = &mut store.data_mut().table;
+            let result = HostOutputStream::write(table, stream, bytes);
+            Ok((to_guest(table, result)?,))
+        },
+    )?;
     streams.func_wrap_async(
         "[method]output-stream.blocking-write-and-flush",
         |mut store: StoreContextMut<'_, State>, (stream, bytes): Write| {
@@ -36,7 +39,10 @@ pub(super) fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn to_guest(table: &mut ResourceTable, result: StreamResult<()>) -> wasmtime::Result<Result<(), StreamError>> {
+fn to_guest(
+    table: &mut ResourceTable,
+    result: StreamResult<()>,
+) -> wasmtime::Result<Result<(), StreamError>> {
     match result {
         Ok(()) => Ok(Ok(())),
         Err(error) => table.convert_stream_error(error).map(Err),
