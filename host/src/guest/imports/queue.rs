@@ -21,12 +21,14 @@ use wit::types::QueueError;
 const MAX_CONTENT_TYPE: usize = 256;
 
 /// An open queue.
-pub(crate) struct Queue {
+#[expect(unreachable_pub, reason = "generated code re-exports it")]
+pub struct Queue {
     pub(super) name: QueueName,
 }
 
 /// A delivery, as its guest holds it. Dropped with its instance too, so that nothing unseen stays away.
-pub(crate) struct Held(pub(super) Arc<Delivery>);
+#[expect(unreachable_pub, reason = "generated code re-exports it")]
+pub struct Held(pub(super) Arc<Delivery>);
 
 impl Drop for Held {
     fn drop(&mut self) {

@@ -14,7 +14,8 @@ use crate::guest::state::State;
 use wit::types::QueueError;
 
 /// A wait for an event, and what it gave until the guest fetches it.
-pub(crate) struct PendingTake {
+#[expect(unreachable_pub, reason = "generated code re-exports it")]
+pub struct PendingTake {
     take: Take,
     arrived: Option<Result<Held, QueueError>>,
 }
