@@ -52,11 +52,7 @@ impl Body {
     pub(crate) fn of(request: Request) -> Self {
         let (done, done_reader) = wit_future::new(|| Ok(()));
         let (chunks, end) = Request::consume_body(request, done_reader);
-        Self {
-            chunks,
-            end: End::Ahead(end),
-            _done: done,
-        }
+        Self { chunks, end: End::Ahead(end), _done: done }
     }
 
     /// Waits for the next bytes of the body, as many as have arrived and never none; `None` at its end.
@@ -158,9 +154,7 @@ impl Body {
         let End::Ahead(end) = std::mem::replace(&mut self.end, End::Failed) else {
             return Ok(());
         };
-        let trailers = end
-            .await
-            .map_err(|code| BodyError::Broken(code.to_string()))?;
+        let trailers = end.await.map_err(|code| BodyError::Broken(code.to_string()))?;
         self.end = End::Reached(trailers.map(|fields| fields.copy_all()).unwrap_or_default());
         Ok(())
     }
@@ -222,15 +216,7 @@ impl BodyWriter {
     pub(crate) fn new() -> (Self, StreamReader<u8>, FutureReader<WasiTrailers>) {
         let (chunks, chunks_reader) = wit_stream::new();
         let (end, end_reader) = wit_future::new(|| Err(ErrorCode::InternalError(None)));
-        (
-            Self {
-                chunks,
-                end,
-                trailers: Vec::new(),
-            },
-            chunks_reader,
-            end_reader,
-        )
+        (Self { chunks, end, trailers: Vec::new() }, chunks_reader, end_reader)
     }
 
     /// Sends these bytes, and waits until the host has taken them all: that is the backpressure. What the
@@ -275,12 +261,10 @@ impl BodyWriter {
         let trailers = if self.trailers.is_empty() {
             Ok(None)
         } else {
-            Fields::from_list(&self.trailers)
-                .map(Some)
-                .map_err(|error| {
-                    eprintln!("the trailers were refused: {error}");
-                    ErrorCode::InternalError(None)
-                })
+            Fields::from_list(&self.trailers).map(Some).map_err(|error| {
+                eprintln!("the trailers were refused: {error}");
+                ErrorCode::InternalError(None)
+            })
         };
         drop(self.chunks);
         // Fails when nobody reads any more, and then nobody is there to be told.

@@ -30,8 +30,7 @@ pub struct Request {
 impl Request {
     /// The method, as sent: `GET`. Does not block.
     pub fn method(&self) -> &str {
-        self.method
-            .get_or_init(|| method_name(self.inner.get_method()))
+        self.method.get_or_init(|| method_name(self.inner.get_method()))
     }
 
     /// The path, as sent: still percent-encoded and without the query; `/` if the request has none.
@@ -92,19 +91,14 @@ impl Request {
     }
 
     fn target(&self) -> &str {
-        self.target
-            .get_or_init(|| self.inner.get_path_with_query().unwrap_or_default())
+        self.target.get_or_init(|| self.inner.get_path_with_query().unwrap_or_default())
     }
 }
 
 /// For those who export `wasi:http/handler` themselves.
 impl From<types::Request> for Request {
     fn from(inner: types::Request) -> Self {
-        Self {
-            inner,
-            method: OnceCell::new(),
-            target: OnceCell::new(),
-        }
+        Self { inner, method: OnceCell::new(), target: OnceCell::new() }
     }
 }
 
@@ -130,9 +124,7 @@ fn path_of(target: &str) -> &str {
 
 fn query_value(target: &str, name: &str) -> Option<String> {
     let (_, query) = target.split_once('?')?;
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

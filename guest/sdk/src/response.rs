@@ -42,11 +42,7 @@ impl Response {
     /// let missing = Response::new(404);
     /// ```
     pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Content::Whole(Vec::new()),
-        }
+        Self { status, headers: Vec::new(), body: Content::Whole(Vec::new()) }
     }
 
     /// `204 No Content`: there is nothing to say, or nobody to say it to.
@@ -66,11 +62,7 @@ impl Response {
     /// let json = Response::bytes("{}").header("content-type", "application/json");
     /// ```
     pub fn bytes(data: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body: Content::Whole(data.into()),
-        }
+        Self { status: 200, headers: Vec::new(), body: Content::Whole(data.into()) }
     }
 
     /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.
@@ -111,11 +103,7 @@ impl Response {
                 Err(error) => eprintln!("the response broke off: {error}"),
             }
         });
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body: Content::Stream(chunks, end),
-        }
+        Self { status: 200, headers: Vec::new(), body: Content::Stream(chunks, end) }
     }
 
     /// With this status.
@@ -164,9 +152,7 @@ impl fmt::Debug for Response {
 impl From<Response> for types::Response {
     fn from(mut response: Response) -> Self {
         if let Some(length) = response.content_length() {
-            response
-                .headers
-                .push(("content-length".into(), length.to_string().into()));
+            response.headers.push(("content-length".into(), length.to_string().into()));
         }
         let fields = Fields::from_list(&response.headers).unwrap_or_else(|error| {
             eprintln!("the response's headers were refused: {error}: {response:?}");
@@ -236,9 +222,6 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up() {
         let response = Response::new(503).retry_after(Duration::from_millis(1001));
-        assert_eq!(
-            response.headers,
-            [("retry-after".to_string(), b"2".to_vec())]
-        );
+        assert_eq!(response.headers, [("retry-after".to_string(), b"2".to_vec())]);
     }
 }

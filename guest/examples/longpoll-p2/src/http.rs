@@ -1,8 +1,6 @@
 //! The few things of HTTP that this example needs, over the resources of `wasi:http@0.2`.
 
-use wasi::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
+use wasi::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasi::io::streams::StreamError;
 
 /// How much one read asks for, in bytes.
@@ -17,11 +15,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status, headers: Vec::new(), body: body.into() }
     }
 
     pub fn text(status: u16, text: impl Into<String>) -> Self {
@@ -47,9 +41,7 @@ impl Answer {
                 OutgoingResponse::new(Fields::new())
             }
         };
-        response
-            .set_status_code(self.status)
-            .expect("a status that exists");
+        response.set_status_code(self.status).expect("a status that exists");
         let body = response.body().expect("the body is taken once");
         ResponseOutparam::set(out, Ok(response));
         // An error here is a client that has left: the host knows.
@@ -94,9 +86,7 @@ pub fn header(request: &IncomingRequest, name: &str) -> Option<String> {
 /// The first query parameter of this name, decoded.
 pub fn query(target: &str, name: &str) -> Option<String> {
     let (_, query) = target.split_once('?')?;
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// The whole body. Blocks until it has arrived. The error is the answer.

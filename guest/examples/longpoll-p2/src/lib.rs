@@ -48,10 +48,7 @@ fn route(request: &IncomingRequest) -> Result<Answer, Answer> {
         ("GET", ["poll", name]) => poll(name, &target),
         (_, ["push", _]) => Ok(refusal(405, "push an event by POST").header("allow", "POST")),
         (_, ["poll", _]) => Ok(refusal(405, "poll by GET").header("allow", "GET")),
-        _ => Ok(refusal(
-            404,
-            "there is POST /push/{queue} and GET /poll/{queue}",
-        )),
+        _ => Ok(refusal(404, "there is POST /push/{queue} and GET /poll/{queue}")),
     }
 }
 
@@ -59,9 +56,7 @@ fn push(name: &str, request: &IncomingRequest) -> Result<Answer, Answer> {
     let content_type = http::header(request, "content-type");
     let data = http::body(request, EVENT_LIMIT)?;
     let queue = Queue::open(name).map_err(refused)?;
-    let id = queue
-        .push(&data, content_type.as_deref())
-        .map_err(refused)?;
+    let id = queue.push(&data, content_type.as_deref()).map_err(refused)?;
     Ok(Answer::text(202, format!("{id}\n")))
 }
 
@@ -69,12 +64,8 @@ fn poll(name: &str, target: &str) -> Result<Answer, Answer> {
     let wait = wait(target)?;
     let queue = Queue::open(name).map_err(refused)?;
     let event = first(&queue, wait.max(LOOK))?;
-    let kind = event
-        .content_type()
-        .unwrap_or_else(|| "application/octet-stream".into());
-    Ok(Answer::new(200, event.data())
-        .header("content-type", kind)
-        .header("cache-control", "no-store"))
+    let kind = event.content_type().unwrap_or_else(|| "application/octet-stream".into());
+    Ok(Answer::new(200, event.data()).header("content-type", kind).header("cache-control", "no-store"))
 }
 
 /// Waits for the first of: the client gone, an event, the timer. The error is the answer.
@@ -130,10 +121,9 @@ fn refused(error: QueueError) -> Answer {
             400,
             "a queue's name is 1 to 128 letters, digits, '-', '_' or '.', starting with a letter or a digit",
         ),
-        QueueError::InvalidContentType => refusal(
-            400,
-            "a content type is at most 256 bytes that a header can hold",
-        ),
+        QueueError::InvalidContentType => {
+            refusal(400, "a content type is at most 256 bytes that a header can hold")
+        }
         QueueError::TooLarge(limit) => refusal(413, &format!("an event is at most {limit} bytes")),
         QueueError::Full => refusal(503, "the queue is full").header("retry-after", "1"),
         QueueError::Cancelled(reason) => stopped(reason),

@@ -10,8 +10,7 @@
 //! An event whose client left before it got all of it is back in its queue: nothing here has to see to that.
 
 use linger_guest::{
-    Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select,
-    sleep,
+    Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select, sleep,
 };
 use std::time::Duration;
 
@@ -35,20 +34,14 @@ async fn route(request: Request) -> Result {
         ("GET", ["poll", name]) => poll(name, &request).await,
         (_, ["push", _]) => Ok(refusal(405, "push an event by POST").header("allow", "POST")),
         (_, ["poll", _]) => Ok(refusal(405, "poll by GET").header("allow", "GET")),
-        _ => Ok(refusal(
-            404,
-            "there is POST /push/{queue} and GET /poll/{queue}",
-        )),
+        _ => Ok(refusal(404, "there is POST /push/{queue} and GET /poll/{queue}")),
     }
 }
 
 async fn push(name: &str, request: Request) -> Result {
     let content_type = request.header("content-type");
     let data = request.into_body().bytes(EVENT_LIMIT).await?;
-    let id = queue(name)
-        .push(&data, content_type.as_deref())
-        .await
-        .map_err(refused)?;
+    let id = queue(name).push(&data, content_type.as_deref()).await.map_err(refused)?;
     Ok(Response::text(format!("{id}\n")).status(202))
 }
 
@@ -94,9 +87,7 @@ fn stopped(reason: Reason) -> Response {
 /// The answer when a queue refused.
 fn refused(error: QueueError) -> Error {
     let response = match &error {
-        QueueError::InvalidName | QueueError::InvalidContentType => {
-            refusal(400, &error.to_string())
-        }
+        QueueError::InvalidName | QueueError::InvalidContentType => refusal(400, &error.to_string()),
         QueueError::TooLarge { .. } => refusal(413, &error.to_string()),
         QueueError::Full => refusal(503, &error.to_string()).retry_after(Duration::from_secs(1)),
         QueueError::Cancelled(reason) => stopped(*reason),
