@@ -102,8 +102,8 @@ pub fn body(request: &IncomingRequest, limit: usize) -> Result<Vec<u8>, Answer> 
             }
             Ok(chunk) => data.extend_from_slice(&chunk),
             Err(StreamError::Closed) => return Ok(data),
-            Err(error) => {
-                eprintln!("the request body broke off: {error}");
+            Err(StreamError::LastOperationFailed(error)) => {
+                eprintln!("the request body broke off: {}", error.to_debug_string());
                 return Err(Answer::text(400, "the request body broke off\n"));
             }
         }
