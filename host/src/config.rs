@@ -43,19 +43,27 @@ pub struct Config {
 pub struct Limits {
     /// Open connections. At the limit new ones wait in the kernel's backlog.
     pub max_connections: usize,
+    /// Requests in progress, on all connections. Beyond: 503.
+    pub max_requests: usize,
     /// Streams that an HTTP/2 client may have open on one connection.
     pub max_streams_per_connection: u32,
-    /// Bytes of a request's head. Beyond: 431.
+    /// Bytes of a request's head, at least 8 KiB. Beyond: 431.
     pub max_head_size: ByteSize,
     /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
     #[serde(deserialize_with = "unit::duration")]
     pub head_timeout: Duration,
 }
 
+impl Limits {
+    /// Hyper takes no smaller buffer for a head.
+    const MIN_HEAD_SIZE: ByteSize = ByteSize::kib(8);
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_requests: 50_000,
             max_streams_per_connection: 200,
             max_head_size: ByteSize::kib(64),
             head_timeout: Duration::from_secs(30),
@@ -242,6 +250,9 @@ impl Config {
             for dir in &mut app.dirs {
                 dir.host = folder.join(&dir.host);
             }
+        }
+        if self.limits.max_head_size < Limits::MIN_HEAD_SIZE {
+            return Err(wrong(format!("limits: `max_head_size` is at least {}", Limits::MIN_HEAD_SIZE)));
         }
         match self.apps.keys().next() {
             None => {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +48,8 @@ pub struct Context {
     pub routes: Table<Target>,
     /// Bounds on what clients can occupy.
     pub limits: Limits,
+    /// Requests that may still be taken up.
+    pub requests: Arc<Semaphore>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Cancelled when the server stops.
@@ -58,15 +61,13 @@ pub struct Context {
 /// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
 pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     let limits = &context.limits;
-    // Hyper bounds the time for a head once it knows the protocol, and for that it needs the first byte.
-    if !matches!(tokio::time::timeout(limits.head_timeout, stream.readable()).await, Ok(Ok(()))) {
-        return;
-    }
     let link = Link::new(stream);
     let socket = TokioIo::new(link.socket());
-    let stopping = context.stopping.clone();
+    let stopping = &context.stopping;
     let builder = builder(limits, &context.tasks);
-    let service = service_fn(move |request| {
+    let first_head = CancellationToken::new();
+    let service = service_fn(|request| {
+        first_head.cancel();
         let (context, link) = (context.clone(), link.clone());
         async move { Ok::<_, Infallible>(handle(&context, link, request).await) }
     });
@@ -77,6 +78,11 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        // Hyper bounds the time for a head only once it knows the protocol.
+        () = nothing_within(limits.head_timeout, &first_head) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
     if let Err(error) = ended {
         // Clients come and go: this is news only to who looks for it.
@@ -84,15 +90,16 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     }
 }
 
+async fn nothing_within(time: Duration, first: &CancellationToken) {
+    if tokio::time::timeout(time, first.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
 fn builder(limits: &Limits, tasks: &TaskTracker) -> auto::Builder<Tasks> {
     let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(Tasks(tasks.clone()));
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        // Hyper takes no smaller buffer than this.
-        .max_buf_size(head_size.max(8192));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(head_size);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -120,10 +127,13 @@ async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<
         Match::OtherMethods(allowed) => return respond::method_not_allowed(&allowed),
         Match::Nothing => return respond::not_found(),
     };
+    let Ok(permit) = context.requests.clone().try_acquire_owned() else {
+        return respond::overloaded();
+    };
     make_absolute(&mut request, host);
     let head_only = request.method() == Method::HEAD;
     let exchange = Arc::new(Exchange::new(target.app.name().clone(), target.grace, context.max_deliveries));
-    let guard = Guard::new(exchange.clone(), link, request.version() == Version::HTTP_2);
+    let guard = Guard::new(exchange.clone(), link, request.version() == Version::HTTP_2, permit);
     let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), target.deadline, context.stopping.clone()));
     let request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
     let result = tokio::select! {
@@ -166,6 +176,10 @@ async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: C
     }
     tokio::time::sleep(exchange.grace).await;
     cancellation.cancelled().await
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn empty() -> Body {

@@ -34,6 +34,14 @@ pub fn bad_host() -> Response<Body> {
     text(StatusCode::BAD_REQUEST, "the request needs one valid `host` header\n".to_owned())
 }
 
+/// 503: the server has as many requests as it may.
+#[must_use]
+pub fn overloaded() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "the server is busy\n".to_owned());
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+    response
+}
+
 /// The guest gave no response.
 #[must_use]
 pub fn failure(error: &CallError, id: RequestId) -> Response<Body> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,7 @@ impl Server {
         let context = Context {
             routes: Table::new(routes),
             limits: config.limits.clone(),
+            requests: Arc::new(Semaphore::new(config.limits.max_requests.min(Semaphore::MAX_PERMITS))),
             max_deliveries: config.queues.max_deliveries_per_request,
             stopping: CancellationToken::new(),
             tasks: tasks.clone(),
@@ -66,7 +67,9 @@ impl Server {
         self.context.stopping.cancel();
         let Self { context, shutdown_timeout, tasks } = self;
         let drained = async {
-            while connections.join_next().await.is_some() {}
+            while let Some(ended) = connections.join_next().await {
+                log_panic(ended);
+            }
             // With the last connection the apps go, and their instances end.
             drop(context);
             tasks.close();
@@ -93,7 +96,7 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
                     }
                 },
                 // Those that have ended leave the set.
-                Some(_) = connections.join_next() => {}
+                Some(ended) = connections.join_next() => log_panic(ended),
             }
         };
         set_options(&stream);
@@ -102,6 +105,12 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
             serve_connection(stream, context).await;
             drop(permit);
         });
+    }
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a connection failed, which is a mistake in Linger: {error}");
     }
 }
 

@@ -23,8 +23,9 @@ fn every_key_is_read() {
         shutdown_timeout = "1m 30s"
         [limits]
         max_connections = 7
+        max_requests = 6
         max_streams_per_connection = 8
-        max_head_size = "1KiB"
+        max_head_size = "9KiB"
         head_timeout = "250ms"
         [queues]
         max_queues = 1
@@ -54,7 +55,7 @@ fn every_key_is_read() {
     .unwrap();
     assert_eq!(config.shutdown_timeout, Duration::from_secs(90));
     assert_eq!(config.limits.head_timeout, Duration::from_millis(250));
-    assert_eq!(config.limits.max_head_size, ByteSize::kib(1));
+    assert_eq!(config.limits.max_head_size, ByteSize::kib(9));
     assert_eq!(config.queues.max_bytes, ByteSize::mb(3));
     let app = &config.apps["a"];
     assert_eq!(app.component, Path::new("/x/a.wasm"));
@@ -72,6 +73,10 @@ fn errors_name_the_place_and_the_remedy() {
         ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
         ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer `10`"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),
+        (
+            &format!("{app}[limits]\nmax_head_size = '1KiB'"),
+            "conf/linger.toml: limits: `max_head_size` is at least 8.0 KiB",
+        ),
         ("[limits\n", "conf/linger.toml:1:8: "),
         ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),
         ("[apps.a]\n", "conf/linger.toml:1:1: missing field `component`"),

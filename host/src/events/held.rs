@@ -1,9 +1,11 @@
 //! What one request holds: deliveries, settled together by how its response ended.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 
-use super::{Event, Lease, Settlement, StoreError};
+use super::{Event, Lease, Settlement, StoreError, StoreFuture};
 
 /// Why a request cannot hold another delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,50 +18,85 @@ pub enum HoldError {
     Ended,
 }
 
-/// The deliveries of one request.
+/// What one request holds and waits for.
 #[derive(Debug)]
 pub struct Holdings {
     max: usize,
     /// `None` once the request has ended.
-    deliveries: Mutex<Option<Vec<Arc<Delivery>>>>,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    deliveries: Vec<Arc<Delivery>>,
+    waits: Vec<Weak<Mutex<Option<Wait>>>>,
+}
+
+struct Wait(StoreFuture<Lease>);
+
+/// A wait for an event on behalf of a request: a place in the line, which is given up when the request
+/// ends, whether its guest looks or not.
+#[derive(Debug)]
+pub struct PendingLease(Arc<Mutex<Option<Wait>>>);
+
+impl PendingLease {
+    /// Resolves with the lease, or with `None` when the place is given up or the lease was given before.
+    /// Giving up wakes nobody: whoever polls watches the end of the request too.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Lease, StoreError>>> {
+        let mut wait = lock(&self.0);
+        let Some(Wait(future)) = wait.as_mut() else { return Poll::Ready(None) };
+        let lease = ready!(future.as_mut().poll(cx));
+        *wait = None;
+        Poll::Ready(Some(lease))
+    }
 }
 
 impl Holdings {
     /// Room for `max` unsettled deliveries.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, deliveries: Mutex::new(Some(Vec::new())) }
+        Self { max, held: Mutex::new(Some(Held::default())) }
+    }
+
+    /// Waits for an event, in the line of its queue from now on.
+    pub fn wait(&self, take: impl FnOnce() -> StoreFuture<Lease>) -> Result<PendingLease, HoldError> {
+        let mut held = lock(&self.held);
+        let held = Self::room(&mut held, self.max)?;
+        held.waits.retain(|wait| wait.strong_count() > 0);
+        if held.waits.len() >= self.max {
+            return Err(HoldError::TooMany);
+        }
+        let wait = Arc::new(Mutex::new(Some(Wait(take()))));
+        held.waits.push(Arc::downgrade(&wait));
+        Ok(PendingLease(wait))
     }
 
     /// Holds an event until the request ends. When it cannot, the lease returns untaken.
     pub fn hold(&self, lease: Lease) -> Result<Arc<Delivery>, HoldError> {
-        let mut deliveries = lock(&self.deliveries);
-        let held = Self::room(&mut deliveries, self.max)?;
+        let mut held = lock(&self.held);
+        let held = Self::room(&mut held, self.max)?;
         let delivery = Arc::new(Delivery::new(lease));
-        held.push(delivery.clone());
+        held.deliveries.push(delivery.clone());
         Ok(delivery)
     }
 
-    /// Whether another delivery could be held now.
-    pub fn check(&self) -> Result<(), HoldError> {
-        Self::room(&mut lock(&self.deliveries), self.max).map(|_| ())
-    }
-
-    fn room(
-        deliveries: &mut Option<Vec<Arc<Delivery>>>,
-        max: usize,
-    ) -> Result<&mut Vec<Arc<Delivery>>, HoldError> {
-        let held = deliveries.as_mut().ok_or(HoldError::Ended)?;
-        if held.len() >= max {
-            held.retain(|delivery| delivery.is_held());
+    fn room(held: &mut Option<Held>, max: usize) -> Result<&mut Held, HoldError> {
+        let held = held.as_mut().ok_or(HoldError::Ended)?;
+        if held.deliveries.len() >= max {
+            held.deliveries.retain(|delivery| delivery.is_held());
         }
-        if held.len() >= max { Err(HoldError::TooMany) } else { Ok(held) }
+        if held.deliveries.len() >= max { Err(HoldError::TooMany) } else { Ok(held) }
     }
 
-    /// Settles everything that is still held, and holds nothing from now on. Later calls do nothing.
+    /// Settles everything that is still held, gives up every wait, and holds nothing from now on. Later
+    /// calls do nothing.
     pub fn settle(&self, settlement: Settlement) {
-        let deliveries = lock(&self.deliveries).take();
-        for delivery in deliveries.into_iter().flatten() {
+        let Some(held) = lock(&self.held).take() else { return };
+        for wait in held.waits.iter().filter_map(Weak::upgrade) {
+            let given_up = lock(&wait).take();
+            drop(given_up);
+        }
+        for delivery in held.deliveries {
             if let Some(lease) = delivery.take_lease() {
                 // The call starts the work. There is nobody to tell if the store failed: it logs.
                 drop(lease.settle(settlement));
@@ -67,10 +104,16 @@ impl Holdings {
         }
     }
 
-    /// Whether anything is held.
+    /// Whether any event is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        lock(&self.deliveries).as_ref().is_none_or(Vec::is_empty)
+        lock(&self.held).as_ref().is_none_or(|held| held.deliveries.is_empty())
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wait")
     }
 }
 
@@ -151,6 +194,10 @@ mod tests {
             fixture
         }
 
+        fn wait(&self, holdings: &Holdings) -> Result<PendingLease, HoldError> {
+            holdings.wait(|| self.store.clone().take(&self.queue))
+        }
+
         fn take(&self) -> Option<Lease> {
             self.store.clone().take(&self.queue).now_or_never().map(Result::unwrap)
         }
@@ -216,9 +263,33 @@ mod tests {
         let holdings = Holdings::new(2);
         let first = holdings.hold(fixture.take().unwrap()).unwrap();
         holdings.hold(fixture.take().unwrap()).unwrap();
-        assert_eq!(holdings.check(), Err(HoldError::TooMany));
+        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);
         assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::TooMany);
         drop(first.claim().unwrap().settle(Settlement::Commit));
         holdings.hold(fixture.take().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn wait_that_nobody_polls_is_given_up_with_its_request() {
+        let fixture = Fixture::with_events(1);
+        let holdings = Holdings::new(2);
+        let wait = fixture.wait(&holdings).unwrap();
+        assert!(fixture.take().is_none(), "the event has arrived for the wait");
+        holdings.settle(Settlement::Commit);
+        assert_eq!(fixture.take().unwrap().event().attempt, 1);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(wait.poll(&mut cx), Poll::Ready(None)));
+        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::Ended);
+    }
+
+    #[test]
+    fn waits_of_a_request_are_bounded() {
+        let fixture = Fixture::with_events(0);
+        let holdings = Holdings::new(2);
+        let first = fixture.wait(&holdings).unwrap();
+        let _second = fixture.wait(&holdings).unwrap();
+        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);
+        drop(first);
+        fixture.wait(&holdings).unwrap();
     }
 }

@@ -37,6 +37,10 @@ impl GuestOutput {
     }
 
     fn log(&self, line: &[u8]) {
+        // The text of a panic starts with an empty line.
+        if line.trim_ascii().is_empty() {
+            return;
+        }
         let text = String::from_utf8_lossy(line);
         let app = &*self.app;
         let request = self.writing.get().map(tracing::field::display);

@@ -25,6 +25,15 @@ pub type BodyError = wasmtime_wasi_http::Error;
 /// A body that crosses the boundary.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+/// What a failure to make an instance means.
+fn not_started(error: &wasmtime::Error) -> CallError {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        CallError::Busy
+    } else {
+        CallError::NotStarted(engine::one_line(error))
+    }
+}
+
 /// Why a guest gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -40,7 +49,7 @@ pub enum CallError {
     /// The guest returned without a response.
     #[error("the guest returned without a response")]
     NoResponse,
-    /// All instances are full.
+    /// All instances are full, or there is no room for another one.
     #[error("all instances are busy")]
     Busy,
     /// The request was cancelled, and the guest did not answer within the grace.

@@ -11,7 +11,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::app::Factory;
 use super::state::State;
-use super::{Body, CallError};
+use super::{Body, CallError, not_started};
 use crate::exchange::Exchange;
 
 type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
@@ -73,19 +73,19 @@ impl Inner {
         request: http::Request<Body>,
         sender: oneshot::Sender<Answer>,
     ) -> Result<(), CallError> {
-        let not_started = |error: wasmtime::Error| CallError::NotStarted(format!("{error:#}"));
-        let mut store = self.factory.store().map_err(not_started)?;
+        let mut store = self.factory.store().map_err(|error| not_started(&error))?;
         store.data_mut().requests.set_sole(exchange.clone());
         let mut http = store.data_mut().http();
-        let request = http.new_incoming_request(Scheme::Http, request).map_err(not_started)?;
-        let out = http.new_response_outparam(sender).map_err(not_started)?;
-        let proxy = self.pre.instantiate_async(&mut store).await.map_err(not_started)?;
+        let request =
+            http.new_incoming_request(Scheme::Http, request).map_err(|error| not_started(&error))?;
+        let out = http.new_response_outparam(sender).map_err(|error| not_started(&error))?;
+        let proxy = self.pre.instantiate_async(&mut store).await.map_err(|error| not_started(&error))?;
         let result = proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await;
         if let Err(error) = result {
             // Before the store goes, and the body with it.
             exchange.fail();
             let (app, request) = (&*exchange.app, exchange.id);
-            tracing::error!(app, request = %request, "guest trapped: {error:?}");
+            tracing::error!(app, request = %request, "guest trapped: {error:#}");
             return Err(CallError::Trapped);
         }
         Ok(())

@@ -21,7 +21,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use super::app::Factory;
 use super::p2::overdue;
 use super::state::State;
-use super::{Body, BodyError, CallError};
+use super::{Body, BodyError, CallError, not_started};
 use crate::exchange::Exchange;
 
 /// The instances of an app.
@@ -185,7 +185,7 @@ async fn run_worker(
         Err(error) => {
             shared.close(number);
             while let Ok(job) = jobs.try_recv() {
-                drop(job.answer.send(Err(CallError::NotStarted(format!("{error:#}")))));
+                drop(job.answer.send(Err(not_started(&error))));
             }
             return;
         }
@@ -202,7 +202,7 @@ async fn run_worker(
         // Before the store goes, and the bodies with it.
         let requests = store.data().requests.fail_all();
         let app = &*shared.factory.app;
-        tracing::error!(app, instance = number, requests, "guest trapped: {error:?}");
+        tracing::error!(app, instance = number, requests, "guest trapped: {error:#}");
     }
 }
 
@@ -247,7 +247,6 @@ async fn handle(accessor: &Accessor<State>, service: &Service, job: Job) -> wasm
         store.data_mut().requests.insert(call.task(), exchange.clone());
         wasmtime::error::Ok((call, body_read))
     })?;
-    let task = call.task();
     let result = handler.finish_call_concurrent(accessor, call).await?.0;
     drop(returned);
     let response = match result {
@@ -261,7 +260,7 @@ async fn handle(accessor: &Accessor<State>, service: &Service, job: Job) -> wasm
     // A client that left does not read its answer.
     drop(answer.send(response));
     exchange.ended().await;
-    accessor.with(|mut store| store.data_mut().requests.remove(task, &exchange));
+    accessor.with(|mut store| store.data_mut().requests.ended(exchange.id));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What an instance has on the host's side.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -38,7 +38,11 @@ impl WasiHttpView for State {
 /// The requests that an instance works for.
 #[derive(Default)]
 pub(super) struct Requests {
+    /// A guest can work on after its request has ended, and ask for it. So an entry stays until the id of
+    /// its task names another one: there are never more than the instance had tasks at a time.
     by_task: HashMap<GuestTaskId, Arc<Exchange>>,
+    /// Those that have not ended.
+    live: HashSet<RequestId>,
     /// The one of a WASI 0.2 instance.
     sole: Option<Arc<Exchange>>,
     writing: Writing,
@@ -73,28 +77,26 @@ impl Requests {
     }
 
     pub(super) fn insert(&mut self, task: GuestTaskId, exchange: Arc<Exchange>) {
+        self.live.insert(exchange.id);
         self.by_task.insert(task, exchange);
         self.name_the_only_one();
     }
 
-    /// Removes a request, unless its task's id already names another one.
-    pub(super) fn remove(&mut self, task: GuestTaskId, exchange: &Arc<Exchange>) {
-        if self.by_task.get(&task).is_some_and(|found| Arc::ptr_eq(found, exchange)) {
-            self.by_task.remove(&task);
-        }
+    pub(super) fn ended(&mut self, id: RequestId) {
+        self.live.remove(&id);
         self.name_the_only_one();
     }
 
-    /// Marks all as failed, and says how many they are.
+    /// Marks all as failed, and says how many had not ended.
     pub(super) fn fail_all(&self) -> usize {
         self.by_task.values().for_each(|exchange| exchange.fail());
-        self.by_task.len()
+        self.live.len()
     }
 
     /// With one request aboard, all that is written is its own, whichever way it comes.
     fn name_the_only_one(&self) {
-        let mut ids = self.by_task.values().map(|exchange| exchange.id);
-        let first = ids.next();
+        let mut ids = self.live.iter();
+        let first = ids.next().copied();
         self.writing.set(if ids.next().is_none() { first } else { None });
     }
 }
@@ -110,7 +112,7 @@ pub(super) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result
 
 /// Notes which request is about to write to a standard stream, where several share the instance.
 pub(super) fn note_writer(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
-    if store.data().requests.by_task.len() > 1 {
+    if store.data().requests.live.len() > 1 {
         let id = current(store.as_context_mut())?.map(|exchange| exchange.id);
         store.data().requests.writing.set(id);
     }

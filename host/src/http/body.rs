@@ -21,8 +21,9 @@ pub(super) struct GuardedBody {
 }
 
 impl GuardedBody {
-    pub(super) fn new(body: Body, guard: Guard, ladder: Ladder) -> Self {
-        let remaining = body.size_hint().exact();
+    /// `length` is what the head says, for bodies that do not say it themselves.
+    pub(super) fn new(body: Body, length: Option<u64>, guard: Guard, ladder: Ladder) -> Self {
+        let remaining = body.size_hint().exact().or(length);
         Self { body, guard: Some(guard), ladder, remaining }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::cancel::Reason;
 use crate::exchange::{Exchange, Outcome};
 use crate::net::{Flushed, Link};
@@ -15,11 +17,18 @@ pub(super) struct Guard {
     /// Whether a part of the response may have left.
     maybe_delivered: bool,
     ended: bool,
+    /// The request's share of what the server may have in progress.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Guard {
-    pub(super) fn new(exchange: Arc<Exchange>, link: Arc<Link<Guard>>, http2: bool) -> Self {
-        Self { exchange, link, http2, maybe_delivered: false, ended: false }
+    pub(super) fn new(
+        exchange: Arc<Exchange>,
+        link: Arc<Link<Guard>>,
+        http2: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { exchange, link, http2, maybe_delivered: false, ended: false, _permit: permit }
     }
 
     /// A part of the response may have left.

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::Uri;
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
 
 /// Sends a guest's requests, or refuses them.
@@ -45,6 +47,18 @@ impl WasiHttpHooks for OutgoingHttp {
             let (response, io) = default_send_request(request, options).await?;
             Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as Io))
         })
+    }
+
+    // Also the way in which a guest learns that a client broke off its upload: no news for the log.
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> p2::ErrorCode {
+        tracing::debug!("HTTP failed for a guest: {error}");
+        p2::ErrorCode::HttpProtocolError
+    }
+
+    fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> p3::ErrorCode {
+        tracing::debug!("HTTP failed for a guest: {error}");
+        p3::ErrorCode::HttpProtocolError
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,7 +12,7 @@ use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 
 use super::{Linger, wit};
 use crate::cancel::Reason;
-use crate::events::{Delivery, HoldError, Lease, NewEvent, QueueName, Settlement, StoreError, StoreFuture};
+use crate::events::{Delivery, HoldError, NewEvent, PendingLease, QueueName, Settlement, StoreError};
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
 use wit::types::QueueError;
@@ -82,56 +82,57 @@ pub(super) fn settle(
 }
 
 /// A wait for an event on behalf of a request.
-pub(super) struct Take {
-    exchange: Option<Arc<Exchange>>,
-    wait: Option<StoreFuture<Lease>>,
+pub(super) struct Take(Result<Waiting, QueueError>);
+
+struct Waiting {
+    exchange: Arc<Exchange>,
+    lease: PendingLease,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Take {
     pub(super) fn start(state: &State, queue: &QueueName, exchange: Option<Arc<Exchange>>) -> Self {
-        let room = exchange.as_ref().is_some_and(|exchange| exchange.holdings.check().is_ok());
-        // Without room there is no place in the line either; polling says why.
-        let wait = room.then(|| state.events.clone().take(queue));
-        let watched = exchange.clone();
-        let ended = Box::pin(async move {
-            match watched {
-                Some(exchange) => exchange.ended().await,
-                None => std::future::pending().await,
-            }
-        });
-        Self { exchange, wait, ended }
+        let Some(exchange) = exchange else {
+            return Self(Err(QueueError::Cancelled(Reason::Completed.into())));
+        };
+        let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
+        Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
+            let watched = exchange.clone();
+            Waiting { exchange, lease, ended: Box::pin(async move { watched.ended().await }) }
+        }))
     }
 
     /// Resolves with a delivery that the request holds, or with the reason why it gets none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, QueueError>> {
-        // First: whoever left gets nothing, whatever has arrived.
-        if self.ended.as_mut().poll(cx).is_ready() {
-            self.wait = None;
+        match &mut self.0 {
+            Ok(waiting) => waiting.poll(cx),
+            Err(error) => Poll::Ready(Err(error.clone())),
         }
-        let Some(exchange) = &self.exchange else {
-            return Poll::Ready(Err(QueueError::Cancelled(Reason::Completed.into())));
-        };
-        let Some(wait) = &mut self.wait else {
-            return Poll::Ready(Err(refusal(exchange)));
-        };
-        let taken = std::task::ready!(wait.as_mut().poll(cx));
-        self.wait = None;
-        let held = taken
-            .map_err(Into::into)
-            .and_then(|lease| exchange.holdings.hold(lease).map(Held).map_err(|_| refusal(exchange)));
-        Poll::Ready(held)
     }
 }
 
-fn refusal(exchange: &Exchange) -> QueueError {
-    match exchange.holdings.check() {
-        Err(HoldError::TooMany) => QueueError::TooManyDeliveries,
-        Err(HoldError::Ended) => {
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, QueueError>> {
+        // First: whoever left gets nothing, whatever has arrived.
+        if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(refusal(HoldError::Ended, &self.exchange)));
+        }
+        let Some(lease) = ready!(self.lease.poll(cx)) else {
+            return Poll::Ready(Err(QueueError::Settled));
+        };
+        Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
+            let held = self.exchange.holdings.hold(lease);
+            held.map(Held).map_err(|error| refusal(error, &self.exchange))
+        }))
+    }
+}
+
+fn refusal(error: HoldError, exchange: &Exchange) -> QueueError {
+    match error {
+        HoldError::TooMany => QueueError::TooManyDeliveries,
+        HoldError::Ended => {
             QueueError::Cancelled(exchange.cancellation.reason().unwrap_or(Reason::Completed).into())
         }
-        // There is room, and nothing to wait for: it was taken before.
-        Ok(()) => QueueError::Settled,
     }
 }
 
