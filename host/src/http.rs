@@ -144,8 +144,10 @@ async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<
         Ok(response) => {
             let bodiless =
                 head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let length = content_length(response.headers()).filter(|_| !bodiless);
             response.map(|body| {
-                GuardedBody::new(if bodiless { empty() } else { body }, guard, ladder).boxed_unsync()
+                let body = if bodiless { empty() } else { body };
+                GuardedBody::new(body, length, guard, ladder).boxed_unsync()
             })
         }
         Err(error) => {
