@@ -1,5 +1,6 @@
 //! `linger check`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,7 +24,8 @@ impl Check {
         let report = match inspect(&engine, &self.component) {
             Ok(report) => report,
             Err(error) => {
-                println!("lacks:   {error}");
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(std::io::stderr(), "error: {error}");
                 return Ok(ExitCode::FAILURE);
             }
         };

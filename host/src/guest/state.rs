@@ -87,10 +87,15 @@ impl Requests {
         self.name_the_only_one();
     }
 
-    /// Marks all as failed, and says how many had not ended.
-    pub(super) fn fail_all(&self) -> usize {
+    /// Marks all as failed, and names those that had not ended, for the log.
+    pub(super) fn fail_all(&self) -> String {
+        const NAMED: usize = 10;
         self.by_task.values().for_each(|exchange| exchange.fail());
-        self.live.len()
+        let mut names: Vec<_> = self.live.iter().take(NAMED).map(RequestId::to_string).collect();
+        if self.live.len() > NAMED {
+            names.push(format!("and {} more", self.live.len() - NAMED));
+        }
+        names.join(" ")
     }
 
     /// With one request aboard, all that is written is its own, whichever way it comes.

@@ -40,7 +40,7 @@ impl GuardedBody {
 
     fn cut(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(guard) = self.guard.take() {
-            guard.failed();
+            guard.cut(&error);
         }
         Poll::Ready(Some(Err(error)))
     }

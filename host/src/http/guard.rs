@@ -6,6 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cancel::Reason;
 use crate::exchange::{Exchange, Outcome};
+use crate::guest::BodyError;
 use crate::net::{Flushed, Link};
 
 /// Held by the service future, then by the response body, then by the connection until it has flushed.
@@ -58,6 +59,13 @@ impl Guard {
     /// There is no response of the guest, or only a part of one.
     pub(super) fn failed(mut self) {
         self.end(Outcome::Failed { maybe_delivered: self.maybe_delivered });
+    }
+
+    /// The response broke off under way.
+    pub(super) fn cut(self, error: &BodyError) {
+        let (app, request) = (&*self.exchange.app, self.exchange.id);
+        tracing::warn!(app, request = %request, "response cut off: {error}");
+        self.failed();
     }
 
     fn end(&mut self, outcome: Outcome) {
