@@ -1,0 +1,221 @@
+//! The guest learns why it should stop, and nobody else does.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use crate::harness::{ABSENCE, H1, H2, Http2, Leave, Open, Protocol, Request, Server, both, combinations};
+
+combinations!("witness", "witness-p2":
+    client_that_closes_while_parked_is_told_as_closed,
+    client_that_resets_while_parked_is_told_as_reset,
+    idle_stream_is_told_of_the_close,
+    idle_stream_is_told_of_the_reset,
+    one_of_fifty_leaves_and_only_its_guest_is_told,
+    shutdown_tells_parked_and_streaming,
+);
+
+both!("witness", "witness-p2":
+    one_stream_of_a_connection_is_reset_and_only_its_guest_is_told,
+    deadline_tells_the_guest_whose_answer_is_sent,
+    deadline_tells_a_stream_which_ends_in_order,
+);
+
+both!("faulty", "faulty-p2":
+    deaf_guest_is_504_after_deadline_and_grace,
+    deaf_guest_of_a_client_that_left_is_stopped,
+);
+
+/// What a witness has noted.
+async fn told(server: &Server) -> String {
+    server.get("/told").await.expect(200).to_owned()
+}
+
+/// Nobody notes anything for a while.
+async fn nobody_is_told(server: &Server) {
+    let mut told = server.open(H1, &Request::get("/told")).await;
+    if let Ok(answer) = tokio::time::timeout(ABSENCE, told.try_answer()).await {
+        panic!("somebody was told: {answer:?}");
+    }
+}
+
+async fn client_that_closes_while_parked_is_told_as_closed(server: Server, protocol: Protocol) {
+    parked_client_leaves(&server, protocol, Leave::Close).await;
+}
+
+async fn client_that_resets_while_parked_is_told_as_reset(server: Server, protocol: Protocol) {
+    parked_client_leaves(&server, protocol, Leave::Reset).await;
+}
+
+async fn parked_client_leaves(server: &Server, protocol: Protocol, how: Leave) {
+    let parked = server.park(protocol, &Request::get("/park/me")).await;
+    let connection = parked.leave(how).await;
+    assert_eq!(told(server).await, format!("me {}", how.reason()));
+    drop(connection);
+}
+
+async fn idle_stream_is_told_of_the_close(server: Server, protocol: Protocol) {
+    stream_is_left(&server, protocol, Leave::Close).await;
+}
+
+async fn idle_stream_is_told_of_the_reset(server: Server, protocol: Protocol) {
+    stream_is_left(&server, protocol, Leave::Reset).await;
+}
+
+async fn stream_is_left(server: &Server, protocol: Protocol, how: Leave) {
+    let mut stream = server.open(protocol, &Request::get("/stream/me")).await;
+    assert_eq!(stream.head().await.header("content-type"), Some("text/event-stream"));
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: hi\n\n");
+    nobody_is_told(server).await;
+    let connection = stream.leave(how).await;
+    assert_eq!(told(server).await, format!("me {}", how.reason()));
+    drop(connection);
+}
+
+async fn one_of_fifty_leaves_and_only_its_guest_is_told(mut server: Server, protocol: Protocol) {
+    let one_instance = server.get("/instance").await.text() == server.get("/instance").await.text();
+    let mut parked = Vec::new();
+    for number in 0..50 {
+        parked.push(server.open(protocol, &Request::get(&format!("/park/{number}"))).await);
+    }
+    server.overtake().await;
+    drop(parked.remove(17).leave(Leave::Close).await);
+    assert_eq!(told(&server).await, "17 closed");
+    nobody_is_told(&server).await;
+
+    // The others can be told yet, and say which instance they were in.
+    server.signal(Signal::TERM);
+    let mut instances = HashSet::new();
+    for (place, parked) in parked.into_iter().enumerate() {
+        let number = if place < 17 { place } else { place + 1 };
+        let answer = Open::answer(parked).await;
+        assert_eq!(answer.expect(200), format!("{number} shutdown"));
+        instances.insert(answer.header("x-instance").unwrap().to_owned());
+    }
+    assert_eq!(instances.len(), if one_instance { 1 } else { 49 });
+    assert!(server.exit().await.success());
+}
+
+async fn one_stream_of_a_connection_is_reset_and_only_its_guest_is_told(witness: &str) {
+    let server = Server::start(witness).await;
+    let mut connection = Http2::connect(server.address()).await;
+    let mut streams = Vec::new();
+    for number in 0..50 {
+        streams.push(connection.stream(&Request::get(&format!("/park/{number}"))).await);
+    }
+    server.overtake().await;
+    streams[17].split().0.reset().await;
+    assert_eq!(told(&server).await, "17 reset");
+    nobody_is_told(&server).await;
+    // Now the connection itself: all others are told, each once.
+    connection.close().await;
+    let mut notes = HashSet::new();
+    for _ in 0..49 {
+        notes.insert(told(&server).await);
+    }
+    let expected = (0..50).filter(|&number| number != 17).map(|number| format!("{number} closed")).collect();
+    assert_eq!(notes, expected);
+}
+
+async fn shutdown_tells_parked_and_streaming(mut server: Server, protocol: Protocol) {
+    let mut stream = server.open(protocol, &Request::get("/stream/s")).await;
+    stream.head().await;
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: hi\n\n");
+    let parked = server.park(protocol, &Request::get("/park/p")).await;
+    server.signal(Signal::TERM);
+    assert_eq!(parked.answer().await.expect(200), "p shutdown");
+    assert_eq!(stream.chunk().await.unwrap(), None, "the stream ends in order");
+    assert!(server.exit().await.success());
+}
+
+async fn deadline_tells_the_guest_whose_answer_is_sent(witness: &str) {
+    let server = Server::with_config(&with_deadline(witness, "300ms", "1h")).await;
+    for protocol in [H1, H2] {
+        let start = Instant::now();
+        let answer = server.send(protocol, &Request::get("/park/me")).await;
+        assert_eq!(answer.expect(200), "me deadline");
+        assert!(start.elapsed() >= Duration::from_millis(300));
+        assert_eq!(told(&server).await, "me deadline");
+    }
+}
+
+async fn deadline_tells_a_stream_which_ends_in_order(witness: &str) {
+    let server = Server::with_config(&with_deadline(witness, "300ms", "1h")).await;
+    for protocol in [H1, H2] {
+        let answer = server.send(protocol, &Request::get("/stream/me")).await;
+        assert_eq!(answer.expect(200), "data: hi\n\n");
+        assert_eq!(told(&server).await, "me deadline");
+    }
+}
+
+async fn deaf_guest_is_504_after_deadline_and_grace(faulty: &str) {
+    let server = Server::with_config(&with_deadline(faulty, "300ms", "300ms")).await;
+    for protocol in [H1, H2] {
+        let start = Instant::now();
+        let answer = server.send(protocol, &Request::get("/hang")).await;
+        answer.expect(504);
+        assert!(start.elapsed() >= Duration::from_millis(600), "after {:?}", start.elapsed());
+        let id = answer.header("x-request-id").unwrap();
+        assert!(answer.text().contains(id), "{}", answer.text());
+        server.log.line(&["request failed", "deadline", "app=\"app\"", id]).await;
+        server.get("/ok").await.expect(200);
+    }
+}
+
+async fn deaf_guest_of_a_client_that_left_is_stopped(faulty: &str) {
+    let config = format!(
+        "[apps.app]\ncomponent = '{{{faulty}}}'\ninstances.max = 1\ninstances.max_requests = 1\n\
+         [[routes]]\napp = 'app'\ngrace = '300ms'\n"
+    );
+    let server = Server::with_config(&config).await;
+    let hanging = server.open(H1, &Request::get("/hang")).await;
+    // There is room for nobody else, once it is in its instance.
+    crate::harness::eventually("the only instance is busy", async || {
+        (server.get("/ok").await.status == 503).then_some(())
+    })
+    .await;
+    drop(hanging.leave(Leave::Close).await);
+    crate::harness::eventually("the instance is free again", async || {
+        (server.get("/ok").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deaf_guest_retires_its_instance_and_its_sibling_goes_on() {
+    let server = Server::with_config(
+        "[apps.longpoll]\ncomponent = '{longpoll}'\n\
+         [apps.faulty]\ncomponent = '{faulty}'\ninstances.max = 1\n\
+         [[routes]]\napp = 'faulty'\n\
+         [[routes]]\napp = 'faulty'\npath = '/hang'\ndeadline = '300ms'\ngrace = '300ms'\n\
+         [[routes]]\napp = 'longpoll'\npath = '/push'\n",
+    )
+    .await;
+    let mut sibling = server.park(H1, &Request::get("/take-hold/q")).await;
+    server.get("/hang").await.expect(504);
+    server.log.line(&["takes no more requests", "app=\"faulty\""]).await;
+    // The retired instance takes nothing new, and is the only one that may be.
+    let refused = server.get("/ok").await;
+    refused.expect(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    server.send(H1, &Request::post("/push/q", "precious")).await.expect(202);
+    assert_eq!(sibling.head().await.status, 200);
+    assert_eq!(sibling.chunk().await.unwrap().unwrap(), "prec");
+    drop(sibling.leave(Leave::Close).await);
+    // With its last request it goes, and another can come.
+    crate::harness::eventually("another instance", async || {
+        (server.get("/ok").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+fn with_deadline(component: &str, deadline: &str, grace: &str) -> String {
+    format!(
+        "[apps.app]\ncomponent = '{{{component}}}'\n[[routes]]\napp = 'app'\n\
+         [[routes]]\napp = 'app'\npath = '/park'\ndeadline = '{deadline}'\ngrace = '{grace}'\n\
+         [[routes]]\napp = 'app'\npath = '/stream'\ndeadline = '{deadline}'\ngrace = '{grace}'\n\
+         [[routes]]\napp = 'app'\npath = '/hang'\ndeadline = '{deadline}'\ngrace = '{grace}'\n"
+    )
+}

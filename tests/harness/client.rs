@@ -1,0 +1,76 @@
+//! A request under way on a connection of its own, of either version of HTTP.
+
+use bytes::Bytes;
+
+use super::http1::Cut;
+use super::http2::Stream;
+use super::{Answer, Head, Http1, Http2};
+
+/// A request that was sent.
+pub(crate) enum Open {
+    One(Http1),
+    Two(Stream),
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Closes the connection.
+    Close,
+    /// Resets the connection (HTTP/1.1) or the stream (HTTP/2).
+    Reset,
+}
+
+impl Leave {
+    /// The reason that the guest is told.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Close => "closed",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl Open {
+    pub(crate) async fn try_answer(&mut self) -> Result<Answer, Cut> {
+        match self {
+            Self::One(connection) => connection.try_answer().await,
+            Self::Two(stream) => stream.split().1.try_answer().await,
+        }
+    }
+
+    /// The whole response.
+    pub(crate) async fn answer(mut self) -> Answer {
+        self.try_answer().await.expect("a whole response")
+    }
+
+    pub(crate) async fn head(&mut self) -> Head {
+        match self {
+            Self::One(connection) => connection.head().await,
+            Self::Two(stream) => stream.split().1.head().await,
+        }
+    }
+
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Cut> {
+        match self {
+            Self::One(connection) => connection.chunk().await,
+            Self::Two(stream) => stream.split().1.chunk().await,
+        }
+    }
+
+    /// Leaves without waiting for the answer. On return the kernel has the client's last word. A reset
+    /// stream leaves its connection, which is closed when it is dropped.
+    #[must_use = "dropping a connection closes it"]
+    pub(crate) async fn leave(self, how: Leave) -> Option<Http2> {
+        match (self, how) {
+            (Self::One(connection), Leave::Close) => drop(connection),
+            (Self::One(connection), Leave::Reset) => connection.reset(),
+            (Self::Two(stream), Leave::Close) => stream.into_connection().close().await,
+            (Self::Two(mut stream), Leave::Reset) => {
+                stream.split().0.reset().await;
+                return Some(stream.into_connection());
+            }
+        }
+        None
+    }
+}

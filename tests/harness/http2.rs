@@ -1,0 +1,269 @@
+//! HTTP/2 with prior knowledge: one connection, streams that can be reset, and a look at what has left.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::http1::Cut;
+use super::{Answer, Head, Request, soon};
+
+/// A connection of a client. Dropped, it is closed.
+pub(crate) struct Http2 {
+    requests: SendRequest<Bytes>,
+    sent: watch::Receiver<Sent>,
+    /// Drives it.
+    task: JoinSet<()>,
+}
+
+/// One request and its response.
+pub(crate) struct Stream {
+    sending: Sending,
+    receiving: Receiving,
+    /// The connection, if it is there for this stream only.
+    connection: Option<Http2>,
+}
+
+/// The request of a stream.
+pub(crate) struct Sending {
+    request: SendStream<Bytes>,
+    sent: watch::Receiver<Sent>,
+}
+
+/// The response of a stream.
+pub(crate) struct Receiving {
+    response: Option<ResponseFuture>,
+    body: Option<RecvStream>,
+}
+
+impl Http2 {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, sent) = watch::channel(Sent::default());
+        let socket = Watched { stream, sent: sender };
+        let (requests, connection) = soon("the handshake", h2::client::handshake(socket)).await.unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(async move { drop(connection.await) });
+        Self { requests, sent, task }
+    }
+
+    /// Sends a request without its body, on a stream that keeps the connection open.
+    pub(crate) async fn open(self, request: &Request) -> Stream {
+        let mut connection = self;
+        let mut stream = connection.stream(request).await;
+        stream.connection = Some(connection);
+        stream
+    }
+
+    /// Sends a request on a stream of this connection.
+    pub(crate) async fn stream(&mut self, request: &Request) -> Stream {
+        let mut stream = self.start(request, request.body.is_empty()).await;
+        if !request.body.is_empty() {
+            stream.split().0.data(&request.body, true).await;
+        }
+        stream
+    }
+
+    /// Sends the head of a request.
+    pub(crate) async fn start(&mut self, request: &Request, end: bool) -> Stream {
+        let mut head = http::Request::builder()
+            .method(request.method.clone())
+            .uri(format!("http://{}{}", request.host, request.target))
+            .body(())
+            .unwrap();
+        *head.headers_mut() = request.headers.clone();
+        std::future::poll_fn(|cx| self.requests.poll_ready(cx)).await.unwrap();
+        let (response, stream) = self.requests.send_request(head, end).unwrap();
+        Stream {
+            sending: Sending { request: stream, sent: self.sent.clone() },
+            receiving: Receiving { response: Some(response), body: None },
+            connection: None,
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, request: &Request) -> Answer {
+        self.stream(request).await.split().1.answer().await
+    }
+
+    /// Closes the connection, and returns when it is closed.
+    pub(crate) async fn close(mut self) {
+        self.task.shutdown().await;
+    }
+
+    /// Waits until the server has closed the connection.
+    pub(crate) async fn closed(mut self) {
+        soon("the server closes the connection", self.task.join_next()).await;
+    }
+}
+
+impl Stream {
+    /// One who sends and one who receives, at the same time.
+    pub(crate) fn split(&mut self) -> (&mut Sending, &mut Receiving) {
+        (&mut self.sending, &mut self.receiving)
+    }
+
+    /// The connection that was opened for it.
+    pub(crate) fn into_connection(self) -> Http2 {
+        self.connection.expect("a connection of its own")
+    }
+}
+
+impl Sending {
+    /// Sends these bytes as far as the server's window allows, and waits for more window until all is sent.
+    pub(crate) async fn data(&mut self, data: &[u8], end: bool) {
+        soon("sending", self.patient_data(data, end)).await;
+    }
+
+    /// The same without a bound on the time.
+    pub(crate) async fn patient_data(&mut self, data: &[u8], end: bool) {
+        let mut data = Bytes::copy_from_slice(data);
+        while !data.is_empty() {
+            self.request.reserve_capacity(data.len());
+            let room = std::future::poll_fn(|cx| self.request.poll_capacity(cx)).await;
+            let room = room.expect("the stream is open").expect("the stream is not reset");
+            let now = data.split_to(room.min(data.len()));
+            self.request.send_data(now, end && data.is_empty()).unwrap();
+        }
+    }
+
+    pub(crate) fn trailers(&mut self, trailers: HeaderMap) {
+        self.request.send_trailers(trailers).unwrap();
+    }
+
+    /// Resets the stream, and returns when the reset is in the kernel's hands.
+    pub(crate) async fn reset(&mut self) {
+        let before = self.sent.borrow().resets;
+        self.request.send_reset(Reason::CANCEL);
+        soon("the reset leaves", self.sent.wait_for(|sent| sent.resets > before)).await.unwrap();
+    }
+}
+
+impl Receiving {
+    pub(crate) async fn try_head(&mut self) -> Result<Head, Cut> {
+        let response = soon("the head", self.response.take().unwrap()).await.map_err(|_| Cut)?;
+        let (parts, body) = response.into_parts();
+        self.body = Some(body);
+        Ok(Head { status: parts.status, headers: parts.headers })
+    }
+
+    pub(crate) async fn head(&mut self) -> Head {
+        self.try_head().await.expect("a response, not the end of the stream")
+    }
+
+    /// The next part of the body, or none at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Cut> {
+        let body = self.body.as_mut().unwrap();
+        loop {
+            let Some(data) = soon("the body", body.data()).await else { return Ok(None) };
+            let data = data.map_err(|_| Cut)?;
+            body.flow_control().release_capacity(data.len()).unwrap();
+            // An empty one is only a way to say that this is the end.
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The rest of the body, and its trailers.
+    pub(crate) async fn rest(&mut self) -> Result<(Bytes, HeaderMap), Cut> {
+        let mut data = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            data.extend_from_slice(&chunk);
+        }
+        let body = self.body.as_mut().unwrap();
+        let trailers = soon("the trailers", body.trailers()).await.map_err(|_| Cut)?;
+        Ok((data.freeze(), trailers.unwrap_or_default()))
+    }
+
+    pub(crate) async fn try_answer(&mut self) -> Result<Answer, Cut> {
+        let Head { status, headers } = self.try_head().await?;
+        let (body, trailers) = self.rest().await?;
+        Ok(Answer { status, headers, body, trailers })
+    }
+
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.try_answer().await.expect("a whole response")
+    }
+}
+
+/// What has been written to the socket.
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    resets: usize,
+    /// The end of the preface, or a part of a frame's head, that has been seen so far.
+    head: Vec<u8>,
+    /// What is to be skipped before the next frame.
+    skip: usize,
+    preface: bool,
+}
+
+const PREFACE: usize = 24;
+const FRAME_HEAD: usize = 9;
+const RST_STREAM: u8 = 3;
+
+impl Sent {
+    fn note(&mut self, mut bytes: &[u8]) {
+        if !std::mem::replace(&mut self.preface, true) {
+            self.skip = PREFACE;
+        }
+        while !bytes.is_empty() {
+            let (skipped, rest) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= skipped.len();
+            let (head, rest) = rest.split_at((FRAME_HEAD - self.head.len()).min(rest.len()));
+            self.head.extend_from_slice(head);
+            bytes = rest;
+            if let &[a, b, c, kind, ..] = self.head.as_slice()
+                && self.head.len() == FRAME_HEAD
+            {
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.resets += usize::from(kind == RST_STREAM);
+                self.head.clear();
+            }
+        }
+    }
+}
+
+/// A socket that says what has been written to it.
+struct Watched {
+    stream: TcpStream,
+    sent: watch::Sender<Sent>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.sent.send_modify(|sent| sent.note(&bytes[..written]));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,111 @@
+//! What the tests share: the server as a process, and clients that behave as badly as clients do.
+
+mod client;
+mod http1;
+mod http2;
+mod log;
+mod message;
+mod server;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use client::{Leave, Open};
+pub(crate) use http1::Http1;
+pub(crate) use http2::Http2;
+pub(crate) use message::{Answer, Head, Request};
+pub(crate) use server::{Server, linger};
+
+/// How long anything may take that should happen soon. Far more than it does, for a machine under load.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// How long a test waits to see that something does not happen.
+pub(crate) const ABSENCE: Duration = Duration::from_millis(400);
+
+/// The two versions of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+pub(crate) use Protocol::{Http1 as H1, Http2 as H2};
+
+/// The file of a guest that `make guests` built.
+pub(crate) fn component(name: &str) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/components")
+        .join(name)
+        .with_extension("wasm");
+    assert!(file.exists(), "there is no {}: run `make guests`", file.display());
+    file
+}
+
+/// Waits for something that should happen soon; `what` is for the message when it does not.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing for {SOON:?}"),
+    }
+}
+
+/// Tries until it gives something; for what can be seen only by asking again.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    soon(what, async {
+        loop {
+            if let Some(found) = attempt().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+/// One test of each function for each component and protocol, so that a failure names the combination.
+macro_rules! combinations {
+    ($first:literal, $second:literal: $($test:ident),* $(,)?) => { $(
+        mod $test {
+            use crate::harness::{H1, H2, Server};
+
+            #[tokio::test]
+            async fn p3_http1() {
+                super::$test(Server::start($first).await, H1).await;
+            }
+
+            #[tokio::test]
+            async fn p3_http2() {
+                super::$test(Server::start($first).await, H2).await;
+            }
+
+            #[tokio::test]
+            async fn p2_http1() {
+                super::$test(Server::start($second).await, H1).await;
+            }
+
+            #[tokio::test]
+            async fn p2_http2() {
+                super::$test(Server::start($second).await, H2).await;
+            }
+        }
+    )* };
+}
+
+/// One test of each function for each component.
+macro_rules! both {
+    ($first:literal, $second:literal: $($test:ident),* $(,)?) => { $(
+        mod $test {
+            #[tokio::test]
+            async fn p3() {
+                super::$test($first).await;
+            }
+
+            #[tokio::test]
+            async fn p2() {
+                super::$test($second).await;
+            }
+        }
+    )* };
+}
+
+pub(crate) use {both, combinations};

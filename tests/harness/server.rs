@@ -1,0 +1,159 @@
+//! The real binary, as a process of its own.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::log::Log;
+use super::{Answer, Http1, Http2, Open, Protocol, Request, component, eventually};
+
+/// A variable that the server has in its own environment, and that no guest may see.
+pub(crate) const SECRET: &str = "LINGER_TEST_SECRET";
+
+/// A running server. Dropped, it is killed.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    pub(crate) log: Log,
+    /// Where its configuration is; relative paths start here.
+    pub(crate) folder: TempDir,
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
+    command.env_remove("LINGER_LOG").env_remove("RUST_BACKTRACE").env(SECRET, "seen").stdin(Stdio::null());
+    command
+}
+
+/// Runs a command of the binary to its end.
+pub(crate) fn linger(arguments: &[impl AsRef<OsStr>]) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+impl Server {
+    /// Serves one component, with the defaults of everything.
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::spawn(tempfile::tempdir().unwrap(), &component(name)).await
+    }
+
+    /// Serves what a configuration says. In it `{NAME}` stands for the file of a component.
+    pub(crate) async fn with_config(text: &str) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), text).await
+    }
+
+    /// The same, with files beside the configuration.
+    pub(crate) async fn in_folder(folder: TempDir, text: &str) -> Self {
+        let file = write_config(folder.path(), text);
+        Self::spawn(folder, &file).await
+    }
+
+    async fn spawn(folder: TempDir, source: &Path) -> Self {
+        let mut child = command()
+            .arg("serve")
+            .arg(source)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Log::of(child.stdout.take().unwrap());
+        let log = Log::of(child.stderr.take().unwrap());
+        // From here on it is killed whatever happens.
+        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, folder };
+        let said = output.line(&["listening on"]).await;
+        let address = said.strip_prefix("listening on http://").expect(&said);
+        server.address = address.parse().expect(&said);
+        server
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(crate) async fn open(&self, protocol: Protocol, request: &Request) -> Open {
+        match protocol {
+            Protocol::Http1 => Open::One(Http1::open(self.address, request).await),
+            Protocol::Http2 => Open::Two(Http2::connect(self.address).await.open(request).await),
+        }
+    }
+
+    /// Sends a request on a connection of its own, and reads the answer.
+    pub(crate) async fn send(&self, protocol: Protocol, request: &Request) -> Answer {
+        self.open(protocol, request).await.answer().await
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.send(Protocol::Http1, &Request::get(target)).await
+    }
+
+    /// Sends a request that waits in its guest, and returns when it does.
+    pub(crate) async fn park(&self, protocol: Protocol, request: &Request) -> Open {
+        let open = self.open(protocol, request).await;
+        self.overtake().await;
+        open
+    }
+
+    /// Waits until requests that were sent before have reached their guests. No guest says that it waits,
+    /// but one request has gone the whole way and back since, on a new connection. (Where that is no proof,
+    /// the test still holds: the event then comes a little before the wait.)
+    pub(crate) async fn overtake(&self) {
+        for _ in 0..2 {
+            self.get("/poll/overtaker?wait=0").await;
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits until it has exited.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        eventually("the server exits", async || self.child.try_wait().unwrap()).await
+    }
+
+    /// Fails if it is not running any more.
+    #[track_caller]
+    pub(crate) fn assert_running(&mut self) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "the server has exited:\n{}", self.log.text());
+    }
+
+    /// Its resident memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(file).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have exited.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- the server's log:\n{}", self.log.text());
+        }
+    }
+}
+
+/// Writes `linger.toml`, with the files of components in place of their names.
+pub(crate) fn write_config(folder: &Path, text: &str) -> PathBuf {
+    let mut text = text.to_owned();
+    while let Some((before, rest)) = text.split_once("'{") {
+        let (name, after) = rest.split_once("}'").unwrap();
+        text = format!("{before}'{}'{after}", component(name).display());
+    }
+    let file = folder.join("linger.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}

@@ -1,0 +1,23 @@
+//! The host and its guests together, over real sockets: what `make guests` built, served by the real binary.
+//!
+//! A test is named by an event and its effect, and grouped with others by module. [`harness`] is what
+//! they share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test says what is wrong by panicking, and its name is its documentation"
+)]
+
+mod harness;
+
+mod cancellation;
+mod cli;
+mod disconnect;
+mod faults;
+mod http;
+mod longpoll;
+mod sandbox;
+mod shutdown;
+mod streaming;
