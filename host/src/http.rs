@@ -3,7 +3,6 @@
 mod body;
 mod guard;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -63,25 +62,25 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     let limits = &context.limits;
     let link = Link::new(stream);
     let socket = TokioIo::new(link.socket());
-    let stopping = &context.stopping;
     let builder = builder(limits, &context.tasks);
     let first_head = CancellationToken::new();
     let service = service_fn(|request| {
         first_head.cancel();
         let (context, link) = (context.clone(), link.clone());
-        async move { Ok::<_, Infallible>(handle(&context, link, request).await) }
+        async move { handle(&context, link, request).await }
     });
     let mut connection = pin!(builder.serve_connection(socket, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // Hyper bounds the time for a head only once it knows the protocol.
-        () = nothing_within(limits.head_timeout, &first_head) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let (mut watching, mut ending) = (true, false);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            // First: what is known of the client counts in what hyper is polled for.
+            () = link.watch(), if watching => watching = false,
+            ended = connection.as_mut() => break ended,
+            () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = ended {
@@ -90,9 +89,17 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     }
 }
 
-async fn nothing_within(time: Duration, first: &CancellationToken) {
-    if tokio::time::timeout(time, first.cancelled()).await.is_ok() {
-        std::future::pending::<()>().await;
+/// Resolves when the server stops, or when no head came in time: hyper bounds the time for a head only once
+/// it knows the protocol.
+async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stopping: &CancellationToken) {
+    let nothing_came = async {
+        if tokio::time::timeout(head_timeout, first_head.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = nothing_came => {}
     }
 }
 
@@ -118,52 +125,78 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks 
     }
 }
 
-async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<Incoming>) -> Response<Body> {
+/// The client has left, so there is nobody to answer. Ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has left")]
+struct ClientLeft;
+
+/// Answers a request. Dropped, or with an error, the exchange ends as lost.
+async fn handle(
+    context: &Context,
+    link: Arc<Link<Guard>>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, ClientLeft> {
     let Some(host) = asked_host(&request) else {
-        return respond::bad_host();
+        return Ok(respond::bad_host());
     };
     let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
         Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return respond::method_not_allowed(&allowed),
-        Match::Nothing => return respond::not_found(),
+        Match::OtherMethods(allowed) => return Ok(respond::method_not_allowed(&allowed)),
+        Match::Nothing => return Ok(respond::not_found()),
     };
     let Ok(permit) = context.requests.clone().try_acquire_owned() else {
-        return respond::overloaded();
+        return Ok(respond::overloaded());
     };
     make_absolute(&mut request, host);
     let head_only = request.method() == Method::HEAD;
-    let exchange = Arc::new(Exchange::new(target.app.name().clone(), target.grace, context.max_deliveries));
-    let guard = Guard::new(exchange.clone(), link, request.version() == Version::HTTP_2, permit);
-    let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), target.deadline, context.stopping.clone()));
+    let exchange = Arc::new(Exchange::new(
+        target.app.name().clone(),
+        target.grace,
+        context.max_deliveries,
+        link.clone(),
+    ));
+    let guard = Guard::new(exchange.clone(), link.clone(), request.version() == Version::HTTP_2, permit);
+    let mut ladder: Ladder =
+        Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
     let request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
     let result = tokio::select! {
+        biased;
+        _ = link.departed() => return Err(ClientLeft),
         result = target.app.call(exchange.clone(), request) => result,
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
-    match result {
-        Ok(response) => {
-            let bodiless =
-                head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            let length = content_length(response.headers()).filter(|_| !bodiless);
-            response.map(|body| {
-                let body = if bodiless { empty() } else { body };
-                GuardedBody::new(body, length, guard, ladder).boxed_unsync()
-            })
-        }
+    Ok(match result {
+        Ok(response) => guarded(response, head_only, guard, ladder),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
             guard.failed();
             respond::failure(&error, request)
         }
-    }
+    })
 }
 
-/// Runs along with a request: sets off `deadline` and `shutdown`, and resolves with the reason when the
-/// guest had its grace after any reason and the client still waits.
+/// The guest's response, whose body tells the guard how it ended.
+fn guarded(response: Response<Body>, head_only: bool, guard: Guard, ladder: Ladder) -> Response<Body> {
+    let bodiless =
+        head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = content_length(response.headers()).filter(|_| !bodiless);
+    response.map(|body| {
+        let body = if bodiless { empty() } else { body };
+        GuardedBody::new(body, length, guard, ladder).boxed_unsync()
+    })
+}
+
+/// Runs along with a request: sets off `deadline`, `shutdown` and, while a body is sent, what is noticed of
+/// the client; resolves with the reason when the guest had its grace.
 type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
-async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: CancellationToken) -> Reason {
+async fn ladder(
+    exchange: Arc<Exchange>,
+    link: Arc<Link<Guard>>,
+    deadline: Option<Duration>,
+    stopping: CancellationToken,
+) -> Reason {
     let cancellation = &exchange.cancellation;
     let deadline = async {
         match deadline {
@@ -173,6 +206,7 @@ async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: C
     };
     tokio::select! {
         _ = cancellation.cancelled() => {}
+        reason = link.departed() => { cancellation.cancel(reason); }
         () = stopping.cancelled() => { cancellation.cancel(Reason::Shutdown); }
         () = deadline => { cancellation.cancel(Reason::Deadline); }
     }

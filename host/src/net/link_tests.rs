@@ -84,3 +84,29 @@ async fn close_is_seen_behind_unread_bytes() {
     link.stream.ready(tokio::io::Interest::PRIORITY).await.unwrap();
     assert_eq!(link.ask_departure(), Some(Reason::Closed));
 }
+
+/// Waits for the watcher to look once, without a departure to see.
+async fn watch_once(link: &Link<Waiter>) -> bool {
+    tokio::time::timeout(std::time::Duration::from_millis(50), link.watch()).await.is_ok()
+}
+
+#[tokio::test]
+async fn watcher_sees_a_close_behind_unread_bytes() {
+    let (mut client, link) = pair().await;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\nGET /").await.unwrap();
+    assert!(!watch_once(&link).await, "bytes are no departure");
+    client.shutdown().await.unwrap();
+    link.watch().await;
+    assert_eq!(link.departed().await, Reason::Closed);
+}
+
+#[tokio::test]
+async fn watcher_sees_a_reset_behind_unread_bytes() {
+    let (mut client, link) = pair().await;
+    client.write_all(b"\r\n").await.unwrap();
+    poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
+    client.set_zero_linger().unwrap();
+    drop(client);
+    link.watch().await;
+    assert_eq!(link.departed().await, Reason::Reset);
+}
