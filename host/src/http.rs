@@ -2,6 +2,7 @@
 
 mod body;
 mod guard;
+mod pump;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,12 +25,13 @@ use tokio_util::task::TaskTracker;
 use crate::cancel::Reason;
 use crate::config::Limits;
 use crate::exchange::Exchange;
-use crate::guest::{App, Body, BodyError, CallError};
+use crate::guest::{App, Body, CallError};
 use crate::net::Link;
 use crate::respond;
 use crate::route::{Match, Table};
 use body::GuardedBody;
 use guard::Guard;
+pub use pump::ReadAhead;
 
 /// Where a route leads.
 pub struct Target {
@@ -49,6 +51,8 @@ pub struct Context {
     pub limits: Limits,
     /// Requests that may still be taken up.
     pub requests: Arc<Semaphore>,
+    /// Bounds on request bodies that are read ahead of their guests.
+    pub read_ahead: ReadAhead,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Cancelled when the server stops.
@@ -158,10 +162,11 @@ async fn handle(
     let guard = Guard::new(exchange.clone(), link.clone(), request.version() == Version::HTTP_2, permit);
     let mut ladder: Ladder =
         Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
-    let request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
+    let request = pumped(context, &exchange, &link, request);
     let result = tokio::select! {
         biased;
         _ = link.departed() => return Err(ClientLeft),
+        () = client_gone(&exchange) => return Err(ClientLeft),
         result = target.app.call(exchange.clone(), request) => result,
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
@@ -174,6 +179,40 @@ async fn handle(
             respond::failure(&error, request)
         }
     })
+}
+
+/// The request with its body read ahead, in a task that ends with the exchange.
+fn pumped(
+    context: &Context,
+    exchange: &Arc<Exchange>,
+    link: &Arc<Link<Guard>>,
+    request: Request<Incoming>,
+) -> Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(|_| empty());
+    }
+    let waits_for_leave = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let (pump, body) = pump::split(body, &context.read_ahead, waits_for_leave);
+    let (exchange, link) = (exchange.clone(), link.clone());
+    context.tasks.spawn(async move {
+        let broken = tokio::select! {
+            read = pump.run() => read.is_err(),
+            () = exchange.ended() => false,
+        };
+        if broken {
+            // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
+            exchange.cancellation.cancel(link.ask_departure().unwrap_or(Reason::Reset));
+        }
+    });
+    Request::from_parts(parts, body.boxed_unsync())
+}
+
+/// Resolves when the exchange was cancelled because its client is gone.
+async fn client_gone(exchange: &Exchange) {
+    if !exchange.cancellation.cancelled().await.client_is_gone() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The guest's response, whose body tells the guard how it ended.

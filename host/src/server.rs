@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::events::MemoryStore;
 use crate::guest::{App, Engine, LoadError};
-use crate::http::{Context, Target, serve_connection};
+use crate::http::{Context, ReadAhead, Target, serve_connection};
 use crate::route::Table;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
@@ -47,6 +47,10 @@ impl Server {
             routes: Table::new(routes),
             limits: config.limits.clone(),
             requests: Arc::new(Semaphore::new(config.limits.max_requests.min(Semaphore::MAX_PERMITS))),
+            read_ahead: ReadAhead::new(
+                config.limits.max_body_buffer.as_u64(),
+                config.limits.max_body_buffers.as_u64(),
+            ),
             max_deliveries: config.queues.max_deliveries_per_request,
             stopping: CancellationToken::new(),
             tasks: tasks.clone(),
