@@ -54,6 +54,10 @@ pub struct Limits {
     pub max_body_buffer: ByteSize,
     /// The same for all requests together, at least as much. Beyond, clients wait in the same way.
     pub max_body_buffers: ByteSize,
+    /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
+    /// that a client may stop to read an answer. `"none"` means never.
+    #[serde(deserialize_with = "unit::optional_duration")]
+    pub client_timeout: Option<Duration>,
     /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
     #[serde(deserialize_with = "unit::duration")]
     pub head_timeout: Duration,
@@ -66,7 +70,13 @@ impl Limits {
     /// What hyper reads at a time fits.
     const MIN_BODY_BUFFER: ByteSize = ByteSize::kib(64);
 
+    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
+    const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
+
     fn check(&self) -> Result<(), String> {
+        if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
+            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
+        }
         if self.max_head_size < Self::MIN_HEAD_SIZE {
             return Err(format!("`max_head_size` is at least {}", Self::MIN_HEAD_SIZE));
         }
@@ -89,6 +99,7 @@ impl Default for Limits {
             max_head_size: ByteSize::kib(64),
             max_body_buffer: ByteSize::mib(1),
             max_body_buffers: ByteSize::mib(256),
+            client_timeout: Some(Duration::from_secs(30)),
             head_timeout: Duration::from_secs(30),
         }
     }

@@ -116,6 +116,10 @@ fn builder(limits: &Limits, tasks: &TaskTracker) -> auto::Builder<Tasks> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)
         .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
+    if let Some(timeout) = limits.client_timeout {
+        // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
+        builder.http2().keep_alive_interval(timeout / 2).keep_alive_timeout(timeout / 3);
+    }
     builder
 }
 
