@@ -49,6 +49,15 @@ pub struct Limits {
     pub max_streams_per_connection: u32,
     /// Bytes of a request's head, at least 8 KiB. Beyond: 431.
     pub max_head_size: ByteSize,
+    /// Bytes of a request's body that are read ahead of its guest, at least 64 KiB. Beyond, the client waits
+    /// until the guest reads; and when it leaves in order meanwhile, that is noticed only then.
+    pub max_body_buffer: ByteSize,
+    /// The same for all requests together, at least as much. Beyond, clients wait in the same way.
+    pub max_body_buffers: ByteSize,
+    /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
+    /// that a client may stop to read an answer. `"none"` means never.
+    #[serde(deserialize_with = "unit::optional_duration")]
+    pub client_timeout: Option<Duration>,
     /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
     #[serde(deserialize_with = "unit::duration")]
     pub head_timeout: Duration,
@@ -57,6 +66,28 @@ pub struct Limits {
 impl Limits {
     /// Hyper takes no smaller buffer for a head.
     const MIN_HEAD_SIZE: ByteSize = ByteSize::kib(8);
+
+    /// What hyper reads at a time fits.
+    const MIN_BODY_BUFFER: ByteSize = ByteSize::kib(64);
+
+    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
+    const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
+
+    fn check(&self) -> Result<(), String> {
+        if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
+            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
+        }
+        if self.max_head_size < Self::MIN_HEAD_SIZE {
+            return Err(format!("`max_head_size` is at least {}", Self::MIN_HEAD_SIZE));
+        }
+        if self.max_body_buffer < Self::MIN_BODY_BUFFER || self.max_body_buffers < self.max_body_buffer {
+            let least = Self::MIN_BODY_BUFFER;
+            return Err(format!(
+                "`max_body_buffer` is at least {least}, and `max_body_buffers` at least that"
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Limits {
@@ -66,6 +97,9 @@ impl Default for Limits {
             max_requests: 50_000,
             max_streams_per_connection: 200,
             max_head_size: ByteSize::kib(64),
+            max_body_buffer: ByteSize::mib(1),
+            max_body_buffers: ByteSize::mib(256),
+            client_timeout: Some(Duration::from_secs(30)),
             head_timeout: Duration::from_secs(30),
         }
     }
@@ -251,9 +285,7 @@ impl Config {
                 dir.host = folder.join(&dir.host);
             }
         }
-        if self.limits.max_head_size < Limits::MIN_HEAD_SIZE {
-            return Err(wrong(format!("limits: `max_head_size` is at least {}", Limits::MIN_HEAD_SIZE)));
-        }
+        self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
         match self.apps.keys().next() {
             None => {
                 return Err(wrong(

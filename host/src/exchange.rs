@@ -58,6 +58,12 @@ pub enum Outcome {
     },
 }
 
+/// Whoever is at the other end of a connection.
+pub trait Client: fmt::Debug + Send + Sync {
+    /// How the client has left, if it has, as far as the kernel knows. Does not block.
+    fn ask_departure(&self) -> Option<Reason>;
+}
+
 /// One request: its cancellation, what it holds, and whether it has ended.
 #[derive(Debug)]
 pub struct Exchange {
@@ -71,6 +77,7 @@ pub struct Exchange {
     pub cancellation: Cancellation,
     /// The events that it took.
     pub holdings: Holdings,
+    client: Arc<dyn Client>,
     failed: AtomicBool,
     ended: CancellationToken,
 }
@@ -78,13 +85,14 @@ pub struct Exchange {
 impl Exchange {
     /// A request that just arrived.
     #[must_use]
-    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize) -> Self {
+    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize, client: Arc<dyn Client>) -> Self {
         Self {
             id: RequestId::next(),
             app,
             grace,
             cancellation: Cancellation::new(),
             holdings: Holdings::new(max_deliveries),
+            client,
             failed: AtomicBool::new(false),
             ended: CancellationToken::new(),
         }
@@ -110,6 +118,19 @@ impl Exchange {
         self.ended.cancelled().await;
     }
 
+    /// Whether there still is a client to take an event for. One system call: hyper may not have read yet
+    /// what the kernel knows already.
+    #[must_use]
+    pub fn client_is_there(&self) -> bool {
+        match self.client.ask_departure() {
+            None => true,
+            Some(reason) => {
+                self.cancellation.cancel(reason);
+                false
+            }
+        }
+    }
+
     /// Marks that the guest failed under way, so that a body that stops short is not taken for whole.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::Release);
@@ -133,9 +154,18 @@ mod tests {
         assert!(ids.iter().all(|id| id.len() == 16));
     }
 
+    #[derive(Debug)]
+    struct Present;
+
+    impl Client for Present {
+        fn ask_departure(&self) -> Option<Reason> {
+            None
+        }
+    }
+
     #[tokio::test]
     async fn first_outcome_counts() {
-        let exchange = Exchange::new("a".into(), Duration::ZERO, 1);
+        let exchange = Exchange::new("a".into(), Duration::ZERO, 1, Arc::new(Present));
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);
         exchange.ended().await;

@@ -2,8 +2,8 @@
 
 mod body;
 mod guard;
+mod pump;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -25,12 +25,13 @@ use tokio_util::task::TaskTracker;
 use crate::cancel::Reason;
 use crate::config::Limits;
 use crate::exchange::Exchange;
-use crate::guest::{App, Body, BodyError, CallError};
+use crate::guest::{App, Body, CallError};
 use crate::net::Link;
 use crate::respond;
 use crate::route::{Match, Table};
 use body::GuardedBody;
 use guard::Guard;
+pub use pump::ReadAhead;
 
 /// Where a route leads.
 pub struct Target {
@@ -50,6 +51,8 @@ pub struct Context {
     pub limits: Limits,
     /// Requests that may still be taken up.
     pub requests: Arc<Semaphore>,
+    /// Bounds on request bodies that are read ahead of their guests.
+    pub read_ahead: ReadAhead,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Cancelled when the server stops.
@@ -63,25 +66,25 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     let limits = &context.limits;
     let link = Link::new(stream);
     let socket = TokioIo::new(link.socket());
-    let stopping = &context.stopping;
     let builder = builder(limits, &context.tasks);
     let first_head = CancellationToken::new();
     let service = service_fn(|request| {
         first_head.cancel();
         let (context, link) = (context.clone(), link.clone());
-        async move { Ok::<_, Infallible>(handle(&context, link, request).await) }
+        async move { handle(&context, link, request).await }
     });
     let mut connection = pin!(builder.serve_connection(socket, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // Hyper bounds the time for a head only once it knows the protocol.
-        () = nothing_within(limits.head_timeout, &first_head) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let (mut watching, mut ending) = (true, false);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            // First: what is known of the client counts in what hyper is polled for.
+            () = link.watch(), if watching => watching = false,
+            ended = connection.as_mut() => break ended,
+            () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = ended {
@@ -90,9 +93,17 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     }
 }
 
-async fn nothing_within(time: Duration, first: &CancellationToken) {
-    if tokio::time::timeout(time, first.cancelled()).await.is_ok() {
-        std::future::pending::<()>().await;
+/// Resolves when the server stops, or when no head came in time: hyper bounds the time for a head only once
+/// it knows the protocol.
+async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stopping: &CancellationToken) {
+    let nothing_came = async {
+        if tokio::time::timeout(head_timeout, first_head.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = nothing_came => {}
     }
 }
 
@@ -105,6 +116,10 @@ fn builder(limits: &Limits, tasks: &TaskTracker) -> auto::Builder<Tasks> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)
         .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
+    if let Some(timeout) = limits.client_timeout {
+        // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
+        builder.http2().keep_alive_interval(timeout / 2).keep_alive_timeout(timeout / 3);
+    }
     builder
 }
 
@@ -118,52 +133,113 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks 
     }
 }
 
-async fn handle(context: &Context, link: Arc<Link<Guard>>, mut request: Request<Incoming>) -> Response<Body> {
+/// The client has left, so there is nobody to answer. Ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has left")]
+struct ClientLeft;
+
+/// Answers a request. Dropped, or with an error, the exchange ends as lost.
+async fn handle(
+    context: &Context,
+    link: Arc<Link<Guard>>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, ClientLeft> {
     let Some(host) = asked_host(&request) else {
-        return respond::bad_host();
+        return Ok(respond::bad_host());
     };
     let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
         Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return respond::method_not_allowed(&allowed),
-        Match::Nothing => return respond::not_found(),
+        Match::OtherMethods(allowed) => return Ok(respond::method_not_allowed(&allowed)),
+        Match::Nothing => return Ok(respond::not_found()),
     };
     let Ok(permit) = context.requests.clone().try_acquire_owned() else {
-        return respond::overloaded();
+        return Ok(respond::overloaded());
     };
     make_absolute(&mut request, host);
     let head_only = request.method() == Method::HEAD;
-    let exchange = Arc::new(Exchange::new(target.app.name().clone(), target.grace, context.max_deliveries));
-    let guard = Guard::new(exchange.clone(), link, request.version() == Version::HTTP_2, permit);
-    let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), target.deadline, context.stopping.clone()));
-    let request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
+    let exchange = Arc::new(Exchange::new(
+        target.app.name().clone(),
+        target.grace,
+        context.max_deliveries,
+        link.clone(),
+    ));
+    let guard = Guard::new(exchange.clone(), link.clone(), request.version() == Version::HTTP_2, permit);
+    let mut ladder: Ladder =
+        Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
+    let request = pumped(context, &exchange, &link, request);
     let result = tokio::select! {
+        biased;
+        _ = link.departed() => return Err(ClientLeft),
+        () = client_gone(&exchange) => return Err(ClientLeft),
         result = target.app.call(exchange.clone(), request) => result,
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
-    match result {
-        Ok(response) => {
-            let bodiless =
-                head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            let length = content_length(response.headers()).filter(|_| !bodiless);
-            response.map(|body| {
-                let body = if bodiless { empty() } else { body };
-                GuardedBody::new(body, length, guard, ladder).boxed_unsync()
-            })
-        }
+    Ok(match result {
+        Ok(response) => guarded(response, head_only, guard, ladder),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
             guard.failed();
             respond::failure(&error, request)
         }
+    })
+}
+
+/// The request with its body read ahead, in a task that ends with the exchange.
+fn pumped(
+    context: &Context,
+    exchange: &Arc<Exchange>,
+    link: &Arc<Link<Guard>>,
+    request: Request<Incoming>,
+) -> Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(|_| empty());
+    }
+    let waits_for_leave = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let (pump, body) = pump::split(body, &context.read_ahead, waits_for_leave);
+    let (exchange, link) = (exchange.clone(), link.clone());
+    context.tasks.spawn(async move {
+        let broken = tokio::select! {
+            read = pump.run() => read.is_err(),
+            () = exchange.ended() => false,
+        };
+        if broken {
+            // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
+            exchange.cancellation.cancel(link.ask_departure().unwrap_or(Reason::Reset));
+        }
+    });
+    Request::from_parts(parts, body.boxed_unsync())
+}
+
+/// Resolves when the exchange was cancelled because its client is gone.
+async fn client_gone(exchange: &Exchange) {
+    if !exchange.cancellation.cancelled().await.client_is_gone() {
+        std::future::pending::<()>().await;
     }
 }
 
-/// Runs along with a request: sets off `deadline` and `shutdown`, and resolves with the reason when the
-/// guest had its grace after any reason and the client still waits.
+/// The guest's response, whose body tells the guard how it ended.
+fn guarded(response: Response<Body>, head_only: bool, guard: Guard, ladder: Ladder) -> Response<Body> {
+    let bodiless =
+        head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = content_length(response.headers()).filter(|_| !bodiless);
+    response.map(|body| {
+        let body = if bodiless { empty() } else { body };
+        GuardedBody::new(body, length, guard, ladder).boxed_unsync()
+    })
+}
+
+/// Runs along with a request: sets off `deadline`, `shutdown` and, while a body is sent, what is noticed of
+/// the client; resolves with the reason when the guest had its grace.
 type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
-async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: CancellationToken) -> Reason {
+async fn ladder(
+    exchange: Arc<Exchange>,
+    link: Arc<Link<Guard>>,
+    deadline: Option<Duration>,
+    stopping: CancellationToken,
+) -> Reason {
     let cancellation = &exchange.cancellation;
     let deadline = async {
         match deadline {
@@ -173,6 +249,7 @@ async fn ladder(exchange: Arc<Exchange>, deadline: Option<Duration>, stopping: C
     };
     tokio::select! {
         _ = cancellation.cancelled() => {}
+        reason = link.departed() => { cancellation.cancel(reason); }
         () = stopping.cancelled() => { cancellation.cancel(Reason::Shutdown); }
         () = deadline => { cancellation.cancel(Reason::Deadline); }
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::events::MemoryStore;
 use crate::guest::{App, Engine, LoadError};
-use crate::http::{Context, Target, serve_connection};
+use crate::http::{Context, ReadAhead, Target, serve_connection};
+use crate::net::set_options;
 use crate::route::Table;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
@@ -47,6 +48,10 @@ impl Server {
             routes: Table::new(routes),
             limits: config.limits.clone(),
             requests: Arc::new(Semaphore::new(config.limits.max_requests.min(Semaphore::MAX_PERMITS))),
+            read_ahead: ReadAhead::new(
+                config.limits.max_body_buffer.as_u64(),
+                config.limits.max_body_buffers.as_u64(),
+            ),
             max_deliveries: config.queues.max_deliveries_per_request,
             stopping: CancellationToken::new(),
             tasks: tasks.clone(),
@@ -99,7 +104,10 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
                 Some(ended) = connections.join_next() => log_panic(ended),
             }
         };
-        set_options(&stream);
+        if let Err(error) = set_options(&stream, context.limits.client_timeout) {
+            // It may have been reset already. Reading from it will say so.
+            tracing::debug!("cannot set a connection's options: {error}");
+        }
         let context = context.clone();
         connections.spawn(async move {
             serve_connection(stream, context).await;
@@ -111,12 +119,5 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
 fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!("a connection failed, which is a mistake in Linger: {error}");
-    }
-}
-
-fn set_options(stream: &TcpStream) {
-    // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
 }

@@ -26,6 +26,9 @@ fn every_key_is_read() {
         max_requests = 6
         max_streams_per_connection = 8
         max_head_size = "9KiB"
+        max_body_buffer = "70KiB"
+        max_body_buffers = "80KiB"
+        client_timeout = "none"
         head_timeout = "250ms"
         [queues]
         max_queues = 1
@@ -76,6 +79,14 @@ fn errors_name_the_place_and_the_remedy() {
         (
             &format!("{app}[limits]\nmax_head_size = '1KiB'"),
             "conf/linger.toml: limits: `max_head_size` is at least 8.0 KiB",
+        ),
+        (
+            &format!("{app}[limits]\nmax_body_buffers = '1KiB'"),
+            "conf/linger.toml: limits: `max_body_buffer` is at least 64.0 KiB",
+        ),
+        (
+            &format!("{app}[limits]\nclient_timeout = '1s'"),
+            "conf/linger.toml: limits: `client_timeout` is at least 6s",
         ),
         ("[limits\n", "conf/linger.toml:1:8: "),
         ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cancel::Reason;
-use crate::exchange::{Exchange, Outcome};
+use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
 use crate::net::{Flushed, Link};
 
@@ -74,6 +74,12 @@ impl Guard {
     }
 }
 
+impl Client for Link<Guard> {
+    fn ask_departure(&self) -> Option<Reason> {
+        Self::ask_departure(self)
+    }
+}
+
 impl Flushed for Guard {
     fn flushed(mut self) {
         self.end(Outcome::Delivered);
@@ -87,7 +93,7 @@ impl Drop for Guard {
         }
         // A stream of HTTP/2 ends early only by a reset, of it or of the connection.
         let unseen = if self.http2 { Reason::Reset } else { Reason::Closed };
-        let reason = self.link.departure().or_else(|| self.link.ask_departure()).unwrap_or(unseen);
+        let reason = self.link.ask_departure().unwrap_or(unseen);
         self.end(Outcome::Lost { reason, maybe_delivered: self.maybe_delivered });
     }
 }

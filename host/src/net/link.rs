@@ -1,6 +1,7 @@
 //! A connection as two parties see it: hyper, which reads and writes, and those who must know what became
 //! of what was written.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Reason;
 
@@ -22,6 +24,7 @@ pub trait Flushed: Send {
 pub struct Link<T> {
     stream: TcpStream,
     departure: AtomicU8,
+    departed: CancellationToken,
     /// `None` once the connection is gone.
     unflushed: Mutex<Option<Vec<T>>>,
     /// Spares the lock in a flush that nobody waits for.
@@ -31,6 +34,7 @@ pub struct Link<T> {
 const HERE: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
+const UNRESPONSIVE: u8 = 3;
 
 impl<T: Flushed> Link<T> {
     /// A link over a connected stream.
@@ -38,6 +42,7 @@ impl<T: Flushed> Link<T> {
         Arc::new(Self {
             stream,
             departure: AtomicU8::new(HERE),
+            departed: CancellationToken::new(),
             unflushed: Mutex::new(Some(Vec::new())),
             any_unflushed: AtomicBool::new(false),
         })
@@ -48,13 +53,46 @@ impl<T: Flushed> Link<T> {
         Socket(self.clone())
     }
 
-    /// How the client left, as far as reads and writes have shown it.
+    /// How the client left, as far as it has been noticed.
     pub fn departure(&self) -> Option<Reason> {
         match self.departure.load(Ordering::Acquire) {
             CLOSED => Some(Reason::Closed),
             RESET => Some(Reason::Reset),
+            UNRESPONSIVE => Some(Reason::Unresponsive),
             _ => None,
         }
+    }
+
+    /// Waits until the client has left, and says how. Cancel-safe.
+    pub async fn departed(&self) -> Reason {
+        self.departed.cancelled().await;
+        // The token is cancelled only after the departure was noted.
+        self.departure().unwrap_or(Reason::Closed)
+    }
+
+    /// Notices a departure that hyper cannot see: it does not read while bytes that it has not used lie
+    /// before the end of the stream. Resolves once [`departed`](Self::departed) does.
+    ///
+    /// Costs no system call while nothing happens: the kernel reports the end of the stream, behind
+    /// whatever bytes, along with the readiness to read.
+    #[cfg(target_os = "linux")]
+    pub async fn watch(&self) {
+        use tokio::io::Interest;
+
+        while self.departure().is_none() {
+            if self.stream.ready(Interest::PRIORITY).await.is_err() || self.ask_departure().is_some() {
+                continue;
+            }
+            // Woken for nothing: forget that readiness, and wait for the next.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = self.stream.try_io(Interest::PRIORITY, nothing);
+        }
+    }
+
+    /// Other systems report it only to who reads.
+    #[cfg(not(target_os = "linux"))]
+    pub async fn watch(&self) {
+        self.departed().await;
     }
 
     /// Asks the kernel whether the client has closed or reset the connection, even with bytes unread.
@@ -63,17 +101,26 @@ impl<T: Flushed> Link<T> {
     pub fn ask_departure(&self) -> Option<Reason> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+        if let Some(known) = self.departure() {
+            return Some(known);
+        }
         let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         // An error (a signal, say) leaves it unknown, as if the client were there.
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
         let found = fds[0].revents();
-        if found.intersects(PollFlags::ERR | PollFlags::HUP) {
-            Some(Reason::Reset)
-        } else if found.intersects(PollFlags::RDHUP) {
-            Some(Reason::Closed)
-        } else {
-            None
+        if found.contains(PollFlags::ERR) {
+            // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
+            match self.stream.take_error() {
+                Ok(Some(error)) => self.note_failure(&error),
+                _ => self.note(RESET),
+            }
+        } else if found.contains(PollFlags::HUP) {
+            // Both directions are closed, and not by this side: it shuts down only what it then drops.
+            self.note(RESET);
+        } else if found.contains(PollFlags::RDHUP) {
+            self.note(CLOSED);
         }
+        self.departure()
     }
 
     /// Other systems cannot tell without reading.
@@ -112,12 +159,24 @@ impl<T: Flushed> Link<T> {
     fn note(&self, departure: u8) {
         // The first sign counts: a write to a closed connection is answered by a reset.
         let _ = self.departure.compare_exchange(HERE, departure, Ordering::AcqRel, Ordering::Acquire);
+        self.departed.cancel();
     }
 
     fn note_failure(&self, error: &io::Error) {
-        if error.kind() != io::ErrorKind::WouldBlock {
-            self.note(RESET);
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {}
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => self.note(UNRESPONSIVE),
+            _ => self.note(RESET),
         }
+    }
+}
+
+impl<T> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("stream", &self.stream)
+            .field("departure", &self.departure)
+            .finish_non_exhaustive()
     }
 }
 

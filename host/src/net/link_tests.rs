@@ -65,13 +65,24 @@ async fn close_and_reset_are_told_apart() {
     assert_eq!(link.socket().read(&mut byte).await.unwrap(), 0);
     assert_eq!(link.departure(), Some(Reason::Closed));
 
+    let link = reset().await;
+    assert_eq!(link.ask_departure(), Some(Reason::Reset));
+    // The kernel tells of an error once. Hyper then sees the end of the stream.
+    assert_eq!(link.socket().read(&mut byte).await.unwrap(), 0);
+    assert_eq!(link.departure(), Some(Reason::Reset));
+
+    let link = reset().await;
+    assert!(link.socket().read(&mut byte).await.is_err());
+    assert_eq!(link.departure(), Some(Reason::Reset));
+}
+
+/// A link whose client has reset the connection, which nobody has noticed yet.
+async fn reset() -> Arc<Link<Waiter>> {
     let (client, link) = pair().await;
     client.set_zero_linger().unwrap();
     drop(client);
     poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
-    assert_eq!(link.ask_departure(), Some(Reason::Reset));
-    assert!(link.socket().read(&mut byte).await.is_err());
-    assert_eq!(link.departure(), Some(Reason::Reset));
+    link
 }
 
 #[tokio::test]
@@ -83,4 +94,30 @@ async fn close_is_seen_behind_unread_bytes() {
     client.shutdown().await.unwrap();
     link.stream.ready(tokio::io::Interest::PRIORITY).await.unwrap();
     assert_eq!(link.ask_departure(), Some(Reason::Closed));
+}
+
+/// Waits for the watcher to look once, without a departure to see.
+async fn watch_once(link: &Link<Waiter>) -> bool {
+    tokio::time::timeout(std::time::Duration::from_millis(50), link.watch()).await.is_ok()
+}
+
+#[tokio::test]
+async fn watcher_sees_a_close_behind_unread_bytes() {
+    let (mut client, link) = pair().await;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\nGET /").await.unwrap();
+    assert!(!watch_once(&link).await, "bytes are no departure");
+    client.shutdown().await.unwrap();
+    link.watch().await;
+    assert_eq!(link.departed().await, Reason::Closed);
+}
+
+#[tokio::test]
+async fn watcher_sees_a_reset_behind_unread_bytes() {
+    let (mut client, link) = pair().await;
+    client.write_all(b"\r\n").await.unwrap();
+    poll_fn(|cx| link.stream.poll_read_ready(cx)).await.unwrap();
+    client.set_zero_linger().unwrap();
+    drop(client);
+    link.watch().await;
+    assert_eq!(link.departed().await, Reason::Reset);
 }

@@ -1,5 +1,7 @@
 //! Sockets, and what the kernel knows about the other end. The only place with system calls.
 
 mod link;
+mod options;
 
 pub use link::{Flushed, Link, Socket};
+pub use options::set_options;

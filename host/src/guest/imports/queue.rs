@@ -121,6 +121,10 @@ impl Waiting {
             return Poll::Ready(Err(QueueError::Settled));
         };
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
+            // Else the lease is dropped here, untaken: the next waiter gets the event.
+            if !self.exchange.client_is_there() {
+                return Err(refusal(HoldError::Ended, &self.exchange));
+            }
             let held = self.exchange.holdings.hold(lease);
             held.map(Held).map_err(|error| refusal(error, &self.exchange))
         }))
