@@ -74,6 +74,10 @@ impl Limits {
     const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
 
     fn check(&self) -> Result<(), String> {
+        if self.max_connections == 0 || self.max_requests == 0 || self.max_streams_per_connection == 0 {
+            return Err("`max_connections`, `max_requests` and `max_streams_per_connection` are at least 1"
+                .to_owned());
+        }
         if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
             return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
         }
@@ -115,6 +119,8 @@ pub struct QueueLimits {
     pub max_events: usize,
     /// Bytes in one queue, with 256 bytes added for each event. Beyond: `full`.
     pub max_bytes: ByteSize,
+    /// Bytes in all queues together, counted in the same way. Beyond: `full`.
+    pub max_total_bytes: ByteSize,
     /// Bytes of one event. Beyond: `too-large`.
     pub max_event_size: ByteSize,
     /// Unsettled deliveries of one request. Beyond: `too-many-deliveries`.
@@ -127,6 +133,7 @@ impl Default for QueueLimits {
             max_queues: 10_000,
             max_events: 100_000,
             max_bytes: ByteSize::mib(256),
+            max_total_bytes: ByteSize::gib(1),
             max_event_size: ByteSize::mib(1),
             max_deliveries_per_request: 1_000,
         }
@@ -306,6 +313,12 @@ impl Config {
             let known = self.apps.contains_key(&route.app);
             route.check(known).map_err(|message| wrong(format!("routes[{index}]: {message}")))?;
         }
+        if let Some(name) = self.apps.keys().find(|name| self.routes.iter().all(|route| route.app != **name))
+        {
+            return Err(wrong(format!(
+                "apps.{name}: no route leads to it; add a `[[routes]]` with `app = \"{name}\"`"
+            )));
+        }
         Ok(())
     }
 }
@@ -316,7 +329,7 @@ impl App {
             return Err("instances: `max` and `max_requests` are at least 1".to_owned());
         }
         let unusable =
-            |host: &&String| host.is_empty() || host.contains('/') || host.contains(char::is_whitespace);
+            |host: &&String| host.contains(['*', '@']) || host.parse::<http::uri::Authority>().is_err();
         match self.outgoing_hosts.iter().find(unusable) {
             Some(host) => Err(format!(
                 "outgoing_hosts: `{host}` is no host; write `NAME` or `NAME:PORT`, without a scheme or a path"
@@ -345,8 +358,24 @@ impl Route {
         if !self.path.starts_with('/') {
             return Err(format!("path `{}` must start with `/`", self.path));
         }
-        match self.methods.iter().find(|method| method.parse::<http::Method>().is_err()) {
-            Some(method) => Err(format!("`{method}` is no HTTP method")),
+        if let Some(c) = self.path.chars().find(|&c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
+            return Err(format!(
+                "path `{}` has `{c}`; write it as in a URI, percent-encoded and without a query",
+                self.path
+            ));
+        }
+        if let Some(host) = self
+            .host
+            .as_deref()
+            .filter(|host| host.parse::<http::uri::Authority>().map_or(true, |host| host.port().is_some()))
+        {
+            return Err(format!("host `{host}` must be a name or an address, without a port"));
+        }
+        let unusable = |method: &&String| {
+            method.parse::<http::Method>().is_err() || method.chars().any(|c| c.is_ascii_lowercase())
+        };
+        match self.methods.iter().find(unusable) {
+            Some(method) => Err(format!("`{method}` is no HTTP method; write it in capitals, as `GET`")),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod body;
 mod guard;
+mod progress;
 mod pump;
 
 use std::future::Future;
@@ -30,7 +31,7 @@ use crate::net::Link;
 use crate::respond;
 use crate::route::{Match, Table};
 use body::GuardedBody;
-use guard::Guard;
+use guard::{ClientLink, Guard};
 pub use pump::ReadAhead;
 
 /// Where a route leads.
@@ -81,6 +82,9 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
             // First: what is known of the client counts in what hyper is polled for.
             () = link.watch(), if watching => watching = false,
             ended = connection.as_mut() => break ended,
+            () = link.abandoned() => return,
+            // It was asked to end, and does not: no request keeps it.
+            () = tokio::time::sleep(limits.head_timeout), if ending && !first_head.is_cancelled() => return,
             () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
@@ -141,29 +145,37 @@ struct ClientLeft;
 /// Answers a request. Dropped, or with an error, the exchange ends as lost.
 async fn handle(
     context: &Context,
-    link: Arc<Link<Guard>>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, ClientLeft> {
+    link: Arc<ClientLink>,
+    request: Request<Incoming>,
+) -> Result<Response<GuardedBody>, ClientLeft> {
+    let plain = |response: Response<Body>| Ok(response.map(GuardedBody::plain));
     let Some(host) = asked_host(&request) else {
-        return Ok(respond::bad_host());
+        return plain(respond::bad_host());
     };
     let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
         Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return Ok(respond::method_not_allowed(&allowed)),
-        Match::Nothing => return Ok(respond::not_found()),
+        Match::OtherMethods(allowed) => return plain(respond::method_not_allowed(&allowed)),
+        Match::Nothing => return plain(respond::not_found()),
     };
     let Ok(permit) = context.requests.clone().try_acquire_owned() else {
-        return Ok(respond::overloaded());
+        return plain(respond::overloaded());
     };
-    make_absolute(&mut request, host);
-    let head_only = request.method() == Method::HEAD;
-    let exchange = Arc::new(Exchange::new(
-        target.app.name().clone(),
-        target.grace,
-        context.max_deliveries,
-        link.clone(),
-    ));
+    let (app, grace) = (target.app.name().clone(), target.grace);
+    let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, link.clone()));
     let guard = Guard::new(exchange.clone(), link.clone(), request.version() == Version::HTTP_2, permit);
+    call(context, target, guard, exchange, link, make_absolute(request, host)).await
+}
+
+/// Gives a request to its app, and waits for the head of the response.
+async fn call(
+    context: &Context,
+    target: &Target,
+    guard: Guard,
+    exchange: Arc<Exchange>,
+    link: Arc<ClientLink>,
+    request: Request<Incoming>,
+) -> Result<Response<GuardedBody>, ClientLeft> {
+    let head_only = request.method() == Method::HEAD;
     let mut ladder: Ladder =
         Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
     let request = pumped(context, &exchange, &link, request);
@@ -171,16 +183,19 @@ async fn handle(
         biased;
         _ = link.departed() => return Err(ClientLeft),
         () = client_gone(&exchange) => return Err(ClientLeft),
-        result = target.app.call(exchange.clone(), request) => result,
+        result = target.app.call(exchange.clone(), request) => result.and_then(|response| match response.status() {
+            status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
+            _ => Ok(response),
+        }),
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
     Ok(match result {
-        Ok(response) => guarded(response, head_only, guard, ladder),
+        Ok(response) => guarded(response, head_only, guard, ladder, context.tasks.clone()),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
             guard.failed();
-            respond::failure(&error, request)
+            respond::failure(&error, request).map(GuardedBody::plain)
         }
     })
 }
@@ -189,7 +204,7 @@ async fn handle(
 fn pumped(
     context: &Context,
     exchange: &Arc<Exchange>,
-    link: &Arc<Link<Guard>>,
+    link: &Arc<ClientLink>,
     request: Request<Incoming>,
 ) -> Request<Body> {
     if request.body().is_end_stream() {
@@ -220,13 +235,22 @@ async fn client_gone(exchange: &Exchange) {
 }
 
 /// The guest's response, whose body tells the guard how it ended.
-fn guarded(response: Response<Body>, head_only: bool, guard: Guard, ladder: Ladder) -> Response<Body> {
-    let bodiless =
-        head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+fn guarded(
+    response: Response<Body>,
+    head_only: bool,
+    mut guard: Guard,
+    ladder: Ladder,
+    tasks: TaskTracker,
+) -> Response<GuardedBody> {
+    let status = response.status();
+    if status.is_server_error() {
+        guard.does_not_commit();
+    }
+    let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = content_length(response.headers()).filter(|_| !bodiless);
     response.map(|body| {
         let body = if bodiless { empty() } else { body };
-        GuardedBody::new(body, length, guard, ladder).boxed_unsync()
+        GuardedBody::new(body, length, guard, ladder, tasks)
     })
 }
 
@@ -236,7 +260,7 @@ type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
 async fn ladder(
     exchange: Arc<Exchange>,
-    link: Arc<Link<Guard>>,
+    link: Arc<ClientLink>,
     deadline: Option<Duration>,
     stopping: CancellationToken,
 ) -> Reason {
@@ -267,26 +291,30 @@ fn empty() -> Body {
 
 /// The authority that the client asked for: of the URI (HTTP/2, or an absolute form), or the one `host` header.
 fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
-    if let Some(authority) = request.uri().authority() {
-        return Some(authority.clone());
-    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+    let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
+        (_, _, Some(_)) => None,
+        (Some(authority), ..) => Some(authority.clone()),
+        (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
         // HTTP/1.0 knows no hosts.
-        (None, _) if request.version() == Version::HTTP_10 => Some(Authority::from_static("localhost")),
-        _ => None,
-    }
+        (None, None, None) if request.version() == Version::HTTP_10 => {
+            Some(Authority::from_static("localhost"))
+        }
+        (None, None, None) => None,
+    };
+    // A user's name is no part of a host, and in a URI of HTTP no longer allowed (RFC 9110, section 4.2.4).
+    host.filter(|host| !host.as_str().contains('@'))
 }
 
 /// Guests see the scheme and the authority in the URI, whichever way the client sent them.
-fn make_absolute<B>(request: &mut Request<B>, authority: Authority) {
+fn make_absolute<B>(mut request: Request<B>, authority: Authority) -> Request<B> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.authority = Some(authority);
     parts.scheme.get_or_insert(Scheme::HTTP);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     // All three parts are there, and each is valid.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
 }
 
 #[cfg(test)]
@@ -312,7 +340,9 @@ mod tests {
         assert_eq!(asked(Version::HTTP_10, "/x", &[]).as_deref(), Some("localhost"));
         assert_eq!(asked(Version::HTTP_11, "/x", &[]), None);
         assert_eq!(asked(Version::HTTP_11, "/x", &["a", "b"]), None);
+        assert_eq!(asked(Version::HTTP_11, "http://b/x", &["a", "b"]), None);
         assert_eq!(asked(Version::HTTP_11, "/x", &["a b"]), None);
+        assert_eq!(asked(Version::HTTP_11, "/x", &["user@a"]), None);
     }
 
     #[test]
@@ -320,8 +350,8 @@ mod tests {
         for (uri, seen) in
             [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")]
         {
-            let mut request = request(Version::HTTP_11, uri, &["h:1"]);
-            make_absolute(&mut request, Authority::from_static("h:1"));
+            let request = request(Version::HTTP_11, uri, &["h:1"]);
+            let request = make_absolute(request, Authority::from_static("h:1"));
             assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");
             assert_eq!(request.uri().scheme_str(), Some("http"));
         }

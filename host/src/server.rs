@@ -90,13 +90,17 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
     let permits = Arc::new(Semaphore::new(context.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         // The semaphore is never closed.
+        let mut failing = false;
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let stream = loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => break stream,
                     Err(error) => {
-                        tracing::warn!("cannot accept a connection: {error}");
+                        // Once, until it works again: it fails several times a second.
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!("cannot accept connections: {error}");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::guest::Engine;
+use crate::net::raise_file_limit;
 use crate::server::Server;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
@@ -39,9 +40,8 @@ impl Serve {
         if let Some(address) = self.listen {
             config.listen = address;
         }
-        let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
-        let result = runtime.block_on(serve(&config, &engine));
+        let result = runtime.block_on(serve(config));
         // What did not end in time is not waited for.
         runtime.shutdown_background();
         result
@@ -58,25 +58,47 @@ fn read_config(source: &Path) -> anyhow::Result<Config> {
     Ok(Config::parse(&text, source)?)
 }
 
-async fn serve(config: &Config, engine: &Engine) -> anyhow::Result<ExitCode> {
-    // Before the address is announced, so that a signal is never missed.
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let listener = bind(config.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let server = tokio::task::block_in_place(|| Server::load(config, engine))?;
-    println!("listening on http://{address}");
-    std::io::stdout().flush().context("standard output is closed")?;
     let stop = CancellationToken::new();
     tokio::select! {
-        in_time = server.run(listener, stop.cancelled()) => {
-            if in_time {
-                tracing::info!("stopped");
-            } else {
-                tracing::warn!("stopped after {:?}, before all requests and guests had ended", config.shutdown_timeout);
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        served = load_and_run(config, &stop) => served.map(|()| ExitCode::SUCCESS),
         () = signals.twice(&stop) => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
+    warn_of_few_files(config.limits.max_connections);
+    let listener = bind(config.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let timeout = config.shutdown_timeout;
+    let loading = tokio::task::spawn_blocking(move || {
+        let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
+        let server = Server::load(&config, &engine)?;
+        anyhow::Ok((engine, server))
+    });
+    let (_engine, server) = tokio::select! {
+        loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
+        () = stop.cancelled() => return Ok(()),
+    };
+    // Whoever reads this may have gone. That is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    if server.run(listener, stop.cancelled()).await {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
+    }
+    Ok(())
+}
+
+/// A connection needs a file descriptor, and there are others.
+fn warn_of_few_files(max_connections: usize) {
+    const OTHERS: u64 = 64;
+    let wanted = max_connections as u64 + OTHERS;
+    if let Some(limit) = raise_file_limit().filter(|&limit| limit < wanted) {
+        tracing::warn!(
+            "the process may open {limit} files, too few for limits.max_connections = {max_connections}: raise the hard limit (`ulimit -Hn`) or lower that"
+        );
     }
 }
 

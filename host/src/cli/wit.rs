@@ -14,7 +14,10 @@ pub(super) struct Wit {}
 
 impl Wit {
     pub(super) fn run() -> anyhow::Result<ExitCode> {
-        std::io::stdout().write_all(crate::wit::document().as_bytes())?;
-        Ok(ExitCode::SUCCESS)
+        match std::io::stdout().write_all(crate::wit::document().as_bytes()) {
+            // Who reads no further (`head`, say) has seen enough.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 }

@@ -34,6 +34,7 @@ fn every_key_is_read() {
         max_queues = 1
         max_events = 2
         max_bytes = "3MB"
+        max_total_bytes = "5MB"
         max_event_size = "4B"
         max_deliveries_per_request = 5
         [apps.a]
@@ -100,6 +101,22 @@ fn errors_name_the_place_and_the_remedy() {
         (
             &format!("{app}[apps.b]\ncomponent = 'b.wasm'"),
             "conf/linger.toml: there are several apps and no route",
+        ),
+        (
+            &format!("{app}[apps.b]\ncomponent = 'b'\n[[routes]]\napp = 'a'"),
+            "conf/linger.toml: apps.b: no route leads to it",
+        ),
+        (&format!("{app}outgoing_hosts = ['*']"), "`*` is no host"),
+        (&format!("{app}[limits]\nmax_requests = 0"), "limits: `max_connections`, `max_requests`"),
+        (&format!("{app}[limits]\nhead_timeout = '200years'"), "longer than a hundred years"),
+        (
+            &format!("{app}[[routes]]\napp = 'a'\nmethods = ['get']"),
+            "routes[0]: `get` is no HTTP method; write it in capitals",
+        ),
+        (&format!("{app}[[routes]]\napp = 'a'\npath = '/a?b'"), "routes[0]: path `/a?b` has `?`"),
+        (
+            &format!("{app}[[routes]]\napp = 'a'\nhost = 'a:80'"),
+            "routes[0]: host `a:80` must be a name or an address",
         ),
         (&format!("{app}[[routes]]\napp = 'b'"), "conf/linger.toml: routes[0]: there is no app `b`"),
         (&format!("{app}[[routes]]\napp = 'a'\npath = 'x'"), "routes[0]: path `x` must start with `/`"),

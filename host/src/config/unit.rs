@@ -14,7 +14,18 @@ pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<O
     if text == "none" { Ok(None) } else { parse(&text).map(Some).map_err(D::Error::custom) }
 }
 
+/// The longest duration, a hundred years: more means `none`, and clocks cannot add it.
+const MAX: Duration = Duration::from_hours(100 * 365 * 24);
+
 fn parse(text: &str) -> Result<Duration, String> {
+    let duration = parse_any(text)?;
+    if duration > MAX {
+        return Err(format!("`{text}` is longer than a hundred years; write a shorter time"));
+    }
+    Ok(duration)
+}
+
+fn parse_any(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| {
         format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\"")
     })

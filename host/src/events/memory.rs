@@ -25,6 +25,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     queues: HashMap<QueueName, Queue>,
+    /// Of all queues.
+    bytes: u64,
     /// Counts over all queues, so that an id is not used again even when its queue came and went.
     next_sequence: u64,
     next_ticket: u64,
@@ -74,10 +76,14 @@ impl MemoryStore {
         let mut state = self.state();
         let sequence = state.next_sequence;
         state.next_sequence += 1;
+        let total = state.bytes + size + OVERHEAD;
         let queue = state.queue(name, self.limits.max_queues)?;
         let events = queue.ready.len() + queue.leased.len();
         let bytes = queue.bytes + size + OVERHEAD;
-        if events >= self.limits.max_events || bytes > self.limits.max_bytes.as_u64() {
+        let within = events < self.limits.max_events
+            && bytes <= self.limits.max_bytes.as_u64()
+            && total <= self.limits.max_total_bytes.as_u64();
+        if !within {
             state.forget_if_unused(name);
             return Err(StoreError::Full);
         }
@@ -86,6 +92,7 @@ impl MemoryStore {
         queue.bytes = bytes;
         queue.ready.insert(sequence, stored);
         queue.serve_waiters();
+        state.bytes = total;
         Ok(id)
     }
 
@@ -103,10 +110,15 @@ impl MemoryStore {
 
     fn settle_now(&self, lease: &LeaseId, settlement: Settlement) -> Result<(), StoreError> {
         let mut state = self.state();
+        let state = &mut *state;
         let queue = state.queues.get_mut(&lease.queue).ok_or(StoreError::Settled)?;
         let mut stored = queue.leased.remove(&lease.sequence).ok_or(StoreError::Settled)?;
         match settlement {
-            Settlement::Commit => queue.bytes -= stored.event.data.len() as u64 + OVERHEAD,
+            Settlement::Commit => {
+                let size = stored.event.data.len() as u64 + OVERHEAD;
+                queue.bytes -= size;
+                state.bytes -= size;
+            }
             Settlement::Untaken => {
                 queue.ready.insert(lease.sequence, stored);
             }

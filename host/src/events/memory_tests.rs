@@ -138,6 +138,18 @@ fn bytes_of_a_queue_are_bounded() {
 }
 
 #[test]
+fn bytes_of_all_queues_are_bounded() {
+    let mut limits = limits();
+    limits.max_total_bytes = ByteSize::b(2 * (OVERHEAD + 10));
+    let store = MemoryStore::new(limits);
+    push(&store, "a", "0123456789").unwrap();
+    push(&store, "b", "0123456789").unwrap();
+    assert_eq!(push(&store, "c", ""), Err(StoreError::Full));
+    settle(take(&store, "a").unwrap(), Settlement::Commit);
+    push(&store, "c", "0123456789").unwrap();
+}
+
+#[test]
 fn lease_settles_once() {
     let store = MemoryStore::new(limits());
     push(&store, "q", "a").unwrap();
@@ -213,6 +225,6 @@ proptest! {
         let mut all: Vec<_> = committed.iter().chain(&rest).map(number).collect();
         all.sort_unstable();
         prop_assert_eq!(all, (0..pushed).collect::<Vec<_>>());
-        prop_assert_eq!(queues(&store), 0);
+        prop_assert_eq!((queues(&store), store.state().bytes), (0, 0));
     }
 }

@@ -1,6 +1,5 @@
 //! An app: a component with what its configuration grants, and the way into its instances.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -8,7 +7,7 @@ use wasmtime::{Store, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use super::engine::{Engine, Handler};
+use super::engine::{Engine, Handler, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{GuestOutput, Stream};
 use super::state::{Requests, State, Writing};
@@ -50,10 +49,9 @@ impl App {
             config: config.clone(),
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
-        factory.store().map_err(|error| LoadError::Unreadable {
-            file: config.dirs.first().map_or_else(PathBuf::new, |dir| dir.host.clone()),
-            error: std::io::Error::other(error.to_string()),
-        })?;
+        factory
+            .store()
+            .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
         let instances = match handler {
             Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, tasks)),
             Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, tasks)),

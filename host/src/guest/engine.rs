@@ -53,6 +53,14 @@ pub enum LoadError {
         /// Which.
         message: String,
     },
+    /// A folder that the configuration grants cannot be opened.
+    #[error("apps.{app}.dirs: {message}; name a folder that exists, relative to the configuration's")]
+    Folder {
+        /// The app.
+        app: String,
+        /// Which, and why.
+        message: String,
+    },
     /// It exports no handler.
     #[error(
         "{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for"

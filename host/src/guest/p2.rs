@@ -10,6 +10,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::app::Factory;
+use super::p3::WAIT_FOR_PLACE;
 use super::state::State;
 use super::{Body, CallError, not_started};
 use crate::exchange::Exchange;
@@ -39,7 +40,10 @@ impl Instances {
         exchange: Arc<Exchange>,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, CallError> {
-        let permit = self.room.clone().try_acquire_owned().map_err(|_| CallError::Busy)?;
+        let room = self.room.clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(WAIT_FOR_PLACE, room).await else {
+            return Err(CallError::Busy);
+        };
         let (sender, answer) = oneshot::channel();
         let inner = self.inner.clone();
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -23,6 +24,12 @@ use super::p2::overdue;
 use super::state::State;
 use super::{Body, BodyError, CallError, not_started};
 use crate::exchange::Exchange;
+
+/// How long an instance without requests is kept, if it is not the only one.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a request waits for a place when all instances are full: one may just have ended.
+pub(super) const WAIT_FOR_PLACE: Duration = Duration::from_secs(1);
 
 /// The instances of an app.
 pub(super) struct Pool {
@@ -38,6 +45,8 @@ struct Shared {
     open: Mutex<Vec<Worker>>,
     instances: AtomicUsize,
     next_number: AtomicU64,
+    /// Notified when a place or an instance becomes free.
+    freed: Notify,
 }
 
 /// The way to a worker.
@@ -65,12 +74,23 @@ struct Watch {
     _place: Place,
 }
 
+/// A place in an instance, and the way there. The instance does not end while somebody has it.
+struct Seat {
+    jobs: mpsc::UnboundedSender<Job>,
+    watches: mpsc::UnboundedSender<Watch>,
+    place: Place,
+}
+
 /// A place in an instance, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    load: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.shared.freed.notify_one();
     }
 }
 
@@ -82,6 +102,7 @@ impl Pool {
             open: Mutex::default(),
             instances: AtomicUsize::new(0),
             next_number: AtomicU64::new(0),
+            freed: Notify::new(),
         };
         Self { shared: Arc::new(shared), tasks }
     }
@@ -91,28 +112,36 @@ impl Pool {
         exchange: Arc<Exchange>,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, CallError> {
+        let Seat { jobs, watches, place } = self.wait_for_seat().await?;
         let (answer, answered) = oneshot::channel();
-        self.send(exchange, request, answer)?;
-        // The worker goes without an answer only when its instance trapped.
+        let (returned, has_returned) = oneshot::channel();
+        // If the instance trapped meanwhile these fail, and what is told to `answered` is that.
+        drop(watches.send(Watch { exchange: exchange.clone(), returned: has_returned, _place: place }));
+        drop(jobs.send(Job { exchange, request, answer, returned }));
+        // They keep the instance open.
+        drop((jobs, watches));
         answered.await.unwrap_or(Err(CallError::Trapped))
     }
 
+    async fn wait_for_seat(&self) -> Result<Seat, CallError> {
+        let until = Instant::now() + WAIT_FOR_PLACE;
+        loop {
+            let freed = self.shared.freed.notified();
+            if let Some(seat) = self.seat() {
+                return Ok(seat);
+            }
+            tokio::time::timeout_at(until, freed).await.map_err(|_| CallError::Busy)?;
+        }
+    }
+
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
-    fn send(
-        &self,
-        exchange: Arc<Exchange>,
-        request: http::Request<Body>,
-        answer: oneshot::Sender<Result<http::Response<Body>, CallError>>,
-    ) -> Result<(), CallError> {
+    fn seat(&self) -> Option<Seat> {
         let limits = &self.shared.factory.config.instances;
         let mut open = self.shared.open();
-        let fitting =
-            open.iter().position(|worker| worker.load.load(Ordering::Relaxed) < limits.max_requests);
-        let index = match fitting {
+        let has_room = |worker: &Worker| worker.load.load(Ordering::Relaxed) < limits.max_requests;
+        let index = match open.iter().position(has_room) {
             Some(index) => index,
-            None if self.shared.instances.load(Ordering::Relaxed) >= limits.max => {
-                return Err(CallError::Busy);
-            }
+            None if self.shared.instances.load(Ordering::Relaxed) >= limits.max => return None,
             None => {
                 open.push(self.start_worker());
                 open.len() - 1
@@ -120,13 +149,8 @@ impl Pool {
         };
         let worker = &open[index];
         worker.load.fetch_add(1, Ordering::Relaxed);
-        let (returned, has_returned) = oneshot::channel();
-        let place = Place(worker.load.clone());
-        let watch = Watch { exchange: exchange.clone(), returned: has_returned, _place: place };
-        // Neither can fail: the worker leaves the list before it stops to receive.
-        drop(worker.watches.send(watch));
-        drop(worker.jobs.send(Job { exchange, request, answer, returned }));
-        Ok(())
+        let place = Place { load: worker.load.clone(), shared: self.shared.clone() };
+        Some(Seat { jobs: worker.jobs.clone(), watches: worker.watches.clone(), place })
     }
 
     fn start_worker(&self) -> Worker {
@@ -159,6 +183,13 @@ impl Shared {
     fn close(&self, number: u64) {
         self.open().retain(|worker| worker.number != number);
     }
+
+    /// Closes an instance without requests, if others are open.
+    fn close_idle(&self, number: u64) {
+        let mut open = self.open();
+        let others = open.len() > 1;
+        open.retain(|worker| worker.number != number || !others || worker.load.load(Ordering::Relaxed) > 0);
+    }
 }
 
 struct InstanceCount(Arc<Shared>);
@@ -166,6 +197,7 @@ struct InstanceCount(Arc<Shared>);
 impl Drop for InstanceCount {
     fn drop(&mut self) {
         self.0.instances.fetch_sub(1, Ordering::Relaxed);
+        self.0.freed.notify_one();
     }
 }
 
@@ -284,6 +316,7 @@ async fn watch(shared: &Shared, number: u64, watches: &mut mpsc::UnboundedReceiv
                 overdue = true;
                 shared.close(number);
             },
+            () = tokio::time::sleep(IDLE), if open && aboard.is_empty() => shared.close_idle(number),
         }
     }
     if !overdue {

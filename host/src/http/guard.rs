@@ -1,22 +1,29 @@
 //! Makes sure that each exchange ends, once, with an outcome that is true.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::progress::Progress;
 use crate::cancel::Reason;
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
-use crate::net::{Flushed, Link};
+use crate::net::Link;
 
-/// Held by the service future, then by the response body, then by the connection until it has flushed.
-/// Wherever it is dropped without a word, the client has left.
+/// A connection whose flushes settle responses.
+pub(super) type ClientLink = Link<Arc<Progress>>;
+
+/// Held by the service future, then by the response body, then until all of it has left. Wherever it is
+/// dropped without a word, the client has left.
 pub(super) struct Guard {
     exchange: Arc<Exchange>,
-    link: Arc<Link<Guard>>,
+    link: Arc<ClientLink>,
     http2: bool,
+    /// Whether the response, once delivered, commits what was taken for it.
+    commits: bool,
     /// Whether a part of the response may have left.
-    maybe_delivered: bool,
+    any_sent: Arc<AtomicBool>,
     ended: bool,
     /// The request's share of what the server may have in progress.
     _permit: OwnedSemaphorePermit,
@@ -25,22 +32,51 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(
         exchange: Arc<Exchange>,
-        link: Arc<Link<Guard>>,
+        link: Arc<ClientLink>,
         http2: bool,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { exchange, link, http2, maybe_delivered: false, ended: false, _permit: permit }
+        let any_sent = Arc::default();
+        Self { exchange, link, http2, commits: true, any_sent, ended: false, _permit: permit }
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// The connection, if it is this exchange's alone.
+    pub(super) fn own_link(&self) -> Option<Arc<ClientLink>> {
+        (!self.http2).then(|| self.link.clone())
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Progress::new(self.link.clone(), self.http2, self.any_sent.clone())
+    }
+
+    /// The response says that the handler failed: what it took is for another try.
+    pub(super) fn does_not_commit(&mut self) {
+        self.commits = false;
     }
 
     /// A part of the response may have left.
-    pub(super) fn part_may_have_left(&mut self) {
-        self.maybe_delivered = true;
+    pub(super) fn part_may_have_left(&self) {
+        self.any_sent.store(true, Ordering::Release);
     }
 
     /// Whether the client has left, where it matters: where an event would be spent on it. The kernel may
     /// know before hyper has read it.
     pub(super) fn client_left(&self) -> bool {
-        !self.exchange.holdings.is_empty() && self.link.ask_departure().is_some()
+        self.holds_events() && self.link.ask_departure().is_some()
+    }
+
+    /// Whether there is something to read that could say that the client has left, where it matters: in
+    /// HTTP/2 the end of a stream is one frame among others.
+    pub(super) fn may_be_leaving(&self) -> bool {
+        self.http2 && self.holds_events() && self.link.has_unread_input()
+    }
+
+    fn holds_events(&self) -> bool {
+        !self.exchange.holdings.is_empty()
     }
 
     /// Whether the guest failed under way.
@@ -48,17 +84,14 @@ impl Guard {
         self.exchange.has_failed()
     }
 
-    /// The whole response is with hyper. It is delivered once it has been flushed.
-    pub(super) fn response_ended(mut self) {
-        if !self.client_left() {
-            self.maybe_delivered = true;
-            self.link.clone().when_flushed(self);
-        }
+    /// The client has all of the response, as far as the host can tell.
+    pub(super) fn delivered(mut self) {
+        self.end(if self.commits { Outcome::Delivered } else { Outcome::Failed { maybe_delivered: false } });
     }
 
     /// There is no response of the guest, or only a part of one.
     pub(super) fn failed(mut self) {
-        self.end(Outcome::Failed { maybe_delivered: self.maybe_delivered });
+        self.end(Outcome::Failed { maybe_delivered: self.any_sent.load(Ordering::Acquire) });
     }
 
     /// The response broke off under way.
@@ -74,15 +107,9 @@ impl Guard {
     }
 }
 
-impl Client for Link<Guard> {
+impl Client for ClientLink {
     fn ask_departure(&self) -> Option<Reason> {
         Self::ask_departure(self)
-    }
-}
-
-impl Flushed for Guard {
-    fn flushed(mut self) {
-        self.end(Outcome::Delivered);
     }
 }
 
@@ -94,6 +121,6 @@ impl Drop for Guard {
         // A stream of HTTP/2 ends early only by a reset, of it or of the connection.
         let unseen = if self.http2 { Reason::Reset } else { Reason::Closed };
         let reason = self.link.ask_departure().unwrap_or(unseen);
-        self.end(Outcome::Lost { reason, maybe_delivered: self.maybe_delivered });
+        self.end(Outcome::Lost { reason, maybe_delivered: self.any_sent.load(Ordering::Acquire) });
     }
 }

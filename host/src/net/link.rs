@@ -4,20 +4,26 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Reason;
 
 /// Told when all that was written before has left for the kernel. Dropped instead when that never happens.
 pub trait Flushed: Send {
-    /// All that was written before is in the kernel's hands.
-    fn flushed(self);
+    /// All that was written before is in the kernel's hands. Gives itself back to be told again.
+    fn flushed(self) -> Option<Self>
+    where
+        Self: Sized;
 }
 
 /// What is known about a connection, beside the bytes that pass.
@@ -25,6 +31,8 @@ pub struct Link<T> {
     stream: TcpStream,
     departure: AtomicU8,
     departed: CancellationToken,
+    abandoned: CancellationToken,
+    flushes: AtomicU64,
     /// `None` once the connection is gone.
     unflushed: Mutex<Option<Vec<T>>>,
     /// Spares the lock in a flush that nobody waits for.
@@ -43,6 +51,8 @@ impl<T: Flushed> Link<T> {
             stream,
             departure: AtomicU8::new(HERE),
             departed: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            flushes: AtomicU64::new(0),
             unflushed: Mutex::new(Some(Vec::new())),
             any_unflushed: AtomicBool::new(false),
         })
@@ -50,7 +60,7 @@ impl<T: Flushed> Link<T> {
 
     /// The reading and writing end, for hyper. What waits for a flush is dropped with it.
     pub fn socket(self: &Arc<Self>) -> Socket<T> {
-        Socket(self.clone())
+        Socket { link: self.clone(), lingering: None, discarded: 0 }
     }
 
     /// How the client left, as far as it has been noticed.
@@ -68,6 +78,33 @@ impl<T: Flushed> Link<T> {
         self.departed.cancelled().await;
         // The token is cancelled only after the departure was noted.
         self.departure().unwrap_or(Reason::Closed)
+    }
+
+    /// Gives the connection up: whoever serves it should drop it.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Waits until the connection was given up. Cancel-safe.
+    pub async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
+    /// How often all that was written has left for the kernel.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
+    }
+
+    /// Whether there is something to read. One system call, which does not block.
+    pub fn has_unread_input(&self) -> bool {
+        self.poll_now(PollFlags::IN).is_some_and(|found| found.intersects(PollFlags::IN))
+    }
+
+    fn poll_now(&self, wanted: PollFlags) -> Option<PollFlags> {
+        let mut fds = [PollFd::new(&self.stream, wanted)];
+        // An error (a signal, say) leaves it unknown.
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
+        Some(fds[0].revents())
     }
 
     /// Notices a departure that hyper cannot see: it does not read while bytes that it has not used lie
@@ -99,15 +136,10 @@ impl<T: Flushed> Link<T> {
     /// One system call, which does not block.
     #[cfg(target_os = "linux")]
     pub fn ask_departure(&self) -> Option<Reason> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
         if let Some(known) = self.departure() {
             return Some(known);
         }
-        let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        // An error (a signal, say) leaves it unknown, as if the client were there.
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
-        let found = fds[0].revents();
+        let found = self.poll_now(PollFlags::RDHUP)?;
         if found.contains(PollFlags::ERR) {
             // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
             match self.stream.take_error() {
@@ -129,7 +161,7 @@ impl<T: Flushed> Link<T> {
         self.departure()
     }
 
-    /// Calls `waiter` after the next flush, or drops it when the connection goes before.
+    /// Tells `waiter` of each flush from the next one on, or drops it when the connection goes.
     pub fn when_flushed(&self, waiter: T) {
         let mut unflushed = self.unflushed();
         // Otherwise it is dropped, and outside of the lock: it may ask for something here.
@@ -146,9 +178,11 @@ impl<T: Flushed> Link<T> {
     }
 
     fn flushed(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
         if self.any_unflushed.swap(false, Ordering::AcqRel) {
             let waiters = self.unflushed().as_mut().map(std::mem::take);
-            waiters.into_iter().flatten().for_each(T::flushed);
+            // Told outside of the lock: they may ask for something here.
+            waiters.into_iter().flatten().filter_map(T::flushed).for_each(|waiter| self.when_flushed(waiter));
         }
     }
 
@@ -180,19 +214,30 @@ impl<T> fmt::Debug for Link<T> {
     }
 }
 
+/// How long a connection that was shut down still reads, and how much. A connection that is closed with
+/// bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
+/// would not get to read it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
 /// The reading and writing end of a [`Link`].
-pub struct Socket<T: Flushed>(Arc<Link<T>>);
+pub struct Socket<T: Flushed> {
+    link: Arc<Link<T>>,
+    /// Set when the writing half was shut down: until when it still reads.
+    lingering: Option<Pin<Box<Sleep>>>,
+    discarded: usize,
+}
 
 impl<T: Flushed> Drop for Socket<T> {
     fn drop(&mut self) {
-        let lost = self.0.unflushed().take();
+        let lost = self.link.unflushed().take();
         drop(lost);
     }
 }
 
 impl<T: Flushed> AsyncRead for Socket<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let link = &self.0;
+        let link = &self.link;
         let had_room = buf.remaining() > 0;
         loop {
             ready!(link.stream.poll_read_ready(cx))?;
@@ -219,11 +264,11 @@ impl<T: Flushed> Socket<T> {
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match write(&self.0.stream) {
+            ready!(self.link.stream.poll_write_ready(cx))?;
+            match write(&self.link.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.0.note_failure(&error);
+                    self.link.note_failure(&error);
                     return Poll::Ready(Err(error));
                 }
                 written => return Poll::Ready(written),
@@ -250,14 +295,31 @@ impl<T: Flushed> AsyncWrite for Socket<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.flushed();
+        self.link.flushed();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        use rustix::net::{Shutdown, shutdown};
-        // A connection that the client has reset has nothing left to shut down.
-        let _ = shutdown(&self.0.stream, Shutdown::Write);
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let link = &this.link;
+        let until = this.lingering.get_or_insert_with(|| {
+            // A connection that the client has reset has nothing left to shut down.
+            let _ = shutdown(&link.stream, Shutdown::Write);
+            Box::pin(tokio::time::sleep(LINGER))
+        });
+        let mut waste = [0; 4096];
+        while link.departure().is_none()
+            && this.discarded < LINGER_BYTES
+            && until.as_mut().poll(cx).is_pending()
+        {
+            ready!(link.stream.poll_read_ready(cx))?;
+            match link.stream.try_read(&mut waste) {
+                Ok(0) => break,
+                Ok(count) => this.discarded += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -10,8 +10,9 @@ use super::*;
 struct Waiter(Option<oneshot::Sender<()>>);
 
 impl Flushed for Waiter {
-    fn flushed(mut self) {
+    fn flushed(mut self) -> Option<Self> {
         self.0.take().unwrap().send(()).unwrap();
+        None
     }
 }
 

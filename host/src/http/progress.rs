@@ -1,0 +1,150 @@
+//! How far a response's body has come: from the guest to hyper, and from hyper into the socket.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes};
+
+use super::guard::Guard;
+use crate::net::{Flushed, Link};
+
+/// The bytes of one body that are with hyper, and who wants to know when they have left.
+///
+/// Hyper asks for a body's last frame long before it can send it, where the client's window is full. So the
+/// end of the body means nothing: each frame is a [`Chunk`], which hyper and h2 consume only as it is
+/// written. The response is delivered when all of it was consumed, and the connection flushed after that.
+pub(super) struct Progress {
+    link: Arc<Link<Arc<Self>>>,
+    /// Whether other threads drive the connection, as with HTTP/2.
+    shared: bool,
+    outstanding: AtomicU64,
+    /// The connection's count of flushes when bytes were last consumed.
+    consumed_at: AtomicU64,
+    any_sent: Arc<AtomicBool>,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Default)]
+struct Tail {
+    /// From the end of the body on.
+    guard: Option<Guard>,
+    /// A chunk was dropped before all of it was consumed.
+    torn: bool,
+}
+
+impl Progress {
+    /// The progress of a body on `link`, which notes in `any_sent` when the first bytes leave.
+    pub(super) fn new(link: Arc<Link<Arc<Self>>>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
+        let flushes = link.flushes();
+        Arc::new(Self {
+            link,
+            shared,
+            outstanding: AtomicU64::new(0),
+            consumed_at: AtomicU64::new(flushes),
+            any_sent,
+            tail: Mutex::default(),
+        })
+    }
+
+    /// The whole body is with hyper: settles the guard when it is known what became of it.
+    pub(super) fn end(self: Arc<Self>, guard: Guard) {
+        let mut tail = self.tail();
+        if tail.torn {
+            drop(tail);
+            return;
+        }
+        tail.guard = Some(guard);
+        drop(tail);
+        if !self.shared {
+            // This thread drives the connection, and has yet to write what comes after the last chunk.
+            self.consumed_at.store(self.link.flushes(), Ordering::Release);
+        }
+        self.link.when_flushed(self.clone());
+        // Another thread may have flushed before.
+        self.settle_if_flushed();
+    }
+
+    fn settle_if_flushed(&self) -> bool {
+        let consumed = self.outstanding.load(Ordering::Acquire) == 0;
+        if !consumed || self.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
+            return false;
+        }
+        let guard = self.tail().guard.take();
+        if let Some(guard) = guard {
+            guard.delivered();
+        }
+        true
+    }
+
+    fn tear(&self) {
+        let mut tail = self.tail();
+        tail.torn = true;
+        let guard = tail.guard.take();
+        drop(tail);
+        // Dropped without a word, and outside of the lock: the client has left.
+        drop(guard);
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flushed for Arc<Progress> {
+    fn flushed(self) -> Option<Self> {
+        if self.settle_if_flushed() { None } else { Some(self) }
+    }
+}
+
+/// Bytes on their way into the socket.
+pub(super) struct Chunk {
+    bytes: Bytes,
+    /// `None` for what nobody asks about.
+    progress: Option<Arc<Progress>>,
+}
+
+impl Chunk {
+    pub(super) fn new(bytes: Bytes, progress: Option<&Arc<Progress>>) -> Self {
+        if let Some(progress) = progress {
+            progress.outstanding.fetch_add(bytes.len() as u64, Ordering::AcqRel);
+        }
+        Self { bytes, progress: progress.cloned() }
+    }
+
+    fn consumed(&self, count: usize) {
+        if let (Some(progress), 1..) = (&self.progress, count) {
+            progress.any_sent.store(true, Ordering::Release);
+            progress.consumed_at.store(progress.link.flushes(), Ordering::Release);
+            progress.outstanding.fetch_sub(count as u64, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.consumed(count);
+    }
+
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        let bytes = self.bytes.copy_to_bytes(count);
+        self.consumed(count);
+        bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let (Some(progress), true) = (&self.progress, self.bytes.has_remaining()) {
+            progress.tear();
+        }
+    }
+}
