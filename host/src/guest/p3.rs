@@ -90,7 +90,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
-        self.shared.freed.notify_one();
+        self.shared.freed.notify_waiters();
     }
 }
 
@@ -197,7 +197,7 @@ struct InstanceCount(Arc<Shared>);
 impl Drop for InstanceCount {
     fn drop(&mut self) {
         self.0.instances.fetch_sub(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
+        self.0.freed.notify_waiters();
     }
 }
 
