@@ -6,7 +6,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::harness::{ABSENCE, H1, H2, Http2, Leave, Open, Protocol, Request, Server, both, combinations};
+use crate::harness::{
+    ABSENCE, H1, H2, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations,
+};
 
 combinations!("witness", "witness-p2":
     client_that_closes_while_parked_is_told_as_closed,
@@ -21,6 +23,12 @@ both!("witness", "witness-p2":
     one_stream_of_a_connection_is_reset_and_only_its_guest_is_told,
     deadline_tells_the_guest_whose_answer_is_sent,
     deadline_tells_a_stream_which_ends_in_order,
+);
+
+both!("witness", "witness-p2":
+    client_that_leaves_behind_unread_bytes_is_told,
+    client_that_leaves_in_its_upload_is_told,
+    client_that_answers_no_ping_is_told_as_unresponsive,
 );
 
 both!("faulty", "faulty-p2":
@@ -119,6 +127,59 @@ async fn one_stream_of_a_connection_is_reset_and_only_its_guest_is_told(witness:
     assert_eq!(notes, expected);
 }
 
+async fn client_that_leaves_behind_unread_bytes_is_told(witness: &str) {
+    let server = Server::start(witness).await;
+    for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
+        let mut client = Http1::open(server.address(), &Request::get("/park/me")).await;
+        server.overtake().await;
+        // The next request, which the server will not read before it has answered this one.
+        client.send_request(&Request::get("/park/nobody")).await;
+        server.overtake().await;
+        drop(Open::One(client).leave(how).await);
+        assert_eq!(told(&server).await, reason);
+    }
+    nobody_is_told(&server).await;
+}
+
+async fn client_that_leaves_in_its_upload_is_told(witness: &str) {
+    let server = Server::start(witness).await;
+    for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
+        let mut client = Http1::connect(server.address()).await;
+        client.send("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await;
+        // The guest never reads it.
+        client.send([b'x'; 500_000]).await;
+        server.overtake().await;
+        drop(Open::One(client).leave(how).await);
+        assert_eq!(told(&server).await, reason);
+    }
+}
+
+async fn client_that_answers_no_ping_is_told_as_unresponsive(witness: &str) {
+    let config = format!("[limits]\nclient_timeout = '6s'\n[apps.app]\ncomponent = '{{{witness}}}'\n");
+    let server = Server::with_config(&config).await;
+    let start = Instant::now();
+    let mut client = Http1::connect(server.address()).await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // SETTINGS, its acknowledgement, and HEADERS of stream 1: GET http x /park/me.
+    client.send(b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").await;
+    client.send(b"\0\0\x0f\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x04\x08/park/me").await;
+    assert_eq!(told_within_a_minute(&server).await, "me unresponsive");
+    assert!(start.elapsed() >= Duration::from_secs(4), "after {:?}", start.elapsed());
+    // Its own kernel still answers.
+    drop(client);
+}
+
+/// The same as [`told`], which waits for 5 seconds only.
+async fn told_within_a_minute(server: &Server) -> String {
+    for _ in 0..12 {
+        let answer = server.get("/told").await;
+        if answer.status != 204 {
+            return answer.expect(200).to_owned();
+        }
+    }
+    panic!("nobody was told");
+}
+
 async fn shutdown_tells_parked_and_streaming(mut server: Server, protocol: Protocol) {
     let mut stream = server.open(protocol, &Request::get("/stream/s")).await;
     stream.head().await;
@@ -170,12 +231,7 @@ async fn deaf_guest_of_a_client_that_left_is_stopped(faulty: &str) {
          [[routes]]\napp = 'app'\ngrace = '300ms'\n"
     );
     let server = Server::with_config(&config).await;
-    let hanging = server.open(H1, &Request::get("/hang")).await;
-    // There is room for nobody else, once it is in its instance.
-    crate::harness::eventually("the only instance is busy", async || {
-        (server.get("/ok").await.status == 503).then_some(())
-    })
-    .await;
+    let hanging = server.occupy("/hang", "/ok").await;
     drop(hanging.leave(Leave::Close).await);
     crate::harness::eventually("the instance is free again", async || {
         (server.get("/ok").await.status == 200).then_some(())

@@ -15,7 +15,7 @@ both!("faulty", "faulty-p2":
     spinning_guest_of_a_client_that_left_is_stopped,
 );
 
-both!("longpoll", "longpoll-p2": full_instances_are_503_with_retry_after);
+both!("witness", "witness-p2": full_instances_are_503_with_retry_after);
 
 async fn trap_is_500_and_the_server_goes_on(server: Server, protocol: Protocol) {
     for _ in 0..5 {
@@ -85,25 +85,21 @@ async fn spinning_guest_is_stopped_after_its_grace(faulty: &str) {
     let answer = server.get("/spin").await;
     answer.expect(504);
     assert!(answer.header("x-request-id").is_some());
-    works_again(&server).await;
+    works_again(&server, "/ok").await;
 }
 
 async fn spinning_guest_of_a_client_that_left_is_stopped(faulty: &str) {
     let server = Server::with_config(&spinner(faulty, "")).await;
     for how in [Leave::Close, Leave::Reset] {
-        let spinning = server.open(H1, &Request::get("/spin")).await;
-        eventually("the only instance is busy", async || {
-            (server.get("/ok").await.status == 503).then_some(())
-        })
-        .await;
+        let spinning = server.occupy("/spin", "/ok").await;
         drop(spinning.leave(how).await);
-        works_again(&server).await;
+        works_again(&server, "/ok").await;
     }
 }
 
-/// The only instance spins no more.
-async fn works_again(server: &Server) {
-    eventually("the instance is free again", async || (server.get("/ok").await.status == 200).then_some(()))
+/// There is room for a request again.
+async fn works_again(server: &Server, target: &str) {
+    eventually("the instance is free again", async || (server.get(target).await.status == 200).then_some(()))
         .await;
 }
 
@@ -114,27 +110,23 @@ fn spinner(faulty: &str, deadline: &str) -> String {
     )
 }
 
-async fn full_instances_are_503_with_retry_after(component: &str) {
+async fn full_instances_are_503_with_retry_after(witness: &str) {
     let server = Server::with_config(&format!(
-        "[apps.app]\ncomponent = '{{{component}}}'\ninstances.max = 2\ninstances.max_requests = 1\n"
+        "[apps.app]\ncomponent = '{{{witness}}}'\ninstances.max = 2\ninstances.max_requests = 1\n"
     ))
     .await;
-    let polls = [
-        server.open(H1, &Request::get("/poll/a?wait=60")).await,
-        server.open(H1, &Request::get("/poll/b?wait=60")).await,
-    ];
-    let refused = eventually("all instances are busy", async || {
-        let answer = server.get("/poll/c?wait=0").await;
-        (answer.status == 503).then_some(answer)
-    })
-    .await;
+    let mut streams = Vec::new();
+    for protocol in [H1, H2] {
+        let mut stream = server.open(protocol, &Request::get("/stream/me")).await;
+        assert_eq!(stream.head().await.status, 200);
+        streams.push(stream);
+    }
+    let refused = server.get("/instance").await;
+    refused.expect(503);
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(refused.header("x-request-id").is_some());
-    for poll in polls {
-        drop(poll.leave(Leave::Close).await);
-    }
-    eventually("there is room again", async || {
-        (server.get("/poll/c?wait=0").await.status == 204).then_some(())
-    })
-    .await;
+    drop(streams.remove(0).leave(Leave::Close).await);
+    works_again(&server, "/instance").await;
+    // The other stream is still there.
+    assert_eq!(streams[0].chunk().await.unwrap().unwrap(), "data: hi\n\n");
 }

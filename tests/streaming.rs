@@ -18,6 +18,7 @@ combinations!("echo", "echo-p2":
 
 both!("echo", "echo-p2":
     chunked_request_comes_back_whole,
+    client_that_asks_for_leave_is_told_to_send,
     client_that_stops_reading_http1_stops_the_flow,
     client_that_stops_reading_http2_stops_the_flow,
 );
@@ -98,14 +99,13 @@ async fn chunk_comes_back_before_the_next_is_sent(server: Server, protocol: Prot
 }
 
 async fn trailers_come_back(server: Server, protocol: Protocol) {
-    let (body, trailers) = match protocol {
+    let answer = match protocol {
         Protocol::Http1 => {
             let mut client = Http1::connect(server.address()).await;
             let head = "POST / HTTP/1.1\r\nhost: x\r\nte: trailers\r\ntransfer-encoding: chunked\r\n";
             client.send(format!("{head}trailer: x-sum, x-more\r\n\r\n5\r\nhello\r\n")).await;
             client.send("0\r\nx-sum: 42\r\nx-more: yes\r\n\r\n").await;
-            client.head().await;
-            client.rest().await.unwrap()
+            client.answer().await
         }
         Protocol::Http2 => {
             let mut client = Http2::connect(server.address()).await;
@@ -116,13 +116,12 @@ async fn trailers_come_back(server: Server, protocol: Protocol) {
             trailers.insert("x-sum", HeaderValue::from_static("42"));
             trailers.insert("x-more", HeaderValue::from_static("yes"));
             sending.trailers(trailers);
-            receiving.head().await;
-            receiving.rest().await.unwrap()
+            receiving.answer().await
         }
     };
-    assert_eq!(body, "hello");
-    assert_eq!(trailers.get("x-sum").unwrap(), "42");
-    assert_eq!(trailers.get("x-more").unwrap(), "yes");
+    assert_eq!(answer.expect(200), "hello");
+    assert_eq!(answer.trailers.get("x-sum").unwrap(), "42");
+    assert_eq!(answer.trailers.get("x-more").unwrap(), "yes");
 }
 
 async fn head_has_no_body(server: Server, protocol: Protocol) {
@@ -171,6 +170,15 @@ async fn chunked_request_comes_back_whole(echo: &str) {
     let answer = client.answer().await;
     assert_eq!(answer.expect(200), "hello0123456789abcdef");
     assert_eq!(answer.header("x-method"), Some("PUT"));
+}
+
+async fn client_that_asks_for_leave_is_told_to_send(echo: &str) {
+    let server = Server::start(echo).await;
+    let mut client = Http1::connect(server.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 100);
+    client.send("hello").await;
+    assert_eq!(client.answer().await.expect(200), "hello");
 }
 
 /// More than all buffers on the way can hold, and more than the server may grow by.

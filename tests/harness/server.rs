@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::log::Log;
-use super::{Answer, Http1, Http2, Open, Protocol, Request, component, eventually};
+use super::{ABSENCE, Answer, Http1, Http2, Open, Protocol, Request, component, eventually};
 
 /// A variable that the server has in its own environment, and that no guest may see.
 pub(crate) const SECRET: &str = "LINGER_TEST_SECRET";
@@ -20,7 +20,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     pub(crate) log: Log,
     /// Where its configuration is; relative paths start here.
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 fn command() -> Command {
@@ -63,7 +63,7 @@ impl Server {
         let output = Log::of(child.stdout.take().unwrap());
         let log = Log::of(child.stderr.take().unwrap());
         // From here on it is killed whatever happens.
-        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, folder };
+        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, _folder: folder };
         let said = output.line(&["listening on"]).await;
         let address = said.strip_prefix("listening on http://").expect(&said);
         server.address = address.parse().expect(&said);
@@ -96,6 +96,21 @@ impl Server {
         let open = self.open(protocol, request).await;
         self.overtake().await;
         open
+    }
+
+    /// Sends a request that stays in the only instance there may be, and returns once it has the place and
+    /// the others, `probe` for one, have none.
+    pub(crate) async fn occupy(&self, target: &str, probe: &str) -> Open {
+        eventually("the request has the only instance", async || {
+            let mut open = self.open(Protocol::Http1, &Request::get(target)).await;
+            eventually("the only instance is taken", async || {
+                (self.get(probe).await.status == 503).then_some(())
+            })
+            .await;
+            // By this request, unless the probe was there first.
+            tokio::time::timeout(ABSENCE, open.try_answer()).await.is_err().then_some(open)
+        })
+        .await
     }
 
     /// Waits until requests that were sent before have reached their guests. No guest says that it waits,
@@ -132,6 +147,11 @@ impl Server {
         let status = std::fs::read_to_string(file).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 }
 
