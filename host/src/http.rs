@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
 use crate::config::Limits;
@@ -69,10 +70,11 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     let socket = TokioIo::new(link.socket());
     let builder = builder(limits, &context.tasks);
     let first_head = CancellationToken::new();
+    let requests = TaskTracker::new();
     let service = service_fn(|request| {
         first_head.cancel();
-        let (context, link) = (context.clone(), link.clone());
-        async move { handle(&context, link, request).await }
+        let (context, link, token) = (context.clone(), link.clone(), requests.token());
+        async move { handle(&context, link, token, request).await }
     });
     let mut connection = pin!(builder.serve_connection(socket, service));
     let (mut watching, mut ending) = (true, false);
@@ -83,8 +85,7 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
             () = link.watch(), if watching => watching = false,
             ended = connection.as_mut() => break ended,
             () = link.abandoned() => return,
-            // It was asked to end, and does not: no request keeps it.
-            () = tokio::time::sleep(limits.head_timeout), if ending && !first_head.is_cancelled() => return,
+            () = overdue(&requests), if ending => return,
             () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
@@ -94,6 +95,20 @@ pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     if let Err(error) = ended {
         // Clients come and go: this is news only to who looks for it.
         tracing::debug!("connection ended: {error}");
+    }
+}
+
+/// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
+/// without limit for an HTTP/2 client that does not answer.
+async fn overdue(requests: &TaskTracker) {
+    const LIMIT: Duration = Duration::from_secs(2);
+    requests.close();
+    loop {
+        requests.wait().await;
+        tokio::time::sleep(LIMIT).await;
+        if requests.is_empty() {
+            return;
+        }
     }
 }
 
@@ -146,6 +161,7 @@ struct ClientLeft;
 async fn handle(
     context: &Context,
     link: Arc<ClientLink>,
+    token: TaskTrackerToken,
     request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
     let plain = |response: Response<Body>| Ok(response.map(GuardedBody::plain));
@@ -162,7 +178,8 @@ async fn handle(
     };
     let (app, grace) = (target.app.name().clone(), target.grace);
     let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, link.clone()));
-    let guard = Guard::new(exchange.clone(), link.clone(), request.version() == Version::HTTP_2, permit);
+    let http2 = request.version() == Version::HTTP_2;
+    let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, token);
     call(context, target, guard, exchange, link, make_absolute(request, host)).await
 }
 

@@ -14,9 +14,6 @@ use super::progress::{Chunk, Progress};
 use crate::exchange::Outcome;
 use crate::guest::{Body, BodyError};
 
-/// How often the last frame of an HTTP/2 response waits for the connection to read what has come in.
-const ROUNDS: u8 = 10;
-
 /// Passes frames on, and tells the guard how the body ended.
 pub(super) struct GuardedBody {
     body: Body,
@@ -30,19 +27,19 @@ struct Guarded {
     /// What is still to come, where the length is known. Hyper asks for no more than that.
     remaining: Option<u64>,
     supervision: Supervision,
-    /// The last frame, while it waits for what may be known of the client.
-    held: Option<Frame<Bytes>>,
-    rounds: u8,
+    /// The last frame, while it waits for news of the client.
+    held: Option<(Frame<Bytes>, Running)>,
 }
 
 /// Who runs the ladder. A body that is there at once needs nobody.
 enum Supervision {
     NotYet(Ladder, TaskTracker),
     /// Resolves when the exchange has ended, whoever ended it.
-    Running(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Running(Running),
     None,
 }
 
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
 
 impl GuardedBody {
@@ -57,7 +54,7 @@ impl GuardedBody {
         let remaining = body.size_hint().exact().or(length);
         let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
-        let guarded = Guarded { guard, progress, remaining, supervision, held: None, rounds: 0 };
+        let guarded = Guarded { guard, progress, remaining, supervision, held: None };
         Self { body, guarded: Some(guarded) }
     }
 
@@ -82,13 +79,28 @@ impl GuardedBody {
                 // Nothing of a small response has been written yet: so nothing will be.
                 self.guarded = None;
                 return Poll::Ready(Some(Err(BodyError::ConnectionTerminated)));
-            } else if guarded.rounds < ROUNDS && guarded.guard.may_be_leaving() {
-                guarded.rounds += 1;
-                guarded.held = Some(frame);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            } else if let Some(news) = guarded.guard.news() {
+                guarded.held = Some((frame, Box::pin(news)));
+                return self.poll_held(cx);
             }
         }
+        self.release(frame)
+    }
+
+    /// Passes the last frame on after the news was read. Hyper looks for the end of the stream before.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Polled {
+        let held = self.guarded.as_mut().and_then(|guarded| guarded.held.take());
+        let Some((frame, mut news)) = held else { return Poll::Pending };
+        if news.as_mut().poll(cx).is_pending() {
+            if let Some(guarded) = &mut self.guarded {
+                guarded.held = Some((frame, news));
+            }
+            return Poll::Pending;
+        }
+        self.release(frame)
+    }
+
+    fn release(&self, frame: Frame<Bytes>) -> Polled {
         let progress = self.guarded.as_ref().map(|guarded| &guarded.progress);
         Poll::Ready(Some(Ok(frame.map_data(|bytes| Chunk::new(bytes, progress)))))
     }
@@ -152,8 +164,8 @@ impl http_body::Body for GuardedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = &mut *self;
-        if let Some(frame) = this.guarded.as_mut().and_then(|guarded| guarded.held.take()) {
-            return this.pass(frame, cx);
+        if this.guarded.as_ref().is_some_and(|guarded| guarded.held.is_some()) {
+            return this.poll_held(cx);
         }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         match (polled, &mut this.guarded) {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::progress::Progress;
 use crate::cancel::Reason;
@@ -27,6 +29,8 @@ pub(super) struct Guard {
     ended: bool,
     /// The request's share of what the server may have in progress.
     _permit: OwnedSemaphorePermit,
+    /// Keeps the connection open.
+    _token: TaskTrackerToken,
 }
 
 impl Guard {
@@ -35,9 +39,10 @@ impl Guard {
         link: Arc<ClientLink>,
         http2: bool,
         permit: OwnedSemaphorePermit,
+        token: TaskTrackerToken,
     ) -> Self {
         let any_sent = Arc::default();
-        Self { exchange, link, http2, commits: true, any_sent, ended: false, _permit: permit }
+        Self { exchange, link, http2, commits: true, any_sent, ended: false, _permit: permit, _token: token }
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
@@ -69,10 +74,14 @@ impl Guard {
         self.holds_events() && self.link.ask_departure().is_some()
     }
 
-    /// Whether there is something to read that could say that the client has left, where it matters: in
-    /// HTTP/2 the end of a stream is one frame among others.
-    pub(super) fn may_be_leaving(&self) -> bool {
-        self.http2 && self.holds_events() && self.link.has_unread_input()
+    /// If there is something to read that could say that the client has left, where it matters, resolves
+    /// when it has been read: in HTTP/2 the end of a stream is one frame among others.
+    pub(super) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        /// Reading takes microseconds. This is for a machine that is busy elsewhere.
+        const LIMIT: Duration = Duration::from_millis(5);
+        let expected = self.http2 && self.holds_events() && self.link.has_unread_input();
+        let link = self.link.clone();
+        expected.then_some(async move { link.read_dry(LIMIT).await })
     }
 
     fn holds_events(&self) -> bool {

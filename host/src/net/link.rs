@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,8 @@ pub struct Link<T> {
     departed: CancellationToken,
     abandoned: CancellationToken,
     flushes: AtomicU64,
+    /// Notified when all that had come in was read and used.
+    read_dry: Notify,
     /// `None` once the connection is gone.
     unflushed: Mutex<Option<Vec<T>>>,
     /// Spares the lock in a flush that nobody waits for.
@@ -53,6 +56,7 @@ impl<T: Flushed> Link<T> {
             departed: CancellationToken::new(),
             abandoned: CancellationToken::new(),
             flushes: AtomicU64::new(0),
+            read_dry: Notify::new(),
             unflushed: Mutex::new(Some(Vec::new())),
             any_unflushed: AtomicBool::new(false),
         })
@@ -98,6 +102,16 @@ impl<T: Flushed> Link<T> {
     /// Whether there is something to read. One system call, which does not block.
     pub fn has_unread_input(&self) -> bool {
         self.poll_now(PollFlags::IN).is_some_and(|found| found.intersects(PollFlags::IN))
+    }
+
+    /// Waits until all that has come in was read and used, but not for longer than `limit`.
+    pub async fn read_dry(&self, limit: Duration) {
+        let mut dry = pin!(self.read_dry.notified());
+        dry.as_mut().enable();
+        if self.has_unread_input() {
+            // After the limit, what is known has to do.
+            let _ = tokio::time::timeout(limit, dry).await;
+        }
     }
 
     fn poll_now(&self, wanted: PollFlags) -> Option<PollFlags> {
@@ -240,7 +254,11 @@ impl<T: Flushed> AsyncRead for Socket<T> {
         let link = &self.link;
         let had_room = buf.remaining() > 0;
         loop {
-            ready!(link.stream.poll_read_ready(cx))?;
+            if link.stream.poll_read_ready(cx)?.is_pending() {
+                // Hyper and h2 use all that they have before they read on.
+                link.read_dry.notify_waiters();
+                return Poll::Pending;
+            }
             match link.stream.try_read_buf(buf) {
                 Ok(0) if had_room => {
                     link.note(CLOSED);
