@@ -147,7 +147,7 @@ async fn client_that_leaves_in_its_upload_is_told(witness: &str) {
         let mut client = Http1::connect(server.address()).await;
         client.send("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await;
         // The guest never reads it.
-        client.send([b'x'; 500_000]).await;
+        client.send(vec![b'x'; 500_000]).await;
         server.overtake().await;
         drop(Open::One(client).leave(how).await);
         assert_eq!(told(&server).await, reason);

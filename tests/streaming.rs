@@ -25,9 +25,13 @@ both!("echo", "echo-p2":
 
 combinations!("longpoll", "longpoll-p2": no_content_leaves_the_connection_usable);
 
+fn byte_at(place: usize) -> u8 {
+    u8::try_from(place % 251).unwrap()
+}
+
 /// Bytes that differ from place to place, so that what is lost or doubled is seen.
 fn pattern(length: usize) -> Bytes {
-    (0..length).map(|place| (place % 251) as u8).collect()
+    (0..length).map(byte_at).collect()
 }
 
 async fn body_of_any_size_comes_back(server: Server, protocol: Protocol) {
@@ -255,12 +259,12 @@ async fn warm_memory(server: &Server) -> u64 {
 }
 
 fn chunk_at(place: usize) -> Bytes {
-    (place..place + CHUNK).map(|place| (place % 251) as u8).collect()
+    (place..place + CHUNK).map(byte_at).collect()
 }
 
 #[track_caller]
 fn check(chunk: &[u8], received: &mut usize) {
-    let wrong = chunk.iter().zip(*received..).find(|&(&byte, place)| byte != (place % 251) as u8);
+    let wrong = chunk.iter().zip(*received..).find(|&(&byte, place)| byte != byte_at(place));
     assert_eq!(wrong, None, "another byte came back");
     *received += chunk.len();
 }

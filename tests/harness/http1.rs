@@ -1,5 +1,6 @@
 //! HTTP/1.1 by hand: what is sent is exactly what a test says, and how a connection ends too.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -50,10 +51,10 @@ impl Http1 {
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.target, request.host);
         for (name, value) in &request.headers {
-            bytes += &format!("{name}: {}\r\n", value.to_str().unwrap());
+            write!(bytes, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
         }
         if !request.body.is_empty() || request.method == Method::POST {
-            bytes += &format!("content-length: {}\r\n", request.body.len());
+            write!(bytes, "content-length: {}\r\n", request.body.len()).unwrap();
         }
         bytes += "\r\n";
         let mut bytes = bytes.into_bytes();

@@ -30,10 +30,10 @@ impl Log {
         let mut lines = self.lines.clone();
         let found =
             soon("waiting for a line", lines.wait_for(|lines| lines.iter().any(|line| fits(&line)))).await;
-        match found {
-            Ok(lines) => lines.iter().find(fits).cloned().unwrap(),
-            Err(_) => panic!("no line with {parts:?} in:\n{}", self.text()),
-        }
+        let Ok(lines) = found else {
+            panic!("no line with {parts:?} in:\n{}", self.text());
+        };
+        lines.iter().find(fits).cloned().unwrap()
     }
 
     /// All of it so far.

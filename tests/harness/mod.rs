@@ -43,10 +43,10 @@ pub(crate) fn component(name: &str) -> PathBuf {
 
 /// Waits for something that should happen soon; `what` is for the message when it does not.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(SOON, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("{what}: nothing for {SOON:?}"),
-    }
+    let Ok(output) = tokio::time::timeout(SOON, future).await else {
+        panic!("{what}: nothing for {SOON:?}");
+    };
+    output
 }
 
 /// Tries until it gives something; for what can be seen only by asking again.
