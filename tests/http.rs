@@ -143,6 +143,20 @@ async fn connection_is_kept_until_the_client_asks_to_close() {
 }
 
 #[tokio::test]
+async fn client_that_asks_for_leave_is_told_to_send() {
+    for component in ["longpoll", "longpoll-p2"] {
+        let server = Server::start(component).await;
+        let mut client = Http1::connect(server.address()).await;
+        let head = "POST /push/q HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+        client.send(head).await;
+        assert_eq!(client.head().await.status, 100, "{component}");
+        client.send("hello").await;
+        client.answer().await.expect(202);
+        assert_eq!(server.get("/poll/q?wait=30").await.expect(200), "hello");
+    }
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     for component in ["longpoll", "longpoll-p2"] {
         let server = Server::start(component).await;

@@ -18,7 +18,6 @@ combinations!("echo", "echo-p2":
 
 both!("echo", "echo-p2":
     chunked_request_comes_back_whole,
-    client_that_asks_for_leave_is_told_to_send,
     client_that_stops_reading_http1_stops_the_flow,
     client_that_stops_reading_http2_stops_the_flow,
 );
@@ -174,15 +173,6 @@ async fn chunked_request_comes_back_whole(echo: &str) {
     let answer = client.answer().await;
     assert_eq!(answer.expect(200), "hello0123456789abcdef");
     assert_eq!(answer.header("x-method"), Some("PUT"));
-}
-
-async fn client_that_asks_for_leave_is_told_to_send(echo: &str) {
-    let server = Server::start(echo).await;
-    let mut client = Http1::connect(server.address()).await;
-    client.send("POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
-    assert_eq!(client.head().await.status, 100);
-    client.send("hello").await;
-    assert_eq!(client.answer().await.expect(200), "hello");
 }
 
 /// More than all buffers on the way can hold, and more than the server may grow by.
