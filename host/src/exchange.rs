@@ -111,6 +111,7 @@ impl Exchange {
         self.cancellation.cancel(reason);
         self.holdings.settle(settlement);
         self.ended.cancel();
+        tracing::debug!(app = &*self.app, request = %self.id, "request ended: {outcome:?}");
     }
 
     /// Waits until its outcome is recorded. Cancel-safe.

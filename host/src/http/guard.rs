@@ -77,9 +77,9 @@ impl Guard {
     /// If there is something to read that could say that the client has left, where it matters, resolves
     /// when it has been read: in HTTP/2 the end of a stream is one frame among others.
     pub(super) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        /// Reading takes microseconds. This is for a machine that is busy elsewhere.
-        const LIMIT: Duration = Duration::from_millis(5);
-        let expected = self.http2 && self.holds_events() && self.link.has_unread_input();
+        /// Reading takes microseconds; this is for a machine that is busy elsewhere.
+        const LIMIT: Duration = Duration::from_millis(100);
+        let expected = self.http2 && self.holds_events() && self.link.has_unused_input();
         let link = self.link.clone();
         expected.then_some(async move { link.read_dry(LIMIT).await })
     }

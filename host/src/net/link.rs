@@ -34,6 +34,8 @@ pub struct Link<T> {
     departed: CancellationToken,
     abandoned: CancellationToken,
     flushes: AtomicU64,
+    /// Whether something was read that may not have been used yet.
+    reading: AtomicBool,
     /// Notified when all that had come in was read and used.
     read_dry: Notify,
     /// `None` once the connection is gone.
@@ -56,6 +58,7 @@ impl<T: Flushed> Link<T> {
             departed: CancellationToken::new(),
             abandoned: CancellationToken::new(),
             flushes: AtomicU64::new(0),
+            reading: AtomicBool::new(false),
             read_dry: Notify::new(),
             unflushed: Mutex::new(Some(Vec::new())),
             any_unflushed: AtomicBool::new(false),
@@ -99,16 +102,18 @@ impl<T: Flushed> Link<T> {
         self.flushes.load(Ordering::Acquire)
     }
 
-    /// Whether there is something to read. One system call, which does not block.
-    pub fn has_unread_input(&self) -> bool {
-        self.poll_now(PollFlags::IN).is_some_and(|found| found.intersects(PollFlags::IN))
+    /// Whether something has come in that has not been used. One system call, which does not block.
+    pub fn has_unused_input(&self) -> bool {
+        // In the order in which bytes move on: from the kernel to the reader.
+        let unread = self.poll_now(PollFlags::IN).is_some_and(|found| found.intersects(PollFlags::IN));
+        unread || self.reading.load(Ordering::Acquire)
     }
 
     /// Waits until all that has come in was read and used, but not for longer than `limit`.
     pub async fn read_dry(&self, limit: Duration) {
         let mut dry = pin!(self.read_dry.notified());
         dry.as_mut().enable();
-        if self.has_unread_input() {
+        if self.has_unused_input() {
             // After the limit, what is known has to do.
             let _ = tokio::time::timeout(limit, dry).await;
         }
@@ -256,9 +261,11 @@ impl<T: Flushed> AsyncRead for Socket<T> {
         loop {
             if link.stream.poll_read_ready(cx)?.is_pending() {
                 // Hyper and h2 use all that they have before they read on.
+                link.reading.store(false, Ordering::Release);
                 link.read_dry.notify_waiters();
                 return Poll::Pending;
             }
+            link.reading.store(true, Ordering::Release);
             match link.stream.try_read_buf(buf) {
                 Ok(0) if had_room => {
                     link.note(CLOSED);
