@@ -93,7 +93,8 @@ impl Queue {
 /// An event that this request holds: nobody else gets it meanwhile.
 ///
 /// It is settled by the end of the response: written to its end, the event is gone for good; otherwise (the
-/// client left, the handler failed) it returns to its place in the queue. [`ack`](Self::ack) and
+/// client left, the handler failed, or answered with a status of 500 or above) it returns to its place in the
+/// queue. [`ack`](Self::ack) and
 /// [`release`](Self::release) settle it before that.
 ///
 /// Dropping a delivery whose [`data`](Self::data) was never called returns the event to its queue at once, and
