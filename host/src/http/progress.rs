@@ -148,3 +148,7 @@ impl Drop for Chunk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

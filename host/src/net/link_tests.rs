@@ -99,7 +99,7 @@ async fn close_is_seen_behind_unread_bytes() {
 
 /// Waits for the watcher to look once, without a departure to see.
 async fn watch_once(link: &Link<Waiter>) -> bool {
-    tokio::time::timeout(std::time::Duration::from_millis(50), link.watch()).await.is_ok()
+    tokio::time::timeout(Duration::from_millis(50), link.watch()).await.is_ok()
 }
 
 #[tokio::test]

@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::cancel::Reason;
+use crate::exchange::Exchange;
+use crate::http::guard::ClientLink;
+use crate::net::Socket;
+
+struct Fixture {
+    _client: TcpStream,
+    socket: Socket<Arc<Progress>>,
+    exchange: Arc<Exchange>,
+    guard: Guard,
+    progress: Arc<Progress>,
+}
+
+async fn fixture(http2: bool) -> Fixture {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0);
+    let exchange = Arc::new(Exchange::new("app".into(), Duration::ZERO, 1, link.clone()));
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, TaskTracker::new().token());
+    let progress = guard.progress();
+    Fixture { _client: client, socket: link.socket(), exchange, guard, progress }
+}
+
+fn reason(exchange: &Exchange) -> Option<Reason> {
+    let ended = exchange.ended().now_or_never().is_some();
+    assert_eq!(ended, exchange.cancellation.reason().is_some());
+    exchange.cancellation.reason()
+}
+
+fn chunk(fixture: &Fixture, text: &'static str) -> Chunk {
+    Chunk::new(Bytes::from_static(text.as_bytes()), Some(&fixture.progress))
+}
+
+#[tokio::test]
+async fn flush_delivers_only_after_all_was_consumed() {
+    let mut f = fixture(false).await;
+    let mut chunk = chunk(&f, "hello");
+    chunk.advance(2);
+    f.progress.end(f.guard);
+    f.socket.flush().await.unwrap();
+    assert_eq!(reason(&f.exchange), None);
+    chunk.advance(3);
+    assert_eq!(reason(&f.exchange), None, "what was consumed is yet to be flushed");
+    f.socket.flush().await.unwrap();
+    assert_eq!(reason(&f.exchange), Some(Reason::Completed));
+}
+
+#[tokio::test]
+async fn torn_chunk_is_a_loss() {
+    for ended_first in [true, false] {
+        let f = fixture(true).await;
+        let mut chunk = chunk(&f, "hello");
+        chunk.advance(4);
+        if ended_first {
+            f.progress.end(f.guard);
+            drop(chunk);
+        } else {
+            drop(chunk);
+            f.progress.end(f.guard);
+        }
+        assert_eq!(reason(&f.exchange), Some(Reason::Reset));
+    }
+}
+
+#[tokio::test]
+async fn lost_connection_is_a_loss() {
+    let f = fixture(false).await;
+    chunk(&f, "hello").advance(5);
+    f.progress.end(f.guard);
+    drop(f.socket);
+    assert_eq!(reason(&f.exchange), Some(Reason::Closed));
+}
+
+#[tokio::test]
+async fn bodiless_response_waits_for_its_head() {
+    let mut f = fixture(false).await;
+    f.socket.flush().await.unwrap();
+    f.progress.end(f.guard);
+    assert_eq!(reason(&f.exchange), None, "the flush before was of another response");
+    f.socket.flush().await.unwrap();
+    assert_eq!(reason(&f.exchange), Some(Reason::Completed));
+}
+
+#[tokio::test]
+async fn flush_by_another_thread_counts_for_http2() {
+    let mut f = fixture(true).await;
+    chunk(&f, "hello").advance(5);
+    f.socket.flush().await.unwrap();
+    f.progress.end(f.guard);
+    assert_eq!(reason(&f.exchange), Some(Reason::Completed));
+}
