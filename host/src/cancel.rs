@@ -113,8 +113,9 @@ impl Cancellation {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn second_reason_changes_nothing() {
@@ -142,15 +143,14 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn every_waiter_is_told() {
         let cancellation = Cancellation::new();
-        let waiters: Vec<_> =
-            (0..100).map(|_| tokio::spawn(cancellation.clone().cancelled_owned())).collect();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut waiters: JoinSet<_> = (0..100).map(|_| cancellation.clone().cancelled_owned()).collect();
+        tokio::task::yield_now().await;
         cancellation.cancel(Reason::Reset);
-        for waiter in waiters {
-            assert_eq!(waiter.await.unwrap(), Reason::Reset);
+        while let Some(reason) = waiters.join_next().await {
+            assert_eq!(reason.unwrap(), Reason::Reset);
         }
         assert_eq!(cancellation.cancelled().await, Reason::Reset);
     }

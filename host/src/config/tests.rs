@@ -12,7 +12,7 @@ fn small_file_gets_the_defaults() {
     assert_eq!(config.apps["a"].component, Path::new("conf/a.wasm"));
     assert_eq!(config.routes.len(), 1);
     assert_eq!((config.routes[0].app.as_str(), config.routes[0].path.as_str()), ("a", "/"));
-    assert_eq!(config.routes[0].deadline, Some(Duration::from_secs(3600)));
+    assert_eq!(config.routes[0].deadline, Some(Duration::from_hours(1)));
 }
 
 #[test]
