@@ -7,25 +7,26 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::harness::{
-    ABSENCE, H1, H2, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations,
+    ABSENCE, H1, H2, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations, crossed,
+    eventually, places,
 };
 
-combinations!("witness", "witness-p2":
+crossed!("witness", "witness-p2":
     client_that_closes_while_parked_is_told_as_closed,
     client_that_resets_while_parked_is_told_as_reset,
-    idle_stream_is_told_of_the_close,
-    idle_stream_is_told_of_the_reset,
     one_of_fifty_leaves_and_only_its_guest_is_told,
     shutdown_tells_parked_and_streaming,
+);
+
+combinations!("witness", "witness-p2":
+    idle_stream_is_told_of_the_close,
+    idle_stream_is_told_of_the_reset,
 );
 
 both!("witness", "witness-p2":
     one_stream_of_a_connection_is_reset_and_only_its_guest_is_told,
     deadline_tells_the_guest_whose_answer_is_sent,
     deadline_tells_a_stream_which_ends_in_order,
-);
-
-both!("witness", "witness-p2":
     client_that_leaves_behind_unread_bytes_is_told,
     client_that_leaves_in_its_upload_is_told,
     client_that_answers_no_ping_is_told_as_unresponsive,
@@ -49,18 +50,29 @@ async fn nobody_is_told(server: &Server) {
     }
 }
 
-async fn client_that_closes_while_parked_is_told_as_closed(server: Server, protocol: Protocol) {
-    parked_client_leaves(&server, protocol, Leave::Close).await;
+/// A witness with this many places for requests. Beside it, without a bound, one that says what was noted.
+async fn witness_with(component: &str, count: usize) -> Server {
+    Server::with_config(&format!(
+        "[apps.app]\n{}[apps.told]\ncomponent = '{{{component}}}'\n\
+         [[routes]]\napp = 'app'\n[[routes]]\napp = 'told'\npath = '/told'\n",
+        places(component, count)
+    ))
+    .await
 }
 
-async fn client_that_resets_while_parked_is_told_as_reset(server: Server, protocol: Protocol) {
-    parked_client_leaves(&server, protocol, Leave::Reset).await;
+async fn client_that_closes_while_parked_is_told_as_closed(witness: &str, protocol: Protocol) {
+    parked_client_leaves(witness, protocol, Leave::Close).await;
 }
 
-async fn parked_client_leaves(server: &Server, protocol: Protocol, how: Leave) {
-    let parked = server.park(protocol, &Request::get("/park/me")).await;
+async fn client_that_resets_while_parked_is_told_as_reset(witness: &str, protocol: Protocol) {
+    parked_client_leaves(witness, protocol, Leave::Reset).await;
+}
+
+async fn parked_client_leaves(witness: &str, protocol: Protocol, how: Leave) {
+    let server = witness_with(witness, 1).await;
+    let parked = server.occupy(protocol, "/park/me", "/instance").await;
     let connection = parked.leave(how).await;
-    assert_eq!(told(server).await, format!("me {}", how.reason()));
+    assert_eq!(told(&server).await, format!("me {}", how.reason()));
     drop(connection);
 }
 
@@ -82,14 +94,11 @@ async fn stream_is_left(server: &Server, protocol: Protocol, how: Leave) {
     drop(connection);
 }
 
-async fn one_of_fifty_leaves_and_only_its_guest_is_told(mut server: Server, protocol: Protocol) {
-    let one_instance = server.get("/instance").await.text() == server.get("/instance").await.text();
-    let mut parked = Vec::new();
-    for number in 0..50 {
-        parked.push(server.open(protocol, &Request::get(&format!("/park/{number}"))).await);
-    }
-    server.overtake().await;
-    drop(parked.remove(17).leave(Leave::Close).await);
+async fn one_of_fifty_leaves_and_only_its_guest_is_told(witness: &str, protocol: Protocol) {
+    let mut server = witness_with(witness, 50).await;
+    let open = async |number| server.open(protocol, &Request::get(&format!("/park/{number}"))).await;
+    let mut parked = server.fill(50, "/instance", open).await;
+    let connection = parked.remove(17).leave(Leave::Close).await;
     assert_eq!(told(&server).await, "17 closed");
     nobody_is_told(&server).await;
 
@@ -102,19 +111,18 @@ async fn one_of_fifty_leaves_and_only_its_guest_is_told(mut server: Server, prot
         assert_eq!(answer.expect(200), format!("{number} shutdown"));
         instances.insert(answer.header("x-instance").unwrap().to_owned());
     }
-    assert_eq!(instances.len(), if one_instance { 1 } else { 49 });
+    assert_eq!(instances.len(), if witness == "witness" { 1 } else { 49 });
     assert!(server.exit().await.success());
+    drop(connection);
 }
 
 async fn one_stream_of_a_connection_is_reset_and_only_its_guest_is_told(witness: &str) {
-    let server = Server::start(witness).await;
+    let server = witness_with(witness, 50).await;
     let mut connection = Http2::connect(server.address()).await;
-    let mut streams = Vec::new();
-    for number in 0..50 {
-        streams.push(connection.stream(&Request::get(&format!("/park/{number}"))).await);
-    }
-    server.overtake().await;
-    streams[17].split().0.reset().await;
+    let open = async |number| Open::Two(connection.stream(&Request::get(&format!("/park/{number}"))).await);
+    let mut streams = server.fill(50, "/instance", open).await;
+    let Open::Two(stream) = &mut streams[17] else { unreachable!("it was opened so") };
+    stream.split().0.reset().await;
     assert_eq!(told(&server).await, "17 reset");
     nobody_is_told(&server).await;
     // Now the connection itself: all others are told, each once.
@@ -128,13 +136,12 @@ async fn one_stream_of_a_connection_is_reset_and_only_its_guest_is_told(witness:
 }
 
 async fn client_that_leaves_behind_unread_bytes_is_told(witness: &str) {
-    let server = Server::start(witness).await;
+    let server = witness_with(witness, 1).await;
     for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
-        let mut client = Http1::open(server.address(), &Request::get("/park/me")).await;
-        server.overtake().await;
+        let parked = server.occupy(H1, "/park/me", "/instance").await;
+        let Open::One(mut client) = parked else { unreachable!("it was opened so") };
         // The next request, which the server will not read before it has answered this one.
         client.send_request(&Request::get("/park/nobody")).await;
-        server.overtake().await;
         drop(Open::One(client).leave(how).await);
         assert_eq!(told(&server).await, reason);
     }
@@ -142,14 +149,17 @@ async fn client_that_leaves_behind_unread_bytes_is_told(witness: &str) {
 }
 
 async fn client_that_leaves_in_its_upload_is_told(witness: &str) {
-    let server = Server::start(witness).await;
+    let server = witness_with(witness, 1).await;
     for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
-        let mut client = Http1::connect(server.address()).await;
-        client.send("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await;
-        // The guest never reads it.
-        client.send(vec![b'x'; 500_000]).await;
-        server.overtake().await;
-        drop(Open::One(client).leave(how).await);
+        let open = async |_| {
+            let mut client = Http1::connect(server.address()).await;
+            client.send("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await;
+            // The guest never reads it.
+            client.send(vec![b'x'; 500_000]).await;
+            Open::One(client)
+        };
+        let parked = server.fill(1, "/instance", open).await.remove(0);
+        drop(parked.leave(how).await);
         assert_eq!(told(&server).await, reason);
     }
 }
@@ -180,11 +190,12 @@ async fn told_within_a_minute(server: &Server) -> String {
     panic!("nobody was told");
 }
 
-async fn shutdown_tells_parked_and_streaming(mut server: Server, protocol: Protocol) {
+async fn shutdown_tells_parked_and_streaming(witness: &str, protocol: Protocol) {
+    let mut server = witness_with(witness, 2).await;
     let mut stream = server.open(protocol, &Request::get("/stream/s")).await;
     stream.head().await;
     assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: hi\n\n");
-    let parked = server.park(protocol, &Request::get("/park/p")).await;
+    let parked = server.occupy(protocol, "/park/p", "/instance").await;
     server.signal(Signal::TERM);
     assert_eq!(parked.answer().await.expect(200), "p shutdown");
     assert_eq!(stream.chunk().await.unwrap(), None, "the stream ends in order");
@@ -226,17 +237,12 @@ async fn deaf_guest_is_504_after_deadline_and_grace(faulty: &str) {
 }
 
 async fn deaf_guest_of_a_client_that_left_is_stopped(faulty: &str) {
-    let config = format!(
-        "[apps.app]\ncomponent = '{{{faulty}}}'\ninstances.max = 1\ninstances.max_requests = 1\n\
-         [[routes]]\napp = 'app'\ngrace = '300ms'\n"
-    );
+    let config = format!("[apps.app]\n{}[[routes]]\napp = 'app'\ngrace = '300ms'\n", places(faulty, 1));
     let server = Server::with_config(&config).await;
-    let hanging = server.occupy("/hang", "/ok").await;
+    let hanging = server.occupy(H1, "/hang", "/ok").await;
     drop(hanging.leave(Leave::Close).await);
-    crate::harness::eventually("the instance is free again", async || {
-        (server.get("/ok").await.status == 200).then_some(())
-    })
-    .await;
+    eventually("the instance is free again", async || (server.get("/ok").await.status == 200).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -261,10 +267,7 @@ async fn deaf_guest_retires_its_instance_and_its_sibling_goes_on() {
     assert_eq!(sibling.chunk().await.unwrap().unwrap(), "prec");
     drop(sibling.leave(Leave::Close).await);
     // With its last request it goes, and another can come.
-    crate::harness::eventually("another instance", async || {
-        (server.get("/ok").await.status == 200).then_some(())
-    })
-    .await;
+    eventually("another instance", async || (server.get("/ok").await.status == 200).then_some(())).await;
 }
 
 fn with_deadline(component: &str, deadline: &str, grace: &str) -> String {

@@ -1,6 +1,8 @@
 //! A guest fails: its client is told so, the log says why, and nobody else notices.
 
-use crate::harness::{H1, H2, Http1, Leave, Protocol, Request, Server, both, combinations, eventually};
+use crate::harness::{
+    H1, H2, Http1, Leave, Protocol, Request, Server, both, combinations, eventually, places,
+};
 
 combinations!("faulty", "faulty-p2":
     trap_is_500_and_the_server_goes_on,
@@ -91,7 +93,7 @@ async fn spinning_guest_is_stopped_after_its_grace(faulty: &str) {
 async fn spinning_guest_of_a_client_that_left_is_stopped(faulty: &str) {
     let server = Server::with_config(&spinner(faulty, "")).await;
     for how in [Leave::Close, Leave::Reset] {
-        let spinning = server.occupy("/spin", "/ok").await;
+        let spinning = server.occupy(H1, "/spin", "/ok").await;
         drop(spinning.leave(how).await);
         works_again(&server, "/ok").await;
     }
@@ -104,10 +106,8 @@ async fn works_again(server: &Server, target: &str) {
 }
 
 fn spinner(faulty: &str, deadline: &str) -> String {
-    format!(
-        "[apps.app]\ncomponent = '{{{faulty}}}'\ninstances.max = 1\ninstances.max_requests = 1\n\
-         [[routes]]\napp = 'app'\ngrace = '300ms'\n{deadline}\n"
-    )
+    let places = places(faulty, 1);
+    format!("[apps.app]\n{places}[[routes]]\napp = 'app'\ngrace = '300ms'\n{deadline}\n")
 }
 
 async fn full_instances_are_503_with_retry_after(witness: &str) {

@@ -7,14 +7,16 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::harness::{
-    ABSENCE, H1, Http1, Http2, Open, Protocol, Request, Server, both, combinations, eventually,
+    ABSENCE, H1, Http1, Http2, Open, Protocol, Request, Server, both, combinations, crossed, eventually,
+    places,
 };
 
-combinations!("longpoll", "longpoll-p2":
+crossed!("longpoll", "longpoll-p2":
     shutdown_answers_parked_polls_with_503,
     interrupt_stops_as_well,
-    shutdown_closes_idle_connections,
 );
+
+combinations!("longpoll", "longpoll-p2": shutdown_closes_idle_connections);
 
 combinations!("echo", "echo-p2": running_request_ends_in_order_after_the_signal);
 
@@ -23,12 +25,10 @@ both!("faulty", "faulty-p2":
     second_signal_exits_at_once,
 );
 
-async fn shutdown_answers_parked_polls_with_503(mut server: Server, protocol: Protocol) {
-    let mut polls = Vec::new();
-    for number in 0..10 {
-        polls.push(server.open(protocol, &Request::get(&format!("/poll/q{number}?wait=60"))).await);
-    }
-    server.overtake().await;
+async fn shutdown_answers_parked_polls_with_503(component: &str, protocol: Protocol) {
+    let mut server = Server::with_config(&format!("[apps.app]\n{}", places(component, 10))).await;
+    let open = async |number| server.open(protocol, &Request::get(&format!("/poll/q{number}?wait=60"))).await;
+    let polls = server.fill(10, "/nothing", open).await;
     server.signal(Signal::TERM);
     for poll in polls {
         let answer = Open::answer(poll).await;
@@ -36,11 +36,12 @@ async fn shutdown_answers_parked_polls_with_503(mut server: Server, protocol: Pr
         assert_eq!(answer.header("retry-after"), Some("0"));
     }
     assert_eq!(server.exit().await.code(), Some(0));
-    server.log.line(&["stopped"]).await;
+    server.log.line(&["INFO stopped"]).await;
 }
 
-async fn interrupt_stops_as_well(mut server: Server, protocol: Protocol) {
-    let poll = server.park(protocol, &Request::get("/poll/q?wait=60")).await;
+async fn interrupt_stops_as_well(component: &str, protocol: Protocol) {
+    let mut server = Server::with_config(&format!("[apps.app]\n{}", places(component, 1))).await;
+    let poll = server.occupy(protocol, "/poll/q?wait=60", "/nothing").await;
     server.signal(Signal::INT);
     poll.answer().await.expect(503);
     assert_eq!(server.exit().await.code(), Some(0));
@@ -99,7 +100,7 @@ async fn stop_accepting(server: &Server) {
 
 async fn deaf_guest_delays_the_exit_by_the_shutdown_timeout_only(faulty: &str) {
     let mut server = Server::with_config(&config(faulty, "1s")).await;
-    let hanging = server.park(H1, &Request::get("/hang")).await;
+    let hanging = server.occupy(H1, "/hang", "/ok").await;
     let start = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await.code(), Some(0));
@@ -110,7 +111,7 @@ async fn deaf_guest_delays_the_exit_by_the_shutdown_timeout_only(faulty: &str) {
 
 async fn second_signal_exits_at_once(faulty: &str) {
     let mut server = Server::with_config(&config(faulty, "1h")).await;
-    let hanging = server.park(H1, &Request::get("/hang")).await;
+    let hanging = server.occupy(H1, "/hang", "/ok").await;
     server.signal(Signal::TERM);
     server.log.line(&["stopping; a second signal ends the process at once"]).await;
     tokio::time::sleep(ABSENCE).await;
@@ -123,7 +124,7 @@ async fn second_signal_exits_at_once(faulty: &str) {
 /// Guests have an hour after a signal, so that only the server's own bounds end it.
 fn config(faulty: &str, shutdown_timeout: &str) -> String {
     format!(
-        "shutdown_timeout = '{shutdown_timeout}'\n[apps.app]\ncomponent = '{{{faulty}}}'\n\
-         [[routes]]\napp = 'app'\ngrace = '1h'\n"
+        "shutdown_timeout = '{shutdown_timeout}'\n[apps.app]\n{}[[routes]]\napp = 'app'\ngrace = '1h'\n",
+        places(faulty, 1)
     )
 }

@@ -1,5 +1,7 @@
 //! A request under way on a connection of its own, of either version of HTTP.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::http1::Cut;
@@ -56,6 +58,11 @@ impl Open {
             Self::One(connection) => connection.chunk().await,
             Self::Two(stream) => stream.split().1.chunk().await,
         }
+    }
+
+    /// Whether there is an answer already. It is thrown away.
+    pub(super) async fn is_answered(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), self.try_answer()).await.is_ok()
     }
 
     /// Leaves without waiting for the answer. On return the kernel has the client's last word. A reset

@@ -149,7 +149,8 @@ impl Sending {
 
 impl Receiving {
     pub(crate) async fn try_head(&mut self) -> Result<Head, Cut> {
-        let response = soon("the head", self.response.take().unwrap()).await.map_err(|_| Cut)?;
+        let response = soon("the head", self.response.as_mut().unwrap()).await.map_err(|_| Cut)?;
+        self.response = None;
         let (parts, body) = response.into_parts();
         self.body = Some(body);
         Ok(Head { status: parts.status, headers: parts.headers })

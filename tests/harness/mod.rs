@@ -22,6 +22,15 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// How long a test waits to see that something does not happen.
 pub(crate) const ABSENCE: Duration = Duration::from_millis(400);
 
+/// The limits with which an app has this many places for requests: in one instance, where requests share
+/// one, and in as many instances otherwise.
+pub(crate) fn places(component: &str, count: usize) -> String {
+    let (instances, requests) = if component.ends_with("-p2") { (count, 1) } else { (1, count) };
+    format!(
+        "component = '{{{component}}}'\ninstances.max = {instances}\ninstances.max_requests = {requests}\n"
+    )
+}
+
 /// The two versions of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -91,6 +100,35 @@ macro_rules! combinations {
     )* };
 }
 
+/// The same for functions that start the server by themselves.
+macro_rules! crossed {
+    ($first:literal, $second:literal: $($test:ident),* $(,)?) => { $(
+        mod $test {
+            use crate::harness::{H1, H2};
+
+            #[tokio::test]
+            async fn p3_http1() {
+                super::$test($first, H1).await;
+            }
+
+            #[tokio::test]
+            async fn p3_http2() {
+                super::$test($first, H2).await;
+            }
+
+            #[tokio::test]
+            async fn p2_http1() {
+                super::$test($second, H1).await;
+            }
+
+            #[tokio::test]
+            async fn p2_http2() {
+                super::$test($second, H2).await;
+            }
+        }
+    )* };
+}
+
 /// One test of each function for each component.
 macro_rules! both {
     ($first:literal, $second:literal: $($test:ident),* $(,)?) => { $(
@@ -108,4 +146,4 @@ macro_rules! both {
     )* };
 }
 
-pub(crate) use {both, combinations};
+pub(crate) use {both, combinations, crossed};

@@ -4,12 +4,13 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::log::Log;
-use super::{ABSENCE, Answer, Http1, Http2, Open, Protocol, Request, component, eventually};
+use super::{Answer, Http1, Http2, Open, Protocol, Request, component, eventually, soon};
 
 /// A variable that the server has in its own environment, and that no guest may see.
 pub(crate) const SECRET: &str = "LINGER_TEST_SECRET";
@@ -91,31 +92,54 @@ impl Server {
         self.send(Protocol::Http1, &Request::get(target)).await
     }
 
-    /// Sends a request that waits in its guest, and returns when it does.
+    /// Sends a request that waits in its guest, and returns when it should.
     pub(crate) async fn park(&self, protocol: Protocol, request: &Request) -> Open {
         let open = self.open(protocol, request).await;
         self.overtake().await;
         open
     }
 
-    /// Sends a request that stays in the only instance there may be, and returns once it has the place and
-    /// the others, `probe` for one, have none.
-    pub(crate) async fn occupy(&self, target: &str, probe: &str) -> Open {
-        eventually("the request has the only instance", async || {
-            let mut open = self.open(Protocol::Http1, &Request::get(target)).await;
-            eventually("the only instance is taken", async || {
-                (self.get(probe).await.status == 503).then_some(())
-            })
-            .await;
-            // By this request, unless the probe was there first.
-            tokio::time::timeout(ABSENCE, open.try_answer()).await.is_err().then_some(open)
+    /// Sends requests that stay in their guests, by `open` with a number, until they have all of the `count`
+    /// places that the configuration gives them. That is the only proof from outside that a request has
+    /// reached its guest: `probe`, which should take no time, then is refused.
+    pub(crate) async fn fill(
+        &self,
+        count: usize,
+        probe: &str,
+        mut open: impl AsyncFnMut(usize) -> Open,
+    ) -> Vec<Open> {
+        let mut requests = Vec::new();
+        for number in 0..count {
+            requests.push(open(number).await);
+        }
+        soon("the requests have all places", async {
+            // Twice, so that it was not an earlier probe that had the last place.
+            let mut refused = 0;
+            while refused < 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                refused = if self.get(probe).await.status == 503 { refused + 1 } else { 0 };
+                for (number, request) in requests.iter_mut().enumerate() {
+                    // Here a probe had the place that it came for.
+                    if request.is_answered().await {
+                        *request = open(number).await;
+                        refused = 0;
+                    }
+                }
+            }
         })
-        .await
+        .await;
+        requests
     }
 
-    /// Waits until requests that were sent before have reached their guests. No guest says that it waits,
-    /// but one request has gone the whole way and back since, on a new connection. (Where that is no proof,
-    /// the test still holds: the event then comes a little before the wait.)
+    /// Sends a request that stays in its guest, where there is one place only.
+    pub(crate) async fn occupy(&self, protocol: Protocol, target: &str, probe: &str) -> Open {
+        let request = Request::get(target);
+        self.fill(1, probe, async |_| self.open(protocol, &request).await).await.remove(0)
+    }
+
+    /// Waits until requests that were sent before should have reached their guests: others, on new
+    /// connections, have gone the whole way and back since. That is no proof (which is [`fill`](Self::fill)),
+    /// so it is for tests that hold either way.
     pub(crate) async fn overtake(&self) {
         for _ in 0..2 {
             self.get("/poll/overtaker?wait=0").await;
