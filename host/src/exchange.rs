@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,8 @@ pub struct Exchange {
     pub cancellation: Cancellation,
     /// The events that it took.
     pub holdings: Holdings,
-    client: Arc<dyn Client>,
+    /// Not owned: a guest may know its exchange for longer than there is a connection.
+    client: Weak<dyn Client>,
     failed: AtomicBool,
     ended: CancellationToken,
 }
@@ -85,7 +86,7 @@ pub struct Exchange {
 impl Exchange {
     /// A request that just arrived.
     #[must_use]
-    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize, client: Arc<dyn Client>) -> Self {
+    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize, client: Weak<dyn Client>) -> Self {
         Self {
             id: RequestId::next(),
             app,
@@ -123,7 +124,11 @@ impl Exchange {
     /// what the kernel knows already.
     #[must_use]
     pub fn client_is_there(&self) -> bool {
-        match self.client.ask_departure() {
+        let departure = match self.client.upgrade() {
+            Some(client) => client.ask_departure(),
+            None => Some(Reason::Closed),
+        };
+        match departure {
             None => true,
             Some(reason) => {
                 self.cancellation.cancel(reason);
@@ -166,7 +171,9 @@ mod tests {
 
     #[tokio::test]
     async fn first_outcome_counts() {
-        let exchange = Exchange::new("a".into(), Duration::ZERO, 1, Arc::new(Present));
+        let client: Arc<dyn Client> = Arc::new(Present);
+        let exchange = Exchange::new("a".into(), Duration::ZERO, 1, Arc::downgrade(&client));
+        assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);
         exchange.ended().await;

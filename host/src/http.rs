@@ -7,7 +7,7 @@ mod pump;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
 use crate::config::Limits;
-use crate::exchange::Exchange;
+use crate::exchange::{Client, Exchange};
 use crate::guest::{App, Body, CallError};
 use crate::net::Link;
 use crate::respond;
@@ -66,7 +66,7 @@ pub struct Context {
 /// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
 pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
     let limits = &context.limits;
-    let link = Link::new(stream);
+    let link = Link::new(stream, limits.client_timeout);
     let socket = TokioIo::new(link.socket());
     let builder = builder(limits, &context.tasks);
     let first_head = CancellationToken::new();
@@ -177,7 +177,8 @@ async fn handle(
         return plain(respond::overloaded());
     };
     let (app, grace) = (target.app.name().clone(), target.grace);
-    let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, link.clone()));
+    let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
+    let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, client));
     let http2 = request.version() == Version::HTTP_2;
     let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, token);
     call(context, target, guard, exchange, link, make_absolute(request, host)).await

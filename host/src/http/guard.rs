@@ -127,9 +127,12 @@ impl Drop for Guard {
         if self.ended {
             return;
         }
-        // A stream of HTTP/2 ends early only by a reset, of it or of the connection.
-        let unseen = if self.http2 { Reason::Reset } else { Reason::Closed };
-        let reason = self.link.ask_departure().unwrap_or(unseen);
+        let reason = self.link.ask_departure().unwrap_or_else(|| match self.http2 {
+            // A stream of HTTP/2 ends early only by a reset, or with a connection that hyper gave up.
+            true if self.link.is_silent() => Reason::Unresponsive,
+            true => Reason::Reset,
+            false => Reason::Closed,
+        });
         self.end(Outcome::Lost { reason, maybe_delivered: self.any_sent.load(Ordering::Acquire) });
     }
 }

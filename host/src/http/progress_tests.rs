@@ -1,3 +1,4 @@
+use std::sync::Weak;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -8,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cancel::Reason;
-use crate::exchange::Exchange;
+use crate::exchange::{Client, Exchange};
 use crate::http::guard::ClientLink;
 use crate::net::Socket;
 
@@ -23,8 +24,9 @@ struct Fixture {
 async fn fixture(http2: bool) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0);
-    let exchange = Arc::new(Exchange::new("app".into(), Duration::ZERO, 1, link.clone()));
+    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None);
+    let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
+    let exchange = Arc::new(Exchange::new("app".into(), Duration::ZERO, 1, asked));
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, TaskTracker::new().token());
     let progress = guard.progress();

@@ -14,7 +14,7 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Reason;
@@ -30,6 +30,11 @@ pub trait Flushed: Send {
 /// What is known about a connection, beside the bytes that pass.
 pub struct Link<T> {
     stream: TcpStream,
+    /// After this silence a client is taken for unresponsive.
+    patience: Option<Duration>,
+    opened: Instant,
+    /// When something was read last, in milliseconds after `opened`.
+    last_read: AtomicU64,
     departure: AtomicU8,
     departed: CancellationToken,
     abandoned: CancellationToken,
@@ -50,10 +55,14 @@ const RESET: u8 = 2;
 const UNRESPONSIVE: u8 = 3;
 
 impl<T: Flushed> Link<T> {
-    /// A link over a connected stream.
-    pub fn new(stream: TcpStream) -> Arc<Self> {
+    /// A link over a connected stream, whose client is given up after `client_timeout` without a sign.
+    pub fn new(stream: TcpStream, client_timeout: Option<Duration>) -> Arc<Self> {
         Arc::new(Self {
             stream,
+            // The PING comes at a half, and its answer is awaited for a third.
+            patience: client_timeout.map(|timeout| timeout * 3 / 4),
+            opened: Instant::now(),
+            last_read: AtomicU64::new(0),
             departure: AtomicU8::new(HERE),
             departed: CancellationToken::new(),
             abandoned: CancellationToken::new(),
@@ -85,6 +94,17 @@ impl<T: Flushed> Link<T> {
         self.departed.cancelled().await;
         // The token is cancelled only after the departure was noted.
         self.departure().unwrap_or(Reason::Closed)
+    }
+
+    /// Whether nothing has come in for so long that the connection was given up for that.
+    pub fn is_silent(&self) -> bool {
+        let last_read = Duration::from_millis(self.last_read.load(Ordering::Relaxed));
+        self.patience.is_some_and(|patience| self.opened.elapsed().saturating_sub(last_read) >= patience)
+    }
+
+    fn note_read(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_read.store(now, Ordering::Relaxed);
     }
 
     /// Gives the connection up: whoever serves it should drop it.
@@ -271,7 +291,10 @@ impl<T: Flushed> AsyncRead for Socket<T> {
                     link.note(CLOSED);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(_) => return Poll::Ready(Ok(())),
+                Ok(_) => {
+                    link.note_read();
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     link.note_failure(&error);

@@ -24,7 +24,7 @@ fn waiter() -> (Waiter, oneshot::Receiver<()>) {
 async fn pair() -> (TcpStream, Arc<Link<Waiter>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, Link::new(listener.accept().await.unwrap().0))
+    (client, Link::new(listener.accept().await.unwrap().0, None))
 }
 
 #[tokio::test]
