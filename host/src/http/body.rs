@@ -27,8 +27,8 @@ struct Guarded {
     /// What is still to come, where the length is known. Hyper asks for no more than that.
     remaining: Option<u64>,
     supervision: Supervision,
-    /// The last frame, while it waits for news of the client.
-    held: Option<(Frame<Bytes>, Running)>,
+    /// The last frame, or the end after it, while it waits for news of the client.
+    held: Option<(Option<Frame<Bytes>>, Running)>,
 }
 
 /// Who runs the ladder. A body that is there at once needs nobody.
@@ -80,14 +80,24 @@ impl GuardedBody {
                 self.guarded = None;
                 return Poll::Ready(Some(Err(BodyError::ConnectionTerminated)));
             } else if let Some(news) = guarded.guard.news() {
-                guarded.held = Some((frame, Box::pin(news)));
+                guarded.held = Some((Some(frame), Box::pin(news)));
                 return self.poll_held(cx);
             }
         }
-        self.release(frame)
+        self.release(Some(frame))
     }
 
-    /// Passes the last frame on after the news was read. Hyper looks for the end of the stream before.
+    fn end(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some(guarded) = &mut self.guarded
+            && let Some(news) = guarded.guard.news()
+        {
+            guarded.held = Some((None, Box::pin(news)));
+            return self.poll_held(cx);
+        }
+        self.release(None)
+    }
+
+    /// Passes the last frame, or the end, on after the news was read. Hyper looks for the end of the stream before.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Polled {
         let held = self.guarded.as_mut().and_then(|guarded| guarded.held.take());
         let Some((frame, mut news)) = held else { return Poll::Pending };
@@ -100,7 +110,13 @@ impl GuardedBody {
         self.release(frame)
     }
 
-    fn release(&self, frame: Frame<Bytes>) -> Polled {
+    fn release(&mut self, frame: Option<Frame<Bytes>>) -> Polled {
+        let Some(frame) = frame else {
+            if let Some(guarded) = self.guarded.take() {
+                guarded.end();
+            }
+            return Poll::Ready(None);
+        };
         let progress = self.guarded.as_ref().map(|guarded| &guarded.progress);
         Poll::Ready(Some(Ok(frame.map_data(|bytes| Chunk::new(bytes, progress)))))
     }
@@ -188,20 +204,14 @@ impl http_body::Body for GuardedBody {
             (Poll::Ready(None), Some(guarded)) if guarded.guard.guest_failed() => {
                 this.cut(BodyError::HttpResponseIncomplete)
             }
-            (Poll::Ready(None), _) => {
-                if let Some(guarded) = this.guarded.take() {
-                    guarded.end();
-                }
-                Poll::Ready(None)
-            }
+            (Poll::Ready(None), _) => this.end(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        let open = self
-            .guarded
-            .as_ref()
-            .is_some_and(|guarded| guarded.held.is_some() || guarded.guard.guest_failed());
+        let open = self.guarded.as_ref().is_some_and(|Guarded { guard, held, .. }| {
+            held.is_some() || guard.guest_failed() || guard.wants_news()
+        });
         self.body.is_end_stream() && !open
     }
 

@@ -79,9 +79,14 @@ impl Guard {
     pub(super) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         /// Reading takes microseconds; this is for a machine that is busy elsewhere.
         const LIMIT: Duration = Duration::from_millis(100);
-        let expected = self.http2 && self.holds_events() && self.link.has_unused_input();
+        let expected = self.wants_news() && self.link.has_unused_input();
         let link = self.link.clone();
         expected.then_some(async move { link.read_dry(LIMIT).await })
+    }
+
+    /// Whether the end of the response has to wait for news.
+    pub(super) fn wants_news(&self) -> bool {
+        self.http2 && self.holds_events()
     }
 
     fn holds_events(&self) -> bool {

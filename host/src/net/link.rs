@@ -131,12 +131,19 @@ impl<T: Flushed> Link<T> {
 
     /// Waits until all that has come in was read and used, but not for longer than `limit`.
     pub async fn read_dry(&self, limit: Duration) {
-        let mut dry = pin!(self.read_dry.notified());
-        dry.as_mut().enable();
-        if self.has_unused_input() {
-            // After the limit, what is known has to do.
-            let _ = tokio::time::timeout(limit, dry).await;
-        }
+        let dry = async {
+            loop {
+                let mut dry = pin!(self.read_dry.notified());
+                dry.as_mut().enable();
+                if !self.has_unused_input() {
+                    return;
+                }
+                // The reader can take itself for dry while the kernel has more that it was not told of yet.
+                dry.await;
+            }
+        };
+        // After the limit, what is known has to do.
+        let _ = tokio::time::timeout(limit, dry).await;
     }
 
     fn poll_now(&self, wanted: PollFlags) -> Option<PollFlags> {
