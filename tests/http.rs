@@ -204,9 +204,10 @@ async fn connection_beyond_the_limit_waits_for_its_turn() {
 
 #[tokio::test]
 async fn request_beyond_the_limit_is_503() {
-    let server =
-        Server::with_config("[limits]\nmax_requests = 1\n[apps.witness]\ncomponent = '{witness}'\n").await;
     for protocol in [H1, H2] {
+        let server =
+            Server::with_config("[limits]\nmax_requests = 1\n[apps.witness]\ncomponent = '{witness}'\n")
+                .await;
         let mut stream = server.open(protocol, &Request::get("/stream/me")).await;
         assert_eq!(stream.head().await.status, 200);
         let refused = server.send(protocol, &Request::get("/instance")).await;

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -113,16 +112,14 @@ impl Server {
             requests.push(open(number).await);
         }
         soon("the requests have all places", async {
-            // Twice, so that it was not an earlier probe that had the last place.
-            let mut refused = 0;
-            while refused < 2 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                refused = if self.get(probe).await.status == 503 { refused + 1 } else { 0 };
+            let mut full = false;
+            while !full {
+                full = self.get(probe).await.status == 503;
                 for (number, request) in requests.iter_mut().enumerate() {
                     // Here a probe had the place that it came for.
                     if request.is_answered().await {
                         *request = open(number).await;
-                        refused = 0;
+                        full = false;
                     }
                 }
             }
