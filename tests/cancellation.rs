@@ -165,7 +165,7 @@ async fn client_that_leaves_in_its_upload_is_told(witness: &str) {
 }
 
 async fn client_that_answers_no_ping_is_told_as_unresponsive(witness: &str) {
-    let config = format!("[limits]\nclient_timeout = '6s'\n[apps.app]\ncomponent = '{{{witness}}}'\n");
+    let config = format!("[detection]\nclient_timeout = '6s'\n[apps.app]\ncomponent = '{{{witness}}}'\n");
     let server = Server::with_config(&config).await;
     let start = Instant::now();
     let mut client = Http1::connect(server.address()).await;

@@ -1,5 +1,7 @@
 //! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
 
+mod detection;
+mod listener;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+pub use detection::{Detection, Setting};
+pub use listener::{Listener, Tls};
+
 /// Where `linger serve` listens when nothing else is said: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
@@ -17,15 +22,21 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The address to listen on, as `IP:PORT`; port 0 takes a free one.
-    #[serde(default = "default_listen")]
-    pub listen: SocketAddr,
+    /// Short for one listener without TLS: its address, as `IP:PORT`; port 0 takes a free one.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// The listeners. Without any there is one, without TLS, at `listen`.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
     /// How long a stopping server waits for running requests.
     #[serde(default = "default_shutdown_timeout", deserialize_with = "unit::duration")]
     pub shutdown_timeout: Duration,
     /// Bounds on connections and heads.
     #[serde(default)]
     pub limits: Limits,
+    /// How departures are noticed.
+    #[serde(default)]
+    pub detection: Detection,
     /// Bounds on queues.
     #[serde(default)]
     pub queues: QueueLimits,
@@ -54,10 +65,6 @@ pub struct Limits {
     pub max_body_buffer: ByteSize,
     /// The same for all requests together, at least as much. Beyond, clients wait in the same way.
     pub max_body_buffers: ByteSize,
-    /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
-    /// that a client may stop to read an answer. `"none"` means never.
-    #[serde(deserialize_with = "unit::optional_duration")]
-    pub client_timeout: Option<Duration>,
     /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
     #[serde(deserialize_with = "unit::duration")]
     pub head_timeout: Duration,
@@ -70,16 +77,10 @@ impl Limits {
     /// What hyper reads at a time fits.
     const MIN_BODY_BUFFER: ByteSize = ByteSize::kib(64);
 
-    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
-    const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
-
     fn check(&self) -> Result<(), String> {
         if self.max_connections == 0 || self.max_requests == 0 || self.max_streams_per_connection == 0 {
             return Err("`max_connections`, `max_requests` and `max_streams_per_connection` are at least 1"
                 .to_owned());
-        }
-        if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
-            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
         }
         if self.max_head_size < Self::MIN_HEAD_SIZE {
             return Err(format!("`max_head_size` is at least {}", Self::MIN_HEAD_SIZE));
@@ -103,7 +104,6 @@ impl Default for Limits {
             max_head_size: ByteSize::kib(64),
             max_body_buffer: ByteSize::mib(1),
             max_body_buffers: ByteSize::mib(256),
-            client_timeout: Some(Duration::from_secs(30)),
             head_timeout: Duration::from_secs(30),
         }
     }
@@ -262,9 +262,11 @@ impl Config {
             instances: InstanceLimits::default(),
         };
         Self {
-            listen: default_listen(),
+            listen: None,
+            listeners: vec![Listener::plain(default_listen())],
             shutdown_timeout: default_shutdown_timeout(),
             limits: Limits::default(),
+            detection: Detection::default(),
             queues: QueueLimits::default(),
             routes: vec![Route::all_to(&name)],
             apps: BTreeMap::from([(name, app)]),
@@ -285,6 +287,7 @@ impl Config {
     fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
         let wrong = |message: String| ConfigError { place: file.display().to_string(), message };
         let folder = file.parent().unwrap_or(Path::new(""));
+        self.complete_listeners(folder).map_err(wrong)?;
         for (name, app) in &mut self.apps {
             app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
             app.component = folder.join(&app.component);
@@ -293,6 +296,7 @@ impl Config {
             }
         }
         self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
+        self.detection.check().map_err(|message| wrong(format!("detection: {message}")))?;
         match self.apps.keys().next() {
             None => {
                 return Err(wrong(
@@ -318,6 +322,21 @@ impl Config {
             return Err(wrong(format!(
                 "apps.{name}: no route leads to it; add a `[[routes]]` with `app = \"{name}\"`"
             )));
+        }
+        Ok(())
+    }
+
+    fn complete_listeners(&mut self, folder: &Path) -> Result<(), String> {
+        match (self.listen, self.listeners.is_empty()) {
+            (Some(_), false) => {
+                return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
+            }
+            (listen, true) => self.listeners.push(Listener::plain(listen.unwrap_or_else(default_listen))),
+            (None, false) => {}
+        }
+        for tls in self.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+            tls.certificate = folder.join(&tls.certificate);
+            tls.key = folder.join(&tls.key);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::{Cancellation, Reason};
-use crate::events::{Holdings, Settlement};
+use crate::events::{Holdings, Settlement, Unsettled};
 
 /// Names a request in the log, and to the client when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,16 @@ pub enum Outcome {
     },
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Lost { reason, .. } => write!(f, "lost, {reason}"),
+            Self::Failed { .. } => f.write_str("failed"),
+        }
+    }
+}
+
 /// Whoever is at the other end of a connection.
 pub trait Client: fmt::Debug + Send + Sync {
     /// How the client has left, if it has, as far as the kernel knows. Does not block.
@@ -99,6 +109,15 @@ impl Exchange {
         }
     }
 
+    /// Records that its response was written to its end, and hands over what it held: how the response ended
+    /// is yet to be seen. For everybody else it has ended in order.
+    pub fn written(&self) -> Unsettled {
+        self.cancellation.cancel(Reason::Completed);
+        let unsettled = self.holdings.close();
+        self.ended.cancel();
+        unsettled
+    }
+
     /// Records how it ended, and settles what it held. Only the first call counts.
     pub fn end(&self, outcome: Outcome) {
         let (settlement, reason) = match outcome {
@@ -112,7 +131,6 @@ impl Exchange {
         self.cancellation.cancel(reason);
         self.holdings.settle(settlement);
         self.ended.cancel();
-        tracing::debug!(app = &*self.app, request = %self.id, "request ended: {outcome:?}");
     }
 
     /// Waits until its outcome is recorded. Cancel-safe.

@@ -1,12 +1,15 @@
-//! One connection: hyper, and the scope of each request on it.
+//! HTTP: a connection, and the scope of each request on it.
 
+mod access;
 mod body;
+mod connection;
 mod guard;
+mod probe;
 mod progress;
 mod pump;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,23 +18,21 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
-use crate::config::Limits;
+use crate::config::{Detection, Limits};
 use crate::exchange::{Client, Exchange};
 use crate::guest::{App, Body, CallError};
-use crate::net::Link;
 use crate::respond;
 use crate::route::{Match, Table};
+use access::Access;
 use body::GuardedBody;
+use connection::Connection;
+pub use connection::{Entrance, serve_connection};
 use guard::{ClientLink, Guard};
 pub use pump::ReadAhead;
 
@@ -51,6 +52,8 @@ pub struct Context {
     pub routes: Table<Target>,
     /// Bounds on what clients can occupy.
     pub limits: Limits,
+    /// How departures are noticed.
+    pub detection: Detection,
     /// Requests that may still be taken up.
     pub requests: Arc<Semaphore>,
     /// Bounds on request bodies that are read ahead of their guests.
@@ -63,95 +66,6 @@ pub struct Context {
     pub tasks: TaskTracker,
 }
 
-/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
-pub async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
-    let limits = &context.limits;
-    let link = Link::new(stream, limits.client_timeout);
-    let socket = TokioIo::new(link.socket());
-    let builder = builder(limits, &context.tasks);
-    let first_head = CancellationToken::new();
-    let requests = TaskTracker::new();
-    let service = service_fn(|request| {
-        first_head.cancel();
-        let (context, link, token) = (context.clone(), link.clone(), requests.token());
-        async move { handle(&context, link, token, request).await }
-    });
-    let mut connection = pin!(builder.serve_connection(socket, service));
-    let (mut watching, mut ending) = (true, false);
-    let ended = loop {
-        tokio::select! {
-            biased;
-            // First: what is known of the client counts in what hyper is polled for.
-            () = link.watch(), if watching => watching = false,
-            ended = connection.as_mut() => break ended,
-            () = link.abandoned() => return,
-            () = overdue(&requests), if ending => return,
-            () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
-                ending = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // Clients come and go: this is news only to who looks for it.
-        tracing::debug!("connection ended: {error}");
-    }
-}
-
-/// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
-/// without limit for an HTTP/2 client that does not answer.
-async fn overdue(requests: &TaskTracker) {
-    const LIMIT: Duration = Duration::from_secs(2);
-    requests.close();
-    loop {
-        requests.wait().await;
-        tokio::time::sleep(LIMIT).await;
-        if requests.is_empty() {
-            return;
-        }
-    }
-}
-
-/// Resolves when the server stops, or when no head came in time: hyper bounds the time for a head only once
-/// it knows the protocol.
-async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stopping: &CancellationToken) {
-    let nothing_came = async {
-        if tokio::time::timeout(head_timeout, first_head.cancelled()).await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = stopping.cancelled() => {}
-        () = nothing_came => {}
-    }
-}
-
-fn builder(limits: &Limits, tasks: &TaskTracker) -> auto::Builder<Tasks> {
-    let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
-    let mut builder = auto::Builder::new(Tasks(tasks.clone()));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(head_size);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams_per_connection)
-        .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
-    if let Some(timeout) = limits.client_timeout {
-        // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
-        builder.http2().keep_alive_interval(timeout / 2).keep_alive_timeout(timeout / 3);
-    }
-    builder
-}
-
-/// Runs hyper's tasks under their owner.
-#[derive(Clone)]
-struct Tasks(TaskTracker);
-
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
-    }
-}
-
 /// The client has left, so there is nobody to answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the client has left")]
@@ -160,10 +74,12 @@ struct ClientLeft;
 /// Answers a request. Dropped, or with an error, the exchange ends as lost.
 async fn handle(
     context: &Context,
-    link: Arc<ClientLink>,
+    connection: Arc<Connection>,
     token: TaskTrackerToken,
     request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
+    let http2 = request.version() == Version::HTTP_2;
+    connection.request_begins(http2);
     let plain = |response: Response<Body>| Ok(response.map(GuardedBody::plain));
     let Some(host) = asked_host(&request) else {
         return plain(respond::bad_host());
@@ -177,18 +93,23 @@ async fn handle(
         return plain(respond::overloaded());
     };
     let (app, grace) = (target.app.name().clone(), target.grace);
-    let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
+    let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
     let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, client));
-    let http2 = request.version() == Version::HTTP_2;
-    let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, token);
-    call(context, target, guard, exchange, link, make_absolute(request, host)).await
+    let access = Access::new(&request);
+    let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, (permit, token));
+    connection.probe.allow(request.version() == Version::HTTP_11);
+    let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
+    let request = make_absolute(request, scheme, host);
+    let response = call(context, target, guard, exchange, connection.link.clone(), request).await;
+    connection.probe.allow(false);
+    response
 }
 
 /// Gives a request to its app, and waits for the head of the response.
 async fn call(
     context: &Context,
     target: &Target,
-    guard: Guard,
+    mut guard: Guard,
     exchange: Arc<Exchange>,
     link: Arc<ClientLink>,
     request: Request<Incoming>,
@@ -212,8 +133,10 @@ async fn call(
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
+            let response = respond::failure(&error, request);
+            guard.head(response.status());
             guard.failed();
-            respond::failure(&error, request).map(GuardedBody::plain)
+            response.map(GuardedBody::plain)
         }
     })
 }
@@ -239,7 +162,7 @@ fn pumped(
         };
         if broken {
             // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
-            exchange.cancellation.cancel(link.ask_departure().unwrap_or(Reason::Reset));
+            exchange.cancellation.cancel(link.ask_ending().unwrap_or(Reason::Reset));
         }
     });
     Request::from_parts(parts, body.boxed_unsync())
@@ -261,6 +184,7 @@ fn guarded(
     tasks: TaskTracker,
 ) -> Response<GuardedBody> {
     let status = response.status();
+    guard.head(status);
     if status.is_server_error() {
         guard.does_not_commit();
     }
@@ -325,10 +249,10 @@ fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
 }
 
 /// Guests see the scheme and the authority in the URI, whichever way the client sent them.
-fn make_absolute<B>(mut request: Request<B>, authority: Authority) -> Request<B> {
+fn make_absolute<B>(mut request: Request<B>, scheme: Scheme, authority: Authority) -> Request<B> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.authority = Some(authority);
-    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.scheme.get_or_insert(scheme);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     // All three parts are there, and each is valid.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
@@ -369,7 +293,7 @@ mod tests {
             [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")]
         {
             let request = request(Version::HTTP_11, uri, &["h:1"]);
-            let request = make_absolute(request, Authority::from_static("h:1"));
+            let request = make_absolute(request, Scheme::HTTP, Authority::from_static("h:1"));
             assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");
             assert_eq!(request.uri().scheme_str(), Some("http"));
         }

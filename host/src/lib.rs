@@ -10,7 +10,7 @@
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cancel;
 pub mod cli;

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::future::join_all;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::events::MemoryStore;
 use crate::guest::{App, Engine, LoadError};
-use crate::http::{Context, ReadAhead, Target, serve_connection};
-use crate::net::set_options;
+use crate::http::{Context, Entrance, ReadAhead, Target, serve_connection};
+use crate::net::{Silence, set_options};
 use crate::route::Table;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
@@ -47,6 +48,7 @@ impl Server {
         let context = Context {
             routes: Table::new(routes),
             limits: config.limits.clone(),
+            detection: config.detection.clone(),
             requests: Arc::new(Semaphore::new(config.limits.max_requests.min(Semaphore::MAX_PERMITS))),
             read_ahead: ReadAhead::new(
                 config.limits.max_body_buffer.as_u64(),
@@ -61,19 +63,37 @@ impl Server {
 
     /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
     /// requests and guests end within the configured time. Returns whether they did.
-    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> bool {
-        let mut connections = JoinSet::new();
+    pub async fn run(
+        self,
+        listeners: Vec<(TcpListener, Entrance)>,
+        shutdown: impl Future<Output = ()>,
+    ) -> bool {
+        let limit = self.context.limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(limit));
+        let silence = self.context.detection.silence();
+        let mut doors: Vec<_> = listeners
+            .into_iter()
+            .map(|(listener, entrance)| Door {
+                listener,
+                entrance,
+                silence,
+                permits: permits.clone(),
+                connections: JoinSet::new(),
+            })
+            .collect();
         tokio::select! {
-            () = accept(&listener, &self.context, &mut connections) => {}
+            _ = join_all(doors.iter_mut().map(|door| door.accept(&self.context))) => {}
             () = shutdown => {}
         }
         // From here on the kernel refuses new connections.
-        drop(listener);
+        let connections: Vec<_> = doors.into_iter().map(|door| door.connections).collect();
         self.context.stopping.cancel();
         let Self { context, shutdown_timeout, tasks } = self;
         let drained = async {
-            while let Some(ended) = connections.join_next().await {
-                log_panic(ended);
+            for mut connections in connections {
+                while let Some(ended) = connections.join_next().await {
+                    log_panic(ended);
+                }
             }
             // With the last connection the apps go, and their instances end.
             drop(context);
@@ -84,18 +104,41 @@ impl Server {
     }
 }
 
-/// Accepts for ever. A connection has its permit before it is accepted, so that those beyond the limit
-/// wait in the kernel's backlog and cost nothing here.
-async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mut JoinSet<()>) {
-    let permits = Arc::new(Semaphore::new(context.limits.max_connections.min(Semaphore::MAX_PERMITS)));
-    loop {
-        // The semaphore is never closed.
+/// A listener, and the connections that came in by it.
+struct Door {
+    listener: TcpListener,
+    entrance: Entrance,
+    silence: Silence,
+    permits: Arc<Semaphore>,
+    connections: JoinSet<()>,
+}
+
+impl Door {
+    /// Accepts for ever. A connection has its permit before it is accepted, so that those beyond the limit
+    /// wait in the kernel's backlog and cost nothing here.
+    async fn accept(&mut self, context: &Arc<Context>) {
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+            let stream = self.next().await;
+            if let Err(error) = set_options(&stream, &self.silence) {
+                // It may have been reset already. Reading from it will say so.
+                tracing::debug!("cannot set a connection's options: {error}");
+            }
+            let (context, entrance) = (context.clone(), self.entrance.clone());
+            self.connections.spawn(async move {
+                serve_connection(stream, &entrance, context).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn next(&mut self) -> TcpStream {
         let mut failing = false;
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let stream = loop {
+        loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => break stream,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => return stream,
                     Err(error) => {
                         // Once, until it works again: it fails several times a second.
                         if !std::mem::replace(&mut failing, true) {
@@ -105,18 +148,9 @@ async fn accept(listener: &TcpListener, context: &Arc<Context>, connections: &mu
                     }
                 },
                 // Those that have ended leave the set.
-                Some(ended) = connections.join_next() => log_panic(ended),
+                Some(ended) = self.connections.join_next() => log_panic(ended),
             }
-        };
-        if let Err(error) = set_options(&stream, context.limits.client_timeout) {
-            // It may have been reset already. Reading from it will say so.
-            tracing::debug!("cannot set a connection's options: {error}");
         }
-        let context = context.clone();
-        connections.spawn(async move {
-            serve_connection(stream, context).await;
-            drop(permit);
-        });
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Listener, Tls};
 use crate::guest::Engine;
-use crate::net::raise_file_limit;
+use crate::http::Entrance;
+use crate::net::{acceptor, raise_file_limit};
 use crate::server::Server;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
@@ -21,7 +22,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Serve a component, or the apps of a configuration
 ///
-/// Prints `listening on http://ADDRESS` once it accepts connections. SIGTERM and SIGINT stop it: parked
+/// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM and SIGINT stop it: parked
 /// requests are told, running ones get their time, and it exits with 0. A second signal ends it at once.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -29,7 +30,7 @@ pub(super) struct Serve {
     #[arg(value_name = "COMPONENT|CONFIG")]
     source: PathBuf,
 
-    /// The address to listen on, as IP:PORT; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// The address of the (first) listener, as IP:PORT; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
@@ -37,8 +38,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut config = read_config(&self.source)?;
-        if let Some(address) = self.listen {
-            config.listen = address;
+        if let (Some(address), Some(listener)) = (self.listen, config.listeners.first_mut()) {
+            listener.address = address;
         }
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
         let result = runtime.block_on(serve(config));
@@ -69,8 +70,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
-    let listener = bind(config.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
+    let listeners = open(&config.listeners).await?;
+    let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
         let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
@@ -81,9 +82,11 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
         () = stop.cancelled() => return Ok(()),
     };
-    // Whoever reads this may have gone. That is no reason not to serve.
-    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    if server.run(listener, stop.cancelled()).await {
+    for name in names {
+        // Whoever reads this may have gone. That is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "listening on {name}");
+    }
+    if server.run(listeners, stop.cancelled()).await {
         tracing::info!("stopped");
     } else {
         tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
@@ -100,6 +103,28 @@ fn warn_of_few_files(max_connections: usize) {
             "the process may open {limit} files, too few for limits.max_connections = {max_connections}: raise the hard limit (`ulimit -Hn`) or lower that"
         );
     }
+}
+
+async fn open(listeners: &[Listener]) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
+    let mut open = Vec::new();
+    for Listener { address, eof, tls } in listeners {
+        let tls = match tls {
+            Some(Tls { certificate, key }) => Some(acceptor(certificate, key)?),
+            None => None,
+        };
+        open.push((bind(*address).await?, Entrance { eof: *eof, tls }));
+    }
+    Ok(open)
+}
+
+/// What clients would type, with the ports that they got.
+fn names(listeners: &[(TcpListener, Entrance)]) -> anyhow::Result<Vec<String>> {
+    let name = |(listener, entrance): &(TcpListener, Entrance)| {
+        let address = listener.local_addr().context("the listener has no address")?;
+        let scheme = if entrance.tls.is_some() { "https" } else { "http" };
+        anyhow::Ok(format!("{scheme}://{address}"))
+    };
+    listeners.iter().map(name).collect()
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -7,7 +7,8 @@ fn parse(text: &str) -> Result<Config, String> {
 #[test]
 fn small_file_gets_the_defaults() {
     let config = parse("[apps.a]\ncomponent = 'a.wasm'").unwrap();
-    assert_eq!(config.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].address.to_string(), DEFAULT_LISTEN);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
     assert_eq!(config.apps["a"].component, Path::new("conf/a.wasm"));
     assert_eq!(config.routes.len(), 1);
@@ -28,8 +29,17 @@ fn every_key_is_read() {
         max_head_size = "9KiB"
         max_body_buffer = "70KiB"
         max_body_buffers = "80KiB"
-        client_timeout = "none"
         head_timeout = "250ms"
+        [detection]
+        client_timeout = "none"
+        keepalive_idle = "5s"
+        keepalive_interval = "2s"
+        keepalive_probes = 4
+        user_timeout = "1500ms"
+        ping_interval = "3s"
+        ping_timeout = "700ms"
+        ack_timeout = "9s"
+        confirm_window = "none"
         [queues]
         max_queues = 1
         max_events = 2
@@ -86,8 +96,8 @@ fn errors_name_the_place_and_the_remedy() {
             "conf/linger.toml: limits: `max_body_buffer` is at least 64.0 KiB",
         ),
         (
-            &format!("{app}[limits]\nclient_timeout = '1s'"),
-            "conf/linger.toml: limits: `client_timeout` is at least 6s",
+            &format!("{app}[detection]\nclient_timeout = '1s'"),
+            "conf/linger.toml: detection: `client_timeout` is at least 6s",
         ),
         ("[limits\n", "conf/linger.toml:1:8: "),
         ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),

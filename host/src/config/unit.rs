@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
+use super::Setting;
+
 pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     parse(&text).map_err(D::Error::custom)
@@ -12,6 +14,11 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, 
 pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(input)?;
     if text == "none" { Ok(None) } else { parse(&text).map(Some).map_err(D::Error::custom) }
+}
+
+/// A duration, or `"none"`, for what is derived when it is not set.
+pub(super) fn setting<'de, D: Deserializer<'de>>(input: D) -> Result<Setting, D::Error> {
+    Ok(optional_duration(input)?.map_or(Setting::Off, Setting::Time))
 }
 
 /// The longest duration, a hundred years: more means `none`, and clocks cannot add it.

@@ -88,26 +88,51 @@ impl Holdings {
         if held.deliveries.len() >= max { Err(HoldError::TooMany) } else { Ok(held) }
     }
 
-    /// Settles everything that is still held, gives up every wait, and holds nothing from now on. Later
-    /// calls do nothing.
+    /// Settles everything that is still held, as [`close`](Self::close) and then at once.
     pub fn settle(&self, settlement: Settlement) {
-        let Some(held) = lock(&self.held).take() else { return };
+        self.close().settle(settlement);
+    }
+
+    /// Gives up every wait, and holds nothing from now on. What is still held is for the caller to settle.
+    pub fn close(&self) -> Unsettled {
+        let Some(held) = lock(&self.held).take() else { return Unsettled(Vec::new()) };
         for wait in held.waits.iter().filter_map(Weak::upgrade) {
             let given_up = lock(&wait).take();
             drop(given_up);
         }
-        for delivery in held.deliveries {
-            if let Some(lease) = delivery.take_lease() {
-                // The call starts the work. There is nobody to tell if the store failed: it logs.
-                drop(lease.settle(settlement));
-            }
-        }
+        Unsettled(held.deliveries)
     }
 
-    /// Whether any event is held.
+    /// Whether no event is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        lock(&self.held).as_ref().is_none_or(|held| held.deliveries.is_empty())
+        lock(&self.held)
+            .as_ref()
+            .is_none_or(|held| !held.deliveries.iter().any(|delivery| delivery.is_held()))
+    }
+}
+
+/// What a request held when its response had been written. Dropped, it returns as maybe delivered.
+#[derive(Debug)]
+pub struct Unsettled(Vec<Arc<Delivery>>);
+
+impl Unsettled {
+    /// Settles what its handler has not settled meanwhile.
+    pub fn settle(mut self, settlement: Settlement) {
+        self.settle_all(settlement);
+    }
+
+    fn settle_all(&mut self, settlement: Settlement) {
+        for lease in self.0.drain(..).filter_map(|delivery| delivery.take_lease()) {
+            // The call starts the work. There is nobody to tell if the store failed: it logs.
+            drop(lease.settle(settlement));
+        }
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.settle_all(Settlement::PutBack { maybe_delivered: true });
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use held::{Delivery, HoldError, Holdings, PendingLease};
+pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
 pub use memory::MemoryStore;
 pub use name::QueueName;
 

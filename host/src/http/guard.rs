@@ -1,17 +1,22 @@
 //! Makes sure that each exchange ends, once, with an outcome that is true.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::access::{Access, Phase};
+use super::connection::Connection;
 use super::progress::Progress;
 use crate::cancel::Reason;
+use crate::events::Settlement;
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
-use crate::net::Link;
+use crate::net::{Link, Receipt, ReceiptWaits};
 
 /// A connection whose flushes settle responses.
 pub(super) type ClientLink = Link<Arc<Progress>>;
@@ -20,29 +25,28 @@ pub(super) type ClientLink = Link<Arc<Progress>>;
 /// dropped without a word, the client has left.
 pub(super) struct Guard {
     exchange: Arc<Exchange>,
-    link: Arc<ClientLink>,
+    connection: Arc<Connection>,
     http2: bool,
+    /// `None` once it has ended.
+    access: Option<Access>,
     /// Whether the response, once delivered, commits what was taken for it.
     commits: bool,
     /// Whether a part of the response may have left.
     any_sent: Arc<AtomicBool>,
-    ended: bool,
-    /// The request's share of what the server may have in progress.
-    _permit: OwnedSemaphorePermit,
-    /// Keeps the connection open.
-    _token: TaskTrackerToken,
+    /// The request's share of what the server may have in progress, and what keeps the connection open.
+    _shares: (OwnedSemaphorePermit, TaskTrackerToken),
 }
 
 impl Guard {
     pub(super) fn new(
         exchange: Arc<Exchange>,
-        link: Arc<ClientLink>,
+        connection: Arc<Connection>,
         http2: bool,
-        permit: OwnedSemaphorePermit,
-        token: TaskTrackerToken,
+        access: Access,
+        shares: (OwnedSemaphorePermit, TaskTrackerToken),
     ) -> Self {
-        let any_sent = Arc::default();
-        Self { exchange, link, http2, commits: true, any_sent, ended: false, _permit: permit, _token: token }
+        let (access, any_sent) = (Some(access), Arc::default());
+        Self { exchange, connection, http2, access, commits: true, any_sent, _shares: shares }
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
@@ -51,11 +55,23 @@ impl Guard {
 
     /// The connection, if it is this exchange's alone.
     pub(super) fn own_link(&self) -> Option<Arc<ClientLink>> {
-        (!self.http2).then(|| self.link.clone())
+        (!self.http2).then(|| self.connection.link.clone())
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
-        Progress::new(self.link.clone(), self.http2, self.any_sent.clone())
+        Progress::new(self.link().clone(), self.http2, self.any_sent.clone())
+    }
+
+    fn link(&self) -> &Arc<ClientLink> {
+        &self.connection.link
+    }
+
+    /// The head of a response is with hyper.
+    pub(super) fn head(&mut self, status: StatusCode) {
+        if let Some(access) = &mut self.access {
+            access.status = Some(status);
+            access.phase = Phase::DuringBody;
+        }
     }
 
     /// The response says that the handler failed: what it took is for another try.
@@ -71,7 +87,7 @@ impl Guard {
     /// Whether the client has left, where it matters: where an event would be spent on it. The kernel may
     /// know before hyper has read it.
     pub(super) fn client_left(&self) -> bool {
-        self.holds_events() && self.link.ask_departure().is_some()
+        self.holds_events() && self.link().ask_departure().is_some()
     }
 
     /// If there is something to read that could say that the client has left, where it matters, resolves
@@ -79,8 +95,8 @@ impl Guard {
     pub(super) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         /// Reading takes microseconds; this is for a machine that is busy elsewhere.
         const LIMIT: Duration = Duration::from_millis(100);
-        let expected = self.wants_news() && self.link.has_unused_input();
-        let link = self.link.clone();
+        let expected = self.wants_news() && self.link().has_unused_input();
+        let link = self.link().clone();
         expected.then_some(async move { link.read_dry(LIMIT).await })
     }
 
@@ -98,9 +114,30 @@ impl Guard {
         self.exchange.has_failed()
     }
 
-    /// The client has all of the response, as far as the host can tell.
-    pub(super) fn delivered(mut self) {
-        self.end(if self.commits { Outcome::Delivered } else { Outcome::Failed { maybe_delivered: false } });
+    /// All of the response has left for the kernel, as `span` of what the connection has written. What was taken
+    /// for it is settled by what becomes of it there.
+    pub(super) fn delivered(mut self, span: Range<u64>) {
+        if let Some(access) = &mut self.access {
+            access.phase = Phase::AfterLastByte;
+        }
+        match self.connection.waits {
+            _ if !self.commits => self.end(Outcome::Failed { maybe_delivered: false }),
+            Some(waits) if self.holds_events() => self.await_receipt(&span, waits),
+            _ => self.end(Outcome::Delivered),
+        }
+    }
+
+    /// Settles by the receipt. The exchange has ended, for all but its events.
+    fn await_receipt(&mut self, span: &Range<u64>, waits: ReceiptWaits) {
+        let Some(access) = self.access.take() else { return };
+        let unsettled = self.exchange.written();
+        let receipt = self.link().receipt(span, self.connection.has_one_at_a_time(), waits);
+        let exchange = self.exchange.clone();
+        self.connection.receipts.spawn(async move {
+            let receipt = receipt.await;
+            unsettled.settle(settlement(receipt));
+            access.log(&exchange, Outcome::Delivered, Some(receipt));
+        });
     }
 
     /// There is no response of the guest, or only a part of one.
@@ -116,8 +153,19 @@ impl Guard {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.ended = true;
-        self.exchange.end(outcome);
+        if let Some(access) = self.access.take() {
+            self.exchange.end(outcome);
+            access.log(&self.exchange, outcome, None);
+        }
+    }
+}
+
+/// What a receipt makes of an event.
+fn settlement(receipt: Receipt) -> Settlement {
+    match receipt {
+        Receipt::Read | Receipt::Acknowledged | Receipt::Written => Settlement::Commit,
+        Receipt::Unread => Settlement::PutBack { maybe_delivered: true },
+        Receipt::Undelivered { maybe_delivered } => Settlement::PutBack { maybe_delivered },
     }
 }
 
@@ -129,12 +177,12 @@ impl Client for ClientLink {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.ended {
+        if self.access.is_none() {
             return;
         }
-        let reason = self.link.ask_departure().unwrap_or_else(|| match self.http2 {
+        let reason = self.link().ask_ending().unwrap_or_else(|| match self.http2 {
             // A stream of HTTP/2 ends early only by a reset, or with a connection that hyper gave up.
-            true if self.link.is_silent() => Reason::Unresponsive,
+            true if self.link().is_silent() => Reason::Unresponsive,
             true => Reason::Reset,
             false => Reason::Closed,
         });

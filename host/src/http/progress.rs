@@ -17,6 +17,8 @@ pub(super) struct Progress {
     link: Arc<Link<Arc<Self>>>,
     /// Whether other threads drive the connection, as with HTTP/2.
     shared: bool,
+    /// What the connection had written before.
+    first: u64,
     outstanding: AtomicU64,
     /// The connection's count of flushes when bytes were last consumed.
     consumed_at: AtomicU64,
@@ -35,10 +37,11 @@ struct Tail {
 impl Progress {
     /// The progress of a body on `link`, which notes in `any_sent` when the first bytes leave.
     pub(super) fn new(link: Arc<Link<Arc<Self>>>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
-        let flushes = link.flushes();
+        let (flushes, first) = (link.flushes(), link.written());
         Arc::new(Self {
             link,
             shared,
+            first,
             outstanding: AtomicU64::new(0),
             consumed_at: AtomicU64::new(flushes),
             any_sent,
@@ -71,7 +74,7 @@ impl Progress {
         }
         let guard = self.tail().guard.take();
         if let Some(guard) = guard {
-            guard.delivered();
+            guard.delivered(self.first..self.link.written());
         }
         true
     }

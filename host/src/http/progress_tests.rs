@@ -10,8 +10,10 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::cancel::Reason;
 use crate::exchange::{Client, Exchange};
+use crate::http::access::Access;
+use crate::http::connection::{Connection, Entrance};
 use crate::http::guard::ClientLink;
-use crate::net::Socket;
+use crate::net::{Eof, Socket};
 
 struct Fixture {
     _client: TcpStream,
@@ -24,11 +26,14 @@ struct Fixture {
 async fn fixture(http2: bool) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None);
+    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new("app".into(), Duration::ZERO, 1, asked));
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let guard = Guard::new(exchange.clone(), link.clone(), http2, permit, TaskTracker::new().token());
+    let connection = Connection::new(link.clone(), &Entrance::default(), None);
+    let access = Access::new(&http::Request::new(()));
+    let shares = (permit, TaskTracker::new().token());
+    let guard = Guard::new(exchange.clone(), connection, http2, access, shares);
     let progress = guard.progress();
     Fixture { _client: client, socket: link.socket(), exchange, guard, progress }
 }

@@ -3,20 +3,19 @@
 
 use std::fmt;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{Shutdown, shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::receipt::End;
+use super::socket::Socket;
 use crate::cancel::Reason;
 
 /// Told when all that was written before has left for the kernel. Dropped instead when that never happens.
@@ -27,18 +26,40 @@ pub trait Flushed: Send {
         Self: Sized;
 }
 
+/// What the end of a client's stream means: it comes with a close, and also from a client that has only said
+/// all that it has to say, and still reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Eof {
+    /// The client has left. Right for nearly all that comes: browsers and libraries close both directions.
+    #[default]
+    Gone,
+    /// It may still read. Whether it does shows by what it answers to the next byte.
+    Tolerant,
+}
+
 /// What is known about a connection, beside the bytes that pass.
 pub struct Link<T> {
-    stream: TcpStream,
-    /// After this silence a client is taken for unresponsive.
+    pub(super) stream: TcpStream,
+    eof: Eof,
+    /// After this silence a client that was given up counts as unresponsive.
     patience: Option<Duration>,
     opened: Instant,
     /// When something was read last, in milliseconds after `opened`.
     last_read: AtomicU64,
     departure: AtomicU8,
     departed: CancellationToken,
+    /// The client's direction has ended, which may not be its departure.
+    half_closed: AtomicBool,
+    /// The connection was reset, whether before or after the client closed its direction.
+    reset: AtomicBool,
+    /// This side has closed its direction.
+    pub(super) write_closed: AtomicBool,
     abandoned: CancellationToken,
     flushes: AtomicU64,
+    pub(super) bytes: Bytes,
+    /// Who waits for a next request.
+    pub(super) requests: Requests,
     /// Whether something was read that may not have been used yet.
     reading: AtomicBool,
     /// Notified when all that had come in was read and used.
@@ -49,24 +70,46 @@ pub struct Link<T> {
     any_unflushed: AtomicBool,
 }
 
+/// Bytes that have passed.
+#[derive(Default)]
+pub(super) struct Bytes {
+    pub(super) read: AtomicU64,
+    pub(super) written: AtomicU64,
+}
+
+/// The requests of a connection that has one at a time.
+#[derive(Default)]
+pub(super) struct Requests {
+    pub(super) count: AtomicU64,
+    /// How many bytes had been read when the latest began.
+    pub(super) read: AtomicU64,
+    pub(super) began: Notify,
+}
+
 const HERE: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 const UNRESPONSIVE: u8 = 3;
 
 impl<T: Flushed> Link<T> {
-    /// A link over a connected stream, whose client is given up after `client_timeout` without a sign.
-    pub fn new(stream: TcpStream, client_timeout: Option<Duration>) -> Arc<Self> {
+    /// A link over a connected stream. `patience` is the silence after which a client that is given up for
+    /// whatever reason counts as unresponsive.
+    pub fn new(stream: TcpStream, patience: Option<Duration>, eof: Eof) -> Arc<Self> {
         Arc::new(Self {
             stream,
-            // The PING comes at a half, and its answer is awaited for a third.
-            patience: client_timeout.map(|timeout| timeout * 3 / 4),
+            eof,
+            patience,
             opened: Instant::now(),
             last_read: AtomicU64::new(0),
             departure: AtomicU8::new(HERE),
             departed: CancellationToken::new(),
+            half_closed: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            write_closed: AtomicBool::new(false),
             abandoned: CancellationToken::new(),
             flushes: AtomicU64::new(0),
+            bytes: Bytes::default(),
+            requests: Requests::default(),
             reading: AtomicBool::new(false),
             read_dry: Notify::new(),
             unflushed: Mutex::new(Some(Vec::new())),
@@ -76,7 +119,7 @@ impl<T: Flushed> Link<T> {
 
     /// The reading and writing end, for hyper. What waits for a flush is dropped with it.
     pub fn socket(self: &Arc<Self>) -> Socket<T> {
-        Socket { link: self.clone(), lingering: None, discarded: 0 }
+        Socket::new(self.clone())
     }
 
     /// How the client left, as far as it has been noticed.
@@ -96,15 +139,27 @@ impl<T: Flushed> Link<T> {
         self.departure().unwrap_or(Reason::Closed)
     }
 
+    /// Whether the client has closed its direction, which may or may not be its departure.
+    pub fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Acquire)
+    }
+
+    /// How the connection has ended, as far as it has been noticed.
+    pub(super) fn end(&self) -> Option<End> {
+        let reset = self.reset.load(Ordering::Acquire);
+        match self.departure.load(Ordering::Acquire) {
+            UNRESPONSIVE => Some(End::Unresponsive),
+            RESET => Some(End::Reset),
+            CLOSED if reset => Some(End::ClosedThenReset),
+            _ if self.is_half_closed() => Some(End::Closed),
+            _ => None,
+        }
+    }
+
     /// Whether nothing has come in for so long that the connection was given up for that.
     pub fn is_silent(&self) -> bool {
         let last_read = Duration::from_millis(self.last_read.load(Ordering::Relaxed));
         self.patience.is_some_and(|patience| self.opened.elapsed().saturating_sub(last_read) >= patience)
-    }
-
-    fn note_read(&self) {
-        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_read.store(now, Ordering::Relaxed);
     }
 
     /// Gives the connection up: whoever serves it should drop it.
@@ -120,6 +175,19 @@ impl<T: Flushed> Link<T> {
     /// How often all that was written has left for the kernel.
     pub fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Acquire)
+    }
+
+    /// How many bytes the kernel has taken, in all.
+    pub fn written(&self) -> u64 {
+        self.bytes.written.load(Ordering::Acquire)
+    }
+
+    /// Notes that a request begins on a connection that has one at a time: whoever sends it has read the
+    /// responses before, unless it sent it ahead.
+    pub fn request_begins(&self) {
+        self.requests.read.store(self.bytes.read.load(Ordering::Acquire), Ordering::Release);
+        self.requests.count.fetch_add(1, Ordering::AcqRel);
+        self.requests.began.notify_waiters();
     }
 
     /// Whether something has come in that has not been used. One system call, which does not block.
@@ -153,8 +221,9 @@ impl<T: Flushed> Link<T> {
         Some(fds[0].revents())
     }
 
-    /// Notices a departure that hyper cannot see: it does not read while bytes that it has not used lie
-    /// before the end of the stream. Resolves once [`departed`](Self::departed) does.
+    /// Notices what hyper cannot see: it does not read while bytes that it has not used lie before the end
+    /// of the stream. Resolves once there is something to do: the client has departed or, where that may not
+    /// be the same, has closed its direction. Called again, it goes on from there.
     ///
     /// Costs no system call while nothing happens: the kernel reports the end of the stream, behind
     /// whatever bytes, along with the readiness to read.
@@ -162,13 +231,20 @@ impl<T: Flushed> Link<T> {
     pub async fn watch(&self) {
         use tokio::io::Interest;
 
-        while self.departure().is_none() {
-            if self.stream.ready(Interest::PRIORITY).await.is_err() || self.ask_departure().is_some() {
-                continue;
+        // The end of the stream stays reported. After it only an error is news.
+        let ended = self.is_half_closed();
+        let interest = if ended { Interest::ERROR } else { Interest::PRIORITY };
+        while self.departure().is_none() && self.is_half_closed() == ended {
+            if self.stream.ready(interest).await.is_err() {
+                // The runtime ends, and this future with it.
+                return std::future::pending().await;
             }
-            // Woken for nothing: forget that readiness, and wait for the next.
-            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            let _ = self.stream.try_io(Interest::PRIORITY, nothing);
+            self.look();
+            if self.departure().is_none() && self.is_half_closed() == ended {
+                // Woken for nothing: forget that readiness, and wait for the next.
+                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = self.stream.try_io(interest, nothing);
+            }
         }
     }
 
@@ -178,34 +254,42 @@ impl<T: Flushed> Link<T> {
         self.departed().await;
     }
 
-    /// Asks the kernel whether the client has closed or reset the connection, even with bytes unread.
-    /// One system call, which does not block.
-    #[cfg(target_os = "linux")]
+    /// Asks the kernel whether the client has left, even with bytes unread. One system call, which does not
+    /// block.
     pub fn ask_departure(&self) -> Option<Reason> {
-        if let Some(known) = self.departure() {
-            return Some(known);
-        }
-        let found = self.poll_now(PollFlags::RDHUP)?;
-        if found.contains(PollFlags::ERR) {
-            // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
-            match self.stream.take_error() {
-                Ok(Some(error)) => self.note_failure(&error),
-                _ => self.note(RESET),
-            }
-        } else if found.contains(PollFlags::HUP) {
-            // Both directions are closed, and not by this side: it shuts down only what it then drops.
-            self.note(RESET);
-        } else if found.contains(PollFlags::RDHUP) {
-            self.note(CLOSED);
+        if self.departure().is_none() {
+            self.look();
         }
         self.departure()
     }
 
+    /// Like [`ask_departure`](Self::ask_departure), for an exchange that cannot go on: there the end of the
+    /// client's stream is a departure in any case.
+    pub fn ask_ending(&self) -> Option<Reason> {
+        self.ask_departure().or_else(|| self.is_half_closed().then_some(Reason::Closed))
+    }
+
+    /// Notes what the kernel says of the connection's end.
+    #[cfg(target_os = "linux")]
+    pub(super) fn look(&self) {
+        let Some(found) = self.poll_now(PollFlags::RDHUP) else { return };
+        if found.contains(PollFlags::ERR) {
+            // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
+            match self.stream.take_error() {
+                Ok(Some(error)) => self.note_failure(&error),
+                _ => self.note_reset(),
+            }
+        } else if found.contains(PollFlags::HUP) && !self.write_closed.load(Ordering::Acquire) {
+            // Both directions are closed, and not by this side.
+            self.note_reset();
+        } else if found.contains(PollFlags::RDHUP) {
+            self.note_closed();
+        }
+    }
+
     /// Other systems cannot tell without reading.
     #[cfg(not(target_os = "linux"))]
-    pub fn ask_departure(&self) -> Option<Reason> {
-        self.departure()
-    }
+    pub(super) fn look(&self) {}
 
     /// Tells `waiter` of each flush from the next one on, or drops it when the connection goes.
     pub fn when_flushed(&self, waiter: T) {
@@ -223,7 +307,8 @@ impl<T: Flushed> Link<T> {
         drop(too_late);
     }
 
-    fn flushed(&self) {
+    /// All that was written has left for the kernel.
+    pub(super) fn flushed(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
         if self.any_unflushed.swap(false, Ordering::AcqRel) {
             let waiters = self.unflushed().as_mut().map(std::mem::take);
@@ -232,22 +317,65 @@ impl<T: Flushed> Link<T> {
         }
     }
 
+    /// There will be no further flush.
+    pub(super) fn lose_unflushed(&self) {
+        let lost = self.unflushed().take();
+        drop(lost);
+    }
+
     fn unflushed(&self) -> MutexGuard<'_, Option<Vec<T>>> {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hyper and h2 use all that they have before they read on.
+    pub(super) fn note_dry(&self) {
+        self.reading.store(false, Ordering::Release);
+        self.read_dry.notify_waiters();
+    }
+
+    /// What is read from here on may not be used at once.
+    pub(super) fn note_reading(&self) {
+        self.reading.store(true, Ordering::Release);
+    }
+
+    pub(super) fn note_read(&self, count: usize) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_read.store(now, Ordering::Relaxed);
+        self.bytes.read.fetch_add(count as u64, Ordering::AcqRel);
+    }
+
+    pub(super) fn note_closed(&self) {
+        self.half_closed.store(true, Ordering::Release);
+        if self.eof == Eof::Gone {
+            self.note(CLOSED);
+        }
+    }
+
+    pub(super) fn note_reset(&self) {
+        self.reset.store(true, Ordering::Release);
+        // A reset that follows a close is what the client's kernel answers to the next byte.
+        self.note(if self.is_half_closed() { CLOSED } else { RESET });
+    }
+
+    pub(super) fn note_failure(&self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {}
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                self.note(UNRESPONSIVE);
+            }
+            io::ErrorKind::BrokenPipe if self.departure().is_none() => {
+                // Reset after it was closed: so the kernel tells it from a mere reset.
+                self.half_closed.store(true, Ordering::Release);
+                self.note_reset();
+            }
+            _ => self.note_reset(),
+        }
     }
 
     fn note(&self, departure: u8) {
         // The first sign counts: a write to a closed connection is answered by a reset.
         let _ = self.departure.compare_exchange(HERE, departure, Ordering::AcqRel, Ordering::Acquire);
         self.departed.cancel();
-    }
-
-    fn note_failure(&self, error: &io::Error) {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => {}
-            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => self.note(UNRESPONSIVE),
-            _ => self.note(RESET),
-        }
     }
 }
 
@@ -257,125 +385,6 @@ impl<T> fmt::Debug for Link<T> {
             .field("stream", &self.stream)
             .field("departure", &self.departure)
             .finish_non_exhaustive()
-    }
-}
-
-/// How long a connection that was shut down still reads, and how much. A connection that is closed with
-/// bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
-/// would not get to read it.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
-
-/// The reading and writing end of a [`Link`].
-pub struct Socket<T: Flushed> {
-    link: Arc<Link<T>>,
-    /// Set when the writing half was shut down: until when it still reads.
-    lingering: Option<Pin<Box<Sleep>>>,
-    discarded: usize,
-}
-
-impl<T: Flushed> Drop for Socket<T> {
-    fn drop(&mut self) {
-        let lost = self.link.unflushed().take();
-        drop(lost);
-    }
-}
-
-impl<T: Flushed> AsyncRead for Socket<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let link = &self.link;
-        let had_room = buf.remaining() > 0;
-        loop {
-            if link.stream.poll_read_ready(cx)?.is_pending() {
-                // Hyper and h2 use all that they have before they read on.
-                link.reading.store(false, Ordering::Release);
-                link.read_dry.notify_waiters();
-                return Poll::Pending;
-            }
-            link.reading.store(true, Ordering::Release);
-            match link.stream.try_read_buf(buf) {
-                Ok(0) if had_room => {
-                    link.note(CLOSED);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(_) => {
-                    link.note_read();
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    link.note_failure(&error);
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
-    }
-}
-
-impl<T: Flushed> Socket<T> {
-    fn poll_write_with(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.link.stream.poll_write_ready(cx))?;
-            match write(&self.link.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    self.link.note_failure(&error);
-                    return Poll::Ready(Err(error));
-                }
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-}
-
-impl<T: Flushed> AsyncWrite for Socket<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let link = &this.link;
-        let until = this.lingering.get_or_insert_with(|| {
-            // A connection that the client has reset has nothing left to shut down.
-            let _ = shutdown(&link.stream, Shutdown::Write);
-            Box::pin(tokio::time::sleep(LINGER))
-        });
-        let mut waste = [0; 4096];
-        while link.departure().is_none()
-            && this.discarded < LINGER_BYTES
-            && until.as_mut().poll(cx).is_pending()
-        {
-            ready!(link.stream.poll_read_ready(cx))?;
-            match link.stream.try_read(&mut waste) {
-                Ok(0) => break,
-                Ok(count) => this.discarded += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -6,21 +6,40 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+/// When the kernel gives up a client that does not answer. `None` leaves it to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// For a connection with nothing in flight.
+    pub keepalive: Option<Keepalive>,
+    /// `TCP_USER_TIMEOUT`: for bytes that stay unacknowledged, to which keepalive does not apply. It also
+    /// bounds how long a client may stop to read.
+    pub user_timeout: Option<Duration>,
+}
+
+/// Probes of an idle connection. The kernel counts in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Probes without an answer until the client is given up.
+    pub probes: u32,
+}
+
 /// Sets what each accepted connection needs.
-///
-/// Within `client_timeout` the kernel gives up a client that does not answer: with nothing in flight by
-/// keepalive probes, with bytes unacknowledged (to which keepalive does not apply) by `TCP_USER_TIMEOUT`.
-/// The shares are those with which the kernel's own rounding stays within the whole: a first probe after a
-/// third, further ones at sixths, and the end at five sixths.
-pub fn set_options(stream: &TcpStream, client_timeout: Option<Duration>) -> io::Result<()> {
+pub fn set_options(stream: &TcpStream, silence: &Silence) -> io::Result<()> {
     // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
     stream.set_nodelay(true)?;
-    let Some(timeout) = client_timeout else { return Ok(()) };
     let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(timeout / 3).with_interval(timeout / 6).with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
+    if let Some(Keepalive { idle, interval, probes }) = silence.keepalive {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(timeout * 5 / 6))?;
+    if let Some(timeout) = silence.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
     Ok(())
 }
 
@@ -28,25 +47,32 @@ pub fn set_options(stream: &TcpStream, client_timeout: Option<Duration>) -> io::
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn options_stay_within_the_timeout() {
+    async fn accepted(silence: Silence) -> TcpStream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        set_options(&stream, Some(Duration::from_secs(30))).unwrap();
-        let socket = SockRef::from(&stream);
-        assert!(stream.nodelay().unwrap());
-        assert!(socket.keepalive().unwrap());
-        let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
-        assert!(socket.tcp_keepalive_time().unwrap() + probes <= Duration::from_secs(30));
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(25)));
+        set_options(&stream, &silence).unwrap();
+        stream
     }
 
     #[tokio::test]
-    async fn without_a_timeout_the_kernel_waits() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        set_options(&stream, None).unwrap();
+    async fn options_reach_the_kernel() {
+        let keepalive =
+            Keepalive { idle: Duration::from_secs(10), interval: Duration::from_secs(5), probes: 3 };
+        let user_timeout = Some(Duration::from_secs(25));
+        let stream = accepted(Silence { keepalive: Some(keepalive), user_timeout }).await;
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), keepalive.interval);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive.probes);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
+    }
+
+    #[tokio::test]
+    async fn without_a_setting_the_kernel_waits() {
+        let stream = accepted(Silence::default()).await;
         assert!(!SockRef::from(&stream).keepalive().unwrap());
     }
 }

@@ -1,0 +1,171 @@
+//! How soon it is noticed that a client has left, and how long its receipts are waited for.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::unit;
+use crate::net::{Keepalive, ReceiptWaits, Silence};
+
+/// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Detection {
+    /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
+    /// that a client may stop to read an answer. `"none"` means never.
+    #[serde(deserialize_with = "unit::optional_duration")]
+    pub client_timeout: Option<Duration>,
+    /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
+    /// set, `"none"` for no probes.
+    #[serde(deserialize_with = "unit::setting")]
+    pub keepalive_idle: Setting,
+    /// Between probes, in whole seconds; a sixth of `client_timeout` unless set.
+    #[serde(deserialize_with = "unit::setting")]
+    pub keepalive_interval: Setting,
+    /// Probes without an answer until the client is given up.
+    pub keepalive_probes: u32,
+    /// `TCP_USER_TIMEOUT`, for bytes that stay unacknowledged or unread; five sixths of `client_timeout`
+    /// unless set, `"none"` for the kernel's own.
+    #[serde(deserialize_with = "unit::setting")]
+    pub user_timeout: Setting,
+    /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
+    /// unless set, `"none"` for no PING.
+    #[serde(deserialize_with = "unit::setting")]
+    pub ping_interval: Setting,
+    /// For the answer to a PING; a third of `client_timeout` unless set.
+    #[serde(deserialize_with = "unit::setting")]
+    pub ping_timeout: Setting,
+    /// How long a response that holds events may stay unacknowledged by the client's kernel, without
+    /// progress. Beyond: the events return.
+    #[serde(deserialize_with = "unit::duration")]
+    pub ack_timeout: Duration,
+    /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
+    /// response, or has not. Beyond: the events are gone. `"none"` takes a response for read when the kernel
+    /// has it.
+    #[serde(deserialize_with = "unit::optional_duration")]
+    pub confirm_window: Option<Duration>,
+    /// Whether the watcher runs, for measuring what it costs.
+    #[serde(skip)]
+    pub watch: bool,
+}
+
+/// A duration that has a derived default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Setting {
+    /// A share of `client_timeout`.
+    #[default]
+    Derived,
+    /// Turned off.
+    Off,
+    /// Set.
+    Time(Duration),
+}
+
+impl Setting {
+    fn or(self, derived: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::Derived => derived,
+            Self::Off => None,
+            Self::Time(time) => Some(time),
+        }
+    }
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self {
+            client_timeout: Some(Duration::from_secs(30)),
+            keepalive_idle: Setting::Derived,
+            keepalive_interval: Setting::Derived,
+            keepalive_probes: 3,
+            user_timeout: Setting::Derived,
+            ping_interval: Setting::Derived,
+            ping_timeout: Setting::Derived,
+            ack_timeout: Duration::from_secs(30),
+            confirm_window: Some(Duration::from_secs(1)),
+            watch: true,
+        }
+    }
+}
+
+impl Detection {
+    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
+    const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
+
+    /// The kernel takes no more seconds, nor more probes.
+    const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
+    const MAX_PROBES: u32 = 127;
+
+    /// What the kernel is told of silent clients. The shares of `client_timeout` are those with which the
+    /// kernel's own rounding stays within the whole: a first probe after a third, further ones at sixths, and
+    /// the end at five sixths.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        let share = |part: u32| self.client_timeout.map(|timeout| timeout / part);
+        let idle = self.keepalive_idle.or(share(3));
+        let interval = self.keepalive_interval.or(share(6)).or(idle);
+        Silence {
+            keepalive: idle.zip(interval).map(|(idle, interval)| Keepalive {
+                idle,
+                interval,
+                probes: self.keepalive_probes,
+            }),
+            user_timeout: self.user_timeout.or(self.client_timeout.map(|timeout| timeout * 5 / 6)),
+        }
+    }
+
+    /// The interval of PING frames, and how long an answer may take.
+    #[must_use]
+    pub fn ping(&self) -> Option<(Duration, Duration)> {
+        let interval = self.ping_interval.or(self.client_timeout.map(|timeout| timeout / 2))?;
+        let timeout = self.ping_timeout.or(self.client_timeout.map(|timeout| timeout / 3));
+        Some((interval, timeout.unwrap_or(interval)))
+    }
+
+    /// The silence after which a client that is given up counts as unresponsive.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        // A PING goes out some time after its interval, and its answer is awaited a little longer.
+        self.ping().map(|(interval, timeout)| (interval + timeout) * 9 / 10)
+    }
+
+    /// How long a receipt may take, unless a response counts as read when it is written.
+    #[must_use]
+    pub fn receipt_waits(&self) -> Option<ReceiptWaits> {
+        let confirmation = self.confirm_window?;
+        Some(ReceiptWaits { acknowledgement: self.ack_timeout, confirmation })
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let seconds = Duration::from_secs(1)..=Self::MAX_KEEPALIVE;
+        let whole = |time: Duration| time.subsec_nanos() == 0 && seconds.contains(&time);
+        for (name, setting) in
+            [("keepalive_idle", self.keepalive_idle), ("keepalive_interval", self.keepalive_interval)]
+        {
+            if matches!(setting, Setting::Time(time) if !whole(time)) {
+                return Err(format!("`{name}` is whole seconds, from 1s to 32767s"));
+            }
+        }
+        if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
+            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
+        }
+        if !(1..=Self::MAX_PROBES).contains(&self.keepalive_probes) {
+            return Err(format!("`keepalive_probes` is from 1 to {}", Self::MAX_PROBES));
+        }
+        for (name, setting) in [
+            ("user_timeout", self.user_timeout),
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+        ] {
+            if matches!(setting, Setting::Time(time) if time < Duration::from_millis(10)) {
+                return Err(format!("`{name}` is at least 10ms, or \"none\""));
+            }
+        }
+        if self.keepalive_interval == Setting::Off || self.ping_timeout == Setting::Off {
+            return Err("`keepalive_interval` and `ping_timeout` are durations; set `keepalive_idle` or \
+                        `ping_interval` to \"none\" to turn them off"
+                .to_owned());
+        }
+        Ok(())
+    }
+}

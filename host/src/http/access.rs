@@ -1,0 +1,98 @@
+//! What the log says of each request when it has ended.
+
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode, Uri};
+use tokio::time::Instant;
+
+use crate::exchange::{Exchange, Outcome};
+use crate::net::Receipt;
+
+/// The status that stands for "the client left before there was a response", as in other servers' logs.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// How far a response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    BeforeHead,
+    DuringBody,
+    AfterLastByte,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeHead => "before the head",
+            Self::DuringBody => "during the body",
+            Self::AfterLastByte => "after the last byte",
+        }
+    }
+}
+
+/// What is told of one request.
+pub(super) struct Access {
+    method: Method,
+    uri: Uri,
+    began: Instant,
+    pub(super) status: Option<StatusCode>,
+    pub(super) phase: Phase,
+}
+
+impl Access {
+    pub(super) fn new<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            began: Instant::now(),
+            status: None,
+            phase: Phase::BeforeHead,
+        }
+    }
+
+    /// Logs how it ended: at `info` where the client has left with its events, or may have, at `debug` otherwise.
+    pub(super) fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+        let left = matches!(outcome, Outcome::Lost { .. })
+            || matches!(receipt, Some(Receipt::Undelivered { .. } | Receipt::Unread));
+        if left {
+            self.log_left(exchange, outcome, receipt);
+        } else {
+            self.log_ended(exchange, outcome, receipt);
+        }
+    }
+
+    fn log_left(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+        let reason = match outcome {
+            Outcome::Lost { reason, .. } => Some(tracing::field::display(reason)),
+            _ => None,
+        };
+        tracing::info!(
+            target: "linger::access",
+            app = &*exchange.app,
+            request = %exchange.id,
+            reason,
+            when = self.phase.as_str(),
+            receipt = receipt.map(Receipt::as_str),
+            took = ?self.took(),
+            "{} {} {}: the client left", self.method, self.uri, self.status(),
+        );
+    }
+
+    fn log_ended(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+        tracing::debug!(
+            target: "linger::access",
+            app = &*exchange.app,
+            request = %exchange.id,
+            receipt = receipt.map(Receipt::as_str),
+            took = ?self.took(),
+            "{} {} {}: {outcome}", self.method, self.uri, self.status(),
+        );
+    }
+
+    fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn status(&self) -> u16 {
+        self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16())
+    }
+}

@@ -1,0 +1,184 @@
+//! One connection: hyper over a socket, from the accept to the last receipt.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::guard::ClientLink;
+use super::probe::{Probe, Probing};
+use super::{Context, handle};
+use crate::config::Limits;
+use crate::net::{Eof, Link, ReceiptWaits};
+
+/// How the connections of one listener are taken.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// What the end of a client's direction means.
+    pub eof: Eof,
+    /// Speaks TLS, if it does.
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    pub(super) link: Arc<ClientLink>,
+    pub(super) secure: bool,
+    pub(super) probe: Probe,
+    /// Owns what waits for receipts.
+    pub(super) receipts: TaskTracker,
+    pub(super) waits: Option<ReceiptWaits>,
+    /// Whether requests come one after the other. Known with the first.
+    one_at_a_time: AtomicBool,
+}
+
+impl Connection {
+    pub(super) fn new(link: Arc<ClientLink>, entrance: &Entrance, waits: Option<ReceiptWaits>) -> Arc<Self> {
+        Arc::new(Self {
+            link,
+            secure: entrance.tls.is_some(),
+            probe: Probe::new(),
+            receipts: TaskTracker::new(),
+            waits,
+            one_at_a_time: AtomicBool::new(true),
+        })
+    }
+
+    /// A request begins.
+    pub(super) fn request_begins(&self, http2: bool) {
+        if http2 {
+            self.one_at_a_time.store(false, Ordering::Relaxed);
+        } else {
+            self.link.request_begins();
+        }
+    }
+
+    /// Whether a request says that the responses before it were read.
+    pub(super) fn has_one_at_a_time(&self) -> bool {
+        self.one_at_a_time.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
+/// What became of the last responses is then still waited for.
+pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: Arc<Context>) {
+    let detection = &context.detection;
+    let link = Link::new(stream, detection.patience(), entrance.eof);
+    let connection = Connection::new(link, entrance, detection.receipt_waits());
+    let socket = connection.link.socket();
+    match &entrance.tls {
+        None => serve(socket, &connection, &context).await,
+        Some(tls) => match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
+            Ok(Ok(stream)) => serve(stream, &connection, &context).await,
+            Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
+            Err(_) => tracing::debug!("no TLS with a client: it took too long"),
+        },
+    }
+    connection.receipts.close();
+    connection.receipts.wait().await;
+}
+
+async fn serve<S>(stream: S, connection: &Arc<Connection>, context: &Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &context.limits;
+    let link = &connection.link;
+    let builder = builder(context);
+    let first_head = CancellationToken::new();
+    let requests = TaskTracker::new();
+    let service = service_fn(|request| {
+        first_head.cancel();
+        let (context, connection, token) = (context.clone(), connection.clone(), requests.token());
+        async move { handle(&context, connection, token, request).await }
+    });
+    let stream = TokioIo::new(Probing::new(stream, connection.clone()));
+    let mut serving = pin!(builder.serve_connection(stream, service));
+    let (mut watching, mut ending) = (context.detection.watch, false);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            // First: what is known of the client counts in what hyper is polled for.
+            () = link.watch(), if watching => match link.departure() {
+                Some(_) => watching = false,
+                None => connection.probe.wanted(),
+            },
+            ended = serving.as_mut() => break ended,
+            () = link.abandoned() => return,
+            () = overdue(&requests), if ending => return,
+            () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
+                ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Clients come and go: this is news only to who looks for it.
+        tracing::debug!("connection ended: {error}");
+    }
+}
+
+/// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
+/// without limit for an HTTP/2 client that does not answer.
+async fn overdue(requests: &TaskTracker) {
+    const LIMIT: Duration = Duration::from_secs(2);
+    requests.close();
+    loop {
+        requests.wait().await;
+        tokio::time::sleep(LIMIT).await;
+        if requests.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Resolves when the server stops, or when no head came in time: hyper bounds the time for a head only once
+/// it knows the protocol.
+async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stopping: &CancellationToken) {
+    let nothing_came = async {
+        if tokio::time::timeout(head_timeout, first_head.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = nothing_came => {}
+    }
+}
+
+fn builder(context: &Context) -> auto::Builder<Tasks> {
+    let limits: &Limits = &context.limits;
+    let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
+    let mut builder = auto::Builder::new(Tasks(context.tasks.clone()));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(head_size);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams_per_connection)
+        .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
+    if let Some((interval, timeout)) = context.detection.ping() {
+        // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
+        builder.http2().keep_alive_interval(interval).keep_alive_timeout(timeout);
+    }
+    builder
+}
+
+/// Runs hyper's tasks under their owner.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}

@@ -1,0 +1,179 @@
+//! What became of a response after its last byte was in the kernel's hands. Pure: it judges what was observed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// What is known of how a response ended, from the worst to the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// The client's kernel did not get every byte, as far as this one knows.
+    Undelivered {
+        /// Whether the client may have got some of it.
+        maybe_delivered: bool,
+    },
+    /// The client's kernel had every byte, but a client that leaves with bytes unread resets its connection,
+    /// and this one was reset.
+    Unread,
+    /// The client's kernel has every byte. Whether the client has read them is not known.
+    Acknowledged,
+    /// Every byte was written. On this system nothing more can be known.
+    Written,
+    /// After it had every byte, the client closed in order, which takes that it left nothing unread, or sent
+    /// its next request.
+    Read,
+}
+
+impl Receipt {
+    /// A word for logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Undelivered { .. } => "undelivered",
+            Self::Unread => "unread",
+            Self::Acknowledged => "acknowledged",
+            Self::Written => "written",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// How long a receipt may take to become final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptWaits {
+    /// For the client's kernel to acknowledge more of the response.
+    pub acknowledgement: Duration,
+    /// From the acknowledgement on, for a sign that the client has read it.
+    pub confirmation: Duration,
+}
+
+/// What the kernel has counted of a connection since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Bytes of this side that the peer has acknowledged.
+    pub(super) acked: u64,
+    /// Bytes of the peer that have come in, read or not.
+    pub(super) received: u64,
+    /// Segments that have come in.
+    pub(super) segments: u32,
+    /// Those of them that carried bytes.
+    pub(super) data_segments: u32,
+    /// The smoothed round-trip time.
+    pub(super) rtt: Duration,
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client closed its direction.
+    Closed,
+    /// The client closed its direction, and its kernel refused what came after.
+    ClosedThenReset,
+    /// The client reset it.
+    Reset,
+    /// The client stopped to answer.
+    Unresponsive,
+}
+
+/// A connection at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Observation {
+    pub(super) counts: Counts,
+    pub(super) end: Option<End>,
+    /// How many bytes had been read when the latest request began, if one began after the response.
+    pub(super) next_request: Option<u64>,
+}
+
+/// Follows one response to its receipt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tracker {
+    /// The response's place in what the connection has written.
+    first: u64,
+    end: u64,
+    /// Whether the client had closed its direction before, so that this says nothing about the response.
+    half_closed: bool,
+    /// What had come in when the last byte was acknowledged.
+    received_before: Option<u64>,
+    previous: Option<Counts>,
+}
+
+impl Tracker {
+    /// A response that takes up `span` among the bytes of its connection.
+    pub(super) fn new(span: &Range<u64>, half_closed: bool) -> Self {
+        Self { first: span.start, end: span.end, half_closed, received_before: None, previous: None }
+    }
+
+    /// Whether the client's kernel has every byte.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.received_before.is_some()
+    }
+
+    /// How many bytes the client's kernel had when it was last looked at.
+    pub(super) fn acked(&self) -> u64 {
+        self.previous.map_or(0, |counts| counts.acked)
+    }
+
+    /// The receipt, if what is seen now makes it final.
+    pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
+        let counts = seen.counts;
+        if self.received_before.is_none() && counts.acked >= self.end {
+            self.received_before = Some(self.received_before_acknowledgement(&counts));
+        }
+        self.previous = Some(counts);
+        match (self.received_before, seen.end) {
+            (None, Some(End::Closed) | None) => None,
+            (None, Some(end)) => Some(self.undelivered(Some(end))),
+            (Some(before), end) => self.after_acknowledgement(before, end, seen.next_request),
+        }
+    }
+
+    /// The receipt when nothing more is waited for.
+    pub(super) fn give_up(&self) -> Receipt {
+        if self.is_acknowledged() { Receipt::Acknowledged } else { self.undelivered(None) }
+    }
+
+    /// What had come in before the acknowledgement did. Where every segment since the observation before
+    /// carried bytes, one of those brought it. Where others came too, it may have come last.
+    fn received_before_acknowledgement(&self, now: &Counts) -> u64 {
+        match self.previous {
+            Some(before)
+                if now.segments != before.segments
+                    && now.segments.wrapping_sub(before.segments)
+                        == now.data_segments.wrapping_sub(before.data_segments) =>
+            {
+                before.received
+            }
+            _ => now.received,
+        }
+    }
+
+    fn after_acknowledgement(
+        &self,
+        received_before: u64,
+        end: Option<End>,
+        next_request: Option<u64>,
+    ) -> Option<Receipt> {
+        if next_request.is_some_and(|read| read > received_before) {
+            return Some(Receipt::Read);
+        }
+        match end {
+            Some(End::Reset) => Some(Receipt::Unread),
+            Some(End::ClosedThenReset) if self.half_closed => Some(Receipt::Unread),
+            Some(End::Closed) if self.half_closed => None,
+            // What was reset after the close is what this side wrote after the response.
+            Some(End::Closed | End::ClosedThenReset) => Some(Receipt::Read),
+            Some(End::Unresponsive) => Some(Receipt::Acknowledged),
+            None => None,
+        }
+    }
+
+    fn undelivered(&self, end: Option<End>) -> Receipt {
+        let any_acked = self.previous.is_none_or(|counts| counts.acked > self.first);
+        // Acknowledgements are delayed, and a reset brings none. Only who had closed before has nothing.
+        let refused_all = end == Some(End::ClosedThenReset) && !self.half_closed;
+        Receipt::Undelivered { maybe_delivered: any_acked || !refused_all }
+    }
+}
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SPAN: Range<u64> = 100..200;
+
+fn counts(acked: u64, received: u64) -> Counts {
+    Counts { acked, received, ..Counts::default() }
+}
+
+fn seen(acked: u64, end: Option<End>) -> Observation {
+    Observation { counts: counts(acked, 50), end, next_request: None }
+}
+
+fn judge(observations: &[Observation]) -> Option<Receipt> {
+    let mut tracker = Tracker::new(&SPAN, false);
+    observations.iter().find_map(|seen| tracker.observe(seen))
+}
+
+#[test]
+fn close_after_the_acknowledgement_is_read() {
+    for end in [End::Closed, End::ClosedThenReset] {
+        assert_eq!(judge(&[seen(100, None), seen(200, Some(end))]), Some(Receipt::Read));
+    }
+}
+
+#[test]
+fn reset_after_the_acknowledgement_is_unread() {
+    assert_eq!(judge(&[seen(200, None), seen(200, Some(End::Reset))]), Some(Receipt::Unread));
+}
+
+#[test]
+fn end_before_the_acknowledgement_is_undelivered() {
+    for (acked, end, maybe_delivered) in [
+        // A reset does not bring the acknowledgement that was due.
+        (100, End::Reset, true),
+        (150, End::Reset, true),
+        // Who had closed before got nothing.
+        (100, End::ClosedThenReset, false),
+        (101, End::ClosedThenReset, true),
+        (100, End::Unresponsive, true),
+    ] {
+        let receipt = judge(&[seen(100, None), seen(acked, Some(end))]);
+        assert_eq!(receipt, Some(Receipt::Undelivered { maybe_delivered }), "{acked} {end:?}");
+    }
+    assert_eq!(judge(&[seen(100, Some(End::Closed))]), None, "it may have been closed in one direction");
+}
+
+#[test]
+fn client_that_vanished_after_the_acknowledgement_had_it() {
+    assert_eq!(judge(&[seen(200, Some(End::Unresponsive))]), Some(Receipt::Acknowledged));
+}
+
+#[test]
+fn next_request_counts_only_if_it_came_after_the_acknowledgement() {
+    let with = |read| Observation { next_request: Some(read), ..seen(200, None) };
+    assert_eq!(judge(&[seen(200, None), with(50)]), None, "it was sent ahead");
+    assert_eq!(judge(&[seen(200, None), with(90)]), Some(Receipt::Read));
+}
+
+#[test]
+fn request_in_the_segment_with_the_acknowledgement_counts() {
+    let before = Observation { counts: counts(100, 50), ..Observation::default() };
+    let after = |segments, data_segments| Observation {
+        counts: Counts { segments, data_segments, ..counts(200, 90) },
+        next_request: Some(90),
+        end: None,
+    };
+    assert_eq!(judge(&[before, after(1, 1)]), Some(Receipt::Read));
+    // Which of the two came first is not known.
+    assert_eq!(judge(&[before, after(2, 1)]), None);
+}
+
+#[test]
+fn client_that_was_half_closed_says_nothing_by_it() {
+    let mut tracker = Tracker::new(&SPAN, true);
+    assert_eq!(tracker.observe(&seen(200, Some(End::Closed))), None);
+    assert_eq!(tracker.give_up(), Receipt::Acknowledged);
+    assert_eq!(tracker.observe(&seen(200, Some(End::ClosedThenReset))), Some(Receipt::Unread));
+    let mut tracker = Tracker::new(&SPAN, true);
+    let undelivered = Receipt::Undelivered { maybe_delivered: true };
+    assert_eq!(tracker.observe(&seen(100, Some(End::ClosedThenReset))), Some(undelivered));
+}
+
+#[test]
+fn time_decides_by_what_was_acknowledged() {
+    let mut tracker = Tracker::new(&SPAN, false);
+    assert_eq!(tracker.observe(&seen(199, None)), None);
+    assert_eq!(tracker.give_up(), Receipt::Undelivered { maybe_delivered: true });
+    assert_eq!(tracker.observe(&seen(200, None)), None);
+    assert_eq!(tracker.give_up(), Receipt::Acknowledged);
+}
+
+fn end() -> impl Strategy<Value = Option<End>> {
+    prop_oneof![
+        4 => Just(None),
+        1 => prop_oneof![
+            Just(End::Closed), Just(End::ClosedThenReset), Just(End::Reset), Just(End::Unresponsive)
+        ].prop_map(Some),
+    ]
+}
+
+prop_compose! {
+    /// What a kernel can say, one moment after the other: counts only grow, and what has ended stays so.
+    fn history()(
+        steps in prop::collection::vec((0..80_u64, 0..40_u64, 0..3_u32, end(), any::<bool>()), 1..12)
+    ) -> Vec<Observation> {
+        let mut counts = Counts { acked: SPAN.start, ..Counts::default() };
+        let (mut ended, mut next_request) = (None, None);
+        steps.into_iter().map(|(acked, received, others, end, request)| {
+            if ended.is_none() {
+                counts.acked = (counts.acked + acked).min(SPAN.end + 20);
+                counts.received += received;
+                counts.data_segments += u32::from(received > 0);
+                counts.segments += others + u32::from(received > 0);
+                ended = end;
+            }
+            if request { next_request = Some(counts.received); }
+            Observation { counts, end: ended, next_request }
+        }).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_committed_that_was_not_acknowledged(history in history(), half_closed: bool) {
+        let mut tracker = Tracker::new(&SPAN, half_closed);
+        for seen in &history {
+            let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
+            let acknowledged = seen.counts.acked >= SPAN.end;
+            let undelivered = matches!(receipt, Receipt::Undelivered { .. });
+            prop_assert_eq!(acknowledged, !undelivered);
+            prop_assert!(receipt != Receipt::Written);
+        }
+    }
+
+    #[test]
+    fn any_acknowledged_byte_flags(history in history(), half_closed: bool) {
+        let mut tracker = Tracker::new(&SPAN, half_closed);
+        for seen in &history {
+            let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
+            if seen.counts.acked > SPAN.start {
+                prop_assert_ne!(receipt, Receipt::Undelivered { maybe_delivered: false });
+            }
+        }
+    }
+
+    #[test]
+    fn reset_without_a_later_request_is_never_read(history in history()) {
+        let mut tracker = Tracker::new(&SPAN, false);
+        for seen in &history {
+            let receipt = tracker.observe(&Observation { next_request: None, ..*seen });
+            if seen.end == Some(End::Reset) {
+                let bad = matches!(receipt, Some(Receipt::Unread | Receipt::Undelivered { .. }));
+                prop_assert!(bad);
+                break;
+            }
+            if receipt.is_some() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn every_end_of_a_connection_is_final_or_a_close(history in history()) {
+        let mut tracker = Tracker::new(&SPAN, false);
+        for seen in &history {
+            let receipt = tracker.observe(seen);
+            if let Some(end) = seen.end {
+                prop_assert!(receipt.is_some() || end == End::Closed);
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The end of a connection that hyper reads and writes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::link::{Flushed, Link};
+
+/// How long a connection that was shut down still reads, and how much. A connection that is closed with
+/// bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
+/// would not get to read it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The reading and writing end of a [`Link`].
+pub struct Socket<T: Flushed> {
+    link: Arc<Link<T>>,
+    /// Set when the writing half was shut down: until when it still reads.
+    lingering: Option<Pin<Box<Sleep>>>,
+    discarded: usize,
+}
+
+impl<T: Flushed> Socket<T> {
+    pub(super) fn new(link: Arc<Link<T>>) -> Self {
+        Self { link, lingering: None, discarded: 0 }
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.link.stream.poll_write_ready(cx))?;
+            match write(&self.link.stream) {
+                Ok(count) => {
+                    self.link.bytes.written.fetch_add(count as u64, Ordering::AcqRel);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.link.note_failure(&error);
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Reads and throws away. Ready when nothing more is to be expected.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = &self.link;
+        let mut waste = [0; 4096];
+        while self.discarded < LINGER_BYTES {
+            ready!(link.stream.poll_read_ready(cx))?;
+            match link.stream.try_read(&mut waste) {
+                Ok(0) => {
+                    link.note_closed();
+                    break;
+                }
+                Ok(count) => self.discarded += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    link.note_failure(&error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Flushed> Drop for Socket<T> {
+    fn drop(&mut self) {
+        self.link.lose_unflushed();
+    }
+}
+
+impl<T: Flushed> AsyncRead for Socket<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let link = &self.link;
+        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
+        loop {
+            if link.stream.poll_read_ready(cx)?.is_pending() {
+                link.note_dry();
+                return Poll::Pending;
+            }
+            link.note_reading();
+            match link.stream.try_read_buf(buf) {
+                Ok(0) if had_room => {
+                    link.note_closed();
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(_) => {
+                    link.note_read(buf.filled().len() - before);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    link.note_failure(&error);
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<T: Flushed> AsyncWrite for Socket<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let link = &this.link;
+        let until = this.lingering.get_or_insert_with(|| {
+            link.write_closed.store(true, Ordering::Release);
+            // A connection that the client has reset has nothing left to shut down.
+            let _ = shutdown(&link.stream, Shutdown::Write);
+            Box::pin(tokio::time::sleep(LINGER))
+        });
+        if link.departure().is_some() || until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_discard(cx)
+    }
+}

@@ -1,0 +1,47 @@
+//! What the kernel counts of a connection: `TCP_INFO`, see tcp(7) and `linux/tcp.h`.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use linux_raw_sys::net::tcp_info;
+
+use super::receipt::Counts;
+
+/// Asks the kernel. One system call, which does not block.
+pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
+    let info = tcp_info(socket)?;
+    Ok(Counts {
+        acked: info.tcpi_bytes_acked,
+        received: info.tcpi_bytes_received,
+        segments: info.tcpi_segs_in,
+        data_segments: info.tcpi_data_segs_in,
+        rtt: Duration::from_micros(info.tcpi_rtt.into()),
+    })
+}
+
+#[expect(unsafe_code, reason = "no library offers this option with the counts of bytes")]
+fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<tcp_info> {
+    let mut info = MaybeUninit::<tcp_info>::zeroed();
+    // The structure is far smaller than 4 GiB.
+    #[expect(clippy::cast_possible_truncation)]
+    let mut length = size_of::<tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed, so it is open. The kernel writes at most `length` bytes to `info`,
+    // which is that large.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the structure consists of integers, for which all bit patterns are valid; what an older kernel
+    // did not write is zero.
+    Ok(unsafe { info.assume_init() })
+}
