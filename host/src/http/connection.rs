@@ -34,6 +34,7 @@ pub struct Entrance {
 pub(super) struct Connection {
     pub(super) link: Arc<ClientLink>,
     pub(super) secure: bool,
+    eof: Eof,
     pub(super) probe: Probe,
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
@@ -47,6 +48,7 @@ impl Connection {
         Arc::new(Self {
             link,
             secure: entrance.tls.is_some(),
+            eof: entrance.eof,
             probe: Probe::new(),
             receipts: TaskTracker::new(),
             waits,
@@ -94,7 +96,7 @@ where
 {
     let limits = &context.limits;
     let link = &connection.link;
-    let builder = builder(context);
+    let builder = builder(context, connection.eof);
     let first_head = CancellationToken::new();
     let requests = TaskTracker::new();
     let service = service_fn(|request| {
@@ -156,11 +158,16 @@ async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stop
     }
 }
 
-fn builder(context: &Context) -> auto::Builder<Tasks> {
+fn builder(context: &Context, eof: Eof) -> auto::Builder<Tasks> {
     let limits: &Limits = &context.limits;
     let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(Tasks(context.tasks.clone()));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(head_size);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(head_size)
+        .half_close(eof == Eof::Tolerant);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -14,6 +14,13 @@ use super::receipt::{Observation, Receipt, ReceiptWaits, Tracker};
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
 
+/// The moment from which on a receipt is waited for.
+struct Start {
+    /// How many requests there had been, where they come one after the other.
+    requests: Option<u64>,
+    at: Instant,
+}
+
 /// Until when a receipt is waited for.
 struct Patience {
     waits: ReceiptWaits,
@@ -60,31 +67,27 @@ impl<T: Flushed> Link<T> {
     where
         T: 'static,
     {
-        let before = requests_follow.then(|| self.requests.count.load(Ordering::Acquire));
+        let count = requests_follow.then(|| self.requests.count.load(Ordering::Acquire));
+        let start = Start { requests: count, at: Instant::now() };
         let mut tracker = Tracker::new(span, self.is_half_closed());
-        let receipt = self.observe(before).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
+        let receipt = self.observe(&start).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
         let link = self.clone();
         async move {
             match receipt {
                 Some(receipt) => receipt,
-                None => link.follow(tracker, before, waits).await,
+                None => link.follow(tracker, start, waits).await,
             }
         }
     }
 
     #[cfg(target_os = "linux")]
-    async fn follow(
-        &self,
-        mut tracker: Tracker,
-        requests_before: Option<u64>,
-        waits: ReceiptWaits,
-    ) -> Receipt {
+    async fn follow(&self, mut tracker: Tracker, start: Start, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
         let mut patience = Patience::new(&tracker, waits);
         loop {
             let mut request = pin!(self.requests.began.notified());
             request.as_mut().enable();
-            let Some(seen) = self.observe(requests_before) else { return Receipt::Written };
+            let Some(seen) = self.observe(&start) else { return Receipt::Written };
             if let Some(receipt) = tracker.observe(&seen) {
                 return receipt;
             }
@@ -119,7 +122,7 @@ impl<T: Flushed> Link<T> {
 
     /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.
     #[cfg(target_os = "linux")]
-    fn observe(&self, requests_before: Option<u64>) -> Option<Observation> {
+    fn observe(&self, start: &Start) -> Option<Observation> {
         use std::os::fd::AsFd as _;
 
         // First the end: what it says is about all that was acknowledged before.
@@ -127,8 +130,8 @@ impl<T: Flushed> Link<T> {
         let end = self.end();
         let counts = super::tcp_info::counts(self.stream.as_fd()).ok()?;
         let has_next =
-            requests_before.is_some_and(|before| self.requests.count.load(Ordering::Acquire) > before);
+            start.requests.is_some_and(|before| self.requests.count.load(Ordering::Acquire) > before);
         let next_request = has_next.then(|| self.requests.read.load(Ordering::Acquire));
-        Some(Observation { counts, end, next_request })
+        Some(Observation { counts, end, next_request, after: start.at.elapsed() })
     }
 }

@@ -53,12 +53,14 @@ pub(super) struct Counts {
     pub(super) acked: u64,
     /// Bytes of the peer that have come in, read or not.
     pub(super) received: u64,
-    /// Segments that have come in.
-    pub(super) segments: u32,
-    /// Those of them that carried bytes.
-    pub(super) data_segments: u32,
+    /// Bytes of this side that were never sent yet, for want of room on the way or at the peer.
+    pub(super) unsent: u32,
+    /// Segments of this side that were sent again.
+    pub(super) retransmitted: u32,
     /// The smoothed round-trip time.
     pub(super) rtt: Duration,
+    /// The shortest round-trip time of late.
+    pub(super) min_rtt: Duration,
 }
 
 /// How a connection has ended.
@@ -81,6 +83,8 @@ pub(super) struct Observation {
     pub(super) end: Option<End>,
     /// How many bytes had been read when the latest request began, if one began after the response.
     pub(super) next_request: Option<u64>,
+    /// How long after the first observation.
+    pub(super) after: Duration,
 }
 
 /// Follows one response to its receipt.
@@ -93,13 +97,22 @@ pub(super) struct Tracker {
     half_closed: bool,
     /// What had come in when the last byte was acknowledged.
     received_before: Option<u64>,
-    previous: Option<Counts>,
+    /// At the first observation.
+    first_counts: Option<Counts>,
+    counts: Counts,
 }
 
 impl Tracker {
     /// A response that takes up `span` among the bytes of its connection.
     pub(super) fn new(span: &Range<u64>, half_closed: bool) -> Self {
-        Self { first: span.start, end: span.end, half_closed, received_before: None, previous: None }
+        Self {
+            first: span.start,
+            end: span.end,
+            half_closed,
+            received_before: None,
+            first_counts: None,
+            counts: Counts::default(),
+        }
     }
 
     /// Whether the client's kernel has every byte.
@@ -109,16 +122,17 @@ impl Tracker {
 
     /// How many bytes the client's kernel had when it was last looked at.
     pub(super) fn acked(&self) -> u64 {
-        self.previous.map_or(0, |counts| counts.acked)
+        self.counts.acked
     }
 
     /// The receipt, if what is seen now makes it final.
     pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
         let counts = seen.counts;
         if self.received_before.is_none() && counts.acked >= self.end {
-            self.received_before = Some(self.received_before_acknowledgement(&counts));
+            self.received_before = Some(self.received_before_acknowledgement(seen));
         }
-        self.previous = Some(counts);
+        self.first_counts.get_or_insert(counts);
+        self.counts = counts;
         match (self.received_before, seen.end) {
             (None, Some(End::Closed) | None) => None,
             (None, Some(end)) => Some(self.undelivered(Some(end))),
@@ -131,18 +145,20 @@ impl Tracker {
         if self.is_acknowledged() { Receipt::Acknowledged } else { self.undelivered(None) }
     }
 
-    /// What had come in before the acknowledgement did. Where every segment since the observation before
-    /// carried bytes, one of those brought it. Where others came too, it may have come last.
-    fn received_before_acknowledgement(&self, now: &Counts) -> u64 {
-        match self.previous {
-            Some(before)
-                if now.segments != before.segments
-                    && now.segments.wrapping_sub(before.segments)
-                        == now.data_segments.wrapping_sub(before.data_segments) =>
+    /// What had come in before the acknowledgement did.
+    ///
+    /// It is seen only now, perhaps together with what came after it. But if all was on its way when it was
+    /// looked at first, what came since, and a round trip after that, was sent by a client that had all.
+    fn received_before_acknowledgement(&self, now: &Observation) -> u64 {
+        match self.first_counts {
+            Some(first)
+                if first.unsent == 0
+                    && first.retransmitted == now.counts.retransmitted
+                    && now.after >= now.counts.min_rtt =>
             {
-                before.received
+                first.received
             }
-            _ => now.received,
+            _ => now.counts.received,
         }
     }
 
@@ -167,7 +183,7 @@ impl Tracker {
     }
 
     fn undelivered(&self, end: Option<End>) -> Receipt {
-        let any_acked = self.previous.is_none_or(|counts| counts.acked > self.first);
+        let any_acked = self.counts.acked > self.first;
         // Acknowledgements are delayed, and a reset brings none. Only who had closed before has nothing.
         let refused_all = end == Some(End::ClosedThenReset) && !self.half_closed;
         Receipt::Undelivered { maybe_delivered: any_acked || !refused_all }

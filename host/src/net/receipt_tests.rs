@@ -9,7 +9,7 @@ fn counts(acked: u64, received: u64) -> Counts {
 }
 
 fn seen(acked: u64, end: Option<End>) -> Observation {
-    Observation { counts: counts(acked, 50), end, next_request: None }
+    Observation { counts: counts(acked, 50), end, ..Observation::default() }
 }
 
 fn judge(observations: &[Observation]) -> Option<Receipt> {
@@ -59,16 +59,21 @@ fn next_request_counts_only_if_it_came_after_the_acknowledgement() {
 }
 
 #[test]
-fn request_in_the_segment_with_the_acknowledgement_counts() {
+fn request_that_is_seen_with_the_acknowledgement_counts_after_a_round_trip() {
     let before = Observation { counts: counts(100, 50), ..Observation::default() };
-    let after = |segments, data_segments| Observation {
-        counts: Counts { segments, data_segments, ..counts(200, 90) },
+    let after = |after| Observation {
+        counts: Counts { min_rtt: Duration::from_millis(20), ..counts(200, 90) },
         next_request: Some(90),
         end: None,
+        after: Duration::from_millis(after),
     };
-    assert_eq!(judge(&[before, after(1, 1)]), Some(Receipt::Read));
-    // Which of the two came first is not known.
-    assert_eq!(judge(&[before, after(2, 1)]), None);
+    assert_eq!(judge(&[before, after(20)]), Some(Receipt::Read));
+    assert_eq!(judge(&[before, after(19)]), None, "it was sent before the response was there");
+    let unsent = Observation { counts: Counts { unsent: 1, ..before.counts }, ..before };
+    assert_eq!(judge(&[unsent, after(20)]), None, "the response was not on its way yet");
+    let mut lost = after(20);
+    lost.counts.retransmitted = 1;
+    assert_eq!(judge(&[before, lost]), None, "the response was sent again");
 }
 
 #[test]
@@ -111,12 +116,11 @@ prop_compose! {
             if ended.is_none() {
                 counts.acked = (counts.acked + acked).min(SPAN.end + 20);
                 counts.received += received;
-                counts.data_segments += u32::from(received > 0);
-                counts.segments += others + u32::from(received > 0);
+                counts.unsent = others;
                 ended = end;
             }
             if request { next_request = Some(counts.received); }
-            Observation { counts, end: ended, next_request }
+            Observation { counts, end: ended, next_request, after: Duration::from_millis(1) }
         }).collect()
     }
 }
