@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -39,8 +38,6 @@ pub(super) struct Connection {
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
-    /// Whether requests come one after the other. Known with the first.
-    one_at_a_time: AtomicBool,
 }
 
 impl Connection {
@@ -52,22 +49,7 @@ impl Connection {
             probe: Probe::new(),
             receipts: TaskTracker::new(),
             waits,
-            one_at_a_time: AtomicBool::new(true),
         })
-    }
-
-    /// A request begins.
-    pub(super) fn request_begins(&self, http2: bool) {
-        if http2 {
-            self.one_at_a_time.store(false, Ordering::Relaxed);
-        } else {
-            self.link.request_begins();
-        }
-    }
-
-    /// Whether a request says that the responses before it were read.
-    pub(super) fn has_one_at_a_time(&self) -> bool {
-        self.one_at_a_time.load(Ordering::Relaxed)
     }
 }
 

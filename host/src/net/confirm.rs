@@ -9,15 +9,18 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Flushed, Link};
-use super::receipt::{Observation, Receipt, ReceiptWaits, Tracker};
+use super::receipt::{Counts, Observation, Receipt, ReceiptWaits, Tracker};
 
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
 
-/// The moment from which on a receipt is waited for.
-struct Start {
-    /// How many requests there had been, where they come one after the other.
-    requests: Option<u64>,
+/// The moment before the last bytes of a response are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// What had come in by then; `None` if the kernel does not tell.
+    received: Option<u64>,
+    /// How many requests there had been.
+    requests: u64,
     at: Instant,
 }
 
@@ -50,44 +53,49 @@ impl Patience {
 }
 
 impl<T: Flushed> Link<T> {
+    /// Notes what a receipt compares with. One system call, which does not block.
+    pub fn mark(&self) -> Mark {
+        let requests = self.requests.count.load(Ordering::Acquire);
+        Mark { received: self.counts().map(|counts| counts.received), requests, at: Instant::now() }
+    }
+
     /// Waits until it is known how a response ended that takes up `span` among the bytes that this side has
     /// [`written`](Self::written), all of them flushed. The call itself looks for the first time, so it should
     /// come right after the flush.
     ///
-    /// Ends early when the client closes, resets, or sends its next request; `requests_follow` says whether
-    /// requests come one after the other, so that one says something about the response before. While bytes
-    /// are being acknowledged it goes on.
+    /// Ends early when the client closes, resets, or sends its next request; that counts with a `mark`, which
+    /// is for connections where requests come one after the other. While bytes are being acknowledged it goes
+    /// on.
     #[cfg(target_os = "linux")]
     pub fn receipt(
         self: &Arc<Self>,
         span: &Range<u64>,
-        requests_follow: bool,
+        mark: Option<Mark>,
         waits: ReceiptWaits,
     ) -> impl Future<Output = Receipt> + Send + use<T>
     where
         T: 'static,
     {
-        let count = requests_follow.then(|| self.requests.count.load(Ordering::Acquire));
-        let start = Start { requests: count, at: Instant::now() };
-        let mut tracker = Tracker::new(span, self.is_half_closed());
-        let receipt = self.observe(&start).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
+        let received = mark.and_then(|mark| mark.received);
+        let mut tracker = Tracker::new(span, received, self.is_half_closed());
+        let receipt = self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
         let link = self.clone();
         async move {
             match receipt {
                 Some(receipt) => receipt,
-                None => link.follow(tracker, start, waits).await,
+                None => link.follow(tracker, mark, waits).await,
             }
         }
     }
 
     #[cfg(target_os = "linux")]
-    async fn follow(&self, mut tracker: Tracker, start: Start, waits: ReceiptWaits) -> Receipt {
+    async fn follow(&self, mut tracker: Tracker, mark: Option<Mark>, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
         let mut patience = Patience::new(&tracker, waits);
         loop {
             let mut request = pin!(self.requests.began.notified());
             request.as_mut().enable();
-            let Some(seen) = self.observe(&start) else { return Receipt::Written };
+            let Some(seen) = self.observe(mark) else { return Receipt::Written };
             if let Some(receipt) = tracker.observe(&seen) {
                 return receipt;
             }
@@ -114,7 +122,7 @@ impl<T: Flushed> Link<T> {
     pub fn receipt(
         &self,
         _: &Range<u64>,
-        _: bool,
+        _: Option<Mark>,
         _: ReceiptWaits,
     ) -> impl Future<Output = Receipt> + Send + use<T> {
         std::future::ready(Receipt::Written)
@@ -122,16 +130,26 @@ impl<T: Flushed> Link<T> {
 
     /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.
     #[cfg(target_os = "linux")]
-    fn observe(&self, start: &Start) -> Option<Observation> {
-        use std::os::fd::AsFd as _;
-
+    fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
         // First the end: what it says is about all that was acknowledged before.
         self.look();
         let end = self.end();
-        let counts = super::tcp_info::counts(self.stream.as_fd()).ok()?;
-        let has_next =
-            start.requests.is_some_and(|before| self.requests.count.load(Ordering::Acquire) > before);
-        let next_request = has_next.then(|| self.requests.read.load(Ordering::Acquire));
-        Some(Observation { counts, end, next_request, after: start.at.elapsed() })
+        let counts = self.counts()?;
+        let next = mark.filter(|mark| self.requests.count.load(Ordering::Acquire) > mark.requests);
+        let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
+        let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());
+        Some(Observation { counts, end, next_request, after })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn counts(&self) -> Option<Counts> {
+        use std::os::fd::AsFd as _;
+
+        super::tcp_info::counts(self.stream.as_fd()).ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn counts(&self) -> Option<Counts> {
+        None
     }
 }

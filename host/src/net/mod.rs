@@ -10,6 +10,7 @@ mod socket;
 mod tcp_info;
 mod tls;
 
+pub use confirm::Mark;
 pub use limits::raise_file_limit;
 pub use link::{Eof, Flushed, Link};
 pub use options::{Keepalive, Silence, set_options};

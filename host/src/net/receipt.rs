@@ -83,7 +83,7 @@ pub(super) struct Observation {
     pub(super) end: Option<End>,
     /// How many bytes had been read when the latest request began, if one began after the response.
     pub(super) next_request: Option<u64>,
-    /// How long after the first observation.
+    /// How long after the last bytes of the response began to be written.
     pub(super) after: Duration,
 }
 
@@ -97,20 +97,23 @@ pub(super) struct Tracker {
     half_closed: bool,
     /// What had come in when the last byte was acknowledged.
     received_before: Option<u64>,
-    /// At the first observation.
-    first_counts: Option<Counts>,
+    /// What had come in before the last bytes were written, if that was noted.
+    received_at_mark: Option<u64>,
+    /// Whether the whole response was on its way when it was first looked at, and segments sent again by then.
+    under_way: Option<(bool, u32)>,
     counts: Counts,
 }
 
 impl Tracker {
     /// A response that takes up `span` among the bytes of its connection.
-    pub(super) fn new(span: &Range<u64>, half_closed: bool) -> Self {
+    pub(super) fn new(span: &Range<u64>, received_at_mark: Option<u64>, half_closed: bool) -> Self {
         Self {
             first: span.start,
             end: span.end,
             half_closed,
             received_before: None,
-            first_counts: None,
+            received_at_mark,
+            under_way: None,
             counts: Counts::default(),
         }
     }
@@ -128,10 +131,10 @@ impl Tracker {
     /// The receipt, if what is seen now makes it final.
     pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
         let counts = seen.counts;
+        self.under_way.get_or_insert((counts.unsent == 0, counts.retransmitted));
         if self.received_before.is_none() && counts.acked >= self.end {
             self.received_before = Some(self.received_before_acknowledgement(seen));
         }
-        self.first_counts.get_or_insert(counts);
         self.counts = counts;
         match (self.received_before, seen.end) {
             (None, Some(End::Closed) | None) => None,
@@ -147,18 +150,14 @@ impl Tracker {
 
     /// What had come in before the acknowledgement did.
     ///
-    /// It is seen only now, perhaps together with what came after it. But if all was on its way when it was
-    /// looked at first, what came since, and a round trip after that, was sent by a client that had all.
+    /// That is seen only now, perhaps together with what came after it. But if the response went out at once
+    /// and nothing of it was lost, what came in since, and a round trip later, was sent by a client that had
+    /// all of it.
     fn received_before_acknowledgement(&self, now: &Observation) -> u64 {
-        match self.first_counts {
-            Some(first)
-                if first.unsent == 0
-                    && first.retransmitted == now.counts.retransmitted
-                    && now.after >= now.counts.min_rtt =>
-            {
-                first.received
-            }
-            _ => now.counts.received,
+        let Counts { received, min_rtt, retransmitted, .. } = now.counts;
+        match self.received_at_mark {
+            Some(at_mark) if self.under_way == Some((true, retransmitted)) && now.after >= min_rtt => at_mark,
+            _ => received,
         }
     }
 

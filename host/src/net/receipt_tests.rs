@@ -13,7 +13,7 @@ fn seen(acked: u64, end: Option<End>) -> Observation {
 }
 
 fn judge(observations: &[Observation]) -> Option<Receipt> {
-    let mut tracker = Tracker::new(&SPAN, false);
+    let mut tracker = Tracker::new(&SPAN, Some(50), false);
     observations.iter().find_map(|seen| tracker.observe(seen))
 }
 
@@ -78,18 +78,18 @@ fn request_that_is_seen_with_the_acknowledgement_counts_after_a_round_trip() {
 
 #[test]
 fn client_that_was_half_closed_says_nothing_by_it() {
-    let mut tracker = Tracker::new(&SPAN, true);
+    let mut tracker = Tracker::new(&SPAN, Some(50), true);
     assert_eq!(tracker.observe(&seen(200, Some(End::Closed))), None);
     assert_eq!(tracker.give_up(), Receipt::Acknowledged);
     assert_eq!(tracker.observe(&seen(200, Some(End::ClosedThenReset))), Some(Receipt::Unread));
-    let mut tracker = Tracker::new(&SPAN, true);
+    let mut tracker = Tracker::new(&SPAN, Some(50), true);
     let undelivered = Receipt::Undelivered { maybe_delivered: true };
     assert_eq!(tracker.observe(&seen(100, Some(End::ClosedThenReset))), Some(undelivered));
 }
 
 #[test]
 fn time_decides_by_what_was_acknowledged() {
-    let mut tracker = Tracker::new(&SPAN, false);
+    let mut tracker = Tracker::new(&SPAN, Some(50), false);
     assert_eq!(tracker.observe(&seen(199, None)), None);
     assert_eq!(tracker.give_up(), Receipt::Undelivered { maybe_delivered: true });
     assert_eq!(tracker.observe(&seen(200, None)), None);
@@ -128,7 +128,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn nothing_is_committed_that_was_not_acknowledged(history in history(), half_closed: bool) {
-        let mut tracker = Tracker::new(&SPAN, half_closed);
+        let mut tracker = Tracker::new(&SPAN, Some(0), half_closed);
         for seen in &history {
             let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
             let acknowledged = seen.counts.acked >= SPAN.end;
@@ -140,7 +140,7 @@ proptest! {
 
     #[test]
     fn any_acknowledged_byte_flags(history in history(), half_closed: bool) {
-        let mut tracker = Tracker::new(&SPAN, half_closed);
+        let mut tracker = Tracker::new(&SPAN, Some(0), half_closed);
         for seen in &history {
             let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
             if seen.counts.acked > SPAN.start {
@@ -151,7 +151,7 @@ proptest! {
 
     #[test]
     fn reset_without_a_later_request_is_never_read(history in history()) {
-        let mut tracker = Tracker::new(&SPAN, false);
+        let mut tracker = Tracker::new(&SPAN, Some(50), false);
         for seen in &history {
             let receipt = tracker.observe(&Observation { next_request: None, ..*seen });
             if seen.end == Some(End::Reset) {
@@ -167,7 +167,7 @@ proptest! {
 
     #[test]
     fn every_end_of_a_connection_is_final_or_a_close(history in history()) {
-        let mut tracker = Tracker::new(&SPAN, false);
+        let mut tracker = Tracker::new(&SPAN, Some(50), false);
         for seen in &history {
             let receipt = tracker.observe(seen);
             if let Some(end) = seen.end {
