@@ -53,6 +53,10 @@ test: guests ## Run all tests: host, guest SDK, and both together over real sock
 	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml --package linger-guest
 	@echo "==> testing the host (the first time takes about five minutes to build)"
 	@cargo test --release --locked --workspace
+	@echo "==> testing what other systems than Linux get"
+	@test=$$(cargo rustc --locked --package linger --lib --profile bench --message-format json-render-diagnostics \
+	    -- --cfg linger_read_ahead | grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
+	"$$test" --quiet net::
 
 lint: setup-target ## Check formatting, clippy, and the dependencies' licenses
 	@echo "==> checking the format"

@@ -8,7 +8,6 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
 use super::probe::{Probe, Probing};
+use super::progress::Progress;
 use super::{Context, handle};
 use crate::config::Limits;
-use crate::net::{Eof, Link, ReceiptWaits};
+use crate::net::{Eof, Link, ReceiptWaits, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -61,9 +61,9 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
     let connection = Connection::new(link, entrance, detection.receipt_waits());
     let socket = connection.link.socket();
     match &entrance.tls {
-        None => serve(socket, &connection, &context).await,
+        None => serve(Transport::Plain(socket), &connection, &context).await,
         Some(tls) => match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(stream)) => serve(stream, &connection, &context).await,
+            Ok(Ok(stream)) => serve(Transport::Tls(Box::new(stream)), &connection, &context).await,
             Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
             Err(_) => tracing::debug!("no TLS with a client: it took too long"),
         },
@@ -72,10 +72,7 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
     connection.receipts.wait().await;
 }
 
-async fn serve<S>(stream: S, connection: &Arc<Connection>, context: &Arc<Context>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, context: &Arc<Context>) {
     let limits = &context.limits;
     let link = &connection.link;
     let builder = builder(context, connection.eof);

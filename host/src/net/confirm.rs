@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Flushed, Link};
-use super::receipt::{Counts, Observation, Receipt, ReceiptWaits, Tracker};
+use super::receipt::{Observation, Receipt, ReceiptWaits, Tracker};
 
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
@@ -66,7 +66,6 @@ impl<T: Flushed> Link<T> {
     /// Ends early when the client closes, resets, or sends its next request; that counts with a `mark`, which
     /// is for connections where requests come one after the other. While bytes are being acknowledged it goes
     /// on.
-    #[cfg(target_os = "linux")]
     pub fn receipt(
         self: &Arc<Self>,
         span: &Range<u64>,
@@ -88,7 +87,6 @@ impl<T: Flushed> Link<T> {
         }
     }
 
-    #[cfg(target_os = "linux")]
     async fn follow(&self, mut tracker: Tracker, mark: Option<Mark>, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
         let mut patience = Patience::new(&tracker, waits);
@@ -117,19 +115,7 @@ impl<T: Flushed> Link<T> {
         }
     }
 
-    /// Other systems do not tell.
-    #[cfg(not(target_os = "linux"))]
-    pub fn receipt(
-        &self,
-        _: &Range<u64>,
-        _: Option<Mark>,
-        _: ReceiptWaits,
-    ) -> impl Future<Output = Receipt> + Send + use<T> {
-        std::future::ready(Receipt::Written)
-    }
-
     /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.
-    #[cfg(target_os = "linux")]
     fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
         // First the end: what it says is about all that was acknowledged before.
         self.look();
@@ -139,17 +125,5 @@ impl<T: Flushed> Link<T> {
         let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
         let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());
         Some(Observation { counts, end, next_request, after })
-    }
-
-    #[cfg(target_os = "linux")]
-    fn counts(&self) -> Option<Counts> {
-        use std::os::fd::AsFd as _;
-
-        super::tcp_info::counts(self.stream.as_fd()).ok()
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn counts(&self) -> Option<Counts> {
-        None
     }
 }
