@@ -6,7 +6,7 @@ use std::process::Output;
 use linger::conformance::{CASES, Case, Protocol, Report, Suite, Trust};
 use serde_json::Value;
 
-use crate::harness::{Certificate, Naive, Peer, Server, linger};
+use crate::harness::{Certificate, Fault, Naive, Peer, Server, linger};
 
 const ROUNDS: u32 = 6;
 
@@ -142,7 +142,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[tokio::test]
 async fn server_that_loses_events_is_found_out() {
-    let naive = Naive::start().await;
+    let naive = Naive::start(Fault::Loses).await;
     let url = format!("http://{}", naive.address);
     let arguments = [&url, "--json", "--rounds", "2", "--case", "0", "--case", "1", "--case", "2"];
     let output = conformance(&arguments).await;
@@ -159,7 +159,7 @@ async fn server_that_loses_events_is_found_out() {
 
 #[tokio::test]
 async fn table_has_a_line_for_each_result_and_one_that_sums_up() {
-    let naive = Naive::start().await;
+    let naive = Naive::start(Fault::Loses).await;
     let url = format!("http://{}", naive.address);
     let output = conformance(&[&url, "--rounds", "1", "--case", "0", "--case", "1"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
@@ -176,8 +176,19 @@ async fn table_has_a_line_for_each_result_and_one_that_sums_up() {
 }
 
 #[tokio::test]
+async fn server_that_repeats_events_is_found_out() {
+    let naive = Naive::start(Fault::Repeats).await;
+    let suite = Suite::find(&format!("http://{}", naive.address), &Trust::Public).await.unwrap();
+    let report = suite.run(&with_numbers(&[0, 26, 27]), suite.protocols(), 2).await;
+    assert!(!report.passed());
+    for row in &report.rows {
+        assert_eq!(row.tally.again, 2, "\n{report}");
+    }
+}
+
+#[tokio::test]
 async fn well_behaved_part_of_the_contract_exits_with_0() {
-    let naive = Naive::start().await;
+    let naive = Naive::start(Fault::Loses).await;
     let url = format!("http://{}", naive.address);
     let output = conformance(&[&url, "--rounds", "1", "--case", "0"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));

@@ -111,8 +111,16 @@ fn is_there(tool: &str, argument: &str) -> bool {
     there
 }
 
-/// A server that hands each event to the first poll without a look at its client, as if nobody ever left.
-/// Speaks as much HTTP/1.1 as the suite needs.
+/// What is wrong with a [`Naive`] server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It hands each event to the first poll without a look at its client, as if nobody ever left.
+    Loses,
+    /// It keeps each event that it has handed out.
+    Repeats,
+}
+
+/// A server that is not careful. Speaks as much HTTP/1.1 as the suite needs.
 pub(crate) struct Naive {
     pub(crate) address: SocketAddr,
     /// Ends with it.
@@ -128,7 +136,7 @@ struct Line {
 }
 
 impl Naive {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
@@ -137,14 +145,14 @@ impl Naive {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let queues = queues.clone();
-                connections.spawn(async move { drop(serve_naively(stream, &queues).await) });
+                connections.spawn(async move { drop(serve_naively(stream, &queues, fault).await) });
             }
         });
         Self { address, _tasks: tasks }
     }
 }
 
-async fn serve_naively(stream: TcpStream, queues: &Queues) -> std::io::Result<()> {
+async fn serve_naively(stream: TcpStream, queues: &Queues, fault: Fault) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -169,6 +177,9 @@ async fn serve_naively(stream: TcpStream, queues: &Queues) -> std::io::Result<()
             match take(queues, queue, Duration::from_secs(wait.parse().unwrap_or(0))).await {
                 None => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
                 Some(event) => {
+                    if fault == Fault::Repeats {
+                        give(queues, queue, event.clone());
+                    }
                     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", event.len());
                     [head.as_bytes(), &event].concat()
                 }

@@ -48,8 +48,12 @@ pub enum Request {
     Plain,
     /// HTTP/1.1: another request right behind it.
     Pipelined,
+    /// HTTP/1.1: another request a little later, once the server has taken up the first.
+    LatePipelined,
     /// HTTP/1.1: an empty line behind it.
     StrayLine,
+    /// HTTP/1.1: an empty line a little later.
+    LateStrayLine,
     /// HTTP/1.1: a body that fits in one packet.
     SmallBody,
     /// HTTP/1.1: 300 kB of body.

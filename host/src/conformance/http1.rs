@@ -25,6 +25,9 @@ const LARGE: usize = 300_000;
 /// The body of [`Request::EndlessBody`].
 const ENDLESS: usize = 20_000_000;
 
+/// What comes later comes after this time.
+const LATER: Duration = Duration::from_millis(50);
+
 /// Where nothing moves for so long, nothing more is taken.
 const STUCK: Duration = Duration::from_millis(200);
 
@@ -38,15 +41,21 @@ pub(super) async fn send_poll(
     wire: &mut Wire,
     target: &Target,
     path: &str,
-    behind: &str,
     request: Request,
 ) -> io::Result<()> {
     let get = |more: &str| head(target, "GET", path, more);
     match request {
         Request::Plain => wire.send(get("").as_bytes()).await,
-        Request::Pipelined => {
+        Request::Pipelined => wire.send(get("").repeat(2).as_bytes()).await,
+        Request::LatePipelined => {
             wire.send(get("").as_bytes()).await?;
-            wire.send(head(target, "GET", behind, "").as_bytes()).await
+            sleep(LATER).await;
+            wire.send(get("").as_bytes()).await
+        }
+        Request::LateStrayLine => {
+            wire.send(get("").as_bytes()).await?;
+            sleep(LATER).await;
+            wire.send(b"\r\n").await
         }
         Request::StrayLine => wire.send((get("") + "\r\n").as_bytes()).await,
         Request::SmallBody => {
@@ -81,7 +90,7 @@ pub(super) async fn send_poll(
         }
         Request::LateBody => {
             wire.send((get("content-length: 2000\r\n") + &"x".repeat(1000)).as_bytes()).await?;
-            sleep(Duration::from_millis(50)).await;
+            sleep(LATER).await;
             wire.send(&[b'x'; 1000]).await
         }
         Request::OpenBody | Request::GoAway => Err(io::Error::other("this is for HTTP/2 only")),

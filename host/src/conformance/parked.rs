@@ -38,7 +38,7 @@ impl Parked {
         let mut wire = target.connect(protocol.is_http2()).await?;
         let path = target.poll_path(queue, PARKED);
         if !protocol.is_http2() {
-            http1::send_poll(&mut wire, target, &path, &path, request).await?;
+            http1::send_poll(&mut wire, target, &path, request).await?;
             return Ok(Self { wire, inbox: None });
         }
         let mut inbox = http2::Inbox::default();
