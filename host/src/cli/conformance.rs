@@ -9,6 +9,11 @@ use clap::Args;
 
 use crate::conformance::{CASES, Case, Suite, Trust};
 
+const EXAMPLES: &str = "\
+Examples:
+  linger conformance http://127.0.0.1:8080
+  linger conformance https://127.0.0.1:8443 --insecure --case 7 --case 24 --rounds 20";
+
 /// Test whether a long-poll server loses events when its clients leave
 ///
 /// Clients poll, leave in every way there is, and an event is pushed; then another client asks for it. Works
@@ -18,9 +23,8 @@ use crate::conformance::{CASES, Case, Suite, Trust};
 ///
 /// Exits with 0 if all is well, with 1 if an event was lost or a case failed, and with 2 if the server
 /// cannot be tested.
-///
-/// Example: linger conformance http://127.0.0.1:8080 --rounds 20 --case 7
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Conformance {
     /// Where the server is: http://HOST:PORT or https://HOST:PORT, with a path if `/push` and `/poll` have one
     url: String,

@@ -134,14 +134,14 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 fn next_frame(received: &mut BytesMut) -> Option<(u8, u8, u32, Bytes)> {
-    let &[a, b, c, kind, flags, d, e, f, g, ..] = &received[..] else { return None };
-    let length = u32::from_be_bytes([0, a, b, c]) as usize;
+    let mut head = received.get(..HEAD)?;
+    let length = usize::try_from(head.get_uint(3)).ok()?;
+    let (kind, flags, stream) = (head.get_u8(), head.get_u8(), head.get_u32() & 0x7fff_ffff);
     if received.len() < HEAD + length {
         return None;
     }
     received.advance(HEAD);
-    let payload = received.split_to(length).freeze();
-    Some((kind, flags, u32::from_be_bytes([d & 0x7f, e, f, g]), payload))
+    Some((kind, flags, stream, received.split_to(length).freeze()))
 }
 
 fn data_of(flags: u8, payload: &[u8]) -> &[u8] {
