@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests test lint format deny setup-target clean
+.PHONY: help run host guests test peers lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -11,6 +11,7 @@ GUEST_TARGET := $(TARGET)/guests
 COMPONENTS := target/components
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 LISTEN := 127.0.0.1:8080
+ROUNDS := 6
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +58,9 @@ test: guests ## Run all tests: host, guest SDK, and both together over real sock
 	@test=$$(cargo rustc --locked --package linger --lib --profile bench --message-format json-render-diagnostics \
 	    -- --cfg linger_read_ahead | grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
 	"$$test" --quiet net::
+
+peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
+	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
 
 lint: setup-target ## Check formatting, clippy, and the dependencies' licenses
 	@echo "==> checking the format"

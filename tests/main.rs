@@ -15,6 +15,7 @@ mod harness;
 
 mod cancellation;
 mod cli;
+mod conformance;
 mod disconnect;
 mod faults;
 mod half_close;
