@@ -10,7 +10,7 @@ use crate::harness::{Certificate, Fault, Naive, Peer, Server, linger};
 
 const ROUNDS: u32 = 6;
 
-/// One test for each group of cases and each component, in clear.
+/// One test for each group of cases and each component, in clear and over TLS.
 macro_rules! groups {
     ($($group:ident: $numbers:expr),* $(,)?) => {
         /// The numbers of all groups.
@@ -52,8 +52,11 @@ fn each_case_is_in_one_group() {
 
 async fn linger_passes(component: &str, numbers: &[u32]) {
     let server = Server::start(component).await;
-    // Over TLS as well: one line more here.
     passes(&format!("http://{}", server.address()), &Trust::Public, numbers).await;
+    let certificate = Certificate::new();
+    let server = Server::with_tls(component, &certificate).await;
+    let trust = Trust::File(certificate.file());
+    passes(&format!("https://{}", server.address()), &trust, numbers).await;
 }
 
 /// These cases pass, over all protocols of the scheme.

@@ -24,4 +24,5 @@ mod longpoll;
 mod receipts;
 mod sandbox;
 mod shutdown;
+mod silent;
 mod streaming;

@@ -36,6 +36,11 @@ pub(crate) struct Cut;
 impl Http1 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
+        Self::over(stream)
+    }
+
+    /// A client on a connection that was made elsewhere.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, received: BytesMut::new(), body: Body::Bytes(0), head_only: false }
     }

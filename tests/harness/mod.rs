@@ -5,6 +5,7 @@ mod http1;
 mod http2;
 mod log;
 mod message;
+mod namespace;
 mod peer;
 mod server;
 
@@ -15,6 +16,7 @@ pub(crate) use client::{Leave, Open};
 pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
 pub(crate) use message::{Answer, Head, Request};
+pub(crate) use namespace::Namespace;
 pub(crate) use peer::{Certificate, Fault, Naive, Peer};
 pub(crate) use server::{SECRET, Server, linger, write_config};
 

@@ -1,7 +1,7 @@
 //! The real binary, as a process of its own.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -9,10 +9,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::log::Log;
-use super::{Answer, Http1, Http2, Open, Protocol, Request, component, eventually, soon};
+use super::{Answer, Certificate, Http1, Http2, Open, Protocol, Request, component, eventually, soon};
 
 /// A variable that the server has in its own environment, and that no guest may see.
 pub(crate) const SECRET: &str = "LINGER_TEST_SECRET";
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running server. Dropped, it is killed.
 pub(crate) struct Server {
@@ -45,13 +47,32 @@ impl Server {
         Self::in_folder(tempfile::tempdir().unwrap(), text).await
     }
 
+    /// The same, at another address than the loopback.
+    pub(crate) async fn listening_on(address: SocketAddr, text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write_config(folder.path(), text);
+        Self::spawn_at(address, command(), folder, &file).await
+    }
+
+    /// Serves one component over TLS.
+    pub(crate) async fn with_tls(component: &str, certificate: &Certificate) -> Self {
+        let (certificate, key) = (certificate.file(), certificate.key());
+        Self::with_config(&format!(
+            "[[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
+             [apps.app]\ncomponent = '{{{component}}}'\n",
+            certificate.display(),
+            key.display()
+        ))
+        .await
+    }
+
     /// The same, with every request in the log.
     pub(crate) async fn with_config_and_access_log(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_config(folder.path(), text);
         let mut command = command();
         command.env("LINGER_LOG", "info,linger::access=debug");
-        Self::spawn_with(command, folder, &file).await
+        Self::spawn_at(LOOPBACK, command, folder, &file).await
     }
 
     /// The same, with files beside the configuration.
@@ -61,14 +82,14 @@ impl Server {
     }
 
     async fn spawn(folder: TempDir, source: &Path) -> Self {
-        Self::spawn_with(command(), folder, source).await
+        Self::spawn_at(LOOPBACK, command(), folder, source).await
     }
 
-    async fn spawn_with(mut command: Command, folder: TempDir, source: &Path) -> Self {
+    async fn spawn_at(listen: SocketAddr, mut command: Command, folder: TempDir, source: &Path) -> Self {
         let mut child = command
             .arg("serve")
             .arg(source)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", &listen.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

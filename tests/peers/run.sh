@@ -54,6 +54,16 @@ else
 fi
 
 run "Linger" "$linger" serve "$component" --listen 127.0.0.1:0
+if [[ ${#tls[@]} != 0 ]]; then
+    cat >"$work/linger.toml" <<TOML
+[[listeners]]
+address = "127.0.0.1:0"
+tls = { certificate = "$work/cert.pem", key = "$work/key.pem" }
+[apps.longpoll]
+component = "$(realpath "$component")"
+TOML
+    run "Linger over TLS" "$linger" serve "$work/linger.toml"
+fi
 
 if command -v go >/dev/null; then
     go build -o "$work/go" "$peers/go/main.go"

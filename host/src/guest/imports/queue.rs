@@ -118,7 +118,11 @@ impl Waiting {
             return Poll::Ready(Err(refusal(HoldError::Ended, &self.exchange)));
         }
         let Some(lease) = ready!(self.lease.poll(cx)) else {
-            return Poll::Ready(Err(QueueError::Settled));
+            // Given up because the exchange ends, or given before.
+            return Poll::Ready(Err(match self.exchange.cancellation.reason() {
+                Some(_) => refusal(HoldError::Ended, &self.exchange),
+                None => QueueError::Settled,
+            }));
         };
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
             // Else the lease is dropped here, untaken: the next waiter gets the event.
