@@ -21,4 +21,5 @@ mod http;
 mod longpoll;
 mod sandbox;
 mod shutdown;
+mod soak;
 mod streaming;
