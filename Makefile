@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests test soak fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests test peers soak fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -11,6 +11,7 @@ GUEST_TARGET := $(TARGET)/guests
 COMPONENTS := target/components
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 LISTEN := 127.0.0.1:8080
+ROUNDS := 6
 FUZZ_SECONDS := 600
 
 help: ## List the targets
@@ -54,6 +55,13 @@ test: guests ## Run all tests: host, guest SDK, and both together over real sock
 	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml --package linger-guest
 	@echo "==> testing the host (the first time takes about five minutes to build)"
 	@cargo test --release --locked --workspace
+	@echo "==> testing what other systems than Linux get"
+	@test=$$(cargo rustc --locked --package linger --lib --profile bench --message-format json-render-diagnostics \
+	    -- --cfg linger_read_ahead | grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
+	"$$test" --quiet net::
+
+peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
+	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
 
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"
@@ -62,6 +70,7 @@ soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is 
 fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless set (installs cargo-fuzz; a long first build)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	@echo "==> fuzzing"
+	@mkdir -p fuzz/corpus/connection
 	@cargo fuzz run --sanitizer none connection fuzz/corpus/connection fuzz/seeds/connection -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -max_len=8192
 
 bench: guests ## Measure how soon departures are noticed, and what that costs (three minutes; a quiet machine)

@@ -15,10 +15,13 @@ mod harness;
 
 mod cancellation;
 mod cli;
+mod conformance;
 mod disconnect;
 mod faults;
+mod half_close;
 mod http;
 mod longpoll;
+mod receipts;
 mod sandbox;
 mod shutdown;
 mod soak;

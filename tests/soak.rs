@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Http1, Request, Server, eventually, soon};
-use leaver::{Leaver, MANNERS};
+use leaver::{FLAG, Leaver, MANNERS};
 use ledger::Ledger;
 
 const LEAVERS: usize = 20_000;
@@ -131,7 +131,7 @@ async fn stay(address: SocketAddr, queue: usize, ledger: Arc<Ledger>, stop: Canc
     while !stop.is_cancelled() {
         let answer = client.ask(&poll).await;
         if answer.status != 204 {
-            ledger.read(answer.expect(200));
+            ledger.read(answer.expect(200), answer.header(FLAG).is_some());
         }
     }
 }

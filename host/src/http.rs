@@ -79,7 +79,9 @@ async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
     let http2 = request.version() == Version::HTTP_2;
-    connection.request_begins(http2);
+    if !http2 {
+        connection.link.request_begins();
+    }
     let plain = |response: Response<Body>| Ok(response.map(GuardedBody::plain));
     let Some(host) = asked_host(&request) else {
         return plain(respond::bad_host());

@@ -10,11 +10,13 @@
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
+//! - [`conformance`] tests a server, this or another, from outside
 #![deny(unsafe_code)]
 
 pub mod cancel;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod events;
 pub mod exchange;
 pub mod guest;

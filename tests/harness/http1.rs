@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{Answer, Head, Request, soon};
+use super::{Answer, Head, Request, eventually, soon};
 
 /// A connection of a client. `S` is what it reads from.
 pub(crate) struct Http1<S = TcpStream> {
@@ -70,6 +71,22 @@ impl Http1 {
     /// Closes it with a RST instead of a FIN.
     pub(crate) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub(crate) async fn finish(&mut self) {
+        soon("shutting down", self.stream.shutdown()).await.unwrap();
+    }
+
+    /// Waits until this many bytes lie unread in the kernel.
+    pub(crate) async fn arrived(&self, count: u64) {
+        eventually("bytes arrive", async || (ioctl_fionread(&self.stream).unwrap() >= count).then_some(()))
+            .await;
+    }
+
+    /// Reads this many bytes, and leaves the others where they are.
+    pub(crate) async fn read_part(&mut self, count: usize) {
+        soon("reading", self.stream.read_exact(&mut vec![0; count])).await.unwrap();
     }
 
     /// One who reads and one who writes, at the same time.

@@ -5,6 +5,7 @@ mod http1;
 mod http2;
 mod log;
 mod message;
+mod peer;
 mod server;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use client::{Leave, Open};
 pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
 pub(crate) use message::{Answer, Head, Request};
+pub(crate) use peer::{Certificate, Fault, Naive, Peer};
 pub(crate) use server::{SECRET, Server, linger, write_config};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.

@@ -45,6 +45,15 @@ impl Server {
         Self::in_folder(tempfile::tempdir().unwrap(), text).await
     }
 
+    /// The same, with every request in the log.
+    pub(crate) async fn with_config_and_access_log(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write_config(folder.path(), text);
+        let mut command = command();
+        command.env("LINGER_LOG", "info,linger::access=debug");
+        Self::spawn_with(command, folder, &file).await
+    }
+
     /// The same, with files beside the configuration.
     pub(crate) async fn in_folder(folder: TempDir, text: &str) -> Self {
         let file = write_config(folder.path(), text);
@@ -52,7 +61,11 @@ impl Server {
     }
 
     async fn spawn(folder: TempDir, source: &Path) -> Self {
-        let mut child = command()
+        Self::spawn_with(command(), folder, source).await
+    }
+
+    async fn spawn_with(mut command: Command, folder: TempDir, source: &Path) -> Self {
+        let mut child = command
             .arg("serve")
             .arg(source)
             .args(["--listen", "127.0.0.1:0"])
@@ -65,7 +78,7 @@ impl Server {
         // From here on it is killed whatever happens.
         let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, _folder: folder };
         let said = output.line(&["listening on"]).await;
-        let address = said.strip_prefix("listening on http://").expect(&said);
+        let (_, address) = said.split_once("://").expect(&said);
         server.address = address.parse().expect(&said);
         server
     }

@@ -58,6 +58,9 @@ const ALL: [Manner; MANNERS] = [
 
 pub(super) const MANNERS: usize = 13;
 
+/// The header of an event that somebody may have got before.
+pub(super) const FLAG: &str = "maybe-delivered";
+
 /// The longest that it waits for an answer.
 const PATIENCE_MILLIS: usize = 12_000;
 
@@ -140,7 +143,8 @@ impl Leaver {
         let poll = Request::get(&format!("/poll/{}?wait=60", self.queue));
         let mut stream = Http2::connect(server).await.open(&poll).await;
         if let Ok(answer) = timeout(self.patience, stream.split().1.try_answer()).await {
-            ledger.read(answer.expect("an answer").expect(200));
+            let answer = answer.expect("an answer");
+            ledger.read(answer.expect(200), answer.header(FLAG).is_some());
         }
         if resets {
             stream.split().0.reset().await;
@@ -153,7 +157,7 @@ impl Leaver {
 /// What comes: the first whole answer, or all until the end.
 async fn read(stream: &mut TcpStream, one: bool) -> Vec<u8> {
     let mut received = Vec::new();
-    while !(one && body(&received).is_some()) {
+    while !(one && whole(&received).is_some()) {
         match soon("reading", stream.read_buf(&mut received)).await {
             Ok(1..) => {}
             _ => break,
@@ -163,18 +167,18 @@ async fn read(stream: &mut TcpStream, one: bool) -> Vec<u8> {
 }
 
 fn note(received: &[u8], ledger: &Ledger) {
-    match body(received) {
-        Some(data) if received.starts_with(b"HTTP/1.1 200 ") => ledger.read(data),
+    match whole(received) {
+        Some((head, data)) if head.starts_with("HTTP/1.1 200 ") => ledger.read(data, head.contains(FLAG)),
         _ => {}
     }
 }
 
-/// The body of an answer, if all of it is there.
-fn body(received: &[u8]) -> Option<&str> {
+/// The head and the body of an answer, if all of it is there.
+fn whole(received: &[u8]) -> Option<(&str, &str)> {
     let text = std::str::from_utf8(received).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-    body.get(..length.parse().ok()?)
+    Some((head, body.get(..length.parse().ok()?)?))
 }
 
 /// Spreads numbers, always in the same way.

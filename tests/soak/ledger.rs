@@ -13,10 +13,13 @@ impl Ledger {
         self.events().insert(number, 0);
     }
 
-    /// The body of an answer.
-    pub(super) fn read(&self, data: &str) {
+    /// The body of an answer, and whether it came with the flag that somebody may have got it before.
+    pub(super) fn read(&self, data: &str, maybe_delivered: bool) {
         let number = data.strip_prefix("event ").and_then(|number| number.parse().ok()).expect(data);
-        *self.events().get_mut(&number).expect("an event that was pushed") += 1;
+        let mut events = self.events();
+        let count = events.get_mut(&number).expect("an event that was pushed");
+        *count += 1;
+        assert!(*count == 1 || maybe_delivered, "event {number} was read before, and comes without a flag");
     }
 
     /// How many nobody has read.

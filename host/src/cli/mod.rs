@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod conformance;
 mod serve;
 mod wit;
 
@@ -21,6 +22,7 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Wit(wit::Wit),
+    Conformance(conformance::Conformance),
 }
 
 impl Cli {
@@ -30,6 +32,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
             Command::Wit(_) => wit::Wit::run(),
+            Command::Conformance(conformance) => conformance.run(),
         }
     }
 }

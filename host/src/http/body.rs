@@ -13,6 +13,7 @@ use super::guard::Guard;
 use super::progress::{Chunk, Progress};
 use crate::exchange::Outcome;
 use crate::guest::{Body, BodyError};
+use crate::net::Mark;
 
 /// Passes frames on, and tells the guard how the body ended.
 pub(super) struct GuardedBody {
@@ -27,6 +28,7 @@ struct Guarded {
     /// What is still to come, where the length is known. Hyper asks for no more than that.
     remaining: Option<u64>,
     supervision: Supervision,
+    mark: Option<Mark>,
     /// The last frame, or the end after it, while it waits for news of the client.
     held: Option<(Option<Frame<Bytes>>, Running)>,
 }
@@ -54,7 +56,7 @@ impl GuardedBody {
         let remaining = body.size_hint().exact().or(length);
         let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
-        let guarded = Guarded { guard, progress, remaining, supervision, held: None };
+        let guarded = Guarded { guard, progress, remaining, supervision, mark: None, held: None };
         Self { body, guarded: Some(guarded) }
     }
 
@@ -111,6 +113,11 @@ impl GuardedBody {
     }
 
     fn release(&mut self, frame: Option<Frame<Bytes>>) -> Polled {
+        if let Some(guarded) = &mut self.guarded
+            && (frame.is_none() || guarded.is_whole(&self.body))
+        {
+            guarded.mark = guarded.guard.mark();
+        }
         let Some(frame) = frame else {
             if let Some(guarded) = self.guarded.take() {
                 guarded.end();
@@ -135,7 +142,8 @@ impl Guarded {
     }
 
     fn end(self) {
-        self.progress.end(self.guard);
+        let mark = self.mark.or_else(|| self.guard.mark());
+        self.progress.end(self.guard, mark);
     }
 
     /// Runs the ladder in a task of its own: hyper does not poll a body while the client does not read.

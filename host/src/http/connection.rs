@@ -3,13 +3,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -17,9 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
 use super::probe::{Probe, Probing};
+use super::progress::Progress;
 use super::{Context, handle};
 use crate::config::Limits;
-use crate::net::{Eof, Link, ReceiptWaits};
+use crate::net::{Eof, Link, ReceiptWaits, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -34,12 +33,11 @@ pub struct Entrance {
 pub(super) struct Connection {
     pub(super) link: Arc<ClientLink>,
     pub(super) secure: bool,
+    eof: Eof,
     pub(super) probe: Probe,
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
-    /// Whether requests come one after the other. Known with the first.
-    one_at_a_time: AtomicBool,
 }
 
 impl Connection {
@@ -47,25 +45,11 @@ impl Connection {
         Arc::new(Self {
             link,
             secure: entrance.tls.is_some(),
+            eof: entrance.eof,
             probe: Probe::new(),
             receipts: TaskTracker::new(),
             waits,
-            one_at_a_time: AtomicBool::new(true),
         })
-    }
-
-    /// A request begins.
-    pub(super) fn request_begins(&self, http2: bool) {
-        if http2 {
-            self.one_at_a_time.store(false, Ordering::Relaxed);
-        } else {
-            self.link.request_begins();
-        }
-    }
-
-    /// Whether a request says that the responses before it were read.
-    pub(super) fn has_one_at_a_time(&self) -> bool {
-        self.one_at_a_time.load(Ordering::Relaxed)
     }
 }
 
@@ -77,9 +61,9 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
     let connection = Connection::new(link, entrance, detection.receipt_waits());
     let socket = connection.link.socket();
     match &entrance.tls {
-        None => serve(socket, &connection, &context).await,
+        None => serve(Transport::Plain(socket), &connection, &context).await,
         Some(tls) => match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(stream)) => serve(stream, &connection, &context).await,
+            Ok(Ok(stream)) => serve(Transport::Tls(Box::new(stream)), &connection, &context).await,
             Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
             Err(_) => tracing::debug!("no TLS with a client: it took too long"),
         },
@@ -88,13 +72,10 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
     connection.receipts.wait().await;
 }
 
-async fn serve<S>(stream: S, connection: &Arc<Connection>, context: &Arc<Context>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, context: &Arc<Context>) {
     let limits = &context.limits;
     let link = &connection.link;
-    let builder = builder(context);
+    let builder = builder(context, connection.eof);
     let first_head = CancellationToken::new();
     let requests = TaskTracker::new();
     let service = service_fn(|request| {
@@ -156,11 +137,16 @@ async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stop
     }
 }
 
-fn builder(context: &Context) -> auto::Builder<Tasks> {
+fn builder(context: &Context, eof: Eof) -> auto::Builder<Tasks> {
     let limits: &Limits = &context.limits;
     let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(Tasks(context.tasks.clone()));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(head_size);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(head_size)
+        .half_close(eof == Eof::Tolerant);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -16,7 +16,7 @@ use crate::cancel::Reason;
 use crate::events::Settlement;
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
-use crate::net::{Link, Receipt, ReceiptWaits};
+use crate::net::{Link, Mark, Receipt, ReceiptWaits};
 
 /// A connection whose flushes settle responses.
 pub(super) type ClientLink = Link<Arc<Progress>>;
@@ -79,6 +79,12 @@ impl Guard {
         self.commits = false;
     }
 
+    /// The last bytes of the response are about to be written: notes what its receipt will be compared with.
+    /// Only where requests come one after the other, and only for a response that holds events.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        (!self.http2 && self.connection.waits.is_some() && self.holds_events()).then(|| self.link().mark())
+    }
+
     /// A part of the response may have left.
     pub(super) fn part_may_have_left(&self) {
         self.any_sent.store(true, Ordering::Release);
@@ -116,22 +122,22 @@ impl Guard {
 
     /// All of the response has left for the kernel, as `span` of what the connection has written. What was taken
     /// for it is settled by what becomes of it there.
-    pub(super) fn delivered(mut self, span: Range<u64>) {
+    pub(super) fn delivered(mut self, span: &Range<u64>, mark: Option<Mark>) {
         if let Some(access) = &mut self.access {
             access.phase = Phase::AfterLastByte;
         }
         match self.connection.waits {
             _ if !self.commits => self.end(Outcome::Failed { maybe_delivered: false }),
-            Some(waits) if self.holds_events() => self.await_receipt(&span, waits),
+            Some(waits) if self.holds_events() => self.await_receipt(span, mark, waits),
             _ => self.end(Outcome::Delivered),
         }
     }
 
     /// Settles by the receipt. The exchange has ended, for all but its events.
-    fn await_receipt(&mut self, span: &Range<u64>, waits: ReceiptWaits) {
+    fn await_receipt(&mut self, span: &Range<u64>, mark: Option<Mark>, waits: ReceiptWaits) {
         let Some(access) = self.access.take() else { return };
         let unsettled = self.exchange.written();
-        let receipt = self.link().receipt(span, self.connection.has_one_at_a_time(), waits);
+        let receipt = self.link().receipt(span, mark, waits);
         let exchange = self.exchange.clone();
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;

@@ -14,6 +14,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
+use super::progress::Progress;
+use crate::net::Transport;
 
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -47,20 +49,18 @@ impl Probe {
 
 /// A stream that sends the probe. Hyper flushes it whenever it is polled, and only when it has nothing to
 /// write, so that a probe never falls into a response.
-pub(super) struct Probing<S> {
-    stream: S,
+pub(super) struct Probing {
+    stream: Transport<Arc<Progress>>,
     connection: Arc<Connection>,
     /// What is left of the probe.
     rest: &'static [u8],
 }
 
-impl<S> Probing<S> {
-    pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
+impl Probing {
+    pub(super) fn new(stream: Transport<Arc<Progress>>, connection: Arc<Connection>) -> Self {
         Self { stream, connection, rest: &[] }
     }
-}
 
-impl<S: AsyncWrite + Unpin> Probing<S> {
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.rest.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.rest))?;
@@ -70,7 +70,7 @@ impl<S: AsyncWrite + Unpin> Probing<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Probing<S> {
+impl AsyncRead for Probing {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Probing<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Probing<S> {
+impl AsyncWrite for Probing {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_rest(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, buf)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, Bytes};
 
 use super::guard::Guard;
-use crate::net::{Flushed, Link};
+use crate::net::{Flushed, Link, Mark};
 
 /// The bytes of one body that are with hyper, and who wants to know when they have left.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Progress {
 #[derive(Default)]
 struct Tail {
     /// From the end of the body on.
-    guard: Option<Guard>,
+    guard: Option<(Guard, Option<Mark>)>,
     /// A chunk was dropped before all of it was consumed.
     torn: bool,
 }
@@ -50,13 +50,13 @@ impl Progress {
     }
 
     /// The whole body is with hyper: settles the guard when it is known what became of it.
-    pub(super) fn end(self: Arc<Self>, guard: Guard) {
+    pub(super) fn end(self: Arc<Self>, guard: Guard, mark: Option<Mark>) {
         let mut tail = self.tail();
         if tail.torn {
             drop(tail);
             return;
         }
-        tail.guard = Some(guard);
+        tail.guard = Some((guard, mark));
         drop(tail);
         if !self.shared {
             // This thread drives the connection, and has yet to write what comes after the last chunk.
@@ -73,8 +73,8 @@ impl Progress {
             return false;
         }
         let guard = self.tail().guard.take();
-        if let Some(guard) = guard {
-            guard.delivered(self.first..self.link.written());
+        if let Some((guard, mark)) = guard {
+            guard.delivered(&(self.first..self.link.written()), mark);
         }
         true
     }

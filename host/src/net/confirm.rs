@@ -14,6 +14,16 @@ use super::receipt::{Observation, Receipt, ReceiptWaits, Tracker};
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
 
+/// The moment before the last bytes of a response are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// What had come in by then; `None` if the kernel does not tell.
+    received: Option<u64>,
+    /// How many requests there had been.
+    requests: u64,
+    at: Instant,
+}
+
 /// Until when a receipt is waited for.
 struct Patience {
     waits: ReceiptWaits,
@@ -43,48 +53,47 @@ impl Patience {
 }
 
 impl<T: Flushed> Link<T> {
+    /// Notes what a receipt compares with. One system call, which does not block.
+    pub fn mark(&self) -> Mark {
+        let requests = self.requests.count.load(Ordering::Acquire);
+        Mark { received: self.counts().map(|counts| counts.received), requests, at: Instant::now() }
+    }
+
     /// Waits until it is known how a response ended that takes up `span` among the bytes that this side has
     /// [`written`](Self::written), all of them flushed. The call itself looks for the first time, so it should
     /// come right after the flush.
     ///
-    /// Ends early when the client closes, resets, or sends its next request; `requests_follow` says whether
-    /// requests come one after the other, so that one says something about the response before. While bytes
-    /// are being acknowledged it goes on.
-    #[cfg(target_os = "linux")]
+    /// Ends early when the client closes, resets, or sends its next request; that counts with a `mark`, which
+    /// is for connections where requests come one after the other. While bytes are being acknowledged it goes
+    /// on.
     pub fn receipt(
         self: &Arc<Self>,
         span: &Range<u64>,
-        requests_follow: bool,
+        mark: Option<Mark>,
         waits: ReceiptWaits,
     ) -> impl Future<Output = Receipt> + Send + use<T>
     where
         T: 'static,
     {
-        let before = requests_follow.then(|| self.requests.count.load(Ordering::Acquire));
-        let mut tracker = Tracker::new(span, self.is_half_closed());
-        let receipt = self.observe(before).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
+        let received = mark.and_then(|mark| mark.received);
+        let mut tracker = Tracker::new(span, received, self.is_half_closed());
+        let receipt = self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
         let link = self.clone();
         async move {
             match receipt {
                 Some(receipt) => receipt,
-                None => link.follow(tracker, before, waits).await,
+                None => link.follow(tracker, mark, waits).await,
             }
         }
     }
 
-    #[cfg(target_os = "linux")]
-    async fn follow(
-        &self,
-        mut tracker: Tracker,
-        requests_before: Option<u64>,
-        waits: ReceiptWaits,
-    ) -> Receipt {
+    async fn follow(&self, mut tracker: Tracker, mark: Option<Mark>, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
         let mut patience = Patience::new(&tracker, waits);
         loop {
             let mut request = pin!(self.requests.began.notified());
             request.as_mut().enable();
-            let Some(seen) = self.observe(requests_before) else { return Receipt::Written };
+            let Some(seen) = self.observe(mark) else { return Receipt::Written };
             if let Some(receipt) = tracker.observe(&seen) {
                 return receipt;
             }
@@ -106,29 +115,15 @@ impl<T: Flushed> Link<T> {
         }
     }
 
-    /// Other systems do not tell.
-    #[cfg(not(target_os = "linux"))]
-    pub fn receipt(
-        &self,
-        _: &Range<u64>,
-        _: bool,
-        _: ReceiptWaits,
-    ) -> impl Future<Output = Receipt> + Send + use<T> {
-        std::future::ready(Receipt::Written)
-    }
-
     /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.
-    #[cfg(target_os = "linux")]
-    fn observe(&self, requests_before: Option<u64>) -> Option<Observation> {
-        use std::os::fd::AsFd as _;
-
+    fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
         // First the end: what it says is about all that was acknowledged before.
         self.look();
         let end = self.end();
-        let counts = super::tcp_info::counts(self.stream.as_fd()).ok()?;
-        let has_next =
-            requests_before.is_some_and(|before| self.requests.count.load(Ordering::Acquire) > before);
-        let next_request = has_next.then(|| self.requests.read.load(Ordering::Acquire));
-        Some(Observation { counts, end, next_request })
+        let counts = self.counts()?;
+        let next = mark.filter(|mark| self.requests.count.load(Ordering::Acquire) > mark.requests);
+        let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
+        let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());
+        Some(Observation { counts, end, next_request, after })
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::receipt::End;
 use super::socket::Socket;
+use super::system::Ahead;
 use crate::cancel::Reason;
 
 /// Told when all that was written before has left for the kernel. Dropped instead when that never happens.
@@ -41,6 +42,7 @@ pub enum Eof {
 /// What is known about a connection, beside the bytes that pass.
 pub struct Link<T> {
     pub(super) stream: TcpStream,
+    pub(super) ahead: Ahead,
     eof: Eof,
     /// After this silence a client that was given up counts as unresponsive.
     patience: Option<Duration>,
@@ -97,6 +99,7 @@ impl<T: Flushed> Link<T> {
     pub fn new(stream: TcpStream, patience: Option<Duration>, eof: Eof) -> Arc<Self> {
         Arc::new(Self {
             stream,
+            ahead: Ahead::default(),
             eof,
             patience,
             opened: Instant::now(),
@@ -214,44 +217,11 @@ impl<T: Flushed> Link<T> {
         let _ = tokio::time::timeout(limit, dry).await;
     }
 
-    fn poll_now(&self, wanted: PollFlags) -> Option<PollFlags> {
+    pub(super) fn poll_now(&self, wanted: PollFlags) -> Option<PollFlags> {
         let mut fds = [PollFd::new(&self.stream, wanted)];
         // An error (a signal, say) leaves it unknown.
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
         Some(fds[0].revents())
-    }
-
-    /// Notices what hyper cannot see: it does not read while bytes that it has not used lie before the end
-    /// of the stream. Resolves once there is something to do: the client has departed or, where that may not
-    /// be the same, has closed its direction. Called again, it goes on from there.
-    ///
-    /// Costs no system call while nothing happens: the kernel reports the end of the stream, behind
-    /// whatever bytes, along with the readiness to read.
-    #[cfg(target_os = "linux")]
-    pub async fn watch(&self) {
-        use tokio::io::Interest;
-
-        // The end of the stream stays reported. After it only an error is news.
-        let ended = self.is_half_closed();
-        let interest = if ended { Interest::ERROR } else { Interest::PRIORITY };
-        while self.departure().is_none() && self.is_half_closed() == ended {
-            if self.stream.ready(interest).await.is_err() {
-                // The runtime ends, and this future with it.
-                return std::future::pending().await;
-            }
-            self.look();
-            if self.departure().is_none() && self.is_half_closed() == ended {
-                // Woken for nothing: forget that readiness, and wait for the next.
-                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-                let _ = self.stream.try_io(interest, nothing);
-            }
-        }
-    }
-
-    /// Other systems report it only to who reads.
-    #[cfg(not(target_os = "linux"))]
-    pub async fn watch(&self) {
-        self.departed().await;
     }
 
     /// Asks the kernel whether the client has left, even with bytes unread. One system call, which does not
@@ -268,28 +238,6 @@ impl<T: Flushed> Link<T> {
     pub fn ask_ending(&self) -> Option<Reason> {
         self.ask_departure().or_else(|| self.is_half_closed().then_some(Reason::Closed))
     }
-
-    /// Notes what the kernel says of the connection's end.
-    #[cfg(target_os = "linux")]
-    pub(super) fn look(&self) {
-        let Some(found) = self.poll_now(PollFlags::RDHUP) else { return };
-        if found.contains(PollFlags::ERR) {
-            // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
-            match self.stream.take_error() {
-                Ok(Some(error)) => self.note_failure(&error),
-                _ => self.note_reset(),
-            }
-        } else if found.contains(PollFlags::HUP) && !self.write_closed.load(Ordering::Acquire) {
-            // Both directions are closed, and not by this side.
-            self.note_reset();
-        } else if found.contains(PollFlags::RDHUP) {
-            self.note_closed();
-        }
-    }
-
-    /// Other systems cannot tell without reading.
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn look(&self) {}
 
     /// Tells `waiter` of each flush from the next one on, or drops it when the connection goes.
     pub fn when_flushed(&self, waiter: T) {

@@ -59,6 +59,7 @@ async fn lost_connection_drops_who_waits() {
     assert!(late_called.await.is_err());
 }
 
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 #[tokio::test]
 async fn close_and_reset_are_told_apart() {
     let (client, link) = pair().await;
@@ -81,6 +82,7 @@ async fn close_and_reset_are_told_apart() {
     assert_eq!(link.departure(), Some(Reason::Reset));
 }
 
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 /// A link whose client has reset the connection, which nobody has noticed yet.
 async fn reset() -> Arc<Link<Waiter>> {
     let (client, link) = pair().await;
@@ -90,6 +92,7 @@ async fn reset() -> Arc<Link<Waiter>> {
     link
 }
 
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 #[tokio::test]
 async fn close_is_seen_behind_unread_bytes() {
     let (mut client, link) = pair().await;

@@ -6,13 +6,20 @@ mod link;
 mod options;
 mod receipt;
 mod socket;
-#[cfg(target_os = "linux")]
+// `--cfg linger_read_ahead` builds and tests on Linux what other systems get.
+#[cfg_attr(all(target_os = "linux", not(linger_read_ahead)), path = "linux.rs")]
+#[cfg_attr(not(all(target_os = "linux", not(linger_read_ahead))), path = "portable.rs")]
+mod system;
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 mod tcp_info;
 mod tls;
+mod transport;
 
+pub use confirm::Mark;
 pub use limits::raise_file_limit;
 pub use link::{Eof, Flushed, Link};
 pub use options::{Keepalive, Silence, set_options};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
 pub use tls::{TlsError, acceptor};
+pub use transport::Transport;

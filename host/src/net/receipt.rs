@@ -53,12 +53,14 @@ pub(super) struct Counts {
     pub(super) acked: u64,
     /// Bytes of the peer that have come in, read or not.
     pub(super) received: u64,
-    /// Segments that have come in.
-    pub(super) segments: u32,
-    /// Those of them that carried bytes.
-    pub(super) data_segments: u32,
+    /// Bytes of this side that were never sent yet, for want of room on the way or at the peer.
+    pub(super) unsent: u32,
+    /// Segments of this side that were sent again.
+    pub(super) retransmitted: u32,
     /// The smoothed round-trip time.
     pub(super) rtt: Duration,
+    /// The shortest round-trip time of late.
+    pub(super) min_rtt: Duration,
 }
 
 /// How a connection has ended.
@@ -81,6 +83,8 @@ pub(super) struct Observation {
     pub(super) end: Option<End>,
     /// How many bytes had been read when the latest request began, if one began after the response.
     pub(super) next_request: Option<u64>,
+    /// How long after the last bytes of the response began to be written.
+    pub(super) after: Duration,
 }
 
 /// Follows one response to its receipt.
@@ -93,13 +97,25 @@ pub(super) struct Tracker {
     half_closed: bool,
     /// What had come in when the last byte was acknowledged.
     received_before: Option<u64>,
-    previous: Option<Counts>,
+    /// What had come in before the last bytes were written, if that was noted.
+    received_at_mark: Option<u64>,
+    /// Whether the whole response was on its way when it was first looked at, and segments sent again by then.
+    under_way: Option<(bool, u32)>,
+    counts: Counts,
 }
 
 impl Tracker {
     /// A response that takes up `span` among the bytes of its connection.
-    pub(super) fn new(span: &Range<u64>, half_closed: bool) -> Self {
-        Self { first: span.start, end: span.end, half_closed, received_before: None, previous: None }
+    pub(super) fn new(span: &Range<u64>, received_at_mark: Option<u64>, half_closed: bool) -> Self {
+        Self {
+            first: span.start,
+            end: span.end,
+            half_closed,
+            received_before: None,
+            received_at_mark,
+            under_way: None,
+            counts: Counts::default(),
+        }
     }
 
     /// Whether the client's kernel has every byte.
@@ -109,16 +125,17 @@ impl Tracker {
 
     /// How many bytes the client's kernel had when it was last looked at.
     pub(super) fn acked(&self) -> u64 {
-        self.previous.map_or(0, |counts| counts.acked)
+        self.counts.acked
     }
 
     /// The receipt, if what is seen now makes it final.
     pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
         let counts = seen.counts;
+        self.under_way.get_or_insert((counts.unsent == 0, counts.retransmitted));
         if self.received_before.is_none() && counts.acked >= self.end {
-            self.received_before = Some(self.received_before_acknowledgement(&counts));
+            self.received_before = Some(self.received_before_acknowledgement(seen));
         }
-        self.previous = Some(counts);
+        self.counts = counts;
         match (self.received_before, seen.end) {
             (None, Some(End::Closed) | None) => None,
             (None, Some(end)) => Some(self.undelivered(Some(end))),
@@ -131,18 +148,16 @@ impl Tracker {
         if self.is_acknowledged() { Receipt::Acknowledged } else { self.undelivered(None) }
     }
 
-    /// What had come in before the acknowledgement did. Where every segment since the observation before
-    /// carried bytes, one of those brought it. Where others came too, it may have come last.
-    fn received_before_acknowledgement(&self, now: &Counts) -> u64 {
-        match self.previous {
-            Some(before)
-                if now.segments != before.segments
-                    && now.segments.wrapping_sub(before.segments)
-                        == now.data_segments.wrapping_sub(before.data_segments) =>
-            {
-                before.received
-            }
-            _ => now.received,
+    /// What had come in before the acknowledgement did.
+    ///
+    /// That is seen only now, perhaps together with what came after it. But if the response went out at once
+    /// and nothing of it was lost, what came in since, and a round trip later, was sent by a client that had
+    /// all of it.
+    fn received_before_acknowledgement(&self, now: &Observation) -> u64 {
+        let Counts { received, min_rtt, retransmitted, .. } = now.counts;
+        match self.received_at_mark {
+            Some(at_mark) if self.under_way == Some((true, retransmitted)) && now.after >= min_rtt => at_mark,
+            _ => received,
         }
     }
 
@@ -167,7 +182,7 @@ impl Tracker {
     }
 
     fn undelivered(&self, end: Option<End>) -> Receipt {
-        let any_acked = self.previous.is_none_or(|counts| counts.acked > self.first);
+        let any_acked = self.counts.acked > self.first;
         // Acknowledgements are delayed, and a reset brings none. Only who had closed before has nothing.
         let refused_all = end == Some(End::ClosedThenReset) && !self.half_closed;
         Receipt::Undelivered { maybe_delivered: any_acked || !refused_all }

@@ -9,11 +9,11 @@ fn counts(acked: u64, received: u64) -> Counts {
 }
 
 fn seen(acked: u64, end: Option<End>) -> Observation {
-    Observation { counts: counts(acked, 50), end, next_request: None }
+    Observation { counts: counts(acked, 50), end, ..Observation::default() }
 }
 
 fn judge(observations: &[Observation]) -> Option<Receipt> {
-    let mut tracker = Tracker::new(&SPAN, false);
+    let mut tracker = Tracker::new(&SPAN, Some(50), false);
     observations.iter().find_map(|seen| tracker.observe(seen))
 }
 
@@ -59,32 +59,37 @@ fn next_request_counts_only_if_it_came_after_the_acknowledgement() {
 }
 
 #[test]
-fn request_in_the_segment_with_the_acknowledgement_counts() {
+fn request_that_is_seen_with_the_acknowledgement_counts_after_a_round_trip() {
     let before = Observation { counts: counts(100, 50), ..Observation::default() };
-    let after = |segments, data_segments| Observation {
-        counts: Counts { segments, data_segments, ..counts(200, 90) },
+    let after = |after| Observation {
+        counts: Counts { min_rtt: Duration::from_millis(20), ..counts(200, 90) },
         next_request: Some(90),
         end: None,
+        after: Duration::from_millis(after),
     };
-    assert_eq!(judge(&[before, after(1, 1)]), Some(Receipt::Read));
-    // Which of the two came first is not known.
-    assert_eq!(judge(&[before, after(2, 1)]), None);
+    assert_eq!(judge(&[before, after(20)]), Some(Receipt::Read));
+    assert_eq!(judge(&[before, after(19)]), None, "it was sent before the response was there");
+    let unsent = Observation { counts: Counts { unsent: 1, ..before.counts }, ..before };
+    assert_eq!(judge(&[unsent, after(20)]), None, "the response was not on its way yet");
+    let mut lost = after(20);
+    lost.counts.retransmitted = 1;
+    assert_eq!(judge(&[before, lost]), None, "the response was sent again");
 }
 
 #[test]
 fn client_that_was_half_closed_says_nothing_by_it() {
-    let mut tracker = Tracker::new(&SPAN, true);
+    let mut tracker = Tracker::new(&SPAN, Some(50), true);
     assert_eq!(tracker.observe(&seen(200, Some(End::Closed))), None);
     assert_eq!(tracker.give_up(), Receipt::Acknowledged);
     assert_eq!(tracker.observe(&seen(200, Some(End::ClosedThenReset))), Some(Receipt::Unread));
-    let mut tracker = Tracker::new(&SPAN, true);
+    let mut tracker = Tracker::new(&SPAN, Some(50), true);
     let undelivered = Receipt::Undelivered { maybe_delivered: true };
     assert_eq!(tracker.observe(&seen(100, Some(End::ClosedThenReset))), Some(undelivered));
 }
 
 #[test]
 fn time_decides_by_what_was_acknowledged() {
-    let mut tracker = Tracker::new(&SPAN, false);
+    let mut tracker = Tracker::new(&SPAN, Some(50), false);
     assert_eq!(tracker.observe(&seen(199, None)), None);
     assert_eq!(tracker.give_up(), Receipt::Undelivered { maybe_delivered: true });
     assert_eq!(tracker.observe(&seen(200, None)), None);
@@ -111,12 +116,11 @@ prop_compose! {
             if ended.is_none() {
                 counts.acked = (counts.acked + acked).min(SPAN.end + 20);
                 counts.received += received;
-                counts.data_segments += u32::from(received > 0);
-                counts.segments += others + u32::from(received > 0);
+                counts.unsent = others;
                 ended = end;
             }
             if request { next_request = Some(counts.received); }
-            Observation { counts, end: ended, next_request }
+            Observation { counts, end: ended, next_request, after: Duration::from_millis(1) }
         }).collect()
     }
 }
@@ -124,7 +128,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn nothing_is_committed_that_was_not_acknowledged(history in history(), half_closed: bool) {
-        let mut tracker = Tracker::new(&SPAN, half_closed);
+        let mut tracker = Tracker::new(&SPAN, Some(0), half_closed);
         for seen in &history {
             let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
             let acknowledged = seen.counts.acked >= SPAN.end;
@@ -136,7 +140,7 @@ proptest! {
 
     #[test]
     fn any_acknowledged_byte_flags(history in history(), half_closed: bool) {
-        let mut tracker = Tracker::new(&SPAN, half_closed);
+        let mut tracker = Tracker::new(&SPAN, Some(0), half_closed);
         for seen in &history {
             let receipt = tracker.observe(seen).unwrap_or_else(|| tracker.give_up());
             if seen.counts.acked > SPAN.start {
@@ -147,7 +151,7 @@ proptest! {
 
     #[test]
     fn reset_without_a_later_request_is_never_read(history in history()) {
-        let mut tracker = Tracker::new(&SPAN, false);
+        let mut tracker = Tracker::new(&SPAN, Some(50), false);
         for seen in &history {
             let receipt = tracker.observe(&Observation { next_request: None, ..*seen });
             if seen.end == Some(End::Reset) {
@@ -163,7 +167,7 @@ proptest! {
 
     #[test]
     fn every_end_of_a_connection_is_final_or_a_close(history in history()) {
-        let mut tracker = Tracker::new(&SPAN, false);
+        let mut tracker = Tracker::new(&SPAN, Some(50), false);
         for seen in &history {
             let receipt = tracker.observe(seen);
             if let Some(end) = seen.end {

@@ -59,14 +59,12 @@ impl<T: Flushed> Socket<T> {
         let link = &self.link;
         let mut waste = [0; 4096];
         while self.discarded < LINGER_BYTES {
-            ready!(link.stream.poll_read_ready(cx))?;
-            match link.stream.try_read(&mut waste) {
+            match ready!(link.ahead.poll_read(&link.stream, cx, &mut ReadBuf::new(&mut waste))) {
                 Ok(0) => {
                     link.note_closed();
                     break;
                 }
                 Ok(count) => self.discarded += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     link.note_failure(&error);
                     break;
@@ -86,27 +84,24 @@ impl<T: Flushed> Drop for Socket<T> {
 impl<T: Flushed> AsyncRead for Socket<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let link = &self.link;
-        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
-        loop {
-            if link.stream.poll_read_ready(cx)?.is_pending() {
+        let had_room = buf.remaining() > 0;
+        // Before it reads: what it gets may be asked for at once.
+        link.note_reading();
+        match link.ahead.poll_read(&link.stream, cx, buf) {
+            Poll::Pending => {
                 link.note_dry();
-                return Poll::Pending;
+                Poll::Pending
             }
-            link.note_reading();
-            match link.stream.try_read_buf(buf) {
-                Ok(0) if had_room => {
+            Poll::Ready(Ok(count)) => {
+                if count == 0 && had_room {
                     link.note_closed();
-                    return Poll::Ready(Ok(()));
                 }
-                Ok(_) => {
-                    link.note_read(buf.filled().len() - before);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    link.note_failure(&error);
-                    return Poll::Ready(Err(error));
-                }
+                link.note_read(count);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                link.note_failure(&error);
+                Poll::Ready(Err(error))
             }
         }
     }

@@ -15,9 +15,10 @@ pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
     Ok(Counts {
         acked: info.tcpi_bytes_acked,
         received: info.tcpi_bytes_received,
-        segments: info.tcpi_segs_in,
-        data_segments: info.tcpi_data_segs_in,
+        unsent: info.tcpi_notsent_bytes,
+        retransmitted: info.tcpi_total_retrans,
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
+        min_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
     })
 }
 

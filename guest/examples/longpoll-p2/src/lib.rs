@@ -64,8 +64,17 @@ fn poll(name: &str, target: &str) -> Result<Answer, Answer> {
     let wait = wait(target)?;
     let queue = Queue::open(name).map_err(refused)?;
     let event = first(&queue, wait.max(LOOK))?;
+    Ok(delivered(&event))
+}
+
+/// The answer with an event.
+fn delivered(event: &Delivery) -> Answer {
     let kind = event.content_type().unwrap_or_else(|| "application/octet-stream".into());
-    Ok(Answer::new(200, event.data()).header("content-type", kind).header("cache-control", "no-store"))
+    let answer = Answer::new(200, event.data())
+        .header("content-type", kind)
+        .header("cache-control", "no-store")
+        .header("event-id", event.id());
+    if event.maybe_delivered() { answer.header("maybe-delivered", "true") } else { answer }
 }
 
 /// Waits for the first of: the client gone, an event, the timer. The error is the answer.

@@ -3,14 +3,15 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /push/{queue}` | `202` and the event's id: the body and its content type are stored |
-//! | `GET /poll/{queue}?wait=SECONDS` | `200` and one event, as soon as there is one |
+//! | `GET /poll/{queue}?wait=SECONDS` | `200` and one event, as soon as there is one; `event-id` names it |
+//! | | the same with `maybe-delivered: true` when an earlier client may have got it |
 //! | | `204` when there was none for that long: 5 seconds if not said, at most 60 |
 //! | | `503` with `retry-after: 0` when the server stops: another one may have taken over |
 //!
 //! An event whose client left before it got all of it is back in its queue: nothing here has to see to that.
 
 use linger_guest::{
-    Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select, sleep,
+    Delivery, Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select, sleep,
 };
 use std::time::Duration;
 
@@ -51,8 +52,7 @@ async fn poll(name: &str, request: &Request) -> Result {
         reason = cancellation().cancelled() => Ok(stopped(reason)),
         event = queue(name).take() => {
             let event = event.map_err(refused)?;
-            let kind = event.content_type().unwrap_or_else(|| "application/octet-stream".into());
-            Ok(Response::bytes(event.data()).header("content-type", kind).header("cache-control", "no-store"))
+            Ok(delivered(&event))
         }
         () = sleep(wait.max(LOOK)) => Ok(nothing()),
     }
@@ -69,6 +69,16 @@ fn wait(request: &Request) -> Result<Duration> {
             Err(refusal(400, &format!("wait is {range}, not {given:?}")).into())
         }
     }
+}
+
+/// The answer with an event.
+fn delivered(event: &Delivery) -> Response {
+    let kind = event.content_type().unwrap_or_else(|| "application/octet-stream".into());
+    let response = Response::bytes(event.data())
+        .header("content-type", kind)
+        .header("cache-control", "no-store")
+        .header("event-id", event.id());
+    if event.maybe_delivered() { response.header("maybe-delivered", "true") } else { response }
 }
 
 /// No event came: the client polls again.

@@ -1,0 +1,83 @@
+//! `linger conformance`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use crate::conformance::{CASES, Case, Suite, Trust};
+
+const EXAMPLES: &str = "\
+Examples:
+  linger conformance http://127.0.0.1:8080
+  linger conformance https://127.0.0.1:8443 --insecure --case 7 --case 24 --rounds 20";
+
+/// Test whether a long-poll server loses events when its clients leave
+///
+/// Clients poll, leave in every way there is, and an event is pushed; then another client asks for it. Works
+/// against any server that answers `POST /push/{queue}` with 2xx and stores the body, and
+/// `GET /poll/{queue}?wait=SECONDS` with 200 and one event, or with 204 after that time. Finds by itself
+/// whether it speaks HTTP/1.1, HTTP/2 or both. Uses queues whose names start with `c` and a random number.
+///
+/// Exits with 0 if all is well, with 1 if an event was lost or a case failed, and with 2 if the server
+/// cannot be tested.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Conformance {
+    /// Where the server is: http://HOST:PORT or https://HOST:PORT, with a path if `/push` and `/poll` have one
+    url: String,
+
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// How often each case is played
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// Play the cases with this number only; may be given several times
+    #[arg(long = "case", value_name = "N")]
+    cases: Vec<u32>,
+
+    /// Take any certificate
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+
+    /// Trust the certificates in this PEM file instead of the public authorities
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Conformance {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let cases = self.cases()?;
+        let trust = match self.ca {
+            Some(file) => Trust::File(file),
+            None if self.insecure => Trust::Anybody,
+            None => Trust::Public,
+        };
+        let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
+        let report = runtime.block_on(async {
+            let suite = Suite::find(&self.url, &trust).await?;
+            anyhow::Ok(suite.run(&cases, suite.protocols(), self.rounds).await)
+        })?;
+        let text = if self.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
+        // Who reads no further has seen enough; the exit code says the rest.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        if let Some(unknown) =
+            self.cases.iter().find(|&&number| CASES.iter().all(|case| case.number != number))
+        {
+            let mut known: Vec<_> = CASES.iter().map(|case| case.number.to_string()).collect();
+            known.dedup();
+            return Err(anyhow!("--case {unknown}: there is no such case; there are {}", known.join(", ")));
+        }
+        let wanted = |case: &&Case| self.cases.is_empty() || self.cases.contains(&case.number);
+        Ok(CASES.iter().filter(wanted).copied().collect())
+    }
+}

@@ -1,0 +1,85 @@
+//! What Linux tells of a connection: its end, behind whatever bytes, and what was acknowledged.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use rustix::event::PollFlags;
+use tokio::io::{Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::link::{Flushed, Link};
+use super::receipt::Counts;
+use super::tcp_info;
+
+/// Nothing has to be read ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead(());
+
+impl Ahead {
+    /// Reads; 0 at the end.
+    #[expect(clippy::unused_self, reason = "elsewhere it reads from what was read ahead")]
+    pub(super) fn poll_read(
+        &self,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+}
+
+impl<T: Flushed> Link<T> {
+    /// Notices what hyper cannot see: it does not read while bytes that it has not used lie before the end
+    /// of the stream. Resolves once there is something to do: the client has departed or, where that may not
+    /// be the same, has closed its direction. Called again, it goes on from there.
+    ///
+    /// Costs no system call while nothing happens: the kernel reports the end of the stream, behind
+    /// whatever bytes, along with the readiness to read.
+    pub async fn watch(&self) {
+        // The end of the stream stays reported. After it only an error is news.
+        let ended = self.is_half_closed();
+        let interest = if ended { Interest::ERROR } else { Interest::PRIORITY };
+        while self.departure().is_none() && self.is_half_closed() == ended {
+            if self.stream.ready(interest).await.is_err() {
+                // The runtime ends, and this future with it.
+                return std::future::pending().await;
+            }
+            self.look();
+            if self.departure().is_none() && self.is_half_closed() == ended {
+                // Woken for nothing: forget that readiness, and wait for the next.
+                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = self.stream.try_io(interest, nothing);
+            }
+        }
+    }
+
+    /// Notes what the kernel says of the connection's end. One system call, which does not block.
+    pub(super) fn look(&self) {
+        let Some(found) = self.poll_now(PollFlags::RDHUP) else { return };
+        if found.contains(PollFlags::ERR) {
+            // Taken from the socket, so noted here: the next to ask sees no more than a closed one.
+            match self.stream.take_error() {
+                Ok(Some(error)) => self.note_failure(&error),
+                _ => self.note_reset(),
+            }
+        } else if found.contains(PollFlags::HUP) && !self.write_closed.load(Ordering::Acquire) {
+            // Both directions are closed, and not by this side.
+            self.note_reset();
+        } else if found.contains(PollFlags::RDHUP) {
+            self.note_closed();
+        }
+    }
+
+    /// What the kernel has counted. One system call, which does not block.
+    pub(super) fn counts(&self) -> Option<Counts> {
+        tcp_info::counts(self.stream.as_fd()).ok()
+    }
+}
