@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests test peers lint format deny setup-target clean
+.PHONY: help run host guests test peers soak fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -12,6 +12,7 @@ COMPONENTS := target/components
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 LISTEN := 127.0.0.1:8080
 ROUNDS := 6
+FUZZ_SECONDS := 600
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -61,6 +62,20 @@ test: guests ## Run all tests: host, guest SDK, and both together over real sock
 
 peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
 	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
+
+soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
+	@echo "==> soaking (four minutes)"
+	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture soak::
+
+fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless set (installs cargo-fuzz; a long first build)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@echo "==> fuzzing"
+	@mkdir -p fuzz/corpus/connection
+	@cargo fuzz run --sanitizer none connection fuzz/corpus/connection fuzz/seeds/connection -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -max_len=8192
+
+bench: guests ## Measure how soon departures are noticed, and what that costs (three minutes; a quiet machine)
+	@echo "==> measuring"
+	@cargo bench --profile release --locked --package linger --bench bench -- $(BENCH)
 
 lint: setup-target ## Check formatting, clippy, and the dependencies' licenses
 	@echo "==> checking the format"

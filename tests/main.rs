@@ -25,4 +25,5 @@ mod receipts;
 mod sandbox;
 mod shutdown;
 mod silent;
+mod soak;
 mod streaming;

@@ -1,0 +1,69 @@
+//! A client that costs little, so that the server is what is measured.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A connection that is kept. Dropped, it is closed.
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// The bytes of a request.
+pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    format!("{method} {target} HTTP/1.1\r\nhost: bench\r\n{length}\r\n{body}")
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, received: Vec::with_capacity(1024) })
+    }
+
+    pub(crate) async fn send(&mut self, request: &str) -> anyhow::Result<()> {
+        Ok(self.stream.write_all(request.as_bytes()).await?)
+    }
+
+    pub(crate) async fn ask(&mut self, request: &str) -> anyhow::Result<u16> {
+        self.send(request).await?;
+        self.answer().await
+    }
+
+    /// Reads an answer to its end, and gives its status.
+    pub(crate) async fn answer(&mut self) -> anyhow::Result<u16> {
+        self.received.clear();
+        loop {
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                bail!("the server has closed the connection");
+            }
+            if let Some(status) = whole(&self.received)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Whether nothing has come since the last answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The status of an answer, once all of it is there: the only one that is under way.
+fn whole(received: &[u8]) -> anyhow::Result<Option<u16>> {
+    let Some(head) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let (head, body) = received.split_at(head + 4);
+    let text = std::str::from_utf8(head)?;
+    let status = text.get(9..12).context("no status")?.parse()?;
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let whole = match length {
+        Some(length) => body.len() >= length.parse()?,
+        None => status == 204 || body.ends_with(b"0\r\n\r\n"),
+    };
+    Ok(whole.then_some(status))
+}

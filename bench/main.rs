@@ -1,0 +1,38 @@
+//! What Linger's promises cost, and how fast it keeps them. `make bench` runs all; names after `--` choose.
+//!
+//! The servers run in this process, each in a runtime of its own as `linger serve` has it; the clients share
+//! one thread. Nothing here fails because of a figure: machines differ.
+
+mod client;
+mod cost;
+mod departure;
+mod server;
+mod summary;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use linger::guest::Engine;
+use linger::net::raise_file_limit;
+
+fn main() -> anyhow::Result<()> {
+    // Cargo adds options of its own.
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    // Fewer files fail soon enough, and say so.
+    let _ = raise_file_limit();
+    let engine = Arc::new(Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?);
+    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    clients.block_on(async {
+        if wanted("departure") {
+            departure::measure(&engine).await?;
+        }
+        if wanted("hello") {
+            cost::hello(&engine).await?;
+        }
+        if wanted("poll") {
+            cost::poll(&engine).await?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,108 @@
+//! The server's side: the long-poll example, compiled once, and one connection at a time.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use linger::config::Config;
+use linger::events::MemoryStore;
+use linger::guest::{App, Engine};
+use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
+use linger::route::Table;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Script;
+
+/// Small bounds, so that inputs reach them and memory stays flat.
+const CONFIG: &str = "
+    detection.confirm_window = '20ms'
+    detection.ack_timeout = '2s'
+    queues.max_queues = 16
+    queues.max_events = 8
+    queues.max_bytes = '64KiB'
+    queues.max_total_bytes = '256KiB'
+    [limits]
+    max_head_size = '8KiB'
+    max_body_buffer = '64KiB'
+    max_body_buffers = '64KiB'
+    [apps.longpoll]
+    component = 'longpoll.wasm'
+";
+
+/// What serves connections.
+pub struct Service {
+    runtime: Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+    context: Arc<Context>,
+    _engine: Engine,
+}
+
+impl Service {
+    /// Compiles the component, and listens.
+    pub fn start() -> Self {
+        // One thread, which asks the kernel after each turn: an input does the same each time.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(1)
+            .build()
+            .expect("a runtime");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
+        let config = Config::parse(CONFIG, &folder.join("linger.toml")).expect("a configuration");
+        let engine = Engine::new().expect("an engine");
+        let context = runtime.block_on(async { context(&config, &engine) });
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        Self { runtime, listener, address, context: Arc::new(context), _engine: engine }
+    }
+
+    /// Serves one client, until its connection has ended.
+    pub fn run(&self, script: &Script<'_>, bound: Duration) {
+        let (entrance, context) = (Entrance::default(), self.context.clone());
+        self.runtime.block_on(async {
+            let served = async {
+                let (stream, _) = self.listener.accept().await.expect("the client of this run");
+                serve_connection(stream, &entrance, context.clone()).await;
+            };
+            let both = async { tokio::join!(served, script.play(self.address)) };
+            let ended = tokio::time::timeout(bound, both).await;
+            assert!(ended.is_ok(), "the connection goes on without its client: {script:?}");
+            let free = async {
+                while self.context.requests.available_permits() != self.context.limits.max_requests {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let freed = tokio::time::timeout(bound, free).await;
+            assert!(freed.is_ok(), "a request goes on without its client: {script:?}");
+        });
+    }
+}
+
+fn context(config: &Config, engine: &Engine) -> Context {
+    let events = MemoryStore::new(config.queues.clone());
+    let tasks = TaskTracker::new();
+    let app = &config.apps["longpoll"];
+    let app = App::load("longpoll", app, engine, events, tasks.clone()).expect("`make guests` was run");
+    let app = Arc::new(app);
+    let routes = config.routes.iter().map(|route| {
+        (route.clone(), Target { app: app.clone(), deadline: route.deadline, grace: route.grace })
+    });
+    Context {
+        routes: Table::new(routes),
+        limits: config.limits.clone(),
+        detection: config.detection.clone(),
+        requests: Arc::new(Semaphore::new(config.limits.max_requests)),
+        read_ahead: ReadAhead::new(
+            config.limits.max_body_buffer.as_u64(),
+            config.limits.max_body_buffers.as_u64(),
+        ),
+        max_deliveries: config.queues.max_deliveries_per_request,
+        stopping: CancellationToken::new(),
+        tasks,
+    }
+}

@@ -1,0 +1,42 @@
+//! Which events were pushed, and which were read.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard};
+
+/// For each event how often its data was read to the end.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<HashMap<usize, usize>>);
+
+impl Ledger {
+    pub(super) fn pushed(&self, number: usize) {
+        self.events().insert(number, 0);
+    }
+
+    /// The body of an answer, and whether it came with the flag that somebody may have got it before.
+    pub(super) fn read(&self, data: &str, maybe_delivered: bool) {
+        let number = data.strip_prefix("event ").and_then(|number| number.parse().ok()).expect(data);
+        let mut events = self.events();
+        let count = events.get_mut(&number).expect("an event that was pushed");
+        *count += 1;
+        assert!(*count == 1 || maybe_delivered, "event {number} was read before, and comes without a flag");
+    }
+
+    /// How many nobody has read.
+    pub(super) fn missing(&self) -> usize {
+        self.events().values().filter(|&&count| count == 0).count()
+    }
+
+    fn events(&self) -> MutexGuard<'_, HashMap<usize, usize>> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = self.missing();
+        let events = self.events();
+        let again = events.values().filter(|&&count| count > 1).count();
+        write!(f, "events: {} pushed, {missing} lost, {again} read more than once", events.len())
+    }
+}
