@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -50,7 +51,7 @@ impl Namespace {
         let address = SocketAddr::from((self.outer, port));
         // A thread is moved, not the process; a socket stays where it was made.
         let connected = std::thread::spawn(move || {
-            move_into_link_name_space(&file, Some(LinkNameSpaceType::Network)).unwrap();
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             std::net::TcpStream::connect(address).unwrap()
         });
         let stream = connected.join().unwrap();

@@ -300,6 +300,9 @@ impl<T: Flushed> Link<T> {
     }
 
     pub(super) fn note_reset(&self) {
+        if !self.is_half_closed() && self.end_came_before_reset() {
+            self.half_closed.store(true, Ordering::Release);
+        }
         self.reset.store(true, Ordering::Release);
         // A reset that follows a close is what the client's kernel answers to the next byte.
         self.note(if self.is_half_closed() { CLOSED } else { RESET });

@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -128,4 +129,30 @@ async fn watcher_sees_a_reset_behind_unread_bytes() {
     drop(client);
     link.watch().await;
     assert_eq!(link.departed().await, Reason::Reset);
+}
+
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+#[tokio::test]
+async fn reset_that_answers_what_came_after_a_close_is_a_close() {
+    for unread in [true, false] {
+        let (mut client, link) = pair().await;
+        let mut socket = link.socket();
+        client.write_all(b"bye").await.unwrap();
+        if !unread {
+            socket.read_exact(&mut [0; 3]).await.unwrap();
+        }
+        drop(client);
+        // Nobody looks before the client's kernel has refused this.
+        socket.write_all(b"too late").await.unwrap();
+        // It may be reset already.
+        let _ = shutdown(&link.stream, Shutdown::Write);
+        link.stream.ready(tokio::io::Interest::ERROR).await.unwrap();
+        assert_eq!(link.ask_departure(), Some(Reason::Closed));
+        assert_eq!(link.end(), Some(End::ClosedThenReset));
+    }
+    let (client, link) = pair().await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    link.watch().await;
+    assert_eq!(link.end(), Some(End::Reset));
 }

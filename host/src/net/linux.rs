@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::PollFlags;
+use rustix::io::ioctl_fionread;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -76,6 +77,14 @@ impl<T: Flushed> Link<T> {
         } else if found.contains(PollFlags::RDHUP) {
             self.note_closed();
         }
+    }
+
+    /// Whether a connection that was reset had been closed before, which nobody has noticed: among the bytes
+    /// that have come in, the kernel counts the end of the stream for one. Two system calls.
+    pub(super) fn end_came_before_reset(&self) -> bool {
+        let read = self.bytes.read.load(Ordering::Acquire);
+        let unread = ioctl_fionread(&self.stream).unwrap_or(0);
+        self.counts().is_some_and(|counts| counts.received == read + unread + 1)
     }
 
     /// What the kernel has counted. One system call, which does not block.

@@ -154,6 +154,12 @@ impl<T: Flushed> Link<T> {
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
     pub(super) fn look(&self) {}
 
+    /// Nor whether both came.
+    #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
+    pub(super) fn end_came_before_reset(&self) -> bool {
+        false
+    }
+
     /// Nor what was acknowledged.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
     pub(super) fn counts(&self) -> Option<Counts> {

@@ -64,7 +64,10 @@ impl<T: Flushed> Socket<T> {
                     link.note_closed();
                     break;
                 }
-                Ok(count) => self.discarded += count,
+                Ok(count) => {
+                    self.discarded += count;
+                    link.note_read(count);
+                }
                 Err(error) => {
                     link.note_failure(&error);
                     break;
