@@ -81,6 +81,7 @@ lint: setup-target ## Check formatting, clippy, and the dependencies' licenses
 	@echo "==> checking the format"
 	@cargo fmt --all --check
 	@cargo fmt --all --check --manifest-path guest/Cargo.toml
+	@cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "==> clippy"
 	@cargo clippy --release --locked --workspace --all-targets -- --deny warnings
 	@$(GUEST_CARGO) clippy --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml -- --deny warnings
@@ -97,6 +98,7 @@ deny: ## Check the dependencies' licenses and sources (installs cargo-deny)
 format: ## Format all code
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path guest/Cargo.toml
+	@cargo fmt --manifest-path fuzz/Cargo.toml
 
 clean: ## Remove all that was built
 	@rm -rf target "$(GUEST_TARGET)"

@@ -44,7 +44,7 @@ impl<'a> Script<'a> {
 
     /// Connects, sends, and leaves. What the server does to the connection meanwhile is its right.
     pub async fn play(&self, server: SocketAddr) {
-        let Ok(mut stream) = TcpStream::connect(server).await else { return };
+        let Ok(stream) = TcpStream::connect(server).await else { return };
         let _ = stream.set_nodelay(true);
         for piece in self.bytes.chunks(self.piece.min(self.bytes.len().max(1))) {
             // The server takes what it wants: a client that insisted would wait for ever.

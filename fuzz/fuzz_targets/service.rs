@@ -12,6 +12,7 @@ use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use linger::route::Table;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,8 @@ pub struct Service {
     address: SocketAddr,
     context: Arc<Context>,
     _engine: Engine,
+    /// Caught, as it is in a Rust program whose `main` is not the fuzzer's: a write to who has left is an error.
+    _pipe: Signal,
 }
 
 impl Service {
@@ -58,7 +61,8 @@ impl Service {
         let context = runtime.block_on(async { context(&config, &engine) });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
-        Self { runtime, listener, address, context: Arc::new(context), _engine: engine }
+        let pipe = runtime.block_on(async { signal(SignalKind::pipe()) }).expect("a signal");
+        Self { runtime, listener, address, context: Arc::new(context), _engine: engine, _pipe: pipe }
     }
 
     /// Serves one client, until its connection has ended.

@@ -22,9 +22,9 @@ impl Ledger {
         assert!(*count == 1 || maybe_delivered, "event {number} was read before, and comes without a flag");
     }
 
-    /// How many nobody has read.
-    pub(super) fn missing(&self) -> usize {
-        self.events().values().filter(|&&count| count == 0).count()
+    /// Those that nobody has read.
+    pub(super) fn missing(&self) -> Vec<usize> {
+        self.events().iter().filter(|&(_, &count)| count == 0).map(|(&number, _)| number).collect()
     }
 
     fn events(&self) -> MutexGuard<'_, HashMap<usize, usize>> {
@@ -34,7 +34,7 @@ impl Ledger {
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing = self.missing();
+        let missing = self.missing().len();
         let events = self.events();
         let again = events.values().filter(|&&count| count > 1).count();
         write!(f, "events: {} pushed, {missing} lost, {again} read more than once", events.len())
