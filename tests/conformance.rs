@@ -51,7 +51,7 @@ fn each_case_is_in_one_group() {
 }
 
 async fn linger_passes(component: &str, numbers: &[u32]) {
-    let server = Server::start(component).await;
+    let server = Server::patient(component).await;
     passes(&format!("http://{}", server.address()), &Trust::Public, numbers).await;
     let certificate = Certificate::new();
     let server = Server::with_tls(component, &certificate).await;

@@ -26,6 +26,9 @@ both!("longpoll", "longpoll-p2":
 /// Of a kind.
 const ROUNDS: usize = 200;
 
+/// A window that a test stays within, on a machine that stands still for a second.
+const STALLED: &str = "20s";
+
 /// A poll whose answer has arrived in the client's kernel, and nothing of it was read.
 async fn answered(server: &Server, client: &mut Http1, event: &str) -> Http1 {
     let poll = Http1::open(server.address(), &Request::get("/poll/q?wait=60")).await;
@@ -52,7 +55,7 @@ async fn comes_again(client: &mut Http1, event: &str) {
 }
 
 async fn unread_answer_comes_again_flagged(longpoll: &str) {
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     for round in 0..ROUNDS {
         let event = round.to_string();
@@ -64,7 +67,7 @@ async fn unread_answer_comes_again_flagged(longpoll: &str) {
 }
 
 async fn half_read_answer_comes_again_flagged(longpoll: &str) {
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     for round in 0..ROUNDS {
         let event = format!("{round:0100}");
@@ -77,7 +80,7 @@ async fn half_read_answer_comes_again_flagged(longpoll: &str) {
 }
 
 async fn unread_answer_of_many_bytes_comes_again_flagged(longpoll: &str) {
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     let event = "x".repeat(256 * 1024);
     for read in [0, 1000, 100_000] {
@@ -96,7 +99,7 @@ async fn unread_answer_over_http2_comes_again_flagged(longpoll: &str) {
     // SETTINGS and its acknowledgement; HEADERS of stream 1: GET http x /poll/q.
     const REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0\
         \0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x04\x07/poll/q";
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     for round in 0..ROUNDS {
         let event = format!("{round:01000}");
@@ -161,7 +164,7 @@ async fn next_request_takes_the_answer_for_read(longpoll: &str) {
 }
 
 async fn request_sent_ahead_does_not_take_the_answer_for_read(longpoll: &str) {
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     for round in 0..20 {
         let event = round.to_string();
@@ -213,7 +216,7 @@ async fn queue_goes_on_while_receipts_are_awaited(longpoll: &str) {
 }
 
 async fn log_says_when_the_client_left(longpoll: &str) {
-    let server = Server::start(longpoll).await;
+    let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     let parked = server.park(Protocol::Http1, &Request::get("/poll/before?wait=60")).await;
     drop(parked.leave(Leave::Close).await);

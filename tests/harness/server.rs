@@ -14,6 +14,8 @@ use super::{Answer, Certificate, Http1, Http2, Open, Protocol, Request, componen
 /// A variable that the server has in its own environment, and that no guest may see.
 pub(crate) const SECRET: &str = "LINGER_TEST_SECRET";
 
+const PATIENT: &str = "[detection]\nconfirm_window = '20s'\n";
+
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running server. Dropped, it is killed.
@@ -54,11 +56,16 @@ impl Server {
         Self::spawn_at(address, command(), folder, &file).await
     }
 
-    /// Serves one component over TLS.
+    /// Serves one component, and waits longer than a machine stands still for a sign that an answer was not read.
+    pub(crate) async fn patient(component: &str) -> Self {
+        Self::with_config(&format!("{PATIENT}[apps.app]\ncomponent = '{{{component}}}'\n")).await
+    }
+
+    /// The same over TLS.
     pub(crate) async fn with_tls(component: &str, certificate: &Certificate) -> Self {
         let (certificate, key) = (certificate.file(), certificate.key());
         Self::with_config(&format!(
-            "[[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
+            "{PATIENT}[[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
              [apps.app]\ncomponent = '{{{component}}}'\n",
             certificate.display(),
             key.display()
