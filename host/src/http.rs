@@ -4,6 +4,7 @@ mod access;
 mod body;
 mod connection;
 mod guard;
+mod hold;
 mod probe;
 mod progress;
 mod pump;
@@ -79,6 +80,7 @@ async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
     let http2 = request.version() == Version::HTTP_2;
+    connection.quiet.end();
     if !http2 {
         connection.link.request_begins();
     }

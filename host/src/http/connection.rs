@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
+use super::hold::Quiet;
 use super::probe::{Probe, Probing};
 use super::progress::Progress;
 use super::{Context, handle};
@@ -35,6 +36,9 @@ pub(super) struct Connection {
     pub(super) secure: bool,
     eof: Eof,
     pub(super) probe: Probe,
+    pub(super) quiet: Quiet,
+    /// Counts the requests in progress.
+    pub(super) requests: TaskTracker,
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
@@ -47,6 +51,8 @@ impl Connection {
             secure: entrance.tls.is_some(),
             eof: entrance.eof,
             probe: Probe::new(),
+            quiet: Quiet::default(),
+            requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
         })
@@ -77,7 +83,7 @@ async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, c
     let link = &connection.link;
     let builder = builder(context, connection.eof);
     let first_head = CancellationToken::new();
-    let requests = TaskTracker::new();
+    let requests = &connection.requests;
     let service = service_fn(|request| {
         first_head.cancel();
         let (context, connection, token) = (context.clone(), connection.clone(), requests.token());
@@ -96,7 +102,7 @@ async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, c
             },
             ended = serving.as_mut() => break ended,
             () = link.abandoned() => return,
-            () = overdue(&requests), if ending => return,
+            () = overdue(requests), if ending => return,
             () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
                 ending = true;
                 serving.as_mut().graceful_shutdown();

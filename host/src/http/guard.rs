@@ -139,6 +139,7 @@ impl Guard {
         let unsettled = self.exchange.written();
         let receipt = self.link().receipt(span, mark, waits);
         let exchange = self.exchange.clone();
+        self.connection.quiet.begin();
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;
             unsettled.settle(settlement(receipt));

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
+use super::hold::Hold;
 use super::progress::Progress;
 use crate::net::Transport;
 
@@ -54,11 +55,20 @@ pub(super) struct Probing {
     connection: Arc<Connection>,
     /// What is left of the probe.
     rest: &'static [u8],
+    hold: Hold,
+    /// Whether the client has said its last word.
+    ended: bool,
 }
 
 impl Probing {
     pub(super) fn new(stream: Transport<Arc<Progress>>, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, rest: &[] }
+        Self { stream, connection, rest: &[], hold: Hold::default(), ended: false }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.hold.poll(&this.connection, cx));
+        this.poll_rest(cx)
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,13 +86,16 @@ impl AsyncRead for Probing {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.ended |= had_room && buf.filled().len() == before;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Probing {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_rest(cx))?;
+        ready!(self.poll_ready(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -91,7 +104,7 @@ impl AsyncWrite for Probing {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_rest(cx))?;
+        ready!(self.poll_ready(cx))?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -108,6 +121,10 @@ impl AsyncWrite for Probing {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.ended {
+            ready!(this.hold.poll(&this.connection, cx));
+        }
+        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }
