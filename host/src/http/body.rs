@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Ladder;
 use super::guard::Guard;
-use super::progress::{Chunk, Progress};
+use super::progress::{Chunk, Progress, Rest};
 use crate::exchange::Outcome;
 use crate::guest::{Body, BodyError};
 use crate::net::Mark;
@@ -29,6 +29,8 @@ struct Guarded {
     remaining: Option<u64>,
     supervision: Supervision,
     mark: Option<Mark>,
+    /// The last frame was passed on, so that no news can keep it back.
+    last_passed: bool,
     /// The last frame, or the end after it, while it waits for news of the client.
     held: Option<(Option<Frame<Bytes>>, Running)>,
 }
@@ -56,7 +58,8 @@ impl GuardedBody {
         let remaining = body.size_hint().exact().or(length);
         let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
-        let guarded = Guarded { guard, progress, remaining, supervision, mark: None, held: None };
+        let guarded =
+            Guarded { guard, progress, remaining, supervision, mark: None, last_passed: false, held: None };
         Self { body, guarded: Some(guarded) }
     }
 
@@ -117,10 +120,11 @@ impl GuardedBody {
             && (frame.is_none() || guarded.is_whole(&self.body))
         {
             guarded.mark = guarded.guard.mark();
+            guarded.last_passed = true;
         }
         let Some(frame) = frame else {
             if let Some(guarded) = self.guarded.take() {
-                guarded.end();
+                guarded.end(Rest::ToCome);
             }
             return Poll::Ready(None);
         };
@@ -141,9 +145,9 @@ impl Guarded {
         self.held.is_none() && (self.remaining == Some(0) || body.is_end_stream())
     }
 
-    fn end(self) {
+    fn end(self, rest: Rest) {
         let mark = self.mark.or_else(|| self.guard.mark());
-        self.progress.end(self.guard, mark);
+        self.progress.end(self.guard, mark, rest);
     }
 
     /// Runs the ladder in a task of its own: hyper does not poll a body while the client does not read.
@@ -217,8 +221,8 @@ impl http_body::Body for GuardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let open = self.guarded.as_ref().is_some_and(|Guarded { guard, held, .. }| {
-            held.is_some() || guard.guest_failed() || guard.wants_news()
+        let open = self.guarded.as_ref().is_some_and(|Guarded { guard, held, last_passed, .. }| {
+            held.is_some() || guard.guest_failed() || (!last_passed && guard.wants_news())
         });
         self.body.is_end_stream() && !open
     }
@@ -238,7 +242,7 @@ impl Drop for GuardedBody {
                 guarded.guard.failed();
             } else if guarded.is_whole(&self.body) {
                 // Hyper does not ask for the end of a body whose end it knows.
-                guarded.end();
+                guarded.end(Rest::Passed);
             }
             // Otherwise hyper gave it up: the guard's own drop says so.
         }

@@ -26,6 +26,15 @@ pub(super) struct Progress {
     tail: Mutex<Tail>,
 }
 
+/// What ends a response after its last chunk: the last chunk of all, or the end of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Hyper is told now that it comes.
+    ToCome,
+    /// It went along with the last chunk, if it was of HTTP/2, and may have been flushed with it.
+    Passed,
+}
+
 #[derive(Default)]
 struct Tail {
     /// From the end of the body on.
@@ -50,7 +59,7 @@ impl Progress {
     }
 
     /// The whole body is with hyper: settles the guard when it is known what became of it.
-    pub(super) fn end(self: Arc<Self>, guard: Guard, mark: Option<Mark>) {
+    pub(super) fn end(self: Arc<Self>, guard: Guard, mark: Option<Mark>, rest: Rest) {
         let mut tail = self.tail();
         if tail.torn {
             drop(tail);
@@ -58,8 +67,8 @@ impl Progress {
         }
         tail.guard = Some((guard, mark));
         drop(tail);
-        if !self.shared {
-            // This thread drives the connection, and has yet to write what comes after the last chunk.
+        // With HTTP/1.1 this thread drives the connection, and has yet to write what comes after the last chunk.
+        if !self.shared || rest == Rest::ToCome {
             self.consumed_at.store(self.link.flushes(), Ordering::Release);
         }
         self.link.when_flushed(self.clone());

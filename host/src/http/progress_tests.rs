@@ -53,7 +53,7 @@ async fn flush_delivers_only_after_all_was_consumed() {
     let mut f = fixture(false).await;
     let mut chunk = chunk(&f, "hello");
     chunk.advance(2);
-    f.progress.end(f.guard, None);
+    f.progress.end(f.guard, None, Rest::Passed);
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), None);
     chunk.advance(3);
@@ -69,11 +69,11 @@ async fn torn_chunk_is_a_loss() {
         let mut chunk = chunk(&f, "hello");
         chunk.advance(4);
         if ended_first {
-            f.progress.end(f.guard, None);
+            f.progress.end(f.guard, None, Rest::Passed);
             drop(chunk);
         } else {
             drop(chunk);
-            f.progress.end(f.guard, None);
+            f.progress.end(f.guard, None, Rest::Passed);
         }
         assert_eq!(reason(&f.exchange), Some(Reason::Reset));
     }
@@ -83,7 +83,7 @@ async fn torn_chunk_is_a_loss() {
 async fn lost_connection_is_a_loss() {
     let f = fixture(false).await;
     chunk(&f, "hello").advance(5);
-    f.progress.end(f.guard, None);
+    f.progress.end(f.guard, None, Rest::Passed);
     drop(f.socket);
     assert_eq!(reason(&f.exchange), Some(Reason::Closed));
 }
@@ -92,7 +92,7 @@ async fn lost_connection_is_a_loss() {
 async fn bodiless_response_waits_for_its_head() {
     let mut f = fixture(false).await;
     f.socket.flush().await.unwrap();
-    f.progress.end(f.guard, None);
+    f.progress.end(f.guard, None, Rest::Passed);
     assert_eq!(reason(&f.exchange), None, "the flush before was of another response");
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
@@ -103,6 +103,17 @@ async fn flush_by_another_thread_counts_for_http2() {
     let mut f = fixture(true).await;
     chunk(&f, "hello").advance(5);
     f.socket.flush().await.unwrap();
-    f.progress.end(f.guard, None);
+    f.progress.end(f.guard, None, Rest::Passed);
+    assert_eq!(reason(&f.exchange), Some(Reason::Completed));
+}
+
+#[tokio::test]
+async fn end_of_a_stream_is_flushed_as_well() {
+    let mut f = fixture(true).await;
+    chunk(&f, "hello").advance(5);
+    f.socket.flush().await.unwrap();
+    f.progress.end(f.guard, None, Rest::ToCome);
+    assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be written");
+    f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
 }
