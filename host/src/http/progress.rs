@@ -22,6 +22,8 @@ pub(super) struct Progress {
     outstanding: AtomicU64,
     /// The connection's count of flushes when bytes were last consumed.
     consumed_at: AtomicU64,
+    /// What the connection had written when the end of the stream was yet to be written.
+    more_than: AtomicU64,
     any_sent: Arc<AtomicBool>,
     tail: Mutex<Tail>,
 }
@@ -53,6 +55,7 @@ impl Progress {
             first,
             outstanding: AtomicU64::new(0),
             consumed_at: AtomicU64::new(flushes),
+            more_than: AtomicU64::new(0),
             any_sent,
             tail: Mutex::default(),
         })
@@ -71,13 +74,24 @@ impl Progress {
         if !self.shared || rest == Rest::ToCome {
             self.consumed_at.store(self.link.flushes(), Ordering::Release);
         }
+        if self.shared && rest == Rest::ToCome {
+            // Another thread may flush before it has that end to write.
+            self.more_than.store(self.link.written(), Ordering::Release);
+        }
         self.link.when_flushed(self.clone());
         // Another thread may have flushed before.
         self.settle_if_flushed();
     }
 
+    fn has_written_more(&self) -> bool {
+        match self.more_than.load(Ordering::Acquire) {
+            0 => true,
+            before => self.link.written() > before,
+        }
+    }
+
     fn settle_if_flushed(&self) -> bool {
-        let consumed = self.outstanding.load(Ordering::Acquire) == 0;
+        let consumed = self.outstanding.load(Ordering::Acquire) == 0 && self.has_written_more();
         if !consumed || self.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
             return false;
         }

@@ -111,9 +111,13 @@ async fn flush_by_another_thread_counts_for_http2() {
 async fn end_of_a_stream_is_flushed_as_well() {
     let mut f = fixture(true).await;
     chunk(&f, "hello").advance(5);
+    f.socket.write_all(b"hello").await.unwrap();
     f.socket.flush().await.unwrap();
     f.progress.end(f.guard, None, Rest::ToCome);
+    assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be flushed");
+    f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be written");
+    f.socket.write_all(b"end").await.unwrap();
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
 }
