@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
-use super::hold::Hold;
+use super::hold::{Hold, carries_response};
 use super::progress::Progress;
 use crate::net::Transport;
 
@@ -65,9 +65,12 @@ impl Probing {
         Self { stream, connection, rest: &[], hold: Hold::default(), ended: false }
     }
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when these bytes may be written.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(this.hold.poll(&this.connection, cx));
+        if !carries_response(bytes) {
+            ready!(this.hold.poll(&this.connection, cx));
+        }
         this.poll_rest(cx)
     }
 
@@ -95,7 +98,7 @@ impl AsyncRead for Probing {
 
 impl AsyncWrite for Probing {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(cx))?;
+        ready!(self.poll_ready(cx, buf))?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -104,7 +107,7 @@ impl AsyncWrite for Probing {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(cx))?;
+        ready!(self.poll_ready(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf)))?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
