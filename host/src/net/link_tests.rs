@@ -1,6 +1,5 @@
 use std::future::poll_fn;
 
-use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -145,7 +144,7 @@ async fn reset_that_answers_what_came_after_a_close_is_a_close() {
         // Nobody looks before the client's kernel has refused this.
         socket.write_all(b"too late").await.unwrap();
         // It may be reset already.
-        let _ = shutdown(&link.stream, Shutdown::Write);
+        let _ = rustix::net::shutdown(&link.stream, rustix::net::Shutdown::Write);
         link.stream.ready(tokio::io::Interest::ERROR).await.unwrap();
         assert_eq!(link.ask_departure(), Some(Reason::Closed));
         assert_eq!(link.end(), Some(End::ClosedThenReset));

@@ -11,7 +11,8 @@
 //! An event whose client left before it got all of it is back in its queue: nothing here has to see to that.
 
 use linger_guest::{
-    Delivery, Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select, sleep,
+    Delivery, Error, QueueError, Reason, Request, Response, Result, cancellation, handler, queue, select,
+    sleep,
 };
 use std::time::Duration;
 
