@@ -75,7 +75,10 @@ impl Open {
             (Self::Two(stream), Leave::Close) => stream.into_connection().close().await,
             (Self::Two(mut stream), Leave::Reset) => {
                 stream.split().0.reset().await;
-                return Some(stream.into_connection());
+                let mut connection = stream.into_connection();
+                // The kernel can be late to pass it on: then an answer crosses it, which HTTP/2 does not tell.
+                connection.is_read().await;
+                return Some(connection);
             }
         }
         None

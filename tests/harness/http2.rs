@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use super::{Answer, Head, Request, soon};
 pub(crate) struct Http2 {
     requests: SendRequest<Bytes>,
     sent: watch::Receiver<Sent>,
+    pings: PingPong,
     /// Drives it.
     task: JoinSet<()>,
 }
@@ -50,10 +51,16 @@ impl Http2 {
         stream.set_nodelay(true).unwrap();
         let (sender, sent) = watch::channel(Sent::default());
         let socket = Watched { stream, sent: sender };
-        let (requests, connection) = soon("the handshake", h2::client::handshake(socket)).await.unwrap();
+        let (requests, mut connection) = soon("the handshake", h2::client::handshake(socket)).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
         let mut task = JoinSet::new();
         task.spawn(async move { drop(connection.await) });
-        Self { requests, sent, task }
+        Self { requests, sent, pings, task }
+    }
+
+    /// Waits until the server has read all that was sent before.
+    pub(crate) async fn is_read(&mut self) {
+        soon("the answer to a PING", self.pings.ping(Ping::opaque())).await.unwrap();
     }
 
     /// Sends a request without its body, on a stream that keeps the connection open.
