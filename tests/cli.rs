@@ -5,7 +5,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::harness::{H1, H2, Request, Server, component, linger, write_config};
+use crate::harness::{H1, H2, Request, Server, assert_refused, component, linger, text, write_config};
 
 /// A component that imports what no host has, and exports a handler all the same.
 const MISSING_IMPORT: &str = r#"(component
@@ -26,24 +26,6 @@ fn wat(text: &str) -> Vec<u8> {
 
 fn serve(source: &Path) -> Output {
     linger(&["serve".as_ref(), source.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()])
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// It was refused in one line with all of these parts, and with the exit code of a mistake.
-#[track_caller]
-fn assert_refused(output: &Output, parts: &[&str]) {
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("error: "), "{said}");
-    for part in parts {
-        assert!(said.contains(part), "{said:?} does not say {part:?}");
-    }
-    assert!(!said.contains("backtrace"), "{said}");
-    assert_eq!(text(&output.stdout), "");
-    assert_eq!(output.status.code(), Some(2), "{said}");
 }
 
 #[test]

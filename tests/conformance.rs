@@ -6,7 +6,7 @@ use std::process::Output;
 use linger::conformance::{CASES, Case, Protocol, Report, Row, Suite, Tally, Trust};
 use serde_json::Value;
 
-use crate::harness::{Certificate, Fault, Naive, Peer, Server, linger};
+use crate::harness::{Certificate, Fault, Naive, Peer, Server, assert_refused, linger, text};
 
 const ROUNDS: u32 = 6;
 
@@ -146,10 +146,6 @@ async fn conformance(arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 #[tokio::test]
 async fn server_that_loses_events_is_found_out() {
     let naive = Naive::start(Fault::Loses).await;
@@ -202,19 +198,6 @@ async fn well_behaved_part_of_the_contract_exits_with_0() {
     let url = format!("http://{}", naive.address);
     let output = conformance(&[&url, "--rounds", "1", "--case", "0"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-}
-
-/// It was refused in one line with all of these parts.
-#[track_caller]
-fn assert_refused(output: &Output, parts: &[&str]) {
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("error: "), "{said}");
-    for part in parts {
-        assert!(said.contains(part), "{said:?} does not say {part:?}");
-    }
-    assert_eq!(text(&output.stdout), "");
-    assert_eq!(output.status.code(), Some(2), "{said}");
 }
 
 #[tokio::test]

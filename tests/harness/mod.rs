@@ -6,6 +6,7 @@ mod http2;
 mod log;
 mod message;
 mod namespace;
+mod output;
 mod peer;
 mod server;
 
@@ -17,6 +18,7 @@ pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
 pub(crate) use message::{Answer, Head, Request};
 pub(crate) use namespace::Namespace;
+pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer};
 pub(crate) use server::{SECRET, Server, linger, write_config};
 
