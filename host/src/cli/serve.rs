@@ -22,8 +22,9 @@ const INTERRUPTED: u8 = 130;
 
 /// Serve a component, or the apps of a configuration
 ///
-/// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM and SIGINT stop it: parked
-/// requests are told, running ones get their time, and it exits with 0. A second signal ends it at once.
+/// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM
+/// and SIGINT stop it: parked requests are told, running ones get their time, and it exits with 0. A second
+/// signal ends it at once.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// A component's file, or a configuration (a file whose name ends with `.toml`)

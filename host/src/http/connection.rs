@@ -50,7 +50,7 @@ impl Connection {
             link,
             secure: entrance.tls.is_some(),
             eof: entrance.eof,
-            probe: Probe::new(),
+            probe: Probe::default(),
             quiet: Quiet::default(),
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),

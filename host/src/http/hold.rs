@@ -49,8 +49,8 @@ pub(super) fn carries_response(mut bytes: &[u8]) -> bool {
         if matches!(kind, DATA | HEADERS) {
             return true;
         }
-        let length = HEAD + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX - HEAD);
-        bytes = bytes.get(length..).unwrap_or(&[]);
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        bytes = bytes.get(HEAD + length..).unwrap_or(&[]);
     }
     false
 }
@@ -62,12 +62,11 @@ pub(super) struct Hold(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 impl Hold {
     /// Ready when there is no reason to wait, or no longer.
     pub(super) fn poll(&mut self, connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
-        if !connection.quiet.is_on() {
-            self.0 = None;
-            return Poll::Ready(());
-        }
-        let about_itself = connection.requests.is_empty() && !connection.receipts.is_empty();
-        if !about_itself || connection.link.departure().is_some() {
+        let holds = connection.quiet.is_on()
+            && connection.requests.is_empty()
+            && !connection.receipts.is_empty()
+            && connection.link.departure().is_none();
+        if !holds {
             self.0 = None;
             return Poll::Ready(());
         }

@@ -29,10 +29,6 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
     /// The client has closed its direction: one probe is sent, as soon as that is allowed.
     pub(super) fn wanted(&self) {
         self.wanted.store(true, Ordering::Release);
