@@ -41,9 +41,8 @@ async fn parked_clients_leave(server: &Server, protocol: Protocol, how: Leave) {
         }
         server.overtake().await;
         for (queue, poll) in polls {
-            // An event without a single byte is one too. Over HTTP/2 it is not safe yet (see the README).
-            let empty = queue == "q0" && protocol == Protocol::Http1;
-            let event = if empty { String::new() } else { format!("{batch} of {queue}") };
+            // An event without a single byte is one too.
+            let event = if queue == "q0" { String::new() } else { format!("{batch} of {queue}") };
             leave_and_push(&mut client, poll, how, &queue, &event).await;
         }
     }

@@ -3,11 +3,13 @@
 mod access;
 mod body;
 mod connection;
+mod frames;
 mod guard;
 mod hold;
 mod probe;
 mod progress;
 mod pump;
+mod stream;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -102,6 +102,36 @@ impl GuardedBody {
         self.release(None)
     }
 
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
+        if this.guarded.as_ref().is_some_and(|guarded| guarded.held.is_some()) {
+            return this.poll_held(cx);
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match (polled, &mut this.guarded) {
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(guarded)) => {
+                // Hyper flushes what it has while it waits.
+                guarded.guard.part_may_have_left();
+                if guarded.poll_ended(cx).is_ready() {
+                    return this.cut(BodyError::ConnectionTimeout);
+                }
+                Poll::Pending
+            }
+            (Poll::Ready(Some(Err(error))), _) => this.cut(error),
+            (Poll::Ready(Some(Ok(frame))), guarded) => {
+                if let Some(guarded) = guarded {
+                    guarded.note(&frame);
+                }
+                this.pass(frame, cx)
+            }
+            (Poll::Ready(None), Some(guarded)) if guarded.guard.guest_failed() => {
+                this.cut(BodyError::HttpResponseIncomplete)
+            }
+            (Poll::Ready(None), _) => this.end(cx),
+        }
+    }
+
     /// Passes the last frame, or the end, on after the news was read. Hyper looks for the end of the stream before.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Polled {
         let held = self.guarded.as_mut().and_then(|guarded| guarded.held.take());
@@ -143,6 +173,11 @@ impl Guarded {
     /// Whether a consumer that stops now has all of it.
     fn is_whole(&self, body: &Body) -> bool {
         self.held.is_none() && (self.remaining == Some(0) || body.is_end_stream())
+    }
+
+    /// Whether hyper has all of it. One that waits for news says that it has an end, and hyper asks for that.
+    fn was_passed(&self, body: &Body) -> bool {
+        self.is_whole(body) && (self.last_passed || !self.guard.wants_news())
     }
 
     fn end(self, rest: Rest) {
@@ -191,33 +226,11 @@ impl http_body::Body for GuardedBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let this = &mut *self;
-        if this.guarded.as_ref().is_some_and(|guarded| guarded.held.is_some()) {
-            return this.poll_held(cx);
+        let polled = self.poll_next(cx);
+        if let Some(guarded) = &self.guarded {
+            guarded.progress.note_resets();
         }
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match (polled, &mut this.guarded) {
-            (Poll::Pending, None) => Poll::Pending,
-            (Poll::Pending, Some(guarded)) => {
-                // Hyper flushes what it has while it waits.
-                guarded.guard.part_may_have_left();
-                if guarded.poll_ended(cx).is_ready() {
-                    return this.cut(BodyError::ConnectionTimeout);
-                }
-                Poll::Pending
-            }
-            (Poll::Ready(Some(Err(error))), _) => this.cut(error),
-            (Poll::Ready(Some(Ok(frame))), guarded) => {
-                if let Some(guarded) = guarded {
-                    guarded.note(&frame);
-                }
-                this.pass(frame, cx)
-            }
-            (Poll::Ready(None), Some(guarded)) if guarded.guard.guest_failed() => {
-                this.cut(BodyError::HttpResponseIncomplete)
-            }
-            (Poll::Ready(None), _) => this.end(cx),
-        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -240,7 +253,7 @@ impl Drop for GuardedBody {
         if let Some(guarded) = self.guarded.take() {
             if guarded.guard.guest_failed() {
                 guarded.guard.failed();
-            } else if guarded.is_whole(&self.body) {
+            } else if guarded.was_passed(&self.body) {
                 // Hyper does not ask for the end of a body whose end it knows.
                 guarded.end(Rest::Passed);
             }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -15,8 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
 use super::hold::Quiet;
-use super::probe::{Probe, Probing};
+use super::probe::Probe;
 use super::progress::Progress;
+use super::stream::ClientStream;
 use super::{Context, handle};
 use crate::config::Limits;
 use crate::net::{Eof, Link, ReceiptWaits, Transport};
@@ -42,6 +44,8 @@ pub(super) struct Connection {
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
+    /// How many times the client was seen to reset streams.
+    resets: AtomicU64,
 }
 
 impl Connection {
@@ -55,7 +59,20 @@ impl Connection {
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
+            resets: AtomicU64::new(0),
         })
+    }
+
+    /// How many times the client was seen to reset streams.
+    pub(super) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
+    }
+
+    /// The client has reset a stream, and h2 knows.
+    pub(super) fn stream_was_reset(&self) {
+        // First the count: whoever begins to wait looks at it then.
+        self.resets.fetch_add(1, Ordering::AcqRel);
+        self.link.sift_unflushed(Progress::unless_its_end_may_be_lost);
     }
 }
 
@@ -89,7 +106,7 @@ async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, c
         let (context, connection, token) = (context.clone(), connection.clone(), requests.token());
         async move { handle(&context, connection, token, request).await }
     });
-    let stream = TokioIo::new(Probing::new(stream, connection.clone()));
+    let stream = TokioIo::new(ClientStream::new(stream, connection.clone()));
     let mut serving = pin!(builder.serve_connection(stream, service));
     let (mut watching, mut ending) = (context.detection.watch, false);
     let ended = loop {

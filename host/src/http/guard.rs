@@ -59,7 +59,7 @@ impl Guard {
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
-        Progress::new(self.link().clone(), self.http2, self.any_sent.clone())
+        Progress::new(self.connection.clone(), self.http2, self.any_sent.clone())
     }
 
     fn link(&self) -> &Arc<ClientLink> {

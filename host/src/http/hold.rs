@@ -38,23 +38,6 @@ impl Quiet {
     }
 }
 
-/// Whether a write of HTTP/2 has a part of a response in it: the end of a stream can come a moment after all of
-/// its bytes were seen to leave. What cannot be read as frames is taken for one.
-pub(super) fn carries_response(mut bytes: &[u8]) -> bool {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const HEAD: usize = 9;
-    while !bytes.is_empty() {
-        let [a, b, c, kind, ..] = *bytes else { return true };
-        if matches!(kind, DATA | HEADERS) {
-            return true;
-        }
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        bytes = bytes.get(HEAD + length..).unwrap_or(&[]);
-    }
-    false
-}
-
 /// Holds a write back.
 #[derive(Default)]
 pub(super) struct Hold(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
@@ -83,21 +66,5 @@ impl Hold {
         self.0 = None;
         connection.quiet.end();
         Poll::Ready(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn end_of_a_stream_is_found_behind_other_frames() {
-        const UPDATE: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01";
-        const END: &[u8] = b"\0\0\0\0\x01\0\0\0\x01";
-        const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0";
-        assert!(carries_response(END));
-        assert!(carries_response(&[UPDATE, END].concat()));
-        assert!(!carries_response(&[UPDATE, GOAWAY].concat()));
-        assert!(carries_response(b"HT"));
     }
 }

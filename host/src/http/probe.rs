@@ -5,20 +5,9 @@
 //! that byte can be an interim response, `100 Continue`, which clients must ignore (RFC 9110, section 15.2).
 //! Others (102, 103) are not ignored by all.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use super::connection::Connection;
-use super::hold::{Hold, carries_response};
-use super::progress::Progress;
-use crate::net::Transport;
-
-const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(super) const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Whether a probe is wanted, and whether it may be sent.
 #[derive(Default)]
@@ -39,91 +28,8 @@ impl Probe {
         self.allowed.store(allowed, Ordering::Release);
     }
 
-    fn take(&self) -> bool {
+    /// Whether to send it now.
+    pub(super) fn take(&self) -> bool {
         self.allowed.load(Ordering::Acquire) && self.wanted.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// A stream that sends the probe. Hyper flushes it whenever it is polled, and only when it has nothing to
-/// write, so that a probe never falls into a response.
-pub(super) struct Probing {
-    stream: Transport<Arc<Progress>>,
-    connection: Arc<Connection>,
-    /// What is left of the probe.
-    rest: &'static [u8],
-    hold: Hold,
-    /// Whether the client has said its last word.
-    ended: bool,
-}
-
-impl Probing {
-    pub(super) fn new(stream: Transport<Arc<Progress>>, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, rest: &[], hold: Hold::default(), ended: false }
-    }
-
-    /// Ready when these bytes may be written.
-    fn poll_ready(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if !carries_response(bytes) {
-            ready!(this.hold.poll(&this.connection, cx));
-        }
-        this.poll_rest(cx)
-    }
-
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.rest.is_empty() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.rest))?;
-            self.rest = &self.rest[count..];
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Probing {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.ended |= had_room && buf.filled().len() == before;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Probing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(cx, buf))?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf)))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.connection.probe.take() {
-            self.rest = INTERIM;
-        }
-        ready!(self.poll_rest(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.ended {
-            ready!(this.hold.poll(&this.connection, cx));
-        }
-        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }

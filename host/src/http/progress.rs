@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 
+use super::connection::Connection;
 use super::guard::Guard;
-use crate::net::{Flushed, Link, Mark};
+use crate::net::{Flushed, Mark};
 
 /// The bytes of one body that are with hyper, and who wants to know when they have left.
 ///
@@ -14,7 +15,7 @@ use crate::net::{Flushed, Link, Mark};
 /// end of the body means nothing: each frame is a [`Chunk`], which hyper and h2 consume only as it is
 /// written. The response is delivered when all of it was consumed, and the connection flushed after that.
 pub(super) struct Progress {
-    link: Arc<Link<Arc<Self>>>,
+    connection: Arc<Connection>,
     /// Whether other threads drive the connection, as with HTTP/2.
     shared: bool,
     /// What the connection had written before.
@@ -22,8 +23,10 @@ pub(super) struct Progress {
     outstanding: AtomicU64,
     /// The connection's count of flushes when bytes were last consumed.
     consumed_at: AtomicU64,
-    /// What the connection had written when the end of the stream was yet to be written.
+    /// What the connection had written when the end of the stream was yet to be written, if it was.
     more_than: AtomicU64,
+    /// The connection's count of resets when hyper last looked whether this stream was reset, or before.
+    resets: AtomicU64,
     any_sent: Arc<AtomicBool>,
     tail: Mutex<Tail>,
 }
@@ -46,16 +49,17 @@ struct Tail {
 }
 
 impl Progress {
-    /// The progress of a body on `link`, which notes in `any_sent` when the first bytes leave.
-    pub(super) fn new(link: Arc<Link<Arc<Self>>>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
-        let (flushes, first) = (link.flushes(), link.written());
+    /// The progress of a body on `connection`, which notes in `any_sent` when the first bytes leave.
+    pub(super) fn new(connection: Arc<Connection>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
+        let (flushes, first) = (connection.link.flushes(), connection.link.written());
         Arc::new(Self {
-            link,
             shared,
             first,
             outstanding: AtomicU64::new(0),
             consumed_at: AtomicU64::new(flushes),
             more_than: AtomicU64::new(0),
+            resets: AtomicU64::new(connection.resets()),
+            connection,
             any_sent,
             tail: Mutex::default(),
         })
@@ -72,32 +76,59 @@ impl Progress {
         drop(tail);
         // With HTTP/1.1 this thread drives the connection, and has yet to write what comes after the last chunk.
         if !self.shared || rest == Rest::ToCome {
-            self.consumed_at.store(self.link.flushes(), Ordering::Release);
+            self.consumed_at.store(self.connection.link.flushes(), Ordering::Release);
         }
         if self.shared && rest == Rest::ToCome {
             // Another thread may flush before it has that end to write.
-            self.more_than.store(self.link.written(), Ordering::Release);
+            self.more_than.store(self.connection.link.written(), Ordering::Release);
         }
-        self.link.when_flushed(self.clone());
-        // Another thread may have flushed before.
+        self.connection.link.when_flushed(self.clone());
+        // Another thread may have flushed before, or read that the stream was reset.
+        if self.connection.resets() != self.resets.load(Ordering::Acquire) {
+            self.lose_unwritten_end();
+        }
         self.settle_if_flushed();
+    }
+
+    /// Before hyper looks whether the stream was reset: what comes from here on is for this to notice.
+    pub(super) fn note_resets(&self) {
+        self.resets.store(self.connection.resets(), Ordering::Release);
+    }
+
+    /// The client has reset a stream. Which, only h2 knows, and it says nothing where all that is left is the
+    /// end of the stream: that is then never written.
+    pub(super) fn unless_its_end_may_be_lost(self: Arc<Self>) -> Option<Arc<Self>> {
+        if self.lose_unwritten_end() { None } else { Some(self) }
+    }
+
+    fn lose_unwritten_end(&self) -> bool {
+        let may_be_lost = !self.has_written_more();
+        if may_be_lost {
+            self.any_sent.store(true, Ordering::Release);
+            self.tear();
+        }
+        may_be_lost
     }
 
     fn has_written_more(&self) -> bool {
         match self.more_than.load(Ordering::Acquire) {
             0 => true,
-            before => self.link.written() > before,
+            before => self.connection.link.written() > before,
         }
     }
 
+    /// Whether there is nothing left to settle.
     fn settle_if_flushed(&self) -> bool {
+        if self.tail().torn {
+            return true;
+        }
         let consumed = self.outstanding.load(Ordering::Acquire) == 0 && self.has_written_more();
-        if !consumed || self.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
+        if !consumed || self.connection.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
             return false;
         }
         let guard = self.tail().guard.take();
         if let Some((guard, mark)) = guard {
-            guard.delivered(&(self.first..self.link.written()), mark);
+            guard.delivered(&(self.first..self.connection.link.written()), mark);
         }
         true
     }
@@ -140,7 +171,7 @@ impl Chunk {
     fn consumed(&self, count: usize) {
         if let (Some(progress), 1..) = (&self.progress, count) {
             progress.any_sent.store(true, Ordering::Release);
-            progress.consumed_at.store(progress.link.flushes(), Ordering::Release);
+            progress.consumed_at.store(progress.connection.link.flushes(), Ordering::Release);
             progress.outstanding.fetch_sub(count as u64, Ordering::AcqRel);
         }
     }

@@ -13,11 +13,12 @@ use crate::exchange::{Client, Exchange};
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
 use crate::http::guard::ClientLink;
-use crate::net::{Eof, Socket};
+use crate::net::{Eof, Link, Socket};
 
 struct Fixture {
     _client: TcpStream,
     socket: Socket<Arc<Progress>>,
+    connection: Arc<Connection>,
     exchange: Arc<Exchange>,
     guard: Guard,
     progress: Arc<Progress>,
@@ -33,9 +34,9 @@ async fn fixture(http2: bool) -> Fixture {
     let connection = Connection::new(link.clone(), &Entrance::default(), None);
     let access = Access::new(&http::Request::new(()));
     let shares = (permit, TaskTracker::new().token());
-    let guard = Guard::new(exchange.clone(), connection, http2, access, shares);
+    let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
-    Fixture { _client: client, socket: link.socket(), exchange, guard, progress }
+    Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }
 }
 
 fn reason(exchange: &Exchange) -> Option<Reason> {
@@ -118,6 +119,38 @@ async fn end_of_a_stream_is_flushed_as_well() {
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be written");
     f.socket.write_all(b"end").await.unwrap();
+    f.socket.flush().await.unwrap();
+    assert_eq!(reason(&f.exchange), Some(Reason::Completed));
+}
+
+#[tokio::test]
+async fn reset_before_the_end_of_a_stream_is_a_loss() {
+    for noticed_before in [true, false] {
+        let mut f = fixture(true).await;
+        f.socket.write_all(b"head").await.unwrap();
+        f.socket.flush().await.unwrap();
+        if noticed_before {
+            f.connection.stream_was_reset();
+        }
+        f.progress.end(f.guard, None, Rest::ToCome);
+        if !noticed_before {
+            assert_eq!(reason(&f.exchange), None);
+            f.connection.stream_was_reset();
+        }
+        assert_eq!(reason(&f.exchange), Some(Reason::Reset));
+    }
+}
+
+#[tokio::test]
+async fn reset_that_hyper_saw_is_of_another_stream() {
+    let mut f = fixture(true).await;
+    f.socket.write_all(b"head").await.unwrap();
+    f.connection.stream_was_reset();
+    f.progress.note_resets();
+    f.progress.end(f.guard, None, Rest::ToCome);
+    f.socket.write_all(b"end").await.unwrap();
+    f.connection.stream_was_reset();
+    assert_eq!(reason(&f.exchange), None, "the end of the stream has been written");
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
 }

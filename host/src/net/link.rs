@@ -258,10 +258,15 @@ impl<T: Flushed> Link<T> {
     /// All that was written has left for the kernel.
     pub(super) fn flushed(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
+        self.sift_unflushed(T::flushed);
+    }
+
+    /// Shows each that waits for a flush to `keep`. Who is not given back waits no longer.
+    pub fn sift_unflushed(&self, keep: impl FnMut(T) -> Option<T>) {
         if self.any_unflushed.swap(false, Ordering::AcqRel) {
             let waiters = self.unflushed().as_mut().map(std::mem::take);
-            // Told outside of the lock: they may ask for something here.
-            waiters.into_iter().flatten().filter_map(T::flushed).for_each(|waiter| self.when_flushed(waiter));
+            // Outside of the lock: they may ask for something here.
+            waiters.into_iter().flatten().filter_map(keep).for_each(|waiter| self.when_flushed(waiter));
         }
     }
 
