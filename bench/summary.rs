@@ -30,6 +30,13 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
     }
 }
 
+/// Between which half of some figures lies.
+pub(crate) fn quartiles(figures: &[f64]) -> [f64; 2] {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    [1, 3].map(|quarter| sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN))
+}
+
 /// How a figure compares with what is asked for.
 pub(crate) fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
