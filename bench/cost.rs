@@ -76,7 +76,9 @@ async fn compare(
     }
     let [low, high] = quartiles(&ratios);
     let (with, without) = (median(&with), median(&without));
-    println!("  medians of {PAIRS} pairs: on {with:.0}, off {without:.0}; half of the ratios in {low:.3} to {high:.3}");
+    println!(
+        "  medians of {PAIRS} pairs: on {with:.0}, off {without:.0}; half of the ratios in {low:.3} to {high:.3}"
+    );
     on.stop().await?;
     off.stop().await?;
     Ok(median(&ratios))

@@ -27,3 +27,4 @@ mod shutdown;
 mod silent;
 mod soak;
 mod streaming;
+mod together;
