@@ -30,6 +30,7 @@ impl Server {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let mut config = Config::parse(config, &folder.join("linger.toml"))?;
         change(&mut config.detection);
+        let events = linger::events::open(&config.events, config.queues.clone())?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -37,7 +38,8 @@ impl Server {
         let stop = CancellationToken::new();
         let loaded = {
             let _inside = runtime.enter();
-            let server = linger::server::Server::load(&config, engine).context("run `make guests`")?;
+            let server =
+                linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
             (server, TcpListener::from_std(listener)?)
         };
         let stopped = stop.clone().cancelled_owned();

@@ -26,5 +26,6 @@ mod sandbox;
 mod shutdown;
 mod silent;
 mod soak;
+mod store;
 mod streaming;
 mod together;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linger::config::Config;
-use linger::events::MemoryStore;
+use linger::events;
 use linger::guest::{App, Engine};
 use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use linger::route::Table;
@@ -88,7 +88,7 @@ impl Service {
 }
 
 fn context(config: &Config, engine: &Engine) -> Context {
-    let events = MemoryStore::new(config.queues.clone());
+    let events = events::open(&config.events, config.queues.clone()).expect("memory is there");
     let tasks = TaskTracker::new();
     let app = &config.apps["longpoll"];
     let app = App::load("longpoll", app, engine, events, tasks.clone()).expect("`make guests` was run");

@@ -1,6 +1,7 @@
 //! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
 
 mod detection;
+mod events;
 mod listener;
 mod unit;
 
@@ -13,6 +14,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 pub use detection::{Detection, Setting};
+pub use events::{Durability, Events, QueueLimits, Store};
 pub use listener::{Listener, Tls};
 
 /// Where `linger serve` listens when nothing else is said: this machine only.
@@ -37,6 +39,9 @@ pub struct Config {
     /// How departures are noticed.
     #[serde(default)]
     pub detection: Detection,
+    /// Where events live.
+    #[serde(default)]
+    pub events: Events,
     /// Bounds on queues.
     #[serde(default)]
     pub queues: QueueLimits,
@@ -105,37 +110,6 @@ impl Default for Limits {
             max_body_buffer: ByteSize::mib(1),
             max_body_buffers: ByteSize::mib(256),
             head_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Bounds on queues.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueueLimits {
-    /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `full`.
-    pub max_queues: usize,
-    /// Events in one queue, leased ones included. Beyond: `full`.
-    pub max_events: usize,
-    /// Bytes in one queue, with 256 bytes added for each event. Beyond: `full`.
-    pub max_bytes: ByteSize,
-    /// Bytes in all queues together, counted in the same way. Beyond: `full`.
-    pub max_total_bytes: ByteSize,
-    /// Bytes of one event. Beyond: `too-large`.
-    pub max_event_size: ByteSize,
-    /// Unsettled deliveries of one request. Beyond: `too-many-deliveries`.
-    pub max_deliveries_per_request: usize,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self {
-            max_queues: 10_000,
-            max_events: 100_000,
-            max_bytes: ByteSize::mib(256),
-            max_total_bytes: ByteSize::gib(1),
-            max_event_size: ByteSize::mib(1),
-            max_deliveries_per_request: 1_000,
         }
     }
 }
@@ -267,6 +241,7 @@ impl Config {
             shutdown_timeout: default_shutdown_timeout(),
             limits: Limits::default(),
             detection: Detection::default(),
+            events: Events::default(),
             queues: QueueLimits::default(),
             routes: vec![Route::all_to(&name)],
             apps: BTreeMap::from([(name, app)]),
@@ -295,6 +270,7 @@ impl Config {
                 dir.host = folder.join(&dir.host);
             }
         }
+        self.events.complete(folder).map_err(|message| wrong(format!("events: {message}")))?;
         self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
         self.detection.check().map_err(|message| wrong(format!("detection: {message}")))?;
         match self.apps.keys().next() {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::events::MemoryStore;
+use crate::events::EventStore;
 use crate::guest::{App, Engine, LoadError};
 use crate::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use crate::net::{Silence, set_options};
@@ -31,9 +31,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Loads the apps. Blocks while they compile: up to seconds for each.
-    pub fn load(config: &Config, engine: &Engine) -> Result<Self, LoadError> {
-        let events = MemoryStore::new(config.queues.clone());
+    /// Loads the apps, whose events are in `events`. Blocks while they compile: up to seconds for each.
+    pub fn load(config: &Config, engine: &Engine, events: &Arc<dyn EventStore>) -> Result<Self, LoadError> {
         let tasks = TaskTracker::new();
         let mut apps = HashMap::new();
         for (name, app) in &config.apps {

@@ -53,6 +53,11 @@ impl Http1 {
     }
 
     pub(crate) async fn send_request(&mut self, request: &Request) {
+        let bytes = self.encode(request);
+        self.send(&bytes).await;
+    }
+
+    fn encode(&mut self, request: &Request) -> Vec<u8> {
         self.head_only = request.method == Method::HEAD;
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.target, request.host);
@@ -65,7 +70,7 @@ impl Http1 {
         bytes += "\r\n";
         let mut bytes = bytes.into_bytes();
         bytes.extend_from_slice(&request.body);
-        self.send(&bytes).await;
+        bytes
     }
 
     /// Sends these bytes.
@@ -105,6 +110,13 @@ impl Http1 {
     pub(crate) async fn ask(&mut self, request: &Request) -> Answer {
         self.send_request(request).await;
         self.answer().await
+    }
+
+    /// The same with a server that may be gone: `None` if it is.
+    pub(crate) async fn try_ask(&mut self, request: &Request) -> Option<Answer> {
+        let bytes = self.encode(request);
+        soon("sending", self.stream.write_all(&bytes)).await.ok()?;
+        self.try_answer().await.ok()
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod conformance;
 mod serve;
+mod store;
 mod wit;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ enum Command {
     Check(check::Check),
     Wit(wit::Wit),
     Conformance(conformance::Conformance),
+    Store(store::Store),
 }
 
 impl Cli {
@@ -33,6 +35,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Wit(_) => wit::Wit::run(),
             Command::Conformance(conformance) => conformance.run(),
+            Command::Store(store) => store.run(),
         }
     }
 }

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Listener, Tls};
+use crate::config::{Config, Events, Listener, Tls};
+use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
 use crate::net::{acceptor, raise_file_limit};
@@ -34,6 +35,10 @@ pub(super) struct Serve {
     /// The address of the (first) listener, as IP:PORT; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+
+    /// Keep events in this directory, so that they outlive the process; it is made if it is not there
+    #[arg(long, value_name = "DIRECTORY")]
+    store: Option<PathBuf>,
 }
 
 impl Serve {
@@ -41,6 +46,10 @@ impl Serve {
         let mut config = read_config(&self.source)?;
         if let (Some(address), Some(listener)) = (self.listen, config.listeners.first_mut()) {
             listener.address = address;
+        }
+        if let Some(directory) = self.store {
+            // What the configuration says of durability stays.
+            config.events = Events { durability: config.events.durability, ..Events::on_disk(directory) };
         }
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
         let result = runtime.block_on(serve(config));
@@ -76,7 +85,8 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
         let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
-        let server = Server::load(&config, &engine)?;
+        let events = events::open(&config.events, config.queues.clone())?;
+        let server = Server::load(&config, &engine, &events)?;
         anyhow::Ok((engine, server))
     });
     let (_engine, server) = tokio::select! {

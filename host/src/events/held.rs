@@ -201,7 +201,8 @@ mod tests {
 
     use super::*;
     use crate::config::QueueLimits;
-    use crate::events::{EventStore, MemoryStore, NewEvent, QueueName};
+    use crate::events::local::MemoryStore;
+    use crate::events::{EventStore, NewEvent, QueueName};
 
     struct Fixture {
         store: Arc<MemoryStore>,

@@ -3,9 +3,12 @@
 //! A taken event is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
 //! that is dropped puts its event back, so that no path through the host can lose one.
 
+mod disk;
 mod held;
-mod memory;
+mod journal;
+mod local;
 mod name;
+mod queue;
 
 use std::fmt;
 use std::future::Future;
@@ -14,8 +17,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::{Events, QueueLimits, Store};
+
+use disk::DiskStore;
+pub use disk::{Contents, OpenError, check};
 pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
-pub use memory::MemoryStore;
+use local::MemoryStore;
 pub use name::QueueName;
 
 /// Why a store refused.
@@ -33,6 +40,9 @@ pub enum StoreError {
     /// The lease is no longer held: it was settled before.
     #[error("the delivery was settled before")]
     Settled,
+    /// It failed to write down what it has to, or to read it.
+    #[error("{0}")]
+    Unavailable(Arc<str>),
 }
 
 /// An event as it is pushed.
@@ -73,6 +83,17 @@ pub enum Settlement {
     Untaken,
 }
 
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Queues with an event or a waiting taker.
+    pub queues: usize,
+    /// Events, leased ones included.
+    pub events: usize,
+    /// Bytes, with 256 added for each event.
+    pub bytes: u64,
+}
+
 /// Names a lease within its store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId {
@@ -99,7 +120,19 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// The call itself starts the work and a dropped future does not stop it, so that it can be called
     /// from a destructor. Fails with [`StoreError::Settled`] if the lease is not held any more.
-    fn settle(&self, lease: &LeaseId, settlement: Settlement) -> StoreFuture<()>;
+    fn settle(self: Arc<Self>, lease: &LeaseId, settlement: Settlement) -> StoreFuture<()>;
+
+    /// How much it holds now.
+    fn usage(&self) -> Usage;
+}
+
+/// Opens the store that a configuration asks for. Blocks while it reads all events.
+pub fn open(events: &Events, limits: QueueLimits) -> Result<Arc<dyn EventStore>, OpenError> {
+    match (events.store, &events.directory) {
+        (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, limits)?),
+        // A store on disk has its directory: the configuration was checked.
+        _ => Ok(MemoryStore::new(limits)),
+    }
 }
 
 /// An event that one taker holds. Dropping it puts the event back, untaken.
@@ -126,7 +159,7 @@ impl Lease {
     /// Settles the event. As with [`EventStore::settle`], the call itself starts the work.
     pub fn settle(mut self, settlement: Settlement) -> StoreFuture<()> {
         self.held = false;
-        self.store.settle(&self.id, settlement)
+        self.store.clone().settle(&self.id, settlement)
     }
 }
 
@@ -134,7 +167,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.held {
             // Nobody is left to hear how it went, and the call has started the work.
-            drop(self.store.settle(&self.id, Settlement::Untaken));
+            drop(self.store.clone().settle(&self.id, Settlement::Untaken));
         }
     }
 }

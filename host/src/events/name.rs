@@ -19,6 +19,14 @@ pub struct QueueName(Arc<str>);
 )]
 pub struct InvalidName;
 
+impl QueueName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for QueueName {
     type Err = InvalidName;
 

@@ -42,6 +42,7 @@ impl From<StoreError> for QueueError {
             StoreError::Full => Self::Full,
             StoreError::TooLarge { limit } => Self::TooLarge(limit),
             StoreError::Settled => Self::Settled,
+            StoreError::Unavailable(how) => Self::Unavailable(how.to_string()),
         }
     }
 }

@@ -1,0 +1,97 @@
+//! Where events live, and how many there may be.
+
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+/// Where events live.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// What keeps them.
+    pub store: Store,
+    /// The directory of a store on disk, relative to the configuration's folder. It is made if it is not there,
+    /// and one process has it at a time.
+    pub directory: Option<PathBuf>,
+    /// When an event counts as stored on disk.
+    pub durability: Durability,
+}
+
+/// What keeps events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// Nothing outlives the process.
+    #[default]
+    Memory,
+    /// Events are in a directory too, and are there again after a restart.
+    Disk,
+}
+
+/// When an event counts as stored on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When the disk has it: nothing is lost with the machine's power. Those that come together share one write.
+    #[default]
+    Fsync,
+    /// When the kernel has it: nothing is lost with the process, but the last moments with the machine's power.
+    Buffered,
+}
+
+impl Events {
+    /// Events on disk in this directory.
+    #[must_use]
+    pub fn on_disk(directory: PathBuf) -> Self {
+        Self { store: Store::Disk, directory: Some(directory), durability: Durability::default() }
+    }
+
+    pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
+        match (self.store, &mut self.directory) {
+            (Store::Disk, None) => {
+                Err("the store is on disk; say where: `directory = \"DIRECTORY\"`".to_owned())
+            }
+            (Store::Memory, Some(_)) => {
+                Err("`directory` is for a store on disk; add `store = \"disk\"`, or leave it out".to_owned())
+            }
+            (_, directory) => {
+                if let Some(directory) = directory {
+                    *directory = folder.join(&*directory);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Bounds on queues.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueLimits {
+    /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `full`.
+    pub max_queues: usize,
+    /// Events in one queue, leased ones included. Beyond: `full`.
+    pub max_events: usize,
+    /// Bytes in one queue, with 256 bytes added for each event. Beyond: `full`.
+    pub max_bytes: ByteSize,
+    /// Bytes in all queues together, counted in the same way. Beyond: `full`.
+    pub max_total_bytes: ByteSize,
+    /// Bytes of one event. Beyond: `too-large`.
+    pub max_event_size: ByteSize,
+    /// Unsettled deliveries of one request. Beyond: `too-many-deliveries`.
+    pub max_deliveries_per_request: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            max_queues: 10_000,
+            max_events: 100_000,
+            max_bytes: ByteSize::mib(256),
+            max_total_bytes: ByteSize::gib(1),
+            max_event_size: ByteSize::mib(1),
+            max_deliveries_per_request: 1_000,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Events on disk: a host that stops or is killed finds them again.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::harness::{
+    Answer, H1, Http1, Request, Server, assert_refused, component, eventually, linger, text,
+};
+
+/// How often a host is killed. `LINGER_KILLS` sets another number, for a longer run.
+const KILLS: usize = 6;
+
+const QUEUES: usize = 3;
+
+async fn serve(directory: &Path, durability: &str) -> Server {
+    Server::with_config(&format!(
+        "[events]\nstore = 'disk'\ndirectory = '{}'\ndurability = '{durability}'\n\
+         [apps.app]\ncomponent = '{{longpoll}}'\n",
+        directory.display()
+    ))
+    .await
+}
+
+async fn stop(mut server: Server) {
+    server.signal(Signal::TERM);
+    assert!(server.exit().await.success());
+}
+
+fn checked(directory: &Path) -> String {
+    let output = linger(&["store".as_ref(), "check".as_ref(), directory.as_os_str()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+async fn push(server: &Server, queue: &str, event: &str) {
+    let push =
+        Request::post(&format!("/push/{queue}"), event.to_owned()).header("content-type", "text/plain");
+    server.send(H1, &push).await.expect(202);
+}
+
+#[tokio::test]
+async fn restart_finds_what_was_not_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("new/store");
+    let server = serve(&directory, "fsync").await;
+    for event in ["one", "two", "three"] {
+        push(&server, "q", event).await;
+    }
+    assert_eq!(server.get("/poll/q").await.expect(200), "one");
+    assert_refused(
+        &linger(&["store".as_ref(), "check".as_ref(), directory.as_os_str()]),
+        &["is in use by another process", "name another directory"],
+    );
+    stop(server).await;
+    assert_eq!(checked(&directory), "q: 2 events, 8 B\n1 queues, 2 events, 8 B: all can be read\n");
+    let server = serve(&directory, "fsync").await;
+    for event in ["two", "three"] {
+        let answer = server.get("/poll/q").await;
+        assert_eq!((answer.expect(200), answer.header("content-type")), (event, Some("text/plain")));
+        assert_eq!(answer.header("maybe-delivered"), None);
+    }
+    server.get("/poll/q?wait=0").await.expect(204);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn directory_of_something_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("diary"), "dear").unwrap();
+    let component = component("longpoll");
+    let (serve, store) =
+        (["serve".as_ref(), component.as_os_str()], ["--store".as_ref(), folder.path().as_os_str()]);
+    assert_refused(&linger(&[serve, store].concat()), &["is no store of Linger", "name another directory"]);
+}
+
+#[tokio::test]
+async fn kill_loses_nothing_that_was_answered_fsync() {
+    kill_loses_nothing_that_was_answered("fsync").await;
+}
+
+#[tokio::test]
+async fn kill_loses_nothing_that_was_answered_buffered() {
+    kill_loses_nothing_that_was_answered("buffered").await;
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    answered: HashSet<String>,
+    /// How often each was read without a flag, and with one.
+    read: HashMap<String, (usize, usize)>,
+}
+
+async fn kill_loses_nothing_that_was_answered(durability: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let kills = std::env::var("LINGER_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    for life in 0..kills {
+        let mut server = serve(folder.path(), durability).await;
+        let mut clients = JoinSet::new();
+        for queue in 0..QUEUES {
+            clients.spawn(produce(server.address(), life, queue, seen.clone()));
+            clients.spawn(consume(server.address(), queue, seen.clone()));
+        }
+        // Each life a little longer than the one before: it is killed wherever it is then.
+        let enough = 50 * (life % 10 + 1);
+        let before = seen.lock().unwrap().answered.len();
+        eventually("pushes are answered", async || {
+            (seen.lock().unwrap().answered.len() >= before + enough).then_some(())
+        })
+        .await;
+        server.signal(Signal::KILL);
+        server.exit().await;
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+    }
+    drain(folder, durability, &seen).await;
+    let Seen { answered, read } = &*seen.lock().unwrap();
+    let lost: Vec<_> = answered.iter().filter(|event| !read.contains_key(*event)).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), answered.len());
+    let doubled: Vec<_> = read.iter().filter(|(_, (unflagged, _))| *unflagged > 1).collect();
+    assert!(doubled.is_empty(), "came twice without a flag: {doubled:?}");
+    println!(
+        "{durability}: {kills} kills, {} events, {} read again",
+        answered.len(),
+        read.values().filter(|(unflagged, flagged)| unflagged + flagged > 1).count()
+    );
+}
+
+async fn produce(address: SocketAddr, life: usize, queue: usize, seen: Arc<Mutex<Seen>>) {
+    let mut client = Http1::connect(address).await;
+    for number in 0.. {
+        let event = format!("{life}-{queue}-{number}");
+        let push = Request::post(&format!("/push/q{queue}"), event.clone());
+        let Some(answer) = client.try_ask(&push).await else { return };
+        answer.expect(202);
+        seen.lock().unwrap().answered.insert(event);
+    }
+}
+
+async fn consume(address: SocketAddr, queue: usize, seen: Arc<Mutex<Seen>>) {
+    let mut client = Http1::connect(address).await;
+    let poll = Request::get(&format!("/poll/q{queue}?wait=60"));
+    while let Some(answer) = client.try_ask(&poll).await {
+        note(&answer, &seen);
+    }
+}
+
+fn note(answer: &Answer, seen: &Mutex<Seen>) {
+    let flagged = answer.header("maybe-delivered").is_some();
+    let mut seen = seen.lock().unwrap();
+    let (plain, again) = seen.read.entry(answer.expect(200).to_owned()).or_default();
+    // An event that was read comes again only with the flag.
+    assert!(flagged || *plain + *again == 0, "{} comes again without a flag", answer.text());
+    *(if flagged { again } else { plain }) += 1;
+}
+
+async fn drain(folder: TempDir, durability: &str, seen: &Mutex<Seen>) {
+    checked(folder.path());
+    let server = serve(folder.path(), durability).await;
+    for queue in 0..QUEUES {
+        loop {
+            let answer = server.get(&format!("/poll/q{queue}?wait=0")).await;
+            if answer.status == 204 {
+                break;
+            }
+            note(&answer, seen);
+        }
+    }
+    stop(server).await;
+    let contents = checked(folder.path());
+    assert!(contents.contains("0 queues, 0 events"), "{contents}");
+}
