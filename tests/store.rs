@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
@@ -87,6 +88,73 @@ async fn kill_loses_nothing_that_was_answered_fsync() {
 #[tokio::test]
 async fn kill_loses_nothing_that_was_answered_buffered() {
     kill_loses_nothing_that_was_answered("buffered").await;
+}
+
+/// A file system of its own size, where the tests may make one.
+struct Mount(TempDir);
+
+impl Mount {
+    fn new(options: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        mount(&["-t", "tmpfs", "-o", options, "tmpfs"], folder.path()).then(|| Self(folder))
+    }
+
+    fn change(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}")], self.0.path()));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+fn mount(arguments: &[&str], folder: &Path) -> bool {
+    let mounted = Command::new("mount").args(arguments).arg(folder).stderr(Stdio::null()).status();
+    mounted.is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn full_disk_is_an_error_until_there_is_room() {
+    let Some(disk) = Mount::new("size=200m") else {
+        println!("skipped: a disk cannot be full here (it takes root to make one)");
+        return;
+    };
+    let directory = disk.0.path().join("store");
+    let server = serve(&directory, "fsync").await;
+    let event = |number: usize| format!("{number:07}").repeat(50_000);
+    let (mut stored, mut number) = (Vec::new(), 0);
+    let mut push = async || {
+        number += 1;
+        let answer = server.send(H1, &Request::post("/push/q", event(number))).await;
+        if answer.status == 202 {
+            return Ok(number);
+        }
+        assert_eq!(answer.expect(503), "the queue is unavailable\n");
+        Err(())
+    };
+    stored.push(push().await.unwrap());
+    disk.change("size=12m");
+    // Each finds the disk a little fuller.
+    eventually("a push is refused", async || push().await.map(|number| stored.push(number)).err()).await;
+    server.log.line(&["the store cannot write"]).await;
+    disk.change("size=200m");
+    stored.push(eventually("the store writes again", async || push().await.ok()).await);
+    for number in stored {
+        assert_eq!(server.get("/poll/q").await.expect(200), event(number));
+    }
+    server.get("/poll/q?wait=0").await.expect(204);
+    stop(server).await;
+    disk.change("ro");
+    let component = component("longpoll");
+    let (serve, store) =
+        (["serve".as_ref(), component.as_os_str()], ["--store".as_ref(), directory.as_os_str()]);
+    assert_refused(
+        &linger(&[serve, store].concat()),
+        &["Read-only file system", "that this process can write"],
+    );
 }
 
 /// What clients saw.

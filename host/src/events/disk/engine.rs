@@ -15,6 +15,15 @@ const LOG: u64 = 64 << 20;
 /// What it has in memory before it writes a table, in bytes.
 const MEMTABLE: u64 = 8 << 20;
 
+/// Why the engine failed, in words for a log.
+pub(super) fn why(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => error.to_string(),
+        fjall::Error::Poisoned => "a write failed, as on a full disk".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 pub(super) struct Engine {
     database: Database,
     events: Keyspace,
@@ -40,10 +49,10 @@ impl Engine {
     pub(super) fn read(&self) -> Result<Vec<Record>, String> {
         let mut records = Vec::new();
         for event in self.events.iter() {
-            let (key, value) = event.into_inner().map_err(|error| error.to_string())?;
+            let (key, value) = event.into_inner().map_err(|error| why(&error))?;
             let unreadable = || format!("the event {} cannot be read", key.escape_ascii());
             let mut record = record::read_event(&key, &value).ok_or_else(unreadable)?;
-            if let Some(mark) = self.marks.get(&key).map_err(|error| error.to_string())? {
+            if let Some(mark) = self.marks.get(&key).map_err(|error| why(&error))? {
                 record::apply_mark(&mut record, &mark).ok_or_else(unreadable)?;
             }
             records.push(record);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::OpenError;
 use super::directory::Directory;
-use super::engine::Engine;
+use super::engine::{Engine, why};
 use crate::config::Durability;
 use crate::events::StoreError;
 use crate::events::journal::{Entry, Record};
@@ -48,7 +48,7 @@ impl Writer {
         let engine = Engine::open(&path, durability).map_err(|error| match error {
             fjall::Error::Locked => OpenError::InUse(directory.name()),
             fjall::Error::Io(error) => OpenError::Io(directory.name(), error),
-            error => OpenError::Damaged(directory.name(), error.to_string()),
+            error => OpenError::Damaged(directory.name(), why(&error)),
         })?;
         let records = engine.read().map_err(|how| OpenError::Damaged(directory.name(), how))?;
         let failed_at = Instant::now();
@@ -68,8 +68,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Job]) -> Result<(), StoreError> {
         let entries = || batch.iter().map(|job| &job.entry);
-        let written =
-            self.engine().and_then(|engine| engine.write(entries()).map_err(|error| error.to_string()));
+        let written = self.engine().and_then(|engine| engine.write(entries()).map_err(|error| why(&error)));
         written.map_err(|how| {
             if self.engine.take().is_some() {
                 tracing::error!("the store cannot write to {}: {how}", self.path.display());
@@ -87,8 +86,8 @@ impl Writer {
                 return Err("the directory could not be written a moment ago".to_owned());
             }
             self.failed_at = Instant::now();
-            let engine = Engine::open(&self.path, self.durability).map_err(|error| error.to_string())?;
-            engine.write(self.owed.iter()).map_err(|error| error.to_string())?;
+            let engine = Engine::open(&self.path, self.durability).map_err(|error| why(&error))?;
+            engine.write(self.owed.iter()).map_err(|error| why(&error))?;
             self.owed.clear();
             tracing::info!("the store writes to {} again", self.path.display());
             self.engine = Some(engine);
