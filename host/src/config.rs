@@ -3,6 +3,9 @@
 mod detection;
 mod events;
 mod listener;
+mod pattern;
+mod queues;
+mod topics;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -14,8 +17,11 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 pub use detection::{Detection, Setting};
-pub use events::{Durability, Events, QueueLimits, Store};
+pub use events::{Durability, Events, Store};
 pub use listener::{Listener, Tls};
+pub use pattern::Pattern;
+pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
+pub use topics::{Retention, TopicRule, Topics};
 
 /// Where `linger serve` listens when nothing else is said: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -42,9 +48,12 @@ pub struct Config {
     /// Where events live.
     #[serde(default)]
     pub events: Events,
-    /// Bounds on queues.
+    /// Bounds on queues, and how their events are handed out.
     #[serde(default)]
-    pub queues: QueueLimits,
+    pub queues: Queues,
+    /// Bounds on topics, and how long they keep their events.
+    #[serde(default)]
+    pub topics: Topics,
     /// The apps by name.
     #[serde(default)]
     pub apps: BTreeMap<String, App>,
@@ -242,7 +251,8 @@ impl Config {
             limits: Limits::default(),
             detection: Detection::default(),
             events: Events::default(),
-            queues: QueueLimits::default(),
+            queues: Queues::default(),
+            topics: Topics::default(),
             routes: vec![Route::all_to(&name)],
             apps: BTreeMap::from([(name, app)]),
         }

@@ -1,6 +1,7 @@
 //! HTTP: a connection, and the scope of each request on it.
 
 mod access;
+mod ack;
 mod body;
 mod connection;
 mod frames;
@@ -28,6 +29,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
 use crate::config::{Detection, Limits};
+use crate::events::Confirmations;
 use crate::exchange::{Client, Exchange};
 use crate::guest::{App, Body, CallError};
 use crate::respond;
@@ -61,6 +63,8 @@ pub struct Context {
     pub requests: Arc<Semaphore>,
     /// Bounds on request bodies that are read ahead of their guests.
     pub read_ahead: ReadAhead,
+    /// Deliveries that their clients have to commit.
+    pub confirmations: Arc<Confirmations>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Cancelled when the server stops.
@@ -76,6 +80,19 @@ struct ClientLeft;
 
 /// Answers a request. Dropped, or with an error, the exchange ends as lost.
 async fn handle(
+    context: &Context,
+    connection: Arc<Connection>,
+    token: TaskTrackerToken,
+    mut request: Request<Incoming>,
+) -> Result<Response<GuardedBody>, ClientLeft> {
+    // Whatever comes of this request, and before it takes the next event.
+    let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
+    let mut response = answer(context, connection, token, request).await?;
+    ack::put_outcome(response.headers_mut(), outcome);
+    Ok(response)
+}
+
+async fn answer(
     context: &Context,
     connection: Arc<Connection>,
     token: TaskTrackerToken,
@@ -135,7 +152,7 @@ async fn call(
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
     Ok(match result {
-        Ok(response) => guarded(response, head_only, guard, ladder, context.tasks.clone()),
+        Ok(response) => guarded(context, response, head_only, guard, ladder),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
@@ -183,19 +200,22 @@ async fn client_gone(exchange: &Exchange) {
 
 /// The guest's response, whose body tells the guard how it ended.
 fn guarded(
-    response: Response<Body>,
+    context: &Context,
+    mut response: Response<Body>,
     head_only: bool,
     mut guard: Guard,
     ladder: Ladder,
-    tasks: TaskTracker,
 ) -> Response<GuardedBody> {
     let status = response.status();
     guard.head(status);
     if status.is_server_error() {
         guard.does_not_commit();
+    } else if let Some(token) = guard.await_client(&context.confirmations) {
+        ack::put_token(response.headers_mut(), token);
     }
     let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = content_length(response.headers()).filter(|_| !bodiless);
+    let tasks = context.tasks.clone();
     response.map(|body| {
         let body = if bodiless { empty() } else { body };
         GuardedBody::new(body, length, guard, ladder, tasks)

@@ -25,6 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A server with its apps loaded.
 pub struct Server {
     context: Arc<Context>,
+    events: Arc<dyn EventStore>,
     shutdown_timeout: Duration,
     /// Owns the guests.
     tasks: TaskTracker,
@@ -53,16 +54,30 @@ impl Server {
                 config.limits.max_body_buffer.as_u64(),
                 config.limits.max_body_buffers.as_u64(),
             ),
+            confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             stopping: CancellationToken::new(),
             tasks: tasks.clone(),
         };
-        Ok(Self { context: Arc::new(context), shutdown_timeout: config.shutdown_timeout, tasks })
+        let (context, events) = (Arc::new(context), events.clone());
+        Ok(Self { context, events, shutdown_timeout: config.shutdown_timeout, tasks })
     }
 
     /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
     /// requests and guests end within the configured time. Returns whether they did.
     pub async fn run(
+        self,
+        listeners: Vec<(TcpListener, Entrance)>,
+        shutdown: impl Future<Output = ()>,
+    ) -> bool {
+        let keep_time = self.events.clone().keep_time();
+        tokio::select! {
+            drained = self.serve(listeners, shutdown) => drained,
+            () = keep_time => unreachable!("time goes on"),
+        }
+    }
+
+    async fn serve(
         self,
         listeners: Vec<(TcpListener, Entrance)>,
         shutdown: impl Future<Output = ()>,
@@ -87,7 +102,7 @@ impl Server {
         // From here on the kernel refuses new connections.
         let connections: Vec<_> = doors.into_iter().map(|door| door.connections).collect();
         self.context.stopping.cancel();
-        let Self { context, shutdown_timeout, tasks } = self;
+        let Self { context, shutdown_timeout, tasks, .. } = self;
         let drained = async {
             for mut connections in connections {
                 while let Some(ended) = connections.join_next().await {

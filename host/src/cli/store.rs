@@ -46,11 +46,14 @@ impl Store {
 
 fn print(contents: &Contents) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (queue, events, bytes) in &contents.queues {
-        writeln!(out, "{queue}: {events} events, {}", ByteSize(*bytes))?;
+    let (mut events, mut bytes) = (0, 0);
+    for (kind, all) in [("queue", &contents.queues), ("topic", &contents.topics)] {
+        for content in all {
+            writeln!(out, "{kind} {}: {} events, {}", content.name, content.events, ByteSize(content.bytes))?;
+            events += content.events;
+            bytes += content.bytes;
+        }
     }
-    let queues = contents.queues.len();
-    let events: usize = contents.queues.iter().map(|(_, events, _)| events).sum();
-    let bytes = contents.queues.iter().map(|(.., bytes)| bytes).sum();
-    writeln!(out, "{queues} queues, {events} events, {}: all can be read", ByteSize(bytes))
+    let (queues, topics) = (contents.queues.len(), contents.topics.len());
+    writeln!(out, "{queues} queues, {topics} topics, {events} events, {}: all can be read", ByteSize(bytes))
 }

@@ -1,8 +1,7 @@
-//! Where events live, and how many there may be.
+//! Where events live.
 
 use std::path::{Path, PathBuf};
 
-use bytesize::ByteSize;
 use serde::Deserialize;
 
 /// Where events live.
@@ -61,37 +60,6 @@ impl Events {
                 }
                 Ok(())
             }
-        }
-    }
-}
-
-/// Bounds on queues.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueueLimits {
-    /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `full`.
-    pub max_queues: usize,
-    /// Events in one queue, leased ones included. Beyond: `full`.
-    pub max_events: usize,
-    /// Bytes in one queue, with 256 bytes added for each event. Beyond: `full`.
-    pub max_bytes: ByteSize,
-    /// Bytes in all queues together, counted in the same way. Beyond: `full`.
-    pub max_total_bytes: ByteSize,
-    /// Bytes of one event. Beyond: `too-large`.
-    pub max_event_size: ByteSize,
-    /// Unsettled deliveries of one request. Beyond: `too-many-deliveries`.
-    pub max_deliveries_per_request: usize,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self {
-            max_queues: 10_000,
-            max_events: 100_000,
-            max_bytes: ByteSize::mib(256),
-            max_total_bytes: ByteSize::gib(1),
-            max_event_size: ByteSize::mib(1),
-            max_deliveries_per_request: 1_000,
         }
     }
 }

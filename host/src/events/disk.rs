@@ -1,4 +1,4 @@
-//! Queues whose events are in a directory too: a host that was killed finds them again.
+//! Queues and topics whose events are in a directory too: a host that was killed finds them again.
 //!
 //! Everything is answered from memory. The directory is only written, by one thread: what is waiting is one
 //! write, and one flush to the disk, however many wait for it (group commit).
@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 
 use super::journal::{Entry, Journal};
 use super::local::LocalStore;
-use super::{QueueName, StoreError};
-use crate::config::{Durability, QueueLimits};
+use super::{Name, StoreError};
+use crate::config::{Durability, Queues, Topics};
 use directory::Directory;
 use writer::{Job, Writer};
 
@@ -58,8 +58,21 @@ pub enum OpenError {
 /// What a directory holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// For each queue its name, how many events it has, and their bytes.
-    pub queues: Vec<(QueueName, usize, u64)>,
+    /// The queues.
+    pub queues: Vec<Content>,
+    /// The topics.
+    pub topics: Vec<Content>,
+}
+
+/// What a queue or a topic holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its name.
+    pub name: Name,
+    /// How many events.
+    pub events: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl DiskStore {
@@ -67,29 +80,36 @@ impl DiskStore {
     pub(crate) fn open(
         directory: &Path,
         durability: Durability,
-        limits: QueueLimits,
+        queues: Queues,
+        topics: Topics,
     ) -> Result<Arc<Self>, OpenError> {
-        let (writer, records) = Writer::open(&Directory::open(directory)?, durability)?;
-        Ok(Self::with_journal(limits, Disk::start(writer).map_err(OpenError::Thread)?, records))
+        let (writer, saved) = Writer::open(&Directory::open(directory)?, durability)?;
+        let journal = Disk::start(writer).map_err(OpenError::Thread)?;
+        Ok(Self::with_journal(queues, topics, journal, saved))
     }
 }
 
 /// Reads all that a directory holds, and fails with the first thing that is wrong. Blocks.
 pub fn check(directory: &Path) -> Result<Contents, OpenError> {
-    let (_, records) = Writer::open(&Directory::existing(directory)?, Durability::Buffered)?;
-    let mut contents = Contents::default();
-    // They come queue by queue.
-    for record in records {
-        let size = record.data.len() as u64;
-        match contents.queues.last_mut() {
-            Some((queue, events, bytes)) if *queue == record.queue => {
-                *events += 1;
-                *bytes += size;
+    let (_, saved) = Writer::open(&Directory::existing(directory)?, Durability::Buffered)?;
+    let queues = contents(saved.events.iter().map(|record| (&record.queue, record.data.len())));
+    let topics = contents(saved.published.iter().map(|record| (&record.topic, record.data.len())));
+    Ok(Contents { queues, topics })
+}
+
+/// What events, which come name by name, make in all.
+fn contents<'a>(events: impl Iterator<Item = (&'a Name, usize)>) -> Vec<Content> {
+    let mut contents: Vec<Content> = Vec::new();
+    for (name, size) in events {
+        match contents.last_mut() {
+            Some(content) if content.name == *name => {
+                content.events += 1;
+                content.bytes += size as u64;
             }
-            _ => contents.queues.push((record.queue, 1, size)),
+            _ => contents.push(Content { name: name.clone(), events: 1, bytes: size as u64 }),
         }
     }
-    Ok(contents)
+    contents
 }
 
 /// The way to the thread that writes. Dropped, it waits until that has written what it was given.

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::{Event, Lease, Settlement, StoreError, StoreFuture};
+use crate::config::Commit;
 
 /// Why a request cannot hold another delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +105,15 @@ impl Holdings {
         Unsettled(held.deliveries)
     }
 
+    /// What is held whose client has to say that it got it. From now on no receipt commits that.
+    pub fn await_client(&self) -> Vec<Arc<Delivery>> {
+        let held = lock(&self.held);
+        let deliveries = held.iter().flat_map(|held| &held.deliveries);
+        let awaiting: Vec<_> = deliveries.filter(|delivery| delivery.commit() == Some(Commit::Client)).cloned().collect();
+        awaiting.iter().for_each(|delivery| delivery.awaits_client.store(true, Ordering::Release));
+        awaiting
+    }
+
     /// Whether no event is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -117,15 +128,19 @@ impl Holdings {
 pub struct Unsettled(Vec<Arc<Delivery>>);
 
 impl Unsettled {
-    /// Settles what its handler has not settled meanwhile.
+    /// Settles what its handler has not settled meanwhile. What its client has to commit has its time for that.
     pub fn settle(mut self, settlement: Settlement) {
         self.settle_all(settlement);
     }
 
     fn settle_all(&mut self, settlement: Settlement) {
-        for lease in self.0.drain(..).filter_map(|delivery| delivery.take_lease()) {
-            // The call starts the work. There is nobody to tell if the store failed: it logs.
-            drop(lease.settle(settlement));
+        for delivery in self.0.drain(..) {
+            if settlement == Settlement::Commit && delivery.awaits_client() {
+                delivery.renew();
+            } else if let Some(lease) = delivery.take_lease() {
+                // The call starts the work. There is nobody to tell if the store failed: it logs.
+                drop(lease.settle(settlement));
+            }
         }
     }
 }
@@ -148,11 +163,18 @@ pub struct Delivery {
     event: Event,
     lease: Mutex<Option<Lease>>,
     seen: AtomicBool,
+    /// Whether only its client can commit it.
+    awaits_client: AtomicBool,
 }
 
 impl Delivery {
     fn new(lease: Lease) -> Self {
-        Self { event: lease.event().clone(), lease: Mutex::new(Some(lease)), seen: AtomicBool::new(false) }
+        Self {
+            event: lease.event().clone(),
+            lease: Mutex::new(Some(lease)),
+            seen: AtomicBool::new(false),
+            awaits_client: AtomicBool::new(false),
+        }
     }
 
     /// The event without its payload being seen: for its id and its other particulars.
@@ -183,8 +205,40 @@ impl Delivery {
         lock(&self.lease).take()
     }
 
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         lock(&self.lease).is_some()
+    }
+
+    fn awaits_client(&self) -> bool {
+        self.awaits_client.load(Ordering::Acquire)
+    }
+
+    /// What commits it, while it is held.
+    fn commit(&self) -> Option<Commit> {
+        lock(&self.lease).as_ref().map(Lease::commit)
+    }
+
+    /// How long it may stay unsettled, while it is held.
+    pub(super) fn time(&self) -> Option<Duration> {
+        lock(&self.lease).as_ref().map(Lease::time)
+    }
+
+    /// Begins its time anew.
+    fn renew(&self) {
+        if let Some(lease) = &*lock(&self.lease) {
+            lease.renew();
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Its client may have got it, and has not said so.
+        if self.awaits_client()
+            && let Some(lease) = self.take_lease()
+        {
+            drop(lease.settle(Settlement::PutBack { maybe_delivered: true }));
+        }
     }
 }
 
@@ -200,22 +254,23 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::config::QueueLimits;
+    use crate::config::{Queues, Topics};
     use crate::events::local::MemoryStore;
-    use crate::events::{EventStore, NewEvent, QueueName};
+    use crate::events::{EventStore, Name, NewEvent, Schedule};
 
     struct Fixture {
         store: Arc<MemoryStore>,
-        queue: QueueName,
+        queue: Name,
     }
 
     impl Fixture {
         fn with_events(count: usize) -> Self {
-            let fixture =
-                Self { store: MemoryStore::new(QueueLimits::default()), queue: "q".parse().unwrap() };
+            let store = MemoryStore::new(Queues::default(), Topics::default());
+            let fixture = Self { store, queue: "q".parse().unwrap() };
             for number in 0..count {
                 let event = NewEvent { data: Bytes::from(number.to_string()), content_type: None };
-                fixture.store.clone().push(&fixture.queue, event).now_or_never().unwrap().unwrap();
+                let pushed = fixture.store.clone().push(&fixture.queue, event, Schedule::default());
+                pushed.now_or_never().unwrap().unwrap();
             }
             fixture
         }

@@ -1,36 +1,40 @@
-//! Events in queues: the store behind them, and who settles a taken event.
+//! Events in queues and topics: the store behind them, and who settles a taken event.
 //!
-//! A taken event is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
+//! An event that was taken from a queue is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
 //! that is dropped puts its event back, so that no path through the host can lose one.
 
+mod confirm;
+mod cursor;
 mod disk;
 mod held;
 mod journal;
 mod local;
 mod name;
-mod queue;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Events, QueueLimits, Store};
+use crate::config::{Commit, Events, Queues, Store, Topics};
 
+pub use confirm::{Confirmations, Token};
+pub use cursor::{Cursor, InvalidCursor};
 use disk::DiskStore;
-pub use disk::{Contents, OpenError, check};
+pub use disk::{Content, Contents, OpenError, check};
 pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
 use local::MemoryStore;
-pub use name::QueueName;
+pub use name::{InvalidName, Name};
 
 /// Why a store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The queue, or the list of queues, is at its limit.
-    #[error("the queue is full")]
-    Full,
+    /// A limit is reached.
+    #[error("{0}")]
+    OverLimit(Limit),
     /// The event is larger than `limit` bytes.
     #[error("the event is larger than {limit} bytes")]
     TooLarge {
@@ -45,13 +49,45 @@ pub enum StoreError {
     Unavailable(Arc<str>),
 }
 
-/// An event as it is pushed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A limit that can be reached. The WIT enum `linger:host/types.limit` mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// Events in one queue.
+    #[error("there are too many events")]
+    Events,
+    /// Bytes in one queue.
+    #[error("there are too many bytes")]
+    Bytes,
+    /// Bytes in all queues together, or in all topics.
+    #[error("there are too many bytes in all together")]
+    TotalBytes,
+    /// Queues, or topics, that exist at a time.
+    #[error("there are too many others")]
+    Names,
+    /// Takers that wait at one queue, or readers at one topic.
+    #[error("too many are waiting")]
+    Waiters,
+    /// Unsettled deliveries of one request.
+    #[error("the request holds too many deliveries")]
+    Deliveries,
+}
+
+/// An event as it is pushed or published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewEvent {
     /// The payload.
     pub data: Bytes,
     /// The media type of the payload, if the producer gave one.
     pub content_type: Option<Arc<str>>,
+}
+
+/// When an event can be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Not before this time has passed.
+    pub delay: Option<Duration>,
+    /// Not after this time has passed.
+    pub time_to_live: Option<Duration>,
 }
 
 /// An event as it is taken.
@@ -67,6 +103,30 @@ pub struct Event {
     pub attempt: u32,
     /// Whether an earlier taker's client may have got it or a part of it.
     pub maybe_delivered: bool,
+}
+
+/// An event of a topic. Readers share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The cursor after it.
+    pub cursor: Cursor,
+    /// The payload.
+    pub data: Bytes,
+    /// The media type of the payload, if the producer gave one.
+    pub content_type: Option<Arc<str>>,
+}
+
+/// What one read of a topic gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// At least one, the oldest first.
+    pub events: Vec<Arc<Published>>,
+    /// The cursor after the last of them.
+    pub next: Cursor,
+    /// How many between the cursor of the read and the first of them are no longer kept.
+    pub missed: u64,
+    /// The cursor of the read is of an earlier life of the topic: how many were missed cannot be told.
+    pub restarted: bool,
 }
 
 /// What becomes of a taken event.
@@ -90,15 +150,25 @@ pub struct Usage {
     pub queues: usize,
     /// Events, leased ones included.
     pub events: usize,
-    /// Bytes, with 256 added for each event.
+    /// Bytes in queues, with 256 added for each event.
     pub bytes: u64,
+    /// Topics.
+    pub topics: usize,
+    /// Events that topics keep.
+    pub published: usize,
+    /// Bytes in topics, with 256 added for each event.
+    pub published_bytes: u64,
+    /// Readers that wait at topics.
+    pub readers: usize,
 }
 
 /// Names a lease within its store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId {
-    queue: QueueName,
+    queue: Name,
     sequence: u64,
+    /// Tells it from other leases on the same event.
+    lease: u64,
 }
 
 /// A boxed future of a store.
@@ -109,12 +179,17 @@ pub trait EventStore: Send + Sync + 'static {
     /// Stores an event at the end of a queue, and gives its id once it is stored.
     ///
     /// The call itself starts the work: a dropped future does not take the event back.
-    fn push(self: Arc<Self>, queue: &QueueName, event: NewEvent) -> StoreFuture<Arc<str>>;
+    fn push(
+        self: Arc<Self>,
+        queue: &Name,
+        event: NewEvent,
+        schedule: Schedule,
+    ) -> StoreFuture<Arc<str>>;
 
     /// Takes the event at the head of a queue, waiting for one if there is none.
     ///
     /// Cancel-safe: a dropped future takes nothing. Takers are served in the order of their calls.
-    fn take(self: Arc<Self>, queue: &QueueName) -> StoreFuture<Lease>;
+    fn take(self: Arc<Self>, queue: &Name) -> StoreFuture<Lease>;
 
     /// Settles a lease.
     ///
@@ -122,16 +197,38 @@ pub trait EventStore: Send + Sync + 'static {
     /// from a destructor. Fails with [`StoreError::Settled`] if the lease is not held any more.
     fn settle(self: Arc<Self>, lease: &LeaseId, settlement: Settlement) -> StoreFuture<()>;
 
+    /// Gives a lease this much time from now on, whatever it had. Fails with [`StoreError::Settled`] if it is not
+    /// held any more. The call itself does it.
+    fn renew(self: Arc<Self>, lease: &LeaseId, time: Duration) -> StoreFuture<()>;
+
+    /// Stores an event at the end of a topic, and gives the cursor after it once it is stored.
+    ///
+    /// The call itself starts the work: a dropped future does not take the event back.
+    fn publish(self: Arc<Self>, topic: &Name, event: NewEvent) -> StoreFuture<Cursor>;
+
+    /// Reads what comes after a cursor, waiting for it if there is nothing yet, and at most `limit` events.
+    /// No cursor stands for the oldest event that is kept.
+    ///
+    /// Cancel-safe: a dropped future leaves no trace.
+    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<Batch>;
+
+    /// The cursor after the last event of a topic.
+    fn end(self: Arc<Self>, topic: &Name) -> StoreFuture<Cursor>;
+
+    /// Does what time brings about: delays, times to live, leases, retention. Never resolves. Whoever has the store
+    /// keeps polling one such future.
+    fn keep_time(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
     /// How much it holds now.
     fn usage(&self) -> Usage;
 }
 
 /// Opens the store that a configuration asks for. Blocks while it reads all events.
-pub fn open(events: &Events, limits: QueueLimits) -> Result<Arc<dyn EventStore>, OpenError> {
+pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn EventStore>, OpenError> {
     match (events.store, &events.directory) {
-        (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, limits)?),
+        (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, queues, topics)?),
         // A store on disk has its directory: the configuration was checked.
-        _ => Ok(MemoryStore::new(limits)),
+        _ => Ok(MemoryStore::new(queues, topics)),
     }
 }
 
@@ -139,21 +236,42 @@ pub fn open(events: &Events, limits: QueueLimits) -> Result<Arc<dyn EventStore>,
 pub struct Lease {
     event: Event,
     id: LeaseId,
+    commit: Commit,
+    time: Duration,
     store: Arc<dyn EventStore>,
     held: bool,
 }
 
 impl Lease {
-    /// A lease on `event`, which `store` knows as `id`.
+    /// A lease on `event`, which `store` knows as `id`, and as its queue has it.
     #[must_use]
-    pub fn new(event: Event, id: LeaseId, store: Arc<dyn EventStore>) -> Self {
-        Self { event, id, store, held: true }
+    pub fn new(event: Event, id: LeaseId, policy: (Commit, Duration), store: Arc<dyn EventStore>) -> Self {
+        let (commit, time) = policy;
+        Self { event, id, commit, time, store, held: true }
     }
 
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
+    }
+
+    /// What says that the event was delivered.
+    #[must_use]
+    pub fn commit(&self) -> Commit {
+        self.commit
+    }
+
+    /// How long it may stay unsettled.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Begins its time anew.
+    pub fn renew(&self) {
+        // If it has run out meanwhile, the event is back in its queue, as it should be.
+        drop(self.store.clone().renew(&self.id, self.time));
     }
 
     /// Settles the event. As with [`EventStore::settle`], the call itself starts the work.

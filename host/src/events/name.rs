@@ -1,33 +1,48 @@
-//! Names of queues.
+//! Names of queues and topics.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The most bytes in a queue's name. Long enough for a UUID with a prefix, short enough for a subject
+/// The most bytes in a name. Long enough for a UUID with a prefix, short enough for a subject
 /// or a file name of any store.
 const MAX_LENGTH: usize = 128;
 
-/// The name of a queue: 1 to 128 letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
+/// The name of a queue or a topic: 1 to 128 letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueueName(Arc<str>);
+pub struct Name(Arc<str>);
 
-/// The name of a queue is not allowed.
+/// The name of a queue or a topic is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a queue's name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit"
+    "a name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit"
 )]
 pub struct InvalidName;
 
-impl QueueName {
+impl Name {
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of something that belongs to it. A name that would be too long is cut.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        // It is ASCII, so it can be cut anywhere.
+        let kept = self.0.len().min(MAX_LENGTH.saturating_sub(suffix.len()));
+        Self(format!("{}{suffix}", &self.0[..kept]).into())
+    }
 }
 
-impl FromStr for QueueName {
+impl<'de> serde::Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(input)?;
+        name.parse().map_err(|error| serde::de::Error::custom(format!("`{name}`: {error}")))
+    }
+}
+
+impl FromStr for Name {
     type Err = InvalidName;
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
@@ -41,7 +56,7 @@ impl FromStr for QueueName {
     }
 }
 
-impl fmt::Display for QueueName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -55,7 +70,7 @@ mod tests {
     fn plain_names_are_taken() {
         let longest = "q".repeat(MAX_LENGTH);
         for name in ["a", "jobs", "Jobs-2.new_ones", "0", &longest] {
-            assert_eq!(name.parse::<QueueName>().unwrap().to_string(), name);
+            assert_eq!(name.parse::<Name>().unwrap().to_string(), name);
         }
     }
 
@@ -63,7 +78,7 @@ mod tests {
     fn names_that_could_mean_something_else_are_refused() {
         let too_long = "q".repeat(MAX_LENGTH + 1);
         for name in ["", ".", "..", "-a", "_a", "a/b", "a b", "a\0", "a*", "a>", "é", "a\n", &too_long] {
-            assert_eq!(name.parse::<QueueName>(), Err(InvalidName), "{name:?}");
+            assert_eq!(name.parse::<Name>(), Err(InvalidName), "{name:?}");
         }
     }
 }

@@ -10,6 +10,8 @@ wasmtime::component::bindgen!({
             import linger:host/cancellation-p2@0.1.0;
             import linger:host/queue@0.1.0;
             import linger:host/queue-p2@0.1.0;
+            import linger:host/topic@0.1.0;
+            import linger:host/topic-p2@0.1.0;
         }
     ",
     imports: {
@@ -19,6 +21,13 @@ wasmtime::component::bindgen!({
         "linger:host/queue.[method]queue.take": store | trappable,
         "linger:host/queue.[method]delivery.ack": store | trappable,
         "linger:host/queue.[method]delivery.release": store | trappable,
+        "linger:host/queue.[method]delivery.body": store | trappable,
+        "linger:host/topic.[method]topic.publish": store | trappable,
+        "linger:host/topic.[method]topic.read": store | trappable,
+        "linger:host/topic.[method]topic.end": store | trappable,
+        "linger:host/topic.[method]event.body": store | trappable,
+        "linger:host/topic-p2.[method]topic.publish": async | trappable,
+        "linger:host/topic-p2.[method]topic.end": async | trappable,
         "linger:host/queue-p2.[method]queue.push": async | trappable,
         "linger:host/queue-p2.[method]delivery.ack": async | trappable,
         "linger:host/queue-p2.[method]delivery.release": async | trappable,
@@ -33,6 +42,11 @@ wasmtime::component::bindgen!({
         "linger:host/queue-p2.queue": super::imports::queue::Queue,
         "linger:host/queue-p2.delivery": super::imports::queue::Held,
         "linger:host/queue-p2.pending-take": super::imports::queue_p2::PendingTake,
+        "linger:host/topic.topic": super::imports::topic::Topic,
+        "linger:host/topic.event": super::imports::topic::Event,
+        "linger:host/topic-p2.topic": super::imports::topic::Topic,
+        "linger:host/topic-p2.event": super::imports::topic::Event,
+        "linger:host/topic-p2.pending-read": super::imports::topic_p2::PendingRead,
     },
     require_store_data_send: true,
 });

@@ -13,7 +13,7 @@ use super::access::{Access, Phase};
 use super::connection::Connection;
 use super::progress::Progress;
 use crate::cancel::Reason;
-use crate::events::Settlement;
+use crate::events::{Confirmations, Settlement, Token};
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
 use crate::net::{Link, Mark, Receipt, ReceiptWaits};
@@ -33,8 +33,22 @@ pub(super) struct Guard {
     commits: bool,
     /// Whether a part of the response may have left.
     any_sent: Arc<AtomicBool>,
+    /// Stands for what only the client can commit.
+    token: Option<Awaited>,
     /// The request's share of what the server may have in progress, and what keeps the connection open.
     _shares: (OwnedSemaphorePermit, TaskTrackerToken),
+}
+
+/// A token that is out. Dropped when its response has ended and its events are settled, or have their time.
+struct Awaited {
+    token: Token,
+    confirmations: Arc<Confirmations>,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.confirmations.response_ended(self.token);
+    }
 }
 
 impl Guard {
@@ -46,7 +60,7 @@ impl Guard {
         shares: (OwnedSemaphorePermit, TaskTrackerToken),
     ) -> Self {
         let (access, any_sent) = (Some(access), Arc::default());
-        Self { exchange, connection, http2, access, commits: true, any_sent, _shares: shares }
+        Self { exchange, connection, http2, access, commits: true, any_sent, token: None, _shares: shares }
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
@@ -77,6 +91,17 @@ impl Guard {
     /// The response says that the handler failed: what it took is for another try.
     pub(super) fn does_not_commit(&mut self) {
         self.commits = false;
+    }
+
+    /// The token for what was taken that only the client can commit, if there is any.
+    pub(super) fn await_client(&mut self, confirmations: &Arc<Confirmations>) -> Option<Token> {
+        let deliveries = self.exchange.holdings.await_client();
+        if deliveries.is_empty() {
+            return None;
+        }
+        let token = confirmations.issue(deliveries)?;
+        self.token = Some(Awaited { token, confirmations: confirmations.clone() });
+        Some(token)
     }
 
     /// The last bytes of the response are about to be written: notes what its receipt will be compared with.
@@ -138,11 +163,12 @@ impl Guard {
         let Some(access) = self.access.take() else { return };
         let unsettled = self.exchange.written();
         let receipt = self.link().receipt(span, mark, waits);
-        let exchange = self.exchange.clone();
+        let (exchange, token) = (self.exchange.clone(), self.token.take());
         self.connection.quiet.begin();
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;
             unsettled.settle(settlement(receipt));
+            drop(token);
             access.log(&exchange, Outcome::Delivered, Some(receipt));
         });
     }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::record;
 use crate::config::Durability;
-use crate::events::journal::{Entry, Record};
+use crate::events::Name;
+use crate::events::journal::{Entry, Saved};
 
 /// What the engine keeps in memory to read: hardly anything, for it is read once.
 const CACHE: u64 = 1 << 20;
@@ -28,6 +29,8 @@ pub(super) struct Engine {
     database: Database,
     events: Keyspace,
     marks: Keyspace,
+    published: Keyspace,
+    epochs: Keyspace,
     mode: PersistMode,
 }
 
@@ -35,55 +38,92 @@ impl Engine {
     pub(super) fn open(path: &Path, durability: Durability) -> fjall::Result<Self> {
         let database =
             Database::builder(path).cache_size(CACHE).max_journaling_size(LOG).worker_threads(1).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
-        let events = database.keyspace("events", options)?;
-        let marks = database.keyspace("marks", options)?;
-        let mode = match durability {
-            Durability::Fsync => PersistMode::SyncData,
-            Durability::Buffered => PersistMode::Buffer,
+        let keyspace = |name| {
+            database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE))
         };
-        Ok(Self { database, events, marks, mode })
+        Ok(Self {
+            events: keyspace("events")?,
+            marks: keyspace("marks")?,
+            published: keyspace("published")?,
+            epochs: keyspace("epochs")?,
+            mode: match durability {
+                Durability::Fsync => PersistMode::SyncData,
+                Durability::Buffered => PersistMode::Buffer,
+            },
+            database,
+        })
     }
 
-    /// All events, queue by queue, the oldest first; or what is wrong with one.
-    pub(super) fn read(&self) -> Result<Vec<Record>, String> {
-        let mut records = Vec::new();
-        for event in self.events.iter() {
-            let (key, value) = event.into_inner().map_err(|error| why(&error))?;
-            let unreadable = || format!("the event {} cannot be read", key.escape_ascii());
-            let mut record = record::read_event(&key, &value).ok_or_else(unreadable)?;
+    /// All that is there, or what is wrong with a part.
+    pub(super) fn read(&self) -> Result<Saved, String> {
+        let mut events = all(&self.events, record::read_event)?;
+        for event in &mut events {
+            let key = record::key(&event.queue, event.sequence);
             if let Some(mark) = self.marks.get(&key).map_err(|error| why(&error))? {
-                record::apply_mark(&mut record, &mark).ok_or_else(unreadable)?;
+                record::apply_mark(event, &mark).ok_or_else(|| unreadable(&key))?;
             }
-            records.push(record);
         }
-        Ok(records)
+        let epochs = all(&self.epochs, |key, _| record::read_epoch(key))?;
+        Ok(Saved { events, epochs, published: all(&self.published, record::read_published)? })
     }
 
     /// Writes all of it or nothing.
     pub(super) fn write<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> fjall::Result<()> {
         let mut batch = self.database.batch().durability(Some(self.mode));
-        for entry in entries {
-            match entry {
-                Entry::Insert(record) => {
-                    let key = record::key(&record.queue, record.sequence);
-                    batch.insert(&self.events, key, record::event(record));
-                }
-                Entry::HandOut { queue, sequence, attempts, maybe_delivered } => {
-                    let mark = record::mark(*attempts, *maybe_delivered, true);
-                    batch.insert(&self.marks, record::key(queue, *sequence), mark);
-                }
-                Entry::PutBack { queue, sequence, attempts, maybe_delivered } => {
-                    let mark = record::mark(*attempts, *maybe_delivered, false);
-                    batch.insert(&self.marks, record::key(queue, *sequence), mark);
-                }
-                Entry::Remove { queue, sequence } => {
-                    let key = record::key(queue, *sequence);
-                    batch.remove(&self.events, key.clone());
-                    batch.remove(&self.marks, key);
-                }
-            }
-        }
+        entries.for_each(|entry| self.add(&mut batch, entry));
         batch.commit()
     }
+
+    fn add(&self, batch: &mut OwnedWriteBatch, entry: &Entry) {
+        match entry {
+            Entry::Insert(record) => {
+                batch.insert(&self.events, record::key(&record.queue, record.sequence), record::event(record));
+            }
+            Entry::HandOut { queue, sequence, attempts, maybe_delivered } => {
+                let mark = record::mark(*attempts, *maybe_delivered, true);
+                batch.insert(&self.marks, record::key(queue, *sequence), mark);
+            }
+            Entry::PutBack { queue, sequence, attempts, maybe_delivered } => {
+                let mark = record::mark(*attempts, *maybe_delivered, false);
+                batch.insert(&self.marks, record::key(queue, *sequence), mark);
+            }
+            Entry::Move { from, record } => {
+                self.remove(batch, from, record.sequence);
+                let key = record::key(&record.queue, record.sequence);
+                batch.insert(&self.events, key.clone(), record::event(record));
+                batch.insert(&self.marks, key, record::mark(record.attempts, record.maybe_delivered, false));
+            }
+            Entry::Remove { queue, sequence } => self.remove(batch, queue, *sequence),
+            Entry::Publish(record) => {
+                let key = record::key(&record.topic, record.sequence);
+                batch.insert(&self.published, key, record::published(record));
+            }
+            Entry::Epoch(epoch) => batch.insert(&self.epochs, record::epoch_key(epoch), []),
+            Entry::Trim { topic, sequences } => {
+                sequences.clone().for_each(|number| batch.remove(&self.published, record::key(topic, number)));
+            }
+            Entry::Forget(epochs) => {
+                epochs.iter().for_each(|epoch| batch.remove(&self.epochs, record::epoch_key(epoch)));
+            }
+        }
+    }
+
+    fn remove(&self, batch: &mut OwnedWriteBatch, queue: &Name, sequence: u64) {
+        let key = record::key(queue, sequence);
+        batch.remove(&self.events, key.clone());
+        batch.remove(&self.marks, key);
+    }
+}
+
+/// All of a keyspace, by name and number.
+fn all<T>(keyspace: &Keyspace, read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Result<Vec<T>, String> {
+    let items = keyspace.iter().map(|item| {
+        let (key, value) = item.into_inner().map_err(|error| why(&error))?;
+        read(&key, &value).ok_or_else(|| unreadable(&key))
+    });
+    items.collect()
+}
+
+fn unreadable(key: &[u8]) -> String {
+    format!("the entry {} cannot be read", key.escape_ascii())
 }

@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::engine::{Engine, why};
 use crate::config::Durability;
 use crate::events::StoreError;
-use crate::events::journal::{Entry, Record};
+use crate::events::journal::{Entry, Saved};
 
 /// Entries in one batch: enough to share a flush among many, few enough not to keep the first waiting.
 const BATCH: usize = 1024;
@@ -43,16 +43,16 @@ impl Writer {
     pub(super) fn open(
         directory: &Directory,
         durability: Durability,
-    ) -> Result<(Self, Vec<Record>), OpenError> {
+    ) -> Result<(Self, Saved), OpenError> {
         let path = directory.engine();
         let engine = Engine::open(&path, durability).map_err(|error| match error {
             fjall::Error::Locked => OpenError::InUse(directory.name()),
             fjall::Error::Io(error) => OpenError::Io(directory.name(), error),
             error => OpenError::Damaged(directory.name(), why(&error)),
         })?;
-        let records = engine.read().map_err(|how| OpenError::Damaged(directory.name(), how))?;
+        let saved = engine.read().map_err(|how| OpenError::Damaged(directory.name(), how))?;
         let failed_at = Instant::now();
-        Ok((Self { path, durability, engine: Some(engine), failed_at, owed: Vec::new() }, records))
+        Ok((Self { path, durability, engine: Some(engine), failed_at, owed: Vec::new() }, saved))
     }
 
     /// Writes until nobody can send any more.

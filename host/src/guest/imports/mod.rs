@@ -3,9 +3,12 @@
 pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
 pub(super) mod outgoing;
+mod payload;
 pub(super) mod queue;
 pub(super) mod queue_p2;
 mod streams;
+pub(super) mod topic;
+pub(super) mod topic_p2;
 
 use wasmtime::component::{HasData, Linker};
 
@@ -46,5 +49,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wit::cancellation_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::queue::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::queue_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::topic::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::topic_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     streams::shadow(linker)
 }

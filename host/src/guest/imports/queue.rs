@@ -4,18 +4,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
+use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 
-use super::{Linger, wit};
+use super::{Linger, payload, wit};
 use crate::cancel::Reason;
-use crate::events::{Delivery, HoldError, NewEvent, PendingLease, QueueName, Settlement, StoreError};
+use crate::events::{
+    Delivery, HoldError, Limit, Name, NewEvent, PendingLease, Schedule, Settlement, StoreError,
+};
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
-use wit::types::QueueError;
+use wit::types::{EventError, PushOptions};
 
 /// The longest content type, in bytes: more than any real one, less than a head could hold.
 const MAX_CONTENT_TYPE: usize = 256;
@@ -23,7 +26,7 @@ const MAX_CONTENT_TYPE: usize = 256;
 /// An open queue.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub struct Queue {
-    pub(super) name: QueueName,
+    pub(super) name: Name,
 }
 
 /// A delivery, as its guest holds it. Dropped with its instance too, so that nothing unseen stays away.
@@ -36,10 +39,10 @@ impl Drop for Held {
     }
 }
 
-impl From<StoreError> for QueueError {
+impl From<StoreError> for EventError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full => Self::Full,
+            StoreError::OverLimit(limit) => Self::OverLimit(limit.into()),
             StoreError::TooLarge { limit } => Self::TooLarge(limit),
             StoreError::Settled => Self::Settled,
             StoreError::Unavailable(how) => Self::Unavailable(how.to_string()),
@@ -47,10 +50,33 @@ impl From<StoreError> for QueueError {
     }
 }
 
-pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Queue>, QueueError>> {
+impl From<Limit> for wit::types::Limit {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::Events => Self::Events,
+            Limit::Bytes => Self::Bytes,
+            Limit::TotalBytes => Self::TotalBytes,
+            Limit::Names => Self::Names,
+            Limit::Waiters => Self::Waiters,
+            Limit::Deliveries => Self::Deliveries,
+        }
+    }
+}
+
+pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Queue>, EventError>> {
     match name.parse() {
         Ok(name) => Ok(Ok(state.table.push(Queue { name })?)),
-        Err(_) => Ok(Err(QueueError::InvalidName)),
+        Err(_) => Ok(Err(EventError::InvalidName)),
+    }
+}
+
+/// An event as a guest describes it.
+pub(super) fn new_event(data: Vec<u8>, content_type: Option<String>) -> Result<NewEvent, EventError> {
+    let valid = |text: &String| text.len() <= MAX_CONTENT_TYPE && HeaderValue::from_str(text).is_ok();
+    if content_type.as_ref().is_none_or(valid) {
+        Ok(NewEvent { data: Bytes::from(data), content_type: content_type.map(Into::into) })
+    } else {
+        Err(EventError::InvalidContentType)
     }
 }
 
@@ -59,16 +85,15 @@ pub(super) fn push(
     state: &mut State,
     queue: &Resource<Queue>,
     data: Vec<u8>,
-    content_type: Option<String>,
-) -> Result<impl Future<Output = Result<String, QueueError>> + Send + 'static + use<>> {
-    let queue = state.table.get(queue)?.name.clone();
-    let valid = |text: &String| text.len() <= MAX_CONTENT_TYPE && HeaderValue::from_str(text).is_ok();
-    let pushed = if content_type.as_ref().is_none_or(valid) {
-        let event = NewEvent { data: Bytes::from(data), content_type: content_type.map(Into::into) };
-        Ok(state.events.clone().push(&queue, event))
-    } else {
-        Err(QueueError::InvalidContentType)
+    options: PushOptions,
+) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
+    let queue = &state.table.get(queue)?.name;
+    let PushOptions { content_type, delay, time_to_live } = options;
+    let schedule = Schedule {
+        delay: delay.map(Duration::from_nanos),
+        time_to_live: time_to_live.map(Duration::from_nanos),
     };
+    let pushed = new_event(data, content_type).map(|event| state.events.clone().push(queue, event, schedule));
     Ok(async move { Ok(pushed?.await?.to_string()) })
 }
 
@@ -77,13 +102,13 @@ pub(super) fn settle(
     state: &mut State,
     delivery: &Resource<Held>,
     settlement: Settlement,
-) -> Result<impl Future<Output = Result<(), QueueError>> + Send + 'static + use<>> {
+) -> Result<impl Future<Output = Result<(), EventError>> + Send + 'static + use<>> {
     let settled = state.table.get(delivery)?.0.claim().map(|lease| lease.settle(settlement));
     Ok(async move { Ok(settled?.await?) })
 }
 
 /// A wait for an event on behalf of a request.
-pub(super) struct Take(Result<Waiting, QueueError>);
+pub(super) struct Take(Result<Waiting, EventError>);
 
 struct Waiting {
     exchange: Arc<Exchange>,
@@ -92,9 +117,9 @@ struct Waiting {
 }
 
 impl Take {
-    pub(super) fn start(state: &State, queue: &QueueName, exchange: Option<Arc<Exchange>>) -> Self {
+    pub(super) fn start(state: &State, queue: &Name, exchange: Option<Arc<Exchange>>) -> Self {
         let Some(exchange) = exchange else {
-            return Self(Err(QueueError::Cancelled(Reason::Completed.into())));
+            return Self(Err(EventError::Cancelled(Reason::Completed.into())));
         };
         let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
@@ -104,7 +129,7 @@ impl Take {
     }
 
     /// Resolves with a delivery that the request holds, or with the reason why it gets none.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, QueueError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
         match &mut self.0 {
             Ok(waiting) => waiting.poll(cx),
             Err(error) => Poll::Ready(Err(error.clone())),
@@ -113,7 +138,7 @@ impl Take {
 }
 
 impl Waiting {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, QueueError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
         // First: whoever left gets nothing, whatever has arrived.
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(refusal(HoldError::Ended, &self.exchange)));
@@ -122,7 +147,7 @@ impl Waiting {
             // Given up because the exchange ends, or given before.
             return Poll::Ready(Err(match self.exchange.cancellation.reason() {
                 Some(_) => refusal(HoldError::Ended, &self.exchange),
-                None => QueueError::Settled,
+                None => EventError::Settled,
             }));
         };
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
@@ -136,11 +161,11 @@ impl Waiting {
     }
 }
 
-fn refusal(error: HoldError, exchange: &Exchange) -> QueueError {
+fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
-        HoldError::TooMany => QueueError::TooManyDeliveries,
+        HoldError::TooMany => EventError::OverLimit(Limit::Deliveries.into()),
         HoldError::Ended => {
-            QueueError::Cancelled(exchange.cancellation.reason().unwrap_or(Reason::Completed).into())
+            EventError::Cancelled(exchange.cancellation.reason().unwrap_or(Reason::Completed).into())
         }
     }
 }
@@ -149,7 +174,7 @@ fn refusal(error: HoldError, exchange: &Exchange) -> QueueError {
 struct TakeProducer(Take);
 
 impl FutureProducer<State> for TakeProducer {
-    type Item = Result<Resource<Held>, QueueError>;
+    type Item = Result<Resource<Held>, EventError>;
 
     fn poll_produce(
         mut self: Pin<&mut Self>,
@@ -169,7 +194,7 @@ impl FutureProducer<State> for TakeProducer {
 impl wit::queue::Host for State {}
 
 impl wit::queue::HostQueue for State {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, QueueError>> {
+    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, EventError>> {
         open(self, &name)
     }
 
@@ -184,16 +209,16 @@ impl wit::queue::HostQueueWithStore<State> for Linger {
         mut store: Access<'_, State, Self>,
         this: Resource<Queue>,
         data: Vec<u8>,
-        content_type: Option<String>,
-    ) -> Result<FutureReader<Result<String, QueueError>>> {
-        let pushed = push(store.get(), &this, data, content_type)?;
+        options: PushOptions,
+    ) -> Result<FutureReader<Result<String, EventError>>> {
+        let pushed = push(store.get(), &this, data, options)?;
         FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(pushed.await) })
     }
 
     fn take(
         mut store: Access<'_, State, Self>,
         this: Resource<Queue>,
-    ) -> Result<FutureReader<Result<Resource<Held>, QueueError>>> {
+    ) -> Result<FutureReader<Result<Resource<Held>, EventError>>> {
         let exchange = current(store.as_context_mut())?;
         let state = store.get();
         let queue = state.table.get(&this)?.name.clone();
@@ -230,17 +255,22 @@ impl wit::queue::HostDelivery for State {
 }
 
 impl wit::queue::HostDeliveryWithStore<State> for Linger {
+    fn body(mut store: Access<'_, State, Self>, this: Resource<Held>) -> Result<StreamReader<u8>> {
+        let data = store.get().table.get(&this)?.0.see().data.clone();
+        payload::stream(&mut store, data)
+    }
+
     fn ack(
         mut store: Access<'_, State, Self>,
         this: Resource<Held>,
-    ) -> Result<FutureReader<Result<(), QueueError>>> {
+    ) -> Result<FutureReader<Result<(), EventError>>> {
         settle_early(&mut store, &this, Settlement::Commit)
     }
 
     fn release(
         mut store: Access<'_, State, Self>,
         this: Resource<Held>,
-    ) -> Result<FutureReader<Result<(), QueueError>>> {
+    ) -> Result<FutureReader<Result<(), EventError>>> {
         settle_early(&mut store, &this, Settlement::PutBack { maybe_delivered: false })
     }
 }
@@ -249,7 +279,7 @@ fn settle_early(
     store: &mut Access<'_, State, Linger>,
     delivery: &Resource<Held>,
     settlement: Settlement,
-) -> Result<FutureReader<Result<(), QueueError>>> {
+) -> Result<FutureReader<Result<(), EventError>>> {
     let settled = settle(store.get(), delivery, settlement)?;
     FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(settled.await) })
 }

@@ -11,13 +11,13 @@ use super::queue::{Held, Queue, Take, open, push, settle};
 use super::wit;
 use crate::events::Settlement;
 use crate::guest::state::State;
-use wit::types::QueueError;
+use wit::types::{EventError, PushOptions};
 
 /// A wait for an event, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub struct PendingTake {
     take: Take,
-    arrived: Option<Result<Held, QueueError>>,
+    arrived: Option<Result<Held, EventError>>,
 }
 
 impl PendingTake {
@@ -39,7 +39,7 @@ impl Pollable for PendingTake {
 impl wit::queue_p2::Host for State {}
 
 impl wit::queue_p2::HostQueue for State {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, QueueError>> {
+    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, EventError>> {
         open(self, &name)
     }
 
@@ -47,9 +47,9 @@ impl wit::queue_p2::HostQueue for State {
         &mut self,
         this: Resource<Queue>,
         data: Vec<u8>,
-        content_type: Option<String>,
-    ) -> Result<Result<String, QueueError>> {
-        Ok(push(self, &this, data, content_type)?.await)
+        options: PushOptions,
+    ) -> Result<Result<String, EventError>> {
+        Ok(push(self, &this, data, options)?.await)
     }
 
     fn take(&mut self, this: Resource<Queue>) -> Result<Resource<PendingTake>> {
@@ -69,7 +69,7 @@ impl wit::queue_p2::HostPendingTake for State {
         subscribe(&mut self.table, this)
     }
 
-    fn get(&mut self, this: Resource<PendingTake>) -> Result<Option<Result<Resource<Held>, QueueError>>> {
+    fn get(&mut self, this: Resource<PendingTake>) -> Result<Option<Result<Resource<Held>, EventError>>> {
         let pending = self.table.get_mut(&this)?;
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         if pending.poll(&mut cx).is_pending() {
@@ -110,11 +110,11 @@ impl wit::queue_p2::HostDelivery for State {
         wit::queue::HostDelivery::maybe_delivered(self, this)
     }
 
-    async fn ack(&mut self, this: Resource<Held>) -> Result<Result<(), QueueError>> {
+    async fn ack(&mut self, this: Resource<Held>) -> Result<Result<(), EventError>> {
         Ok(settle(self, &this, Settlement::Commit)?.await)
     }
 
-    async fn release(&mut self, this: Resource<Held>) -> Result<Result<(), QueueError>> {
+    async fn release(&mut self, this: Resource<Held>) -> Result<Result<(), EventError>> {
         Ok(settle(self, &this, Settlement::PutBack { maybe_delivered: false })?.await)
     }
 

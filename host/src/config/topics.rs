@@ -1,0 +1,112 @@
+//! How many topics there may be, and how long they keep their events.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use super::pattern::Pattern;
+use super::unit;
+use crate::events::Name;
+
+/// Bounds on topics, and how long they keep their events.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topics {
+    /// Topics that exist at a time. One without events and readers goes after twice its `keep_for`.
+    /// Beyond: `over-limit(names)`.
+    pub max_topics: usize,
+    /// Bytes in all topics together, with 256 bytes added for each event. Beyond: `over-limit(total-bytes)`.
+    pub max_total_bytes: ByteSize,
+    /// Bytes of one event. Beyond: `too-large`.
+    pub max_event_size: ByteSize,
+    /// Readers that wait at one topic. Beyond: `over-limit(waiters)`.
+    pub max_waiters: usize,
+    /// Events that a topic keeps, the newest ones.
+    pub keep_events: usize,
+    /// Bytes that a topic keeps, with 256 bytes added for each event. It keeps the newest event in any case.
+    pub keep_bytes: ByteSize,
+    /// How long a topic keeps an event. `"none"` means as long as the other bounds allow.
+    #[serde(deserialize_with = "unit::optional_duration")]
+    pub keep_for: Option<Duration>,
+    /// What is different for some topics. The first rule that fits a topic counts.
+    pub rules: Vec<TopicRule>,
+}
+
+/// What is different for the topics with some names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRule {
+    /// The name, or the start of all names when it ends with `*`.
+    pub name: Pattern,
+    /// As in [`Topics`].
+    #[serde(default)]
+    pub keep_events: Option<usize>,
+    /// As in [`Topics`].
+    #[serde(default)]
+    pub keep_bytes: Option<ByteSize>,
+    /// As in [`Topics`].
+    #[serde(default, deserialize_with = "unit::setting")]
+    pub keep_for: super::Setting,
+}
+
+/// How long one topic keeps its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How many, at least 1.
+    pub events: usize,
+    /// How many bytes, with 256 added for each event.
+    pub bytes: u64,
+    /// How long.
+    pub time: Option<Duration>,
+}
+
+impl Topics {
+    /// How long a topic keeps its events.
+    #[must_use]
+    pub fn retention(&self, topic: &Name) -> Retention {
+        let rule = self.rules.iter().find(|rule| rule.name.fits(topic));
+        let time = match rule.map(|rule| rule.keep_for) {
+            None | Some(super::Setting::Derived) => self.keep_for,
+            Some(super::Setting::Off) => None,
+            Some(super::Setting::Time(time)) => Some(time),
+        };
+        Retention {
+            events: rule.and_then(|rule| rule.keep_events).unwrap_or(self.keep_events).max(1),
+            bytes: rule.and_then(|rule| rule.keep_bytes).unwrap_or(self.keep_bytes).as_u64(),
+            time,
+        }
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            max_topics: 10_000,
+            max_total_bytes: ByteSize::gib(1),
+            max_event_size: ByteSize::mib(1),
+            max_waiters: 50_000,
+            keep_events: 10_000,
+            keep_bytes: ByteSize::mib(16),
+            keep_for: Some(Duration::from_hours(1)),
+            rules: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_changes_what_it_names() {
+        let topics: Topics =
+            toml::from_str("keep_events = 5\n[[rules]]\nname = 'news*'\nkeep_for = 'none'\nkeep_bytes = '1KiB'")
+                .unwrap();
+        let hour = Some(Duration::from_hours(1));
+        let expected = Retention { events: 5, bytes: ByteSize::mib(16).as_u64(), time: hour };
+        assert_eq!(topics.retention(&"other".parse().unwrap()), expected);
+        let expected = Retention { events: 5, bytes: 1024, time: None };
+        assert_eq!(topics.retention(&"newsletter".parse().unwrap()), expected);
+    }
+}

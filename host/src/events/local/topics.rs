@@ -1,0 +1,288 @@
+//! Topics: every reader can get every event, as long as it is kept.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::timers::Timers;
+use super::topic::{Epoch, Kept, Topic};
+use super::{LocalStore, check_size, lock, size, told};
+use crate::config::Topics;
+use crate::events::journal::{Entry, EpochRecord, Journal, TopicRecord};
+use crate::events::{Batch, Cursor, Limit, Name, NewEvent, Published, StoreError, Usage};
+
+/// The most events that one read gives.
+const MAX_BATCH: usize = 1000;
+
+#[derive(Default)]
+pub(super) struct State {
+    topics: HashMap<Name, Topic>,
+    /// Of all topics.
+    bytes: u64,
+    next_number: u64,
+    /// By the numbers of topics.
+    timers: Timers,
+}
+
+impl<J: Journal> LocalStore<J> {
+    pub(super) fn restore_topics(&self, epochs: Vec<EpochRecord>, records: Vec<TopicRecord>) {
+        let now = self.clock.now();
+        let mut state = lock(&self.topics);
+        let state = &mut *state;
+        for EpochRecord { topic, first, id } in epochs {
+            state.restored(&topic, now, &self.limits.topics).restore_epoch(Epoch { id, first });
+        }
+        for record in records {
+            state.bytes += size(&record.data);
+            let (topic, kept) = Kept::of(record);
+            state.restored(&topic, now, &self.limits.topics).restore(kept);
+        }
+        let names: Vec<_> = state.topics.keys().cloned().collect();
+        names.iter().for_each(|name| self.tidy(state, name, now));
+    }
+
+    pub(super) fn publish_now(
+        self: &Arc<Self>,
+        name: &Name,
+        event: NewEvent,
+    ) -> Result<impl Future<Output = Result<Cursor, StoreError>> + Send + use<J>, StoreError> {
+        let (limits, now) = (&self.limits.topics, self.clock.now());
+        check_size(&event.data, limits.max_event_size)?;
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.topics);
+        let state = &mut *state;
+        let topic = state.admit(name, size(&event.data), limits, now)?;
+        let epoch = self.epoch(name, topic);
+        let sequence = topic.next;
+        topic.next += 1;
+        let NewEvent { data, content_type } = event;
+        let record = TopicRecord { topic: name.clone(), sequence, epoch, time: now, data, content_type };
+        let (_, kept) = Kept::of(record.clone());
+        let cursor = kept.event.cursor;
+        if J::KEEPS {
+            let (store, name) = (self.clone(), name.clone());
+            // Always written, where anything is kept.
+            drop(self.journal.record(Entry::Publish(record), move |written| {
+                store.published(&mut lock(&store.topics), &name, kept, written.is_ok());
+                // Who published may have gone. The event stays.
+                let _ = sender.send(written.map(|()| cursor));
+            }));
+        } else {
+            // Under the lock: numbers come in their order.
+            self.published(state, name, kept, true);
+            // The receiver is here.
+            let _ = sender.send(Ok(cursor));
+        }
+        Ok(told(receiver))
+    }
+
+    /// The topic's epoch in this process.
+    fn epoch(&self, name: &Name, topic: &mut Topic) -> u32 {
+        match topic.epochs.last() {
+            Some(epoch) if topic.has_begun => epoch.id,
+            _ => {
+                let id = crate::exchange::random_u32().max(1);
+                topic.has_begun = true;
+                self.begin_epoch(name, topic, id);
+                id
+            }
+        }
+    }
+
+    /// Notes that the topic numbers on from here.
+    fn begin_epoch(&self, name: &Name, topic: &mut Topic, id: u32) {
+        let gone = topic.begin_epoch(id);
+        if !gone.is_empty() {
+            self.journal.note(Entry::Forget(gone.iter().map(|epoch| epoch.record(name)).collect()));
+        }
+        self.journal.note(Entry::Epoch(Epoch { id, first: topic.next }.record(name)));
+    }
+
+    /// An event has been written down, or could not be.
+    fn published(&self, state: &mut State, name: &Name, kept: Kept, written: bool) {
+        let Some(topic) = state.topics.get_mut(name) else { return };
+        topic.arriving -= 1;
+        if written {
+            topic.add(kept);
+            topic.wake.notify_waiters();
+        } else {
+            let size = size(&kept.event.data);
+            topic.bytes -= size;
+            state.bytes -= size;
+        }
+        self.tidy(state, name, self.clock.now());
+    }
+
+    /// Drops what a topic keeps no longer, or the topic itself, and sets its timer.
+    fn tidy(&self, state: &mut State, name: &Name, now: u64) {
+        let State { topics, bytes, timers, .. } = state;
+        let Some(topic) = topics.get_mut(name) else { return };
+        let before = topic.bytes;
+        let trimmed = topic.trim(now);
+        *bytes -= before - topic.bytes;
+        if let Some(sequences) = trimmed {
+            self.journal.note(Entry::Trim { topic: name.clone(), sequences });
+            if let (0, Some(&Epoch { id, .. })) = (topic.len(), topic.epochs.last()) {
+                // Otherwise nothing would tell the number after a restart.
+                self.begin_epoch(name, topic, id);
+            }
+        }
+        let over = topic.is_over_itself(now);
+        if topic.next_time().is_some_and(|time| time <= now) {
+            topic.touch(now);
+        }
+        let time = if over || topic.is_blank() { None } else { topic.next_time() };
+        let mut timer = topic.timer;
+        if timers.set(topic.number, name, &mut timer, time) {
+            self.alarm.notify_one();
+        }
+        topic.timer = timer;
+        if over || topic.is_blank() {
+            let epochs: Vec<_> = topic.epochs.iter().map(|epoch| epoch.record(name)).collect();
+            topics.remove(name);
+            self.journal.note(Entry::Forget(epochs));
+        }
+    }
+
+    /// Does what is due, and tells what is next.
+    pub(super) fn act_on_topics(&self, now: u64, limit: usize) -> Option<u64> {
+        let mut state = lock(&self.topics);
+        for _ in 0..limit {
+            let Some((_, name)) = state.timers.due(now) else { break };
+            self.tidy(&mut state, &name, now);
+        }
+        state.timers.next()
+    }
+
+    pub(super) fn end_of(&self, name: &Name) -> Cursor {
+        lock(&self.topics).topics.get(name).map_or(Cursor::START, Topic::end)
+    }
+
+    pub(super) async fn read_when_there(
+        self: Arc<Self>,
+        name: Name,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Batch, StoreError> {
+        let limit = limit.clamp(1, MAX_BATCH);
+        let reader = match self.read_now_or_wait(&name, after, limit)? {
+            Ok(batch) => return Ok(batch),
+            Err(wake) => Reader { store: self, name, wake },
+        };
+        loop {
+            let mut woken = pin!(reader.wake.notified());
+            woken.as_mut().enable();
+            if let Some(batch) = reader.look(after, limit) {
+                return Ok(batch);
+            }
+            woken.await;
+        }
+    }
+
+    /// What is there already; otherwise the reader is counted, until it leaves, and woken by what it gets.
+    fn read_now_or_wait(
+        &self,
+        name: &Name,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Result<Batch, Arc<Notify>>, StoreError> {
+        let (limits, now) = (&self.limits.topics, self.clock.now());
+        let mut state = lock(&self.topics);
+        if let Some(batch) = state.topics.get(name).and_then(|topic| topic.batch(after, limit)) {
+            return Ok(Ok(batch));
+        }
+        let topic = state.topic(name, limits.max_topics, limits, now)?;
+        if topic.readers >= limits.max_waiters {
+            return Err(StoreError::OverLimit(Limit::Waiters));
+        }
+        topic.readers += 1;
+        Ok(Err(topic.wake.clone()))
+    }
+}
+
+/// One who waits at a topic.
+struct Reader<J: Journal> {
+    store: Arc<LocalStore<J>>,
+    name: Name,
+    wake: Arc<Notify>,
+}
+
+impl<J: Journal> Reader<J> {
+    fn look(&self, after: Option<Cursor>, limit: usize) -> Option<Batch> {
+        lock(&self.store.topics).topics.get(&self.name)?.batch(after, limit)
+    }
+}
+
+impl<J: Journal> Drop for Reader<J> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.store.topics);
+        let Some(topic) = state.topics.get_mut(&self.name) else { return };
+        topic.readers -= 1;
+        if topic.is_blank() {
+            state.topics.remove(&self.name);
+        }
+    }
+}
+
+impl Kept {
+    fn of(record: TopicRecord) -> (Name, Self) {
+        let TopicRecord { topic, sequence, epoch, time, data, content_type } = record;
+        let cursor = Cursor { epoch, next: sequence + 1 };
+        (topic, Self { sequence, time, event: Arc::new(Published { cursor, data, content_type }) })
+    }
+}
+
+impl Epoch {
+    fn record(&self, topic: &Name) -> EpochRecord {
+        EpochRecord { topic: topic.clone(), first: self.first, id: self.id }
+    }
+}
+
+impl State {
+    /// Makes room for an event. What the topic will keep no longer when it has this one makes room too.
+    fn admit(&mut self, name: &Name, size: u64, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+        let total = self.bytes + size;
+        let topic = self.topic(name, limits.max_topics, limits, now)?;
+        let freed = (topic.bytes + size).saturating_sub(topic.retention.bytes).min(topic.bytes);
+        if total - freed > limits.max_total_bytes.as_u64() {
+            if topic.is_blank() {
+                self.topics.remove(name);
+            }
+            return Err(StoreError::OverLimit(Limit::TotalBytes));
+        }
+        self.bytes = total;
+        let topic = self.topic(name, limits.max_topics, limits, now)?;
+        topic.bytes += size;
+        topic.arriving += 1;
+        Ok(topic)
+    }
+
+    fn topic(&mut self, name: &Name, max: usize, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+        if self.topics.len() >= max && !self.topics.contains_key(name) {
+            return Err(StoreError::OverLimit(Limit::Names));
+        }
+        Ok(self.restored(name, now, limits))
+    }
+
+    /// A topic, whatever the limits are.
+    fn restored(&mut self, name: &Name, now: u64, limits: &Topics) -> &mut Topic {
+        let Self { topics, next_number, .. } = self;
+        topics.entry(name.clone()).or_insert_with(|| {
+            *next_number += 1;
+            Topic::new(*next_number, limits.retention(name), now)
+        })
+    }
+
+    pub(super) fn usage(&self, others: Usage) -> Usage {
+        Usage {
+            topics: self.topics.len(),
+            published: self.topics.values().map(Topic::len).sum(),
+            published_bytes: self.bytes,
+            readers: self.topics.values().map(|topic| topic.readers).sum(),
+            ..others
+        }
+    }
+}
