@@ -1,7 +1,7 @@
 //! What the host gives beyond WASI, bound from `wit/`.
 //!
 //! The world has imports only, and a component imports of them what it uses: one that never opens a
-//! queue does not ask its host for queues.
+//! queue does not ask its host for queues, and so with topics.
 
 // Generated: the documentation of what is public is where the crate makes it public.
 #![allow(missing_docs, unused_qualifications)]
@@ -14,6 +14,7 @@ wit_bindgen::generate!({
         world imports {
             import linger:host/cancellation@0.1.0;
             import linger:host/queue@0.1.0;
+            import linger:host/topic@0.1.0;
         }
     ",
     world: "linger:guest/imports",
