@@ -31,7 +31,7 @@ use std::time::Duration;
 /// The largest event that is read before the host is asked whether it takes it, in bytes.
 const EVENT_LIMIT: usize = 1024 * 1024;
 
-/// How long a client waits, in seconds, when it does not say, and at most.
+/// How long a client waits when it does not say, and at most, the latter in seconds.
 const WAIT: Duration = Duration::from_secs(5);
 const WAIT_LIMIT: u64 = 60;
 
