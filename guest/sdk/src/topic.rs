@@ -1,7 +1,7 @@
 //! Topics: events that every reader can get, as long as they are kept.
 
 use crate::EventError;
-use crate::bindings::linger::host::topic as host;
+use crate::bindings::topics::linger::host::topic as host;
 use crate::event::Sealed;
 use std::fmt;
 use std::pin::Pin;
