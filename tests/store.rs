@@ -132,7 +132,7 @@ async fn full_disk_is_an_error_until_there_is_room() {
         if answer.status == 202 {
             return Ok(number);
         }
-        assert_eq!(answer.expect(503), "the queue is unavailable\n");
+        assert_eq!(answer.expect(503), "the store is unavailable\n");
         Err(())
     };
     stored.push(push().await.unwrap());

@@ -1,7 +1,8 @@
 //! What the host gives beyond WASI, bound from `wit/`.
 //!
-//! The world has imports only, and a component imports of them what it uses: one that never opens a
-//! queue does not ask its host for queues.
+//! The worlds have imports only, and a component imports of them what it uses: one that never opens a
+//! queue does not ask its host for queues, and so with topics. That takes a world for each: within one, the
+//! futures of one type are those of the interface that is first.
 
 // Generated: the documentation of what is public is where the crate makes it public.
 #![allow(missing_docs, unused_qualifications)]
@@ -19,3 +20,19 @@ wit_bindgen::generate!({
     world: "linger:guest/imports",
     generate_all,
 });
+
+pub mod topics {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package linger:guest-topics;
+
+            world imports {
+                import linger:host/topic@0.1.0;
+            }
+        ",
+        world: "linger:guest-topics/imports",
+        with: { "linger:host/types@0.1.0": crate::bindings::linger::host::types },
+        generate_all,
+    });
+}

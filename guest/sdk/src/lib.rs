@@ -13,7 +13,7 @@
 //! async fn poll(_request: Request) -> Result<Response> {
 //!     select! {
 //!         _ = cancellation().cancelled() => Ok(Response::empty()),
-//!         event = queue("jobs").take() => Ok(Response::bytes(event?.data())),
+//!         event = queue("jobs").take() => Ok(Response::event(&event?)),
 //!         () = sleep(Duration::from_secs(25)) => Ok(Response::empty()),
 //!     }
 //! }
@@ -34,7 +34,10 @@
 //! | answer, at once or bit by bit | [`Response`], [`BodyWriter`] |
 //! | learn that the client has gone | [`cancellation()`], [`Reason`] |
 //! | wait for the first of several things | [`select!`], [`sleep`] |
-//! | pass events on | [`queue()`], [`Delivery`] |
+//! | pass events on, each to one client | [`queue()`], [`Delivery`] |
+//! | tell events to all who follow | [`topic()`], [`Event`] |
+//! | answer with an event as it is stored | [`Response::event`] |
+//! | write an event stream for browsers | [`sse::Message`] |
 //! | work beside the handler | [`spawn`] |
 
 #![warn(missing_docs)]
@@ -44,23 +47,28 @@ mod bindings;
 mod body;
 mod cancellation;
 mod error;
+mod event;
 mod handler;
 mod queue;
 mod request;
 mod response;
 mod select;
+pub mod sse;
 mod task;
 mod time;
+mod topic;
 
 pub use body::{Body, BodyError, BodyWriter, Gone, Trailers};
 pub use cancellation::{Cancellation, Reason, cancellation};
 pub use error::{Error, Result};
+pub use event::{EventContents, EventError, Limit};
 pub use handler::IntoResponse;
-pub use queue::{Delivery, Queue, QueueError, queue};
+pub use queue::{Delivery, Push, Queue, queue};
 pub use request::Request;
 pub use response::Response;
 pub use task::spawn;
 pub use time::sleep;
+pub use topic::{Batch, Event, Publish, Topic, topic};
 
 /// What the macros of this crate refer to. Not for use.
 #[doc(hidden)]

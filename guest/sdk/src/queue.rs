@@ -1,25 +1,31 @@
 //! Queues of events, each of which exactly one taker gets.
 
-use crate::Reason;
-use crate::bindings::linger::host::{queue as host, types};
-use std::{error, fmt};
+use crate::EventError;
+use crate::bindings::linger::host::queue as host;
+use crate::bindings::linger::host::types::PushOptions;
+use crate::event::Sealed;
+use crate::time::nanoseconds;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+use wasip3::wit_bindgen::StreamReader;
 
 /// A queue of events: each event is for exactly one taker.
 ///
 /// ```no_run
-/// # use linger_guest::{QueueError, queue};
-/// # async fn doc() -> Result<(), QueueError> {
-/// let id = queue("jobs").push(b"wash up", Some("text/plain")).await?;
+/// # use linger_guest::{EventError, queue};
+/// # async fn doc() -> Result<(), EventError> {
+/// let id = queue("jobs").push(b"wash up").content_type("text/plain").await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Queue(Result<host::Queue, QueueError>);
+pub struct Queue(Result<host::Queue, EventError>);
 
 /// The queue of this name, which comes into being with its first event. All apps of a host see the same
 /// queues. Does not block.
 ///
-/// A name that is not allowed (see [`QueueError::InvalidName`]) is reported by [`push`](Queue::push) and
+/// A name that is not allowed (see [`EventError::InvalidName`]) is reported by [`push`](Queue::push) and
 /// [`take`](Queue::take), so that a queue can be named where it is used.
 ///
 /// ```no_run
@@ -28,37 +34,32 @@ pub struct Queue(Result<host::Queue, QueueError>);
 /// let jobs: Queue = queue("jobs");
 /// ```
 pub fn queue(name: &str) -> Queue {
-    Queue(host::Queue::open(name).map_err(QueueError::from))
+    Queue(host::Queue::open(name).map_err(EventError::from))
 }
 
 impl Queue {
-    /// Stores an event at the end of the queue, waits until it is stored, and gives its id, unique within the
-    /// queue.
+    /// Stores an event at the end of the queue, and gives its id, unique within the queue, once it is stored.
     ///
-    /// The content type travels with the data; none means `application/octet-stream`. The event is on its way
-    /// with this call: dropping the future does not take it back.
+    /// The event is on its way when the [`Push`] is awaited, and not before: until then it can be given a
+    /// content type, a delay and a time to live. Dropping the future that awaits it does not take it back.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](QueueError::InvalidName), [`InvalidContentType`](QueueError::InvalidContentType),
-    /// [`TooLarge`](QueueError::TooLarge), [`Full`](QueueError::Full) or
-    /// [`Unavailable`](QueueError::Unavailable); then nothing is stored.
+    /// [`InvalidName`](EventError::InvalidName), [`InvalidContentType`](EventError::InvalidContentType),
+    /// [`TooLarge`](EventError::TooLarge), [`OverLimit`](EventError::OverLimit) or
+    /// [`Unavailable`](EventError::Unavailable); then nothing is stored.
     ///
     /// ```no_run
-    /// # use linger_guest::{QueueError, queue};
-    /// # async fn doc() -> Result<(), QueueError> {
-    /// let id = queue("jobs").push(b"{}", Some("application/json")).await?;
+    /// # use linger_guest::{EventError, queue};
+    /// # async fn doc() -> Result<(), EventError> {
+    /// let id = queue("jobs").push(b"{}").content_type("application/json").await?;
     /// println!("stored: {id}");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn push(
-        &self,
-        data: &[u8],
-        content_type: Option<&str>,
-    ) -> impl Future<Output = Result<String, QueueError>> + use<> {
-        let stored = self.open().map(|queue| queue.push(data, content_type));
-        async move { Ok(stored?.await?) }
+    pub fn push<'a>(&'a self, data: &'a [u8]) -> Push<'a> {
+        let options = PushOptions { content_type: None, delay: None, time_to_live: None };
+        Push { queue: self, data, options }
     }
 
     /// Waits for an event, and takes it from the head of the queue. Takers are served in the order in which
@@ -69,24 +70,84 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](QueueError::InvalidName), [`Cancelled`](QueueError::Cancelled),
-    /// [`TooManyDeliveries`](QueueError::TooManyDeliveries) or [`Unavailable`](QueueError::Unavailable).
+    /// [`InvalidName`](EventError::InvalidName), [`Cancelled`](EventError::Cancelled),
+    /// [`OverLimit`](EventError::OverLimit) or [`Unavailable`](EventError::Unavailable).
     ///
     /// ```no_run
-    /// # use linger_guest::{QueueError, queue};
-    /// # async fn doc() -> Result<(), QueueError> {
+    /// # use linger_guest::{EventError, queue};
+    /// # async fn doc() -> Result<(), EventError> {
     /// let event = queue("jobs").take().await?;
     /// println!("{}: {} bytes", event.id(), event.data().len());
     /// # Ok(())
     /// # }
     /// ```
-    pub fn take(&self) -> impl Future<Output = Result<Delivery, QueueError>> + use<> {
+    pub fn take(&self) -> impl Future<Output = Result<Delivery, EventError>> + use<> {
         let taken = self.open().map(host::Queue::take);
         async move { Ok(Delivery(taken?.await?)) }
     }
 
-    fn open(&self) -> Result<&host::Queue, QueueError> {
-        self.0.as_ref().map_err(QueueError::clone)
+    fn open(&self) -> Result<&host::Queue, EventError> {
+        self.0.as_ref().map_err(EventError::clone)
+    }
+}
+
+/// An event that is about to be stored: awaiting it stores it. [`Queue::push`] gives it.
+///
+/// ```no_run
+/// # use linger_guest::{EventError, queue};
+/// # use std::time::Duration;
+/// # async fn doc() -> Result<(), EventError> {
+/// let id = queue("jobs")
+///     .push(b"water the plants")
+///     .content_type("text/plain")
+///     .delay(Duration::from_secs(60 * 60))
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is stored before it is awaited"]
+pub struct Push<'a> {
+    queue: &'a Queue,
+    data: &'a [u8],
+    options: PushOptions,
+}
+
+impl Push<'_> {
+    /// With this content type, which travels with the data. Without one it is `application/octet-stream`.
+    pub fn content_type(mut self, kind: impl Into<String>) -> Self {
+        self.options.content_type = Some(kind.into());
+        self
+    }
+
+    /// Nobody can take the event for this long. Then it has its place by its age: before all that was pushed
+    /// later. Longer than 584 years is 584 years.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.options.delay = Some(nanoseconds(delay));
+        self
+    }
+
+    /// If nobody has got the event within this time, the [`delay`](Self::delay) included, it is gone. Longer
+    /// than 584 years is 584 years.
+    pub fn time_to_live(mut self, time: Duration) -> Self {
+        self.options.time_to_live = Some(nanoseconds(time));
+        self
+    }
+}
+
+impl IntoFuture for Push<'_> {
+    type Output = Result<String, EventError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    /// Sends the event on its way. The future borrows nothing, and gives the event's id.
+    fn into_future(self) -> Self::IntoFuture {
+        let stored = self.queue.open().map(|queue| queue.push(self.data, &self.options));
+        Box::pin(async move { Ok(stored?.await?) })
+    }
+}
+
+impl fmt::Debug for Push<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").field("bytes", &self.data.len()).field("options", &self.options).finish()
     }
 }
 
@@ -94,18 +155,18 @@ impl Queue {
 ///
 /// It is settled by the end of the response: written to its end, the event is gone for good; otherwise (the
 /// client left, the handler failed, or answered with a status of 500 or above) it returns to its place in the
-/// queue. [`ack`](Self::ack) and
-/// [`release`](Self::release) settle it before that.
+/// queue. [`ack`](Self::ack) and [`release`](Self::release) settle it before that.
 ///
-/// Dropping a delivery whose [`data`](Self::data) was never called returns the event to its queue at once, and
-/// dropping any other settles nothing.
+/// Dropping a delivery that was not looked into, by [`data`](Self::data) or by
+/// [`Response::event`](crate::Response::event), returns the event to its queue at once, and dropping any other
+/// settles nothing.
 ///
 /// ```no_run
-/// use linger_guest::{QueueError, Response, queue};
+/// use linger_guest::{EventError, Response, queue};
 ///
-/// async fn next() -> Result<Response, QueueError> {
+/// async fn next() -> Result<Response, EventError> {
 ///     let event = queue("jobs").take().await?;
-///     Ok(Response::bytes(event.data()).header("x-attempt", event.attempt().to_string()))
+///     Ok(Response::event(&event).header("x-attempt", event.attempt().to_string()))
 /// }
 /// ```
 #[derive(Debug)]
@@ -122,7 +183,7 @@ impl Delivery {
         self.0.data()
     }
 
-    /// The content type that [`Queue::push`] was given, if any. Does not block.
+    /// The content type that the event was [pushed](Push::content_type) with, if any. Does not block.
     pub fn content_type(&self) -> Option<String> {
         self.0.content_type()
     }
@@ -141,17 +202,17 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`Settled`](QueueError::Settled) or [`Unavailable`](QueueError::Unavailable).
+    /// [`Settled`](EventError::Settled) or [`Unavailable`](EventError::Unavailable).
     ///
     /// ```no_run
-    /// # use linger_guest::{QueueError, queue};
-    /// # async fn doc() -> Result<(), QueueError> {
+    /// # use linger_guest::{EventError, queue};
+    /// # async fn doc() -> Result<(), EventError> {
     /// let event = queue("jobs").take().await?;
     /// println!("done: {}", event.id());
     /// event.ack().await
     /// # }
     /// ```
-    pub async fn ack(self) -> Result<(), QueueError> {
+    pub async fn ack(self) -> Result<(), EventError> {
         Ok(self.0.ack().await?)
     }
 
@@ -160,11 +221,11 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`Settled`](QueueError::Settled) or [`Unavailable`](QueueError::Unavailable).
+    /// [`Settled`](EventError::Settled) or [`Unavailable`](EventError::Unavailable).
     ///
     /// ```no_run
-    /// # use linger_guest::{QueueError, queue};
-    /// # async fn doc() -> Result<(), QueueError> {
+    /// # use linger_guest::{EventError, queue};
+    /// # async fn doc() -> Result<(), EventError> {
     /// let event = queue("jobs").take().await?;
     /// if event.content_type().as_deref() != Some("application/json") {
     ///     event.release().await?; // for somebody else
@@ -172,81 +233,17 @@ impl Delivery {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn release(self) -> Result<(), QueueError> {
+    pub async fn release(self) -> Result<(), EventError> {
         Ok(self.0.release().await?)
     }
 }
 
-/// Why a queue refused.
-///
-/// ```
-/// use linger_guest::{QueueError, Response};
-///
-/// fn refusal(error: &QueueError) -> Response {
-///     let status = match error {
-///         QueueError::InvalidName => 404,
-///         QueueError::TooLarge { .. } => 413,
-///         _ => 503,
-///     };
-///     Response::text(format!("{error}\n")).status(status)
-/// }
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueueError {
-    /// The name is not 1 to 128 letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
-    InvalidName,
-    /// The content type cannot be the value of an HTTP header, or is longer than 256 bytes.
-    InvalidContentType,
-    /// The queue, or the host's list of queues, has reached its limit. Try again later.
-    Full,
-    /// The event is larger than the host allows.
-    TooLarge {
-        /// What the host allows, in bytes.
-        limit: u64,
-    },
-    /// This request holds as many deliveries as the host allows. Settle some first.
-    TooManyDeliveries,
-    /// The client of this request is gone, so no event is taken for it.
-    Cancelled(Reason),
-    /// The delivery was settled before: by `ack`, by `release`, or because its lease ran out.
-    Settled,
-    /// The store behind the queue failed. The text says how, for the log.
-    Unavailable(String),
-}
-
-impl fmt::Display for QueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidName => f.write_str(
-                "a queue's name is 1 to 128 letters, digits, '-', '_' or '.', starting with a letter or a digit",
-            ),
-            Self::InvalidContentType => {
-                f.write_str("a content type is at most 256 bytes that a header can hold")
-            }
-            Self::Full => f.write_str("the queue is full"),
-            Self::TooLarge { limit } => write!(f, "an event is at most {limit} bytes"),
-            Self::TooManyDeliveries => f.write_str("the request holds too many deliveries"),
-            Self::Cancelled(reason) => write!(f, "no event is taken any more: {reason}"),
-            Self::Settled => f.write_str("the delivery was settled before"),
-            Self::Unavailable(how) => write!(f, "the queue is unavailable: {how}"),
-        }
+impl Sealed for Delivery {
+    fn kind(&self) -> Option<String> {
+        self.content_type()
     }
-}
 
-impl error::Error for QueueError {}
-
-impl From<types::QueueError> for QueueError {
-    fn from(error: types::QueueError) -> Self {
-        match error {
-            types::QueueError::InvalidName => Self::InvalidName,
-            types::QueueError::InvalidContentType => Self::InvalidContentType,
-            types::QueueError::Full => Self::Full,
-            types::QueueError::TooLarge(limit) => Self::TooLarge { limit },
-            types::QueueError::TooManyDeliveries => Self::TooManyDeliveries,
-            types::QueueError::Cancelled(reason) => Self::Cancelled(reason.into()),
-            types::QueueError::Settled => Self::Settled,
-            types::QueueError::Unavailable(how) => Self::Unavailable(how),
-        }
+    fn contents(&self) -> StreamReader<u8> {
+        self.0.body()
     }
 }

@@ -1,10 +1,11 @@
 //! Responses.
 
+use crate::EventContents;
 use crate::body::{BodyWriter, Gone, WasiTrailers};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
-use wasip3::http::types::{self, ErrorCode, Fields};
+use wasip3::http::types::{self, Fields};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, spawn_local};
 use wasip3::{wit_future, wit_stream};
 
@@ -63,6 +64,25 @@ impl Response {
     /// ```
     pub fn bytes(data: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, headers: Vec::new(), body: Content::Whole(data.into()) }
+    }
+
+    /// `200 OK` with the contents of an event: of a [`Delivery`](crate::Delivery), or of an
+    /// [`Event`](crate::Event) of a topic. The host sends them without a copy in the memory of this component.
+    ///
+    /// The content type is that of the event, or `application/octet-stream`. The event counts as handed out from
+    /// now on, as by [`Delivery::data`](crate::Delivery::data).
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Response, Result, queue};
+    /// # async fn doc() -> Result<Response> {
+    /// let event = queue("jobs").take().await?;
+    /// Ok(Response::event(&event).header("event-id", event.id()))
+    /// # }
+    /// ```
+    pub fn event(event: &impl EventContents) -> Self {
+        let kind = event.kind().unwrap_or_else(|| "application/octet-stream".into());
+        let body = Content::Stream(event.contents(), no_trailers());
+        Self { status: 200, headers: Vec::new(), body }.header("content-type", kind)
     }
 
     /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.
@@ -176,17 +196,22 @@ impl From<Response> for types::Response {
 
 /// A body that is there already, written beside the handler.
 fn whole(data: Vec<u8>) -> (Option<StreamReader<u8>>, FutureReader<WasiTrailers>) {
-    // Dropping the writer writes the default: no trailers.
-    let (_, trailers) = wit_future::new::<Result<Option<Fields>, ErrorCode>>(|| Ok(None));
     if data.is_empty() {
-        return (None, trailers);
+        return (None, no_trailers());
     }
     let (mut writer, contents) = wit_stream::new();
     spawn_local(async move {
         // What remains is what nobody reads any more.
         writer.write_all(data).await;
     });
-    (Some(contents), trailers)
+    (Some(contents), no_trailers())
+}
+
+/// The end of a body that ends in order, with nothing after it.
+fn no_trailers() -> FutureReader<WasiTrailers> {
+    // Dropping the writer writes the default.
+    let (_, trailers) = wit_future::new::<WasiTrailers>(|| Ok(None));
+    trailers
 }
 
 #[cfg(test)]

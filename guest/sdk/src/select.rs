@@ -8,7 +8,8 @@
 /// moment of a wait is not left for a timer.
 ///
 /// Every future here must be cancel-safe, as all but one are dropped:
-/// [`cancelled`](crate::Cancellation::cancelled), [`take`](crate::Queue::take) and [`sleep`](crate::sleep) are.
+/// [`cancelled`](crate::Cancellation::cancelled), [`take`](crate::Queue::take), [`read`](crate::Topic::read) and
+/// [`sleep`](crate::sleep) are.
 ///
 /// It is `tokio::select!` with `biased;` written for you: patterns that may fail, `if` conditions and `else`
 /// are as they are there.
@@ -20,7 +21,7 @@
 /// async fn next() -> Result<Response> {
 ///     select! {
 ///         _ = cancellation().cancelled() => Ok(Response::empty()),
-///         event = queue("jobs").take() => Ok(Response::bytes(event?.data())),
+///         event = queue("jobs").take() => Ok(Response::event(&event?)),
 ///         () = sleep(Duration::from_secs(25)) => Ok(Response::empty()),
 ///     }
 /// }

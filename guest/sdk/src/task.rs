@@ -16,7 +16,7 @@ use wasip3::wit_bindgen::spawn_local;
 /// async fn visit(request: Request) -> Response {
 ///     let path = request.path().to_string();
 ///     spawn(async move {
-///         if let Err(error) = queue("visits").push(path.as_bytes(), Some("text/plain")).await {
+///         if let Err(error) = queue("visits").push(path.as_bytes()).content_type("text/plain").await {
 ///             eprintln!("the visit was not noted: {error}");
 ///         }
 ///     });

@@ -10,6 +10,7 @@ wit_bindgen::generate!({
         world imports {
             import linger:host/cancellation-p2@0.1.0;
             import linger:host/queue-p2@0.1.0;
+            import linger:host/topic-p2@0.1.0;
         }
     ",
     world: "linger:longpoll-p2/imports",
@@ -20,4 +21,5 @@ wit_bindgen::generate!({
 
 pub use linger::host::cancellation_p2 as cancellation;
 pub use linger::host::queue_p2 as queue;
-pub use linger::host::types::{QueueError, Reason};
+pub use linger::host::topic_p2 as topic;
+pub use linger::host::types::{EventError, Limit, PushOptions, Reason};

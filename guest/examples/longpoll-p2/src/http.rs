@@ -22,6 +22,12 @@ impl Answer {
         Self::new(status, text.into()).header("content-type", "text/plain; charset=utf-8")
     }
 
+    /// An event, whose bytes are copied.
+    pub fn event(data: Vec<u8>, content_type: Option<String>) -> Self {
+        let kind = content_type.unwrap_or_else(|| "application/octet-stream".into());
+        Self::new(200, data).header("content-type", kind).header("cache-control", "no-store")
+    }
+
     pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

@@ -1,32 +1,46 @@
-//! Long polling over queues, in WASI 0.2: what the example `longpoll` does, with pollables.
+//! Long polling over queues and topics, in WASI 0.2: what the example `longpoll` does, with pollables.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `POST /push/{queue}` | `202` and the event's id: the body and its content type are stored |
-//! | `GET /poll/{queue}?wait=SECONDS` | `200` and one event, as soon as there is one |
-//! | | `204` when there was none for that long: 5 seconds if not said, at most 60 |
-//! | | `503` with `retry-after: 0` when the server stops: another one may have taken over |
+//! | `?delay=SECONDS&ttl=SECONDS` | nobody gets it before the one, or after the other; both at most 30 days |
+//! | `GET /poll/{queue}?wait=SECONDS` | `200` and one event, as soon as there is one; `event-id` names it |
+//! | | the same with `maybe-delivered: true` when an earlier client may have got it |
+//! | `POST /publish/{topic}` | `202` and the cursor after the event: all who follow get it |
+//! | `GET /follow/{topic}?after=CURSOR&wait=SECONDS` | `200` and the next event, as soon as there is one |
+//! | | `event-cursor` is what to give as `after` next |
+//! | | `events-missed: N` when the topic no longer keeps the N events before it |
+//! | | `topic-restarted: true` when the topic began anew since: what was missed cannot be told |
+//!
+//! Without `after` a client follows from the oldest event that the topic keeps, with `after=now` from its end.
+//!
+//! Both ways to wait give `204` when there was nothing for that long: 5 seconds if not said, at most 60. And
+//! `503` with `retry-after: 0` when the server stops: another one may have taken over. Of a topic these have
+//! `event-cursor` too, where there is one: with it nothing is missed between two requests.
 
+mod answer;
 mod bindings;
 mod http;
+mod queue;
+mod topic;
 
-use bindings::queue::{Delivery, Queue};
-use bindings::{QueueError, Reason, cancellation};
+use answer::refusal;
+use bindings::{Reason, cancellation};
 use http::Answer;
 use std::time::Duration;
 use wasi::clocks::monotonic_clock;
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{IncomingRequest, ResponseOutparam};
-use wasi::io::poll;
+use wasi::io::poll::{self, Pollable};
 
 /// The largest event that is read before the host is asked whether it takes it, in bytes.
 const EVENT_LIMIT: usize = 1024 * 1024;
 
-/// How long a poll waits, in seconds, when it does not say, and at most.
-const WAIT: u64 = 5;
+/// How long a client waits when it does not say, and at most, the latter in seconds.
+const WAIT: Duration = Duration::from_secs(5);
 const WAIT_LIMIT: u64 = 60;
 
-/// What even a poll that does not wait leaves the store to find an event that is there.
+/// What even a client that does not wait leaves the store to find an event that is there.
 const LOOK: Duration = Duration::from_millis(20);
 
 struct LongPoll;
@@ -44,109 +58,51 @@ fn route(request: &IncomingRequest) -> Result<Answer, Answer> {
     let path = target.split('?').next().unwrap_or_default();
     let path: Vec<&str> = path.split('/').skip(1).collect();
     match (http::method(request), &path[..]) {
-        ("POST", ["push", name]) => push(name, request),
-        ("GET", ["poll", name]) => poll(name, &target),
+        ("POST", ["push", name]) => queue::push(name, &target, request),
+        ("GET", ["poll", name]) => queue::poll(name, &target),
+        ("POST", ["publish", name]) => topic::publish(name, request),
+        ("GET", ["follow", name]) => topic::follow(name, &target),
         (_, ["push", _]) => Ok(refusal(405, "push an event by POST").header("allow", "POST")),
         (_, ["poll", _]) => Ok(refusal(405, "poll by GET").header("allow", "GET")),
-        _ => Ok(refusal(404, "there is POST /push/{queue} and GET /poll/{queue}")),
+        (_, ["publish", _]) => Ok(refusal(405, "publish an event by POST").header("allow", "POST")),
+        (_, ["follow", _]) => Ok(refusal(405, "follow by GET").header("allow", "GET")),
+        _ => Ok(refusal(
+            404,
+            "there is POST /push/{queue} and GET /poll/{queue}, POST /publish/{topic} and GET /follow/{topic}",
+        )),
     }
 }
 
-fn push(name: &str, request: &IncomingRequest) -> Result<Answer, Answer> {
-    let content_type = http::header(request, "content-type");
-    let data = http::body(request, EVENT_LIMIT)?;
-    let queue = Queue::open(name).map_err(refused)?;
-    let id = queue.push(&data, content_type.as_deref()).map_err(refused)?;
-    Ok(Answer::text(202, format!("{id}\n")))
-}
-
-fn poll(name: &str, target: &str) -> Result<Answer, Answer> {
-    let wait = wait(target)?;
-    let queue = Queue::open(name).map_err(refused)?;
-    let event = first(&queue, wait.max(LOOK))?;
-    Ok(delivered(&event))
-}
-
-/// The answer with an event.
-fn delivered(event: &Delivery) -> Answer {
-    let kind = event.content_type().unwrap_or_else(|| "application/octet-stream".into());
-    let answer = Answer::new(200, event.data())
-        .header("content-type", kind)
-        .header("cache-control", "no-store")
-        .header("event-id", event.id());
-    if event.maybe_delivered() { answer.header("maybe-delivered", "true") } else { answer }
-}
-
-/// Waits for the first of: the client gone, an event, the timer. The error is the answer.
-fn first(queue: &Queue, wait: Duration) -> Result<Delivery, Answer> {
-    // Values are dropped in the reverse order: each pollable before the resource it belongs to.
-    let cancellation = cancellation::current();
-    let cancelled = cancellation.subscribe();
-    let pending = queue.take();
-    let arrived = pending.subscribe();
-    let nanoseconds = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-    let timer = monotonic_clock::subscribe_duration(nanoseconds);
-
-    poll::poll(&[&cancelled, &arrived, &timer]);
-    if let Some(reason) = cancellation.reason() {
-        return Err(stopped(reason));
-    }
-    match pending.get() {
-        Some(delivery) => delivery.map_err(refused),
-        None => Err(nothing()),
-    }
-}
-
+/// How long this client waits.
 fn wait(target: &str) -> Result<Duration, Answer> {
-    let Some(given) = http::query(target, "wait") else {
-        return Ok(Duration::from_secs(WAIT));
+    Ok(seconds(target, "wait", WAIT_LIMIT)?.unwrap_or(WAIT).max(LOOK))
+}
+
+/// The time that a query parameter gives.
+fn seconds(target: &str, name: &str, limit: u64) -> Result<Option<Duration>, Answer> {
+    let Some(given) = http::query(target, name) else {
+        return Ok(None);
     };
     match given.parse() {
-        Ok(seconds @ 0..=WAIT_LIMIT) => Ok(Duration::from_secs(seconds)),
+        Ok(seconds) if seconds <= limit => Ok(Some(Duration::from_secs(seconds))),
         _ => {
-            let range = format!("a whole number of seconds from 0 to {WAIT_LIMIT}");
-            Err(refusal(400, &format!("wait is {range}, not {given:?}")))
+            let range = format!("a whole number of seconds from 0 to {limit}");
+            Err(refusal(400, &format!("{name} is {range}, not {given:?}")))
         }
     }
 }
 
-/// No event came: the client polls again.
-fn nothing() -> Answer {
-    Answer::new(204, "").header("cache-control", "no-store")
+/// Waits for the first of: the client gone, what is awaited, the timer. Gives the reason to stop, if that is it.
+fn race(arrived: &Pollable, wait: Duration) -> Option<Reason> {
+    // Values are dropped in the reverse order: the pollable before the resource it belongs to.
+    let cancellation = cancellation::current();
+    let cancelled = cancellation.subscribe();
+    let timer = monotonic_clock::subscribe_duration(nanoseconds(wait));
+    poll::poll(&[&cancelled, arrived, &timer]);
+    cancellation.reason()
 }
 
-/// The answer to a poll that should end. Whoever left does not get it.
-fn stopped(reason: Reason) -> Answer {
-    match reason {
-        Reason::Shutdown => refusal(503, "the server is stopping").header("retry-after", "0"),
-        _ => nothing(),
-    }
-}
-
-/// The answer when a queue refused.
-fn refused(error: QueueError) -> Answer {
-    match error {
-        QueueError::InvalidName => refusal(
-            400,
-            "a queue's name is 1 to 128 letters, digits, '-', '_' or '.', starting with a letter or a digit",
-        ),
-        QueueError::InvalidContentType => {
-            refusal(400, "a content type is at most 256 bytes that a header can hold")
-        }
-        QueueError::TooLarge(limit) => refusal(413, &format!("an event is at most {limit} bytes")),
-        QueueError::Full => refusal(503, "the queue is full").header("retry-after", "1"),
-        QueueError::Cancelled(reason) => stopped(reason),
-        QueueError::Unavailable(how) => {
-            eprintln!("the queue is unavailable: {how}");
-            refusal(503, "the queue is unavailable").header("retry-after", "1")
-        }
-        QueueError::TooManyDeliveries | QueueError::Settled => {
-            eprintln!("the handler failed: {error}");
-            refusal(500, "Internal Server Error")
-        }
-    }
-}
-
-fn refusal(status: u16, sentence: &str) -> Answer {
-    Answer::text(status, format!("{sentence}\n"))
+/// A duration as the host counts it.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,152 @@
+//! What queues and topics have in common: why they refuse, and events as answers.
+
+use crate::Reason;
+use crate::bindings::linger::host::types;
+use std::{error, fmt};
+use wasip3::wit_bindgen::StreamReader;
+
+/// An event whose contents can be an answer, by [`Response::event`](crate::Response::event): a
+/// [`Delivery`](crate::Delivery) of a queue, or an [`Event`](crate::Event) of a topic.
+///
+/// ```no_run
+/// use linger_guest::{EventContents, Response};
+///
+/// fn answer(event: &impl EventContents) -> Response {
+///     Response::event(event).header("cache-control", "no-store")
+/// }
+/// ```
+pub trait EventContents: Sealed {}
+
+impl<E: Sealed> EventContents for E {}
+
+/// What an event needs to be an answer. Only this crate knows of it.
+pub trait Sealed {
+    fn kind(&self) -> Option<String>;
+    fn contents(&self) -> StreamReader<u8>;
+}
+
+/// Why a queue or a topic refused.
+///
+/// ```
+/// use linger_guest::{EventError, Response};
+///
+/// fn refusal(error: &EventError) -> Response {
+///     let status = match error {
+///         EventError::InvalidName => 404,
+///         EventError::TooLarge { .. } => 413,
+///         EventError::OverLimit(_) => 429,
+///         _ => 503,
+///     };
+///     Response::text(format!("{error}\n")).status(status)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The name is not 1 to 128 letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
+    InvalidName,
+    /// The content type cannot be the value of an HTTP header, or is longer than 256 bytes.
+    InvalidContentType,
+    /// This is no cursor.
+    InvalidCursor,
+    /// The event is larger than the host allows.
+    TooLarge {
+        /// What the host allows, in bytes.
+        limit: u64,
+    },
+    /// A limit is reached. Try again later.
+    OverLimit(Limit),
+    /// The client of this request is gone, so nothing is taken or read for it.
+    Cancelled(Reason),
+    /// The delivery was settled before: by `ack`, by `release`, or because its lease ran out.
+    Settled,
+    /// The store failed. The text says how, for the log.
+    Unavailable(String),
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName => f.write_str(
+                "a name is 1 to 128 letters, digits, '-', '_' or '.', starting with a letter or a digit",
+            ),
+            Self::InvalidContentType => {
+                f.write_str("a content type is at most 256 bytes that a header can hold")
+            }
+            Self::InvalidCursor => f.write_str("a cursor is one that the topic gave"),
+            Self::TooLarge { limit } => write!(f, "an event is at most {limit} bytes"),
+            Self::OverLimit(limit) => limit.fmt(f),
+            Self::Cancelled(reason) => write!(f, "nothing is taken or read any more: {reason}"),
+            Self::Settled => f.write_str("the delivery was settled before"),
+            Self::Unavailable(how) => write!(f, "the store is unavailable: {how}"),
+        }
+    }
+}
+
+impl error::Error for EventError {}
+
+impl From<types::EventError> for EventError {
+    fn from(error: types::EventError) -> Self {
+        match error {
+            types::EventError::InvalidName => Self::InvalidName,
+            types::EventError::InvalidContentType => Self::InvalidContentType,
+            types::EventError::InvalidCursor => Self::InvalidCursor,
+            types::EventError::TooLarge(limit) => Self::TooLarge { limit },
+            types::EventError::OverLimit(limit) => Self::OverLimit(limit.into()),
+            types::EventError::Cancelled(reason) => Self::Cancelled(reason.into()),
+            types::EventError::Settled => Self::Settled,
+            types::EventError::Unavailable(how) => Self::Unavailable(how),
+        }
+    }
+}
+
+/// A limit that the host's configuration sets.
+///
+/// ```
+/// use linger_guest::{EventError, Limit};
+///
+/// let error = EventError::OverLimit(Limit::Events);
+/// assert_eq!(error.to_string(), "the queue holds as many events as the host allows");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Events in this queue.
+    Events,
+    /// Bytes in this queue.
+    Bytes,
+    /// Bytes in all queues together, or in all topics.
+    TotalBytes,
+    /// Queues, or topics, that exist at a time.
+    Names,
+    /// Takers that wait at this queue, or readers that wait at this topic.
+    Waiters,
+    /// Unsettled deliveries of this request.
+    Deliveries,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Events => "the queue holds as many events as the host allows",
+            Self::Bytes => "the queue holds as many bytes as the host allows",
+            Self::TotalBytes => "all queues, or all topics, together hold as many bytes as the host allows",
+            Self::Names => "there are as many queues, or topics, as the host allows",
+            Self::Waiters => "as many wait for an event here as the host allows",
+            Self::Deliveries => "the request holds as many deliveries as the host allows",
+        })
+    }
+}
+
+impl From<types::Limit> for Limit {
+    fn from(limit: types::Limit) -> Self {
+        match limit {
+            types::Limit::Events => Self::Events,
+            types::Limit::Bytes => Self::Bytes,
+            types::Limit::TotalBytes => Self::TotalBytes,
+            types::Limit::Names => Self::Names,
+            types::Limit::Waiters => Self::Waiters,
+            types::Limit::Deliveries => Self::Deliveries,
+        }
+    }
+}
