@@ -25,7 +25,9 @@ impl<'de> Deserialize<'de> for Pattern {
         let start = text.strip_suffix('*').unwrap_or(&text);
         if !(start.is_empty() && start != text) {
             start.parse::<Name>().map_err(|error| {
-                D::Error::custom(format!("`{text}` fits no name: {error}; a `*` at the end stands for any rest"))
+                D::Error::custom(format!(
+                    "`{text}` fits no name: {error}; a `*` at the end stands for any rest"
+                ))
             })?;
         }
         Ok(Self { start: start.to_owned(), whole: start == text })

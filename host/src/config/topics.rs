@@ -100,9 +100,10 @@ mod tests {
 
     #[test]
     fn rule_changes_what_it_names() {
-        let topics: Topics =
-            toml::from_str("keep_events = 5\n[[rules]]\nname = 'news*'\nkeep_for = 'none'\nkeep_bytes = '1KiB'")
-                .unwrap();
+        let topics: Topics = toml::from_str(
+            "keep_events = 5\n[[rules]]\nname = 'news*'\nkeep_for = 'none'\nkeep_bytes = '1KiB'",
+        )
+        .unwrap();
         let hour = Some(Duration::from_hours(1));
         let expected = Retention { events: 5, bytes: ByteSize::mib(16).as_u64(), time: hour };
         assert_eq!(topics.retention(&"other".parse().unwrap()), expected);

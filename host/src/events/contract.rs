@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use bytesize::ByteSize;
 use futures::FutureExt;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Durability;
-use crate::events::DiskStore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::config::{Durability, Queues, Topics};
+use crate::events::{DiskStore, Event, Limit};
 
 /// How long to see that something does not happen.
 const ABSENCE: Duration = Duration::from_millis(50);
@@ -22,16 +24,26 @@ struct Fixture {
     store: Arc<dyn EventStore>,
     /// Where it writes.
     _folder: Option<TempDir>,
+    /// Keeps its time.
+    _tasks: JoinSet<()>,
 }
 
-fn memory(limits: QueueLimits) -> Fixture {
-    Fixture { store: MemoryStore::new(limits), _folder: None }
+impl Fixture {
+    fn new(store: Arc<dyn EventStore>, folder: Option<TempDir>) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(store.clone().keep_time());
+        Self { store, _folder: folder, _tasks: tasks }
+    }
 }
 
-fn disk(limits: QueueLimits) -> Fixture {
+fn memory(limits: Limits) -> Fixture {
+    Fixture::new(MemoryStore::new(limits.queues, limits.topics), None)
+}
+
+fn disk(limits: Limits) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    let store = DiskStore::open(folder.path(), Durability::Buffered, limits).unwrap();
-    Fixture { store, _folder: Some(folder) }
+    let store = DiskStore::open(folder.path(), Durability::Buffered, limits.queues, limits.topics);
+    Fixture::new(store.unwrap(), Some(folder))
 }
 
 macro_rules! contract {
@@ -60,13 +72,36 @@ contract!(
     bytes_of_a_queue_are_bounded,
     bytes_of_all_queues_are_bounded,
     lease_settles_once,
+    waiters_are_bounded,
+    delayed_event_is_taken_when_its_time_has_come,
+    event_of_no_more_use_is_gone,
+    lease_that_runs_out_puts_back_and_is_settled,
+    renewed_lease_holds_on,
+    event_that_was_handed_out_too_often_goes_to_the_dead_letters,
+    dead_letter_without_a_place_stays,
+    readers_get_all_events_in_order,
+    reader_waits_for_the_next_event,
+    all_readers_share_one_event,
+    dropped_read_leaves_no_trace,
+    retention_tells_how_much_was_missed,
+    old_events_are_dropped_by_time_and_so_is_the_topic,
+    limits_of_topics_refuse_and_keep_what_is_there,
 );
 
-fn limits() -> QueueLimits {
-    QueueLimits::default()
+fn limits() -> Limits {
+    Limits { queues: Queues::default(), topics: Topics::default() }
 }
 
-fn name(name: &str) -> QueueName {
+/// Limits for queues, as in a configuration.
+fn queues(text: &str) -> Limits {
+    Limits { queues: toml::from_str(text).unwrap(), ..limits() }
+}
+
+fn topics(text: &str) -> Limits {
+    Limits { topics: toml::from_str(text).unwrap(), ..limits() }
+}
+
+fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
@@ -74,10 +109,53 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, future).await.unwrap()
 }
 
+fn event(text: &str) -> NewEvent {
+    NewEvent { data: Bytes::copy_from_slice(text.as_bytes()), content_type: None }
+}
+
+fn seen(lease: &Lease) -> (&str, u32, bool) {
+    let Event { data, attempt, maybe_delivered, .. } = lease.event();
+    (std::str::from_utf8(data).unwrap(), *attempt, *maybe_delivered)
+}
+
+fn texts(batch: &Batch) -> Vec<&str> {
+    batch.events.iter().map(|event| std::str::from_utf8(&event.data).unwrap()).collect()
+}
+
 impl Fixture {
     async fn push(&self, queue: &str, text: &str) -> Result<Arc<str>, StoreError> {
-        let event = NewEvent { data: Bytes::copy_from_slice(text.as_bytes()), content_type: None };
-        soon(self.store.clone().push(&name(queue), event)).await
+        self.push_scheduled(queue, text, Schedule::default()).await
+    }
+
+    async fn push_scheduled(
+        &self,
+        queue: &str,
+        text: &str,
+        schedule: Schedule,
+    ) -> Result<Arc<str>, StoreError> {
+        soon(self.store.clone().push(&name(queue), event(text), schedule)).await
+    }
+
+    async fn publish(&self, topic: &str, text: &str) -> Result<Cursor, StoreError> {
+        soon(self.store.clone().publish(&name(topic), event(text))).await
+    }
+
+    fn read(&self, topic: &str, after: Option<Cursor>) -> StoreFuture<Batch> {
+        self.store.clone().read(&name(topic), after, 100)
+    }
+
+    async fn end(&self, topic: &str) -> Cursor {
+        soon(self.store.clone().end(&name(topic))).await.unwrap()
+    }
+
+    /// Waits until the store holds this.
+    async fn holds(&self, wanted: impl Fn(&Usage) -> bool) {
+        soon(async {
+            while !wanted(&self.usage()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 
     fn wait(&self, queue: &str) -> StoreFuture<Lease> {
@@ -108,14 +186,15 @@ async fn settle(lease: Lease, settlement: Settlement) {
 }
 
 /// Makes a store with these limits.
-type Make = fn(QueueLimits) -> Fixture;
+type Make = fn(Limits) -> Fixture;
 
 async fn events_leave_in_the_order_in_which_they_came(make: Make) {
     let f = make(limits());
     for text in ["a", "b", "c"] {
         f.push("q", text).await.unwrap();
     }
-    assert_eq!(f.usage(), Usage { queues: 1, events: 3, bytes: 3 * (OVERHEAD + 1) });
+    let bytes = 3 * (OVERHEAD + 1);
+    assert_eq!(f.usage(), Usage { queues: 1, events: 3, bytes, ..Usage::default() });
     for text in ["a", "b", "c"] {
         let lease = f.take("q").await;
         assert_eq!(lease.event().data, text);
@@ -134,10 +213,8 @@ async fn put_back_returns_to_its_place_whatever_the_order(make: Make) {
     settle(a, Settlement::PutBack { maybe_delivered: false }).await;
     settle(b, Settlement::PutBack { maybe_delivered: true }).await;
     let (a, b) = (f.take("q").await, f.take("q").await);
-    let seen =
-        |lease: &Lease| (lease.event().data.clone(), lease.event().attempt, lease.event().maybe_delivered);
-    assert_eq!(seen(&a), (Bytes::from_static(b"a"), 2, false));
-    assert_eq!(seen(&b), (Bytes::from_static(b"b"), 2, true));
+    assert_eq!(seen(&a), ("a", 2, false));
+    assert_eq!(seen(&b), ("b", 2, true));
 }
 
 async fn dropped_lease_leaves_no_trace(make: Make) {
@@ -175,42 +252,39 @@ async fn waiters_are_served_in_the_order_in_which_they_came(make: Make) {
     }
 }
 
+fn over<T>(limit: Limit) -> Result<T, StoreError> {
+    Err(StoreError::OverLimit(limit))
+}
+
 async fn limits_refuse_and_keep_what_is_there(make: Make) {
-    let mut limits = limits();
-    limits.max_events = 2;
-    limits.max_event_size = ByteSize::b(4);
-    limits.max_queues = 1;
-    let f = make(limits);
+    let f = make(queues("max_events = 2\nmax_event_size = '4B'\nmax_queues = 1"));
     assert_eq!(f.push("q", "12345").await, Err(StoreError::TooLarge { limit: 4 }));
     assert_eq!(f.usage(), Usage::default());
     f.push("q", "1").await.unwrap();
     f.push("q", "2").await.unwrap();
     let lease = f.take("q").await;
     // A leased event still counts: it may return.
-    assert_eq!(f.push("q", "3").await, Err(StoreError::Full));
-    assert_eq!(f.push("other", "3").await, Err(StoreError::Full));
+    assert_eq!(f.push("q", "3").await, over(Limit::Events));
+    assert_eq!(f.push("other", "3").await, over(Limit::Names));
+    assert_eq!(soon(f.wait("other")).await.err(), Some(StoreError::OverLimit(Limit::Names)));
     settle(lease, Settlement::Commit).await;
     f.push("q", "3").await.unwrap();
 }
 
 async fn bytes_of_a_queue_are_bounded(make: Make) {
-    let mut limits = limits();
-    limits.max_bytes = ByteSize::b(2 * (OVERHEAD + 10));
-    let f = make(limits);
+    let f = make(queues(&format!("max_bytes = '{}B'", 2 * (OVERHEAD + 10))));
     f.push("q", "0123456789").await.unwrap();
     f.push("q", "0123456789").await.unwrap();
-    assert_eq!(f.push("q", "").await, Err(StoreError::Full));
+    assert_eq!(f.push("q", "").await, over(Limit::Bytes));
     settle(f.take("q").await, Settlement::Commit).await;
     f.push("q", "0123456789").await.unwrap();
 }
 
 async fn bytes_of_all_queues_are_bounded(make: Make) {
-    let mut limits = limits();
-    limits.max_total_bytes = ByteSize::b(2 * (OVERHEAD + 10));
-    let f = make(limits);
+    let f = make(queues(&format!("max_total_bytes = '{}B'", 2 * (OVERHEAD + 10))));
     f.push("a", "0123456789").await.unwrap();
     f.push("b", "0123456789").await.unwrap();
-    assert_eq!(f.push("c", "").await, Err(StoreError::Full));
+    assert_eq!(f.push("c", "").await, over(Limit::TotalBytes));
     settle(f.take("a").await, Settlement::Commit).await;
     f.push("c", "0123456789").await.unwrap();
 }
@@ -222,6 +296,213 @@ async fn lease_settles_once(make: Make) {
     let id = lease.id.clone();
     settle(lease, Settlement::Commit).await;
     assert_eq!(soon(f.store.clone().settle(&id, Settlement::Commit)).await, Err(StoreError::Settled));
+}
+
+async fn waiters_are_bounded(make: Make) {
+    let f = make(queues("max_waiters = 1"));
+    let first = f.wait("q");
+    assert_eq!(soon(f.wait("q")).await.err(), Some(StoreError::OverLimit(Limit::Waiters)));
+    let _elsewhere = f.wait("other");
+    drop(first);
+    let second = f.wait("q");
+    f.push("q", "a").await.unwrap();
+    soon(second).await.unwrap();
+}
+
+async fn delayed_event_is_taken_when_its_time_has_come(make: Make) {
+    let f = make(limits());
+    let (began, delay) = (Instant::now(), Duration::from_millis(60));
+    f.push_scheduled("q", "late", Schedule { delay: Some(delay), time_to_live: None }).await.unwrap();
+    f.push("q", "a").await.unwrap();
+    assert_eq!(f.usage().events, 2);
+    // Its place is by its age.
+    let (first, second) = (f.take("q").await, f.take("q").await);
+    assert_eq!((seen(&first).0, seen(&second).0), ("a", "late"));
+    assert!(began.elapsed() >= delay);
+    settle(second, Settlement::PutBack { maybe_delivered: false }).await;
+    drop(first);
+    // It waits no second time.
+    assert_eq!(seen(&f.take("q").await), ("late", 2, false));
+}
+
+async fn event_of_no_more_use_is_gone(make: Make) {
+    let f = make(limits());
+    let brief = |delay| Schedule { delay, time_to_live: Some(Duration::from_millis(30)) };
+    f.push_scheduled("q", "brief", brief(None)).await.unwrap();
+    f.push_scheduled("q", "never", brief(Some(Duration::from_mins(1)))).await.unwrap();
+    f.holds(|usage| *usage == Usage::default()).await;
+    // One that is held can still be delivered, and does not return.
+    f.push_scheduled("q", "held", Schedule { delay: None, time_to_live: Some(Duration::from_secs(3)) })
+        .await
+        .unwrap();
+    let held = f.take("q").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(f.usage().events, 1);
+    settle(held, Settlement::PutBack { maybe_delivered: false }).await;
+    f.holds(|usage| *usage == Usage::default()).await;
+}
+
+async fn lease_that_runs_out_puts_back_and_is_settled(make: Make) {
+    let f = make(queues("lease = '30ms'"));
+    f.push("q", "a").await.unwrap();
+    let forgotten = f.take("q").await;
+    let again = f.take("q").await;
+    assert_eq!(seen(&again), ("a", 2, true));
+    // The first must not settle the second.
+    assert_eq!(soon(forgotten.settle(Settlement::Commit)).await, Err(StoreError::Settled));
+    assert_eq!(f.usage().events, 1);
+}
+
+async fn renewed_lease_holds_on(make: Make) {
+    let f = make(queues("lease = '10s'"));
+    f.push("q", "a").await.unwrap();
+    let lease = f.take("q").await;
+    soon(f.store.clone().renew(&lease.id, Duration::from_millis(30))).await.unwrap();
+    assert_eq!(seen(&f.take("q").await), ("a", 2, true));
+    assert_eq!(soon(f.store.clone().renew(&lease.id, Duration::ZERO)).await, Err(StoreError::Settled));
+}
+
+async fn event_that_was_handed_out_too_often_goes_to_the_dead_letters(make: Make) {
+    let f = make(queues("max_attempts = 2"));
+    let id = f.push("q", "poison").await.unwrap();
+    f.push("q", "b").await.unwrap();
+    for _ in 0..2 {
+        let lease = f.take("q").await;
+        assert_eq!(seen(&lease).0, "poison");
+        settle(lease, Settlement::PutBack { maybe_delivered: false }).await;
+    }
+    assert_eq!(seen(&f.take("q").await).0, "b");
+    for attempt in 3..6 {
+        let dead = f.take("q.dead").await;
+        assert_eq!((seen(&dead), &dead.event().id), (("poison", attempt, false), &id));
+        settle(dead, Settlement::PutBack { maybe_delivered: false }).await;
+    }
+    assert_eq!(f.usage().queues, 2);
+}
+
+async fn dead_letter_without_a_place_stays(make: Make) {
+    let f = make(queues("max_attempts = 1\nmax_events = 1\ndead_letters = 'lost'"));
+    f.push("lost", "one").await.unwrap();
+    f.push("q", "poison").await.unwrap();
+    for attempt in 1..4 {
+        let lease = f.take("q").await;
+        assert_eq!(seen(&lease), ("poison", attempt, false));
+        settle(lease, Settlement::PutBack { maybe_delivered: false }).await;
+    }
+    let usage = f.usage();
+    assert_eq!((usage.events, usage.bytes), (2, 2 * OVERHEAD + 9));
+}
+
+async fn readers_get_all_events_in_order(make: Make) {
+    let f = make(limits());
+    let mut cursors = Vec::new();
+    for text in ["a", "b", "c"] {
+        cursors.push(f.publish("t", text).await.unwrap());
+    }
+    let all = soon(f.read("t", None)).await.unwrap();
+    assert_eq!((texts(&all), all.missed, all.restarted), (vec!["a", "b", "c"], 0, false));
+    assert_eq!(all.events.iter().map(|event| event.cursor).collect::<Vec<_>>(), cursors);
+    assert_eq!((all.next, f.end("t").await), (cursors[2], cursors[2]));
+    let rest = soon(f.read("t", Some(cursors[0]))).await.unwrap();
+    assert_eq!(texts(&rest), ["b", "c"]);
+    let one = soon(f.store.clone().read(&name("t"), None, 0)).await.unwrap();
+    assert_eq!((texts(&one), one.next), (vec!["a"], cursors[0]));
+    assert_eq!(f.usage().published, 3);
+}
+
+async fn reader_waits_for_the_next_event(make: Make) {
+    let f = make(limits());
+    // Before there is a topic, too.
+    for (topic, after) in [("t", None), ("u", Some(f.end("u").await))] {
+        let mut read = f.read(topic, after);
+        assert!((&mut read).now_or_never().is_none());
+        let cursor = f.publish(topic, "a").await.unwrap();
+        let batch = soon(read).await.unwrap();
+        assert_eq!((texts(&batch)[0], batch.next, batch.missed, batch.restarted), ("a", cursor, 0, false));
+    }
+    let mut next = f.read("t", Some(f.end("t").await));
+    assert!((&mut next).now_or_never().is_none());
+    f.publish("t", "b").await.unwrap();
+    assert_eq!(texts(&soon(next).await.unwrap()), ["b"]);
+}
+
+async fn all_readers_share_one_event(make: Make) {
+    let f = make(limits());
+    let mut reads: Vec<_> = (0..100).map(|_| f.read("t", None)).collect();
+    for read in &mut reads {
+        assert!(read.now_or_never().is_none());
+    }
+    assert_eq!(f.usage().readers, 100);
+    f.publish("t", "a").await.unwrap();
+    let mut events = Vec::new();
+    for read in reads {
+        events.extend(soon(read).await.unwrap().events);
+    }
+    assert!(events.iter().all(|event: &Arc<super::super::Published>| Arc::ptr_eq(event, &events[0])));
+    assert_eq!(f.usage().readers, 0);
+}
+
+async fn dropped_read_leaves_no_trace(make: Make) {
+    let f = make(limits());
+    let mut read = f.read("t", None);
+    assert!((&mut read).now_or_never().is_none());
+    assert_eq!((f.usage().topics, f.usage().readers), (1, 1));
+    drop(read);
+    assert_eq!(f.usage(), Usage::default());
+    f.end("t").await;
+    assert_eq!(f.usage(), Usage::default());
+}
+
+async fn retention_tells_how_much_was_missed(make: Make) {
+    let f = make(topics(&format!("keep_events = 3\n[[rules]]\nname = 'b'\nkeep_bytes = '{OVERHEAD}B'")));
+    let start = f.end("t").await;
+    let first = f.publish("t", "0").await.unwrap();
+    for number in 1..10 {
+        f.publish("t", &number.to_string()).await.unwrap();
+    }
+    let batch = soon(f.read("t", Some(first))).await.unwrap();
+    assert_eq!((texts(&batch), batch.missed, batch.restarted), (vec!["7", "8", "9"], 6, false));
+    assert_eq!(soon(f.read("t", Some(start))).await.unwrap().missed, 7);
+    assert_eq!(soon(f.read("t", None)).await.unwrap().missed, 0);
+    // The newest stays, whatever its size.
+    for text in ["one", "two"] {
+        f.publish("b", text).await.unwrap();
+        assert_eq!(texts(&soon(f.read("b", None)).await.unwrap()), [text]);
+    }
+    assert_eq!(f.usage().published_bytes, 4 * OVERHEAD + 6);
+}
+
+async fn old_events_are_dropped_by_time_and_so_is_the_topic(make: Make) {
+    let f = make(topics("keep_for = '40ms'"));
+    let first = f.publish("t", "a").await.unwrap();
+    f.holds(|usage| usage.published == 0).await;
+    f.holds(|usage| usage.topics == 0).await;
+    // A cursor is not taken for one of the topic's new life.
+    let mut read = f.read("t", Some(first));
+    assert!((&mut read).now_or_never().is_none());
+    f.publish("t", "b").await.unwrap();
+    let batch = soon(read).await.unwrap();
+    assert_eq!((texts(&batch), batch.restarted), (vec!["b"], true));
+    assert_ne!(batch.next, first);
+}
+
+async fn limits_of_topics_refuse_and_keep_what_is_there(make: Make) {
+    let bytes = 2 * (OVERHEAD + 1);
+    let f = make(topics(&format!(
+        "max_topics = 1\nmax_event_size = '4B'\nmax_waiters = 1\nmax_total_bytes = '{bytes}B'\nkeep_bytes = '{bytes}B'"
+    )));
+    assert_eq!(f.publish("t", "12345").await, Err(StoreError::TooLarge { limit: 4 }));
+    assert_eq!(f.publish("t", "1").await.map(|_| ()), Ok(()));
+    assert_eq!(f.publish("other", "1").await, over(Limit::Names));
+    assert_eq!(soon(f.read("other", None)).await, over(Limit::Names));
+    // What goes makes room.
+    for text in ["2", "3"] {
+        f.publish("t", text).await.unwrap();
+    }
+    assert_eq!(texts(&soon(f.read("t", None)).await.unwrap()), ["2", "3"]);
+    let mut waits = f.read("t", Some(f.end("t").await));
+    assert!((&mut waits).now_or_never().is_none());
+    assert_eq!(soon(f.read("t", Some(f.end("t").await))).await, over(Limit::Waiters));
 }
 
 #[derive(Clone, Debug)]
@@ -301,7 +582,7 @@ async fn no_event_is_lost_or_doubled(f: Fixture, steps: Vec<Step>) {
 
 fn run(make: Make, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(no_event_is_lost_or_doubled(make(limits()), steps));
+    runtime.block_on(async { no_event_is_lost_or_doubled(make(limits()), steps).await });
 }
 
 proptest! {

@@ -109,8 +109,11 @@ impl Holdings {
     pub fn await_client(&self) -> Vec<Arc<Delivery>> {
         let held = lock(&self.held);
         let deliveries = held.iter().flat_map(|held| &held.deliveries);
-        let awaiting: Vec<_> = deliveries.filter(|delivery| delivery.commit() == Some(Commit::Client)).cloned().collect();
-        awaiting.iter().for_each(|delivery| delivery.awaits_client.store(true, Ordering::Release));
+        let awaiting: Vec<_> =
+            deliveries.filter(|delivery| delivery.commit() == Some(Commit::Client)).cloned().collect();
+        for delivery in &awaiting {
+            delivery.awaits_client.store(true, Ordering::Release);
+        }
         awaiting
     }
 

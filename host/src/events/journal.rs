@@ -40,7 +40,9 @@ impl Entry {
                 let sequences = record.sequence..record.sequence + 1;
                 Some(Self::Trim { topic: record.topic.clone(), sequences })
             }
-            Self::Remove { .. } | Self::Move { .. } | Self::Trim { .. } | Self::Forget(_) => Some(self.clone()),
+            Self::Remove { .. } | Self::Move { .. } | Self::Trim { .. } | Self::Forget(_) => {
+                Some(self.clone())
+            }
             // A later one, or the flag that every event gets that was handed out, will do; and each event of a
             // topic names its epoch.
             Self::HandOut { .. } | Self::PutBack { .. } | Self::Epoch(_) => None,
@@ -109,7 +111,7 @@ pub(super) trait Journal: Send + Sync + 'static {
 
     /// Takes an entry that nobody waits for.
     fn note(&self, entry: Entry) {
-        drop(self.record(entry, |_| ()));
+        let _ = self.record(entry, |_| ());
     }
 }
 

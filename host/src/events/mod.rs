@@ -179,12 +179,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Stores an event at the end of a queue, and gives its id once it is stored.
     ///
     /// The call itself starts the work: a dropped future does not take the event back.
-    fn push(
-        self: Arc<Self>,
-        queue: &Name,
-        event: NewEvent,
-        schedule: Schedule,
-    ) -> StoreFuture<Arc<str>>;
+    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<Arc<str>>;
 
     /// Takes the event at the head of a queue, waiting for one if there is none.
     ///

@@ -14,9 +14,7 @@ pub struct Name(Arc<str>);
 
 /// The name of a queue or a topic is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit"
-)]
+#[error("a name is 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, starting with a letter or a digit")]
 pub struct InvalidName;
 
 impl Name {

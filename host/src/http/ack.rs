@@ -15,9 +15,10 @@ pub(super) fn acknowledge(confirmations: &Confirmations, request: &mut HeaderMap
         return None;
     }
     let tokens = request.get_all(&ACK).iter().flat_map(|value| value.to_str().unwrap_or_default().split(','));
-    let known = |token: &str| token.trim().parse().is_ok_and(|token: Token| confirmations.confirm(token));
-    // All of them, whatever came of the first.
-    let all = tokens.fold(true, |all, token| known(token) && all);
+    let mut all = true;
+    for token in tokens {
+        all &= token.trim().parse().is_ok_and(|token: Token| confirmations.confirm(token));
+    }
     request.remove(&ACK);
     Some(HeaderValue::from_static(if all { "committed" } else { "unknown" }))
 }

@@ -38,9 +38,8 @@ impl Engine {
     pub(super) fn open(path: &Path, durability: Durability) -> fjall::Result<Self> {
         let database =
             Database::builder(path).cache_size(CACHE).max_journaling_size(LOG).worker_threads(1).open()?;
-        let keyspace = |name| {
-            database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE))
-        };
+        let keyspace =
+            |name| database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE));
         Ok(Self {
             events: keyspace("events")?,
             marks: keyspace("marks")?,
@@ -77,7 +76,11 @@ impl Engine {
     fn add(&self, batch: &mut OwnedWriteBatch, entry: &Entry) {
         match entry {
             Entry::Insert(record) => {
-                batch.insert(&self.events, record::key(&record.queue, record.sequence), record::event(record));
+                batch.insert(
+                    &self.events,
+                    record::key(&record.queue, record.sequence),
+                    record::event(record),
+                );
             }
             Entry::HandOut { queue, sequence, attempts, maybe_delivered } => {
                 let mark = record::mark(*attempts, *maybe_delivered, true);
@@ -100,10 +103,14 @@ impl Engine {
             }
             Entry::Epoch(epoch) => batch.insert(&self.epochs, record::epoch_key(epoch), []),
             Entry::Trim { topic, sequences } => {
-                sequences.clone().for_each(|number| batch.remove(&self.published, record::key(topic, number)));
+                sequences
+                    .clone()
+                    .for_each(|number| batch.remove(&self.published, record::key(topic, number)));
             }
             Entry::Forget(epochs) => {
-                epochs.iter().for_each(|epoch| batch.remove(&self.epochs, record::epoch_key(epoch)));
+                for epoch in epochs {
+                    batch.remove(&self.epochs, record::epoch_key(epoch));
+                }
             }
         }
     }

@@ -104,7 +104,14 @@ pub(super) fn read_published(key: &[u8], value: &[u8]) -> Option<TopicRecord> {
     let (content_type, data) = read_payload(value)?;
     let (epoch, time) = (u32::from_be_bytes(*epoch), u64::from_be_bytes(*time));
     // The last number of all has no next one.
-    (epoch != 0 && sequence < u64::MAX).then_some(TopicRecord { topic, sequence, epoch, time, data, content_type })
+    (epoch != 0 && sequence < u64::MAX).then_some(TopicRecord {
+        topic,
+        sequence,
+        epoch,
+        time,
+        data,
+        content_type,
+    })
 }
 
 /// An epoch, from its key.

@@ -2,23 +2,29 @@ use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::events::{Event, EventStore, Lease, NewEvent, Settlement};
+use crate::events::{Batch, Cursor, Event, EventStore, Lease, NewEvent, Schedule, Settlement};
 
-fn name(name: &str) -> QueueName {
+fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
+fn open_with(folder: &TempDir, queues: &str, topics: &str) -> Arc<DiskStore> {
+    let (queues, topics) = (toml::from_str(queues).unwrap(), toml::from_str(topics).unwrap());
+    DiskStore::open(folder.path(), Durability::Fsync, queues, topics).unwrap()
+}
+
 fn open(folder: &TempDir) -> Arc<DiskStore> {
-    DiskStore::open(folder.path(), Durability::Fsync, QueueLimits::default()).unwrap()
+    open_with(folder, "", "")
 }
 
 async fn push(store: &Arc<DiskStore>, queue: &str, text: &str) -> Arc<str> {
     let event =
         NewEvent { data: Bytes::copy_from_slice(text.as_bytes()), content_type: Some("text/plain".into()) };
-    store.clone().push(&name(queue), event).await.unwrap()
+    store.clone().push(&name(queue), event, Schedule::default()).await.unwrap()
 }
 
 async fn take(store: &Arc<DiskStore>, queue: &str) -> Lease {
@@ -92,6 +98,119 @@ async fn kill_puts_back_what_was_handed_out_and_flags_it() {
     assert_eq!(seen(take(&again, "w").await.event()), ("c", 2, true));
 }
 
+async fn publish(store: &Arc<DiskStore>, topic: &str, text: &str) -> Cursor {
+    let event = NewEvent { data: Bytes::copy_from_slice(text.as_bytes()), content_type: None };
+    store.clone().publish(&name(topic), event).await.unwrap()
+}
+
+async fn read(store: &Arc<DiskStore>, topic: &str, after: Option<Cursor>) -> Batch {
+    let read = store.clone().read(&name(topic), after, 100);
+    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap()
+}
+
+fn texts(batch: &Batch) -> Vec<&str> {
+    batch.events.iter().map(|event| std::str::from_utf8(&event.data).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn cursors_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (a, _) = (publish(&store, "t", "a").await, publish(&store, "t", "b").await);
+    let store = open(&killed(&folder));
+    let batch = read(&store, "t", Some(a)).await;
+    assert_eq!((texts(&batch), batch.missed, batch.restarted), (vec!["b"], 0, false));
+    assert_eq!(store.clone().end(&name("t")).await.unwrap(), batch.next);
+    let c = publish(&store, "t", "c").await;
+    assert_ne!(c.epoch, a.epoch);
+    // Old and new cursors mean places in one row.
+    let batch = read(&store, "t", Some(batch.next)).await;
+    assert_eq!((texts(&batch), batch.next, batch.missed, batch.restarted), (vec!["c"], c, 0, false));
+    assert_eq!(texts(&read(&store, "t", Some(a)).await), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn cursor_of_what_was_lost_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let a = publish(&store, "t", "a").await;
+    let before = killed(&folder);
+    // This one does not outlive the loss of power, and somebody has read it.
+    let lost = publish(&store, "t", "lost").await;
+    let store = open(&before);
+    for text in ["b", "c", "d"] {
+        publish(&store, "t", text).await;
+    }
+    let batch = read(&store, "t", Some(lost)).await;
+    assert_eq!((texts(&batch), batch.restarted), (vec!["b", "c", "d"], true));
+    let batch = read(&store, "t", Some(a)).await;
+    assert_eq!((texts(&batch), batch.missed, batch.restarted), (vec!["b", "c", "d"], 0, false));
+}
+
+#[tokio::test]
+async fn topic_without_events_goes_on_with_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_with(&folder, "", "keep_for = '1ms'\n[[rules]]\nname = 'kept'\nkeep_for = 'none'");
+    let mut cursors = Vec::new();
+    for text in ["a", "b", "c"] {
+        cursors.push(publish(&store, "t", text).await);
+        publish(&store, "kept", text).await;
+    }
+    while store.usage().published > 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        store.act();
+    }
+    // Whatever is written after it has been.
+    publish(&store, "other", "").await;
+    let copy = killed(&folder);
+    let store = open(&copy);
+    assert_eq!(texts(&read(&store, "kept", None).await), ["a", "b", "c"]);
+    if store.clone().end(&name("t")).await.unwrap() == Cursor::START {
+        // It was over long enough to be forgotten: no cursor of it is taken for one of the new topic.
+        publish(&store, "t", "d").await;
+        assert!(read(&store, "t", Some(cursors[0])).await.restarted);
+        return;
+    }
+    assert_eq!(store.clone().end(&name("t")).await.unwrap(), cursors[2]);
+    publish(&store, "t", "d").await;
+    let batch = read(&store, "t", Some(cursors[0])).await;
+    assert_eq!((texts(&batch), batch.missed, batch.restarted), (vec!["d"], 2, false));
+}
+
+#[tokio::test]
+async fn times_of_events_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let schedule = |delay, time_to_live| Schedule { delay, time_to_live };
+    let (brief, hour) = (Some(Duration::from_millis(1)), Some(Duration::from_hours(1)));
+    for (queue, schedule) in
+        [("late", schedule(hour, None)), ("brief", schedule(None, brief)), ("ready", schedule(brief, hour))]
+    {
+        store.clone().push(&name(queue), NewEvent::default(), schedule).await.unwrap();
+    }
+    let copy = killed(&folder);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let store = open(&copy);
+    assert_eq!(store.usage().events, 2);
+    take(&store, "ready").await.settle(Settlement::Commit).await.unwrap();
+    assert!(store.clone().take(&name("late")).now_or_never().is_none());
+    drop(store);
+    let names: Vec<_> = check(copy.path()).unwrap().queues.into_iter().map(|queue| queue.name).collect();
+    assert_eq!(names, [name("late")]);
+}
+
+#[tokio::test]
+async fn dead_letters_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_with(&folder, "max_attempts = 1", "");
+    let id = push(&store, "q", "poison").await;
+    take(&store, "q").await.settle(Settlement::PutBack { maybe_delivered: true }).await.unwrap();
+    let store = open(&killed(&folder));
+    let dead = take(&store, "q.dead").await;
+    assert_eq!((seen(dead.event()), &dead.event().id), (("poison", 2, true), &id));
+    assert_eq!(store.usage().queues, 1);
+}
+
 #[tokio::test]
 async fn directory_has_one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,7 +222,9 @@ async fn directory_has_one_process_at_a_time() {
 #[test]
 fn what_is_no_store_is_refused_and_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || DiskStore::open(folder.path(), Durability::Fsync, QueueLimits::default()).err().unwrap();
+    let open = || {
+        DiskStore::open(folder.path(), Durability::Fsync, Queues::default(), Topics::default()).err().unwrap()
+    };
     fs::write(folder.path().join("diary"), "dear").unwrap();
     assert!(matches!(open(), OpenError::Foreign(_)));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -137,7 +258,7 @@ async fn damage_is_told_or_costs_nothing() {
         fs::write(file, bytes).unwrap();
         match check(copy.path()) {
             Ok(contents) => {
-                assert_eq!(contents.queues.iter().map(|queue| queue.1).sum::<usize>(), 50, "{file:?}");
+                assert_eq!(contents.queues.iter().map(|queue| queue.events).sum::<usize>(), 50, "{file:?}");
             }
             Err(error) => assert!(matches!(error, OpenError::Damaged(..) | OpenError::Io(..)), "{error}"),
         }

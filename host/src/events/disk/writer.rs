@@ -40,10 +40,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the directory, and reads what it holds.
-    pub(super) fn open(
-        directory: &Directory,
-        durability: Durability,
-    ) -> Result<(Self, Saved), OpenError> {
+    pub(super) fn open(directory: &Directory, durability: Durability) -> Result<(Self, Saved), OpenError> {
         let path = directory.engine();
         let engine = Engine::open(&path, durability).map_err(|error| match error {
             fjall::Error::Locked => OpenError::InUse(directory.name()),

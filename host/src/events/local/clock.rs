@@ -13,7 +13,10 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "only where it begins; tests go on from there by tokio's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only where it begins; tests go on from there by tokio's clock"
+    )]
     pub(super) fn start() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), since: millis(since) }

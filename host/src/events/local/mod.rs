@@ -71,7 +71,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Does what is due, a part at a time, so that no lock is held for long; then tells what is next.
-    fn act(self: &Arc<Self>) -> Option<u64> {
+    pub(super) fn act(self: &Arc<Self>) -> Option<u64> {
         const AT_A_TIME: usize = 1000;
         let now = self.clock.now();
         let queues = self.act_on_queues(now, AT_A_TIME);

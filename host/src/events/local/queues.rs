@@ -215,8 +215,11 @@ impl<J: Journal> LocalStore<J> {
         // Nobody may want to know.
         let told_so = move |written| drop(sender.send(written));
         let mut state = lock(&self.queues);
-        let stored =
-            state.queues.get_mut(name).and_then(|queue| queue.take_leased(*sequence, *lease)).ok_or(StoreError::Settled)?;
+        let stored = state
+            .queues
+            .get_mut(name)
+            .and_then(|queue| queue.take_leased(*sequence, *lease))
+            .ok_or(StoreError::Settled)?;
         let unwritten = self.settle_stored(&mut state, stored, settlement, told_so);
         drop(state);
         if let Some(told_so) = unwritten {
@@ -273,13 +276,11 @@ impl<J: Journal> LocalStore<J> {
         }
         let record = stored.record.clone();
         self.place(state, stored, self.clock.now());
-        match dead {
-            Some(dead) => (Entry::Move { from, record }, dead),
-            None => {
-                let Record { queue, sequence, attempts, maybe_delivered, .. } = record;
-                (Entry::PutBack { queue, sequence, attempts, maybe_delivered }, from)
-            }
+        if let Some(dead) = dead {
+            return (Entry::Move { from, record }, dead);
         }
+        let Record { queue, sequence, attempts, maybe_delivered, .. } = record;
+        (Entry::PutBack { queue, sequence, attempts, maybe_delivered }, from)
     }
 
     /// Makes room for an event that was handed out too often, and says where. Without room it stays where it is.
@@ -329,7 +330,7 @@ impl<J: Journal> LocalStore<J> {
             stored.timer = None;
             tracing::warn!("queue {name}: the lease on {} has run out: it returns", stored.id());
             let returns = Settlement::PutBack { maybe_delivered: true };
-            drop(self.settle_stored(state, stored, returns, |_| ()));
+            let _ = self.settle_stored(state, stored, returns, |_| ());
         } else if let Some(mut stored) =
             queue.delayed.remove(&sequence).or_else(|| queue.ready.remove(&sequence))
         {
@@ -359,7 +360,13 @@ impl State {
         Ok(sequence)
     }
 
-    fn make_room(&mut self, name: &Name, size: u64, arriving: usize, limits: &Queues) -> Result<(), StoreError> {
+    fn make_room(
+        &mut self,
+        name: &Name,
+        size: u64,
+        arriving: usize,
+        limits: &Queues,
+    ) -> Result<(), StoreError> {
         let total = self.bytes + size;
         let queue = self.queue(name, limits.max_queues, limits)?;
         let reached = if queue.events() >= limits.max_events {

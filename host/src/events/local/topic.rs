@@ -194,7 +194,8 @@ impl Topic {
 
     /// What comes after a cursor, if there is anything.
     pub(super) fn batch(&self, after: Option<Cursor>, limit: usize) -> Option<Batch> {
-        let start = after.map_or(Start { number: self.kept_from, restarted: false }, |cursor| self.start(cursor));
+        let start =
+            after.map_or(Start { number: self.kept_from, restarted: false }, |cursor| self.start(cursor));
         let first = self.events.partition_point(|kept| kept.sequence < start.number);
         let events: Vec<_> = self.events.range(first..).take(limit).map(|kept| kept.event.clone()).collect();
         let next = events.last()?.cursor;

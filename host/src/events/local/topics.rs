@@ -41,7 +41,9 @@ impl<J: Journal> LocalStore<J> {
             state.restored(&topic, now, &self.limits.topics).restore(kept);
         }
         let names: Vec<_> = state.topics.keys().cloned().collect();
-        names.iter().for_each(|name| self.tidy(state, name, now));
+        for name in &names {
+            self.tidy(state, name, now);
+        }
     }
 
     pub(super) fn publish_now(
@@ -260,7 +262,13 @@ impl State {
         Ok(topic)
     }
 
-    fn topic(&mut self, name: &Name, max: usize, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+    fn topic(
+        &mut self,
+        name: &Name,
+        max: usize,
+        limits: &Topics,
+        now: u64,
+    ) -> Result<&mut Topic, StoreError> {
         if self.topics.len() >= max && !self.topics.contains_key(name) {
             return Err(StoreError::OverLimit(Limit::Names));
         }

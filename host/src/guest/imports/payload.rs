@@ -20,7 +20,8 @@ pub(super) fn stream(store: &mut Access<'_, State, Linger>, data: Bytes) -> Resu
     // How the guest's reading of it went: nobody asks.
     let read = FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(Ok(())) })?;
     let access: Access<'_, State, WasiHttp> = Access::new(store.as_context_mut(), |state| state.http());
-    let (contents, mut trailers) = <WasiHttp as HostResponseWithStore<State>>::consume_body(access, response, read)?;
+    let (contents, mut trailers) =
+        <WasiHttp as HostResponseWithStore<State>>::consume_body(access, response, read)?;
     trailers.close(store.as_context_mut())?;
     Ok(contents)
 }

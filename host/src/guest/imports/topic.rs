@@ -55,7 +55,8 @@ pub(super) fn end(
 }
 
 /// A wait for events on behalf of a request.
-pub(super) struct Read(Pin<Box<dyn Future<Output = Result<Batch, EventError>> + Send>>);
+#[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
+pub struct Read(Pin<Box<dyn Future<Output = Result<Batch, EventError>> + Send>>);
 
 impl Read {
     pub(super) fn start(
@@ -66,7 +67,9 @@ impl Read {
         exchange: Option<Arc<Exchange>>,
     ) -> Self {
         let batch = match after.map(str::parse::<Cursor>).transpose() {
-            Ok(after) => Ok(state.events.clone().read(topic, after, usize::try_from(limit).unwrap_or(usize::MAX))),
+            Ok(after) => {
+                Ok(state.events.clone().read(topic, after, usize::try_from(limit).unwrap_or(usize::MAX)))
+            }
             Err(_) => Err(EventError::InvalidCursor),
         };
         Self(Box::pin(async move {
@@ -109,7 +112,12 @@ impl FutureProducer<State> for ReadProducer {
         match self.0.poll(cx) {
             Poll::Ready(Ok(Batch { events, next, missed, restarted })) => {
                 let events = push_events(store.data_mut(), events)?;
-                Poll::Ready(Ok(Some(Ok(wit::topic::Batch { events, next: next.to_string(), missed, restarted }))))
+                Poll::Ready(Ok(Some(Ok(wit::topic::Batch {
+                    events,
+                    next: next.to_string(),
+                    missed,
+                    restarted,
+                }))))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Ok(Some(Err(error)))),
             Poll::Pending if finish => Poll::Ready(Ok(None)),

@@ -53,7 +53,12 @@ impl wit::topic_p2::HostTopic for State {
         Ok(publish(self, &this, data, content_type)?.await)
     }
 
-    fn read(&mut self, this: Resource<Topic>, after: Option<String>, limit: u32) -> Result<Resource<PendingRead>> {
+    fn read(
+        &mut self,
+        this: Resource<Topic>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Resource<PendingRead>> {
         let topic = &self.table.get(&this)?.name;
         let read = Read::start(self, topic, after.as_deref(), limit, self.requests.sole());
         Ok(self.table.push(PendingRead::Waiting(read))?)
@@ -74,7 +79,10 @@ impl wit::topic_p2::HostPendingRead for State {
         subscribe(&mut self.table, this)
     }
 
-    fn get(&mut self, this: Resource<PendingRead>) -> Result<Option<Result<wit::topic_p2::Batch, EventError>>> {
+    fn get(
+        &mut self,
+        this: Resource<PendingRead>,
+    ) -> Result<Option<Result<wit::topic_p2::Batch, EventError>>> {
         let pending = self.table.get_mut(&this)?;
         let mut cx = Context::from_waker(std::task::Waker::noop());
         if pending.poll(&mut cx).is_pending() {

@@ -1,0 +1,160 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+fn retention(events: usize) -> Retention {
+    Retention { events, bytes: u64::MAX, time: None }
+}
+
+fn kept(epoch: u32, sequence: u64) -> Kept {
+    let cursor = Cursor { epoch, next: sequence + 1 };
+    let event = Published { cursor, data: Bytes::new(), content_type: None };
+    Kept { sequence, time: 0, event: Arc::new(event) }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish,
+    /// The process is killed, and this many of the last events were not on the disk.
+    Restart(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![8 => Just(Step::Publish), 1 => (0..4u64).prop_map(Step::Restart)]
+}
+
+/// What is written down.
+#[derive(Clone)]
+enum Entry {
+    Epoch(Epoch),
+    Forget(Vec<Epoch>),
+    Publish(Cursor),
+    Trim(Range<u64>),
+}
+
+/// A topic, what was written down of it, and what was published and lost.
+struct World {
+    topic: Topic,
+    journal: Vec<Entry>,
+    lost: Vec<Cursor>,
+    epoch: u32,
+    keep: usize,
+}
+
+impl World {
+    fn new(keep: usize) -> Self {
+        let topic = Topic::new(0, retention(keep), 0);
+        Self { topic, journal: Vec::new(), lost: Vec::new(), epoch: 0, keep }
+    }
+
+    fn publish(&mut self) {
+        if !self.topic.has_begun {
+            self.topic.has_begun = true;
+            self.epoch += 1;
+            let gone = self.topic.begin_epoch(self.epoch);
+            self.journal.push(Entry::Forget(gone));
+            self.journal.extend(self.topic.epochs.last().copied().map(Entry::Epoch));
+        }
+        let kept = kept(self.epoch, self.topic.next);
+        self.topic.next += 1;
+        self.topic.bytes += size(&[]);
+        self.journal.push(Entry::Publish(kept.event.cursor));
+        self.topic.add(kept);
+        self.journal.extend(self.topic.trim(0).map(Entry::Trim));
+    }
+
+    fn restart(&mut self, lost: u64) {
+        let kept_entries = self.journal.len().saturating_sub(usize::try_from(lost).unwrap());
+        let lost = self.journal.split_off(kept_entries);
+        self.lost.extend(published(&lost));
+        let (mut epochs, mut events) = (Vec::new(), Vec::new());
+        for entry in self.journal.clone() {
+            match entry {
+                Entry::Epoch(epoch) => epochs.push(epoch),
+                Entry::Forget(gone) => epochs.retain(|epoch| !gone.contains(epoch)),
+                Entry::Publish(cursor) => events.push(cursor),
+                Entry::Trim(numbers) => events.retain(|cursor| !numbers.contains(&(cursor.next - 1))),
+            }
+        }
+        self.topic = Topic::new(0, retention(self.keep), 0);
+        epochs.sort_by_key(|epoch| (epoch.first, epoch.id));
+        epochs.into_iter().for_each(|epoch| self.topic.restore_epoch(epoch));
+        for cursor in events {
+            self.topic.restore(kept(cursor.epoch, cursor.next - 1));
+        }
+        self.journal.extend(self.topic.trim(0).map(Entry::Trim));
+    }
+}
+
+/// All that was ever published by these entries.
+fn published(journal: &[Entry]) -> Vec<Cursor> {
+    let cursors = journal.iter().filter_map(|entry| match entry {
+        Entry::Publish(cursor) => Some(*cursor),
+        _ => None,
+    });
+    cursors.collect()
+}
+
+proptest! {
+    /// Whatever was lost, and whichever cursor a reader has: it gets all that came after and is kept, and is told
+    /// of the rest.
+    #[test]
+    fn no_cursor_is_confused(steps in proptest::collection::vec(step(), 1..60), keep in 1..20usize) {
+        let mut world = World::new(keep);
+        for step in steps {
+            match step {
+                Step::Publish => world.publish(),
+                Step::Restart(lost) => world.restart(lost),
+            }
+        }
+        world.publish();
+        let kept: Vec<_> = world.topic.events.iter().map(|kept| kept.event.cursor).collect();
+        let all = published(&world.journal);
+        for (index, cursor) in all.iter().enumerate() {
+            let later = &all[index + 1..];
+            let Some(batch) = world.topic.batch(Some(*cursor), 1000) else {
+                prop_assert!(later.is_empty());
+                continue;
+            };
+            let got: Vec<_> = batch.events.iter().map(|event| event.cursor).collect();
+            let expected: Vec<_> = later.iter().filter(|cursor| kept.contains(cursor)).copied().collect();
+            prop_assert!(got.ends_with(&expected), "{:?} after {:?}, not {:?}", got, cursor, expected);
+            if !batch.restarted {
+                prop_assert_eq!(&got, &expected);
+                prop_assert_eq!(batch.missed, (later.len() - expected.len()) as u64);
+            }
+        }
+        for cursor in &world.lost {
+            // What is there has not been read by whoever read what is lost, or has been told not to be sure.
+            if let Some(batch) = world.topic.batch(Some(*cursor), 1000) {
+                prop_assert!(batch.restarted);
+            }
+        }
+    }
+}
+
+#[test]
+fn epoch_of_an_empty_topic_is_noted_once() {
+    let mut topic = Topic::new(0, retention(1), 0);
+    topic.begin_epoch(7);
+    for number in [5, 9, 12] {
+        topic.next = number;
+        topic.begin_epoch(7);
+        topic.begin_epoch(7);
+    }
+    assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 7, first: 12 }]);
+    let gone = topic.begin_epoch(8);
+    assert_eq!(gone, [Epoch { id: 7, first: 12 }]);
+    assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 8, first: 12 }]);
+}
+
+#[test]
+fn epochs_are_bounded() {
+    let mut topic = Topic::new(0, retention(1), 0);
+    for number in 0..2 * MAX_EPOCHS as u64 {
+        topic.next = number;
+        topic.begin_epoch(u32::try_from(number).unwrap() + 1);
+    }
+    assert_eq!(topic.epochs.len(), MAX_EPOCHS);
+}
