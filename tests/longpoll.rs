@@ -26,10 +26,10 @@ combinations!("longpoll", "longpoll-p2":
 
 both!("longpoll", "longpoll-p2":
     wait_is_five_seconds_if_not_said,
-    full_queue_is_503_until_an_event_is_taken,
+    full_queue_is_429_until_an_event_is_taken,
     too_many_bytes_are_a_full_queue,
     too_large_event_is_413,
-    too_many_queues_are_503,
+    too_many_queues_are_507,
     two_hundred_polls_park_at_once,
 );
 
@@ -202,12 +202,12 @@ async fn wait_is_five_seconds_if_not_said(component: &str) {
     assert!(elapsed >= Duration::from_secs(5), "it waited for {elapsed:?} only");
 }
 
-async fn full_queue_is_503_until_an_event_is_taken(component: &str) {
+async fn full_queue_is_429_until_an_event_is_taken(component: &str) {
     let server = limited(component, "max_events = 2").await;
     push(&server, H1, "q", "one").await;
     push(&server, H1, "q", "two").await;
     let refused = server.send(H1, &Request::post("/push/q", "three")).await;
-    assert!(refused.expect(503).contains("full"), "{}", refused.text());
+    assert!(refused.expect(429).contains("too many events"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(server.get("/poll/q?wait=30").await.expect(200), "one");
     push_once_there_is_room(&server, "q", "four").await;
@@ -219,7 +219,7 @@ async fn too_many_bytes_are_a_full_queue(component: &str) {
     // 256 bytes are added for each event.
     let server = limited(component, "max_bytes = '1KiB'").await;
     push(&server, H1, "q", &"x".repeat(600)).await;
-    server.send(H1, &Request::post("/push/q", "y")).await.expect(503);
+    server.send(H1, &Request::post("/push/q", "y")).await.expect(429);
     push(&server, H1, "another", "y").await;
     assert_eq!(server.get("/poll/q?wait=30").await.expect(200).len(), 600);
     push_once_there_is_room(&server, "q", "y").await;
@@ -237,12 +237,12 @@ async fn too_large_event_is_413(component: &str) {
     server.get("/poll/q?wait=0").await.expect(204);
 }
 
-async fn too_many_queues_are_503(component: &str) {
+async fn too_many_queues_are_507(component: &str) {
     let server = limited(component, "max_queues = 2").await;
     push(&server, H1, "a", "x").await;
     push(&server, H1, "b", "x").await;
-    server.send(H1, &Request::post("/push/c", "x")).await.expect(503);
-    server.get("/poll/c?wait=5").await.expect(503);
+    server.send(H1, &Request::post("/push/c", "x")).await.expect(507);
+    server.get("/poll/c?wait=5").await.expect(507);
     // An empty queue costs nothing.
     server.get("/poll/a?wait=30").await.expect(200);
     push_once_there_is_room(&server, "c", "x").await;

@@ -59,7 +59,10 @@ async fn restart_finds_what_was_not_delivered() {
         &["is in use by another process", "name another directory"],
     );
     stop(server).await;
-    assert_eq!(checked(&directory), "q: 2 events, 8 B\n1 queues, 2 events, 8 B: all can be read\n");
+    assert_eq!(
+        checked(&directory),
+        "queue q: 2 events, 8 B\n1 queues, 0 topics, 2 events, 8 B: all can be read\n"
+    );
     let server = serve(&directory, "fsync").await;
     for event in ["two", "three"] {
         let answer = server.get("/poll/q").await;
@@ -244,5 +247,5 @@ async fn drain(folder: TempDir, durability: &str, seen: &Mutex<Seen>) {
     }
     stop(server).await;
     let contents = checked(folder.path());
-    assert!(contents.contains("0 queues, 0 events"), "{contents}");
+    assert!(contents.contains("0 queues, 0 topics, 0 events"), "{contents}");
 }

@@ -2,8 +2,13 @@
 
 mod check;
 mod conformance;
+mod offline;
+mod publish;
+mod push;
+mod queues;
 mod serve;
 mod store;
+mod take;
 mod wit;
 
 use std::process::ExitCode;
@@ -24,6 +29,10 @@ enum Command {
     Check(check::Check),
     Wit(wit::Wit),
     Conformance(conformance::Conformance),
+    Push(push::Push),
+    Take(take::Take),
+    Publish(publish::Publish),
+    Queues(queues::Queues),
     Store(store::Store),
 }
 
@@ -35,6 +44,10 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Wit(_) => wit::Wit::run(),
             Command::Conformance(conformance) => conformance.run(),
+            Command::Push(push) => push.run(),
+            Command::Take(take) => take.run(),
+            Command::Publish(publish) => publish.run(),
+            Command::Queues(queues) => queues.run(),
             Command::Store(store) => store.run(),
         }
     }

@@ -81,6 +81,15 @@ pub struct NewEvent {
     pub content_type: Option<Arc<str>>,
 }
 
+/// The longest content type, in bytes: more than any real one, less than a head could hold.
+const MAX_CONTENT_TYPE: usize = 256;
+
+/// Whether an event can have this content type: what the header of a response can hold, within bounds.
+#[must_use]
+pub fn is_content_type(text: &str) -> bool {
+    text.len() <= MAX_CONTENT_TYPE && http::HeaderValue::from_str(text).is_ok()
+}
+
 /// When an event can be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {

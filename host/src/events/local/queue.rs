@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::config::{Commit, QueuePolicy};
-use crate::events::journal::Record;
+use crate::events::journal::{Entry, Record};
 use crate::events::{Event, StoreError};
 
 /// Who waits for an event.
@@ -111,6 +111,12 @@ impl Stored {
     pub(super) fn returns(&mut self, maybe_delivered: bool) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         self.record.maybe_delivered |= maybe_delivered;
+    }
+
+    /// What is written when it has returned.
+    pub(super) fn put_back_entry(&self) -> Entry {
+        let Record { queue, sequence, attempts, maybe_delivered, .. } = self.record.clone();
+        Entry::PutBack { queue, sequence, attempts, maybe_delivered }
     }
 
     pub(super) fn id(&self) -> Arc<str> {

@@ -127,11 +127,26 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// An event is gone for good, and nobody waits to hear it.
-    fn discard(&self, state: &mut State, mut stored: Stored) {
+    fn discard(&self, state: &mut State, stored: Stored) {
+        self.journal.note(self.remove(state, stored));
+    }
+
+    /// Lets go of an event. Gives what is to be written of that.
+    fn remove(&self, state: &mut State, mut stored: Stored) -> Entry {
         self.set_timer(&mut state.timers, &mut stored, None);
         state.release(&stored);
         let Record { queue, sequence, .. } = stored.record;
-        self.journal.note(Entry::Remove { queue, sequence });
+        Entry::Remove { queue, sequence }
+    }
+
+    /// Returns an event to its queue, of which `entry` tells, if it is of use still.
+    fn return_with(&self, state: &mut State, stored: Stored, entry: Entry) -> Entry {
+        let now = self.clock.now();
+        if stored.record.expires.is_some_and(|expires| expires <= now) {
+            return self.remove(state, stored);
+        }
+        self.place(state, stored, now);
+        entry
     }
 
     /// Hands events to those who wait. That an event may be handed out is written down before it is.
@@ -181,7 +196,7 @@ impl<J: Journal> LocalStore<J> {
         let policy = (queue.policy.commit, queue.policy.lease);
         let until = self.clock.after(queue.policy.longest_hold());
         if waiter.send(Ok(Taken { event: stored.taken(), sequence, lease, policy })).is_err() {
-            return self.place(state, stored, self.clock.now());
+            return self.journal.note(self.untaken(state, stored));
         }
         state.next_lease += 1;
         stored.lease = Some(lease);
@@ -240,17 +255,9 @@ impl<J: Journal> LocalStore<J> {
         F: FnOnce(Result<(), StoreError>) + Send + 'static,
     {
         let name = stored.record.queue.clone();
-        let sequence = stored.record.sequence;
         let unwritten = match settlement {
-            Settlement::Commit => {
-                self.set_timer(&mut state.timers, &mut stored, None);
-                state.release(&stored);
-                self.journal.record(Entry::Remove { queue: name.clone(), sequence }, told_so)
-            }
-            Settlement::Untaken => {
-                self.place(state, stored, self.clock.now());
-                Some(told_so)
-            }
+            Settlement::Commit => self.journal.record(self.remove(state, stored), told_so),
+            Settlement::Untaken => self.journal.record(self.untaken(state, stored), told_so),
             Settlement::PutBack { maybe_delivered } => {
                 stored.returns(maybe_delivered);
                 stored.noted = !J::KEEPS;
@@ -265,6 +272,13 @@ impl<J: Journal> LocalStore<J> {
         unwritten
     }
 
+    /// Returns an event that nobody saw. Gives what is to be written of that.
+    fn untaken(&self, state: &mut State, mut stored: Stored) -> Entry {
+        stored.noted = !J::KEEPS;
+        let entry = stored.put_back_entry();
+        self.return_with(state, stored, entry)
+    }
+
     /// Returns an event to its queue, or moves it to the dead letters. Gives what is to be written of that, and
     /// where the event is.
     fn put_back(&self, state: &mut State, mut stored: Stored) -> (Entry, Name) {
@@ -274,13 +288,11 @@ impl<J: Journal> LocalStore<J> {
             stored.record =
                 Record { queue: dead, due: None, expires: None, handed_out: false, ..stored.record };
         }
-        let record = stored.record.clone();
-        self.place(state, stored, self.clock.now());
-        if let Some(dead) = dead {
-            return (Entry::Move { from, record }, dead);
-        }
-        let Record { queue, sequence, attempts, maybe_delivered, .. } = record;
-        (Entry::PutBack { queue, sequence, attempts, maybe_delivered }, from)
+        let (place, entry) = match dead {
+            Some(dead) => (dead, Entry::Move { from, record: stored.record.clone() }),
+            None => (from, stored.put_back_entry()),
+        };
+        (self.return_with(state, stored, entry), place)
     }
 
     /// Makes room for an event that was handed out too often, and says where. Without room it stays where it is.

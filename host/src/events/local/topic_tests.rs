@@ -79,7 +79,9 @@ impl World {
         }
         self.topic = Topic::new(0, retention(self.keep), 0);
         epochs.sort_by_key(|epoch| (epoch.first, epoch.id));
-        epochs.into_iter().for_each(|epoch| self.topic.restore_epoch(epoch));
+        for epoch in epochs {
+            self.topic.restore_epoch(epoch);
+        }
         for cursor in events {
             self.topic.restore(kept(cursor.epoch, cursor.next - 1));
         }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 
@@ -15,13 +14,11 @@ use super::{Linger, payload, wit};
 use crate::cancel::Reason;
 use crate::events::{
     Delivery, HoldError, Limit, Name, NewEvent, PendingLease, Schedule, Settlement, StoreError,
+    is_content_type,
 };
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
 use wit::types::{EventError, PushOptions};
-
-/// The longest content type, in bytes: more than any real one, less than a head could hold.
-const MAX_CONTENT_TYPE: usize = 256;
 
 /// An open queue.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
@@ -72,8 +69,7 @@ pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Queu
 
 /// An event as a guest describes it.
 pub(super) fn new_event(data: Vec<u8>, content_type: Option<String>) -> Result<NewEvent, EventError> {
-    let valid = |text: &String| text.len() <= MAX_CONTENT_TYPE && HeaderValue::from_str(text).is_ok();
-    if content_type.as_ref().is_none_or(valid) {
+    if content_type.as_deref().is_none_or(is_content_type) {
         Ok(NewEvent { data: Bytes::from(data), content_type: content_type.map(Into::into) })
     } else {
         Err(EventError::InvalidContentType)

@@ -1,0 +1,76 @@
+//! What the commands share that use a store's directory while no host runs.
+
+use std::future::Future;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use crate::config::{Events, Queues, Topics};
+use crate::events::{self, EventStore, NewEvent};
+
+/// Where the events are.
+#[derive(Debug, Args)]
+pub(super) struct Directory {
+    /// The directory that `linger serve` is given by `--store`; no host may have it open
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) store: PathBuf,
+}
+
+impl Directory {
+    /// Opens the store for one action, and writes all that the action caused.
+    pub(super) fn with<T, F>(&self, action: impl FnOnce(Arc<dyn EventStore>) -> F) -> anyhow::Result<T>
+    where
+        F: Future<Output = anyhow::Result<T>>,
+    {
+        let store = events::open(&Events::on_disk(self.store.clone()), Queues::default(), Topics::default())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.context("the runtime does not start")?;
+        // Dropped with the action, the store has written what it was given.
+        runtime.block_on(action(store))
+    }
+
+    /// Fails if there is no store yet.
+    pub(super) fn must_exist(&self) -> anyhow::Result<()> {
+        events::check(&self.store)?;
+        Ok(())
+    }
+}
+
+/// What the event is.
+#[derive(Debug, Args)]
+pub(super) struct Payload {
+    /// The file with the event's bytes; standard input unless given, or if it is `-`
+    file: Option<PathBuf>,
+
+    /// The media type of the event
+    #[arg(long, value_name = "TYPE", value_parser = content_type)]
+    content_type: Option<Arc<str>>,
+}
+
+impl Payload {
+    pub(super) fn read(self) -> anyhow::Result<NewEvent> {
+        let data = match self.file.filter(|file| file != Path::new("-")) {
+            Some(file) => std::fs::read(&file)
+                .map_err(|error| anyhow!("{}: {error}; name a file with the event's bytes", file.display())),
+            None => standard_input(),
+        }?;
+        Ok(NewEvent { data: data.into(), content_type: self.content_type })
+    }
+}
+
+fn standard_input() -> anyhow::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    std::io::stdin().read_to_end(&mut data).context("cannot read standard input")?;
+    Ok(data)
+}
+
+fn content_type(text: &str) -> Result<Arc<str>, String> {
+    if events::is_content_type(text) {
+        Ok(text.into())
+    } else {
+        Err("a content type is at most 256 bytes that a header can hold".to_owned())
+    }
+}

@@ -1,0 +1,43 @@
+//! `linger push`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::offline::{Directory, Payload};
+use crate::events::{Name, Schedule};
+
+/// Store an event at the end of a queue, and print its id
+#[derive(Debug, Args)]
+pub(super) struct Push {
+    /// The queue's name
+    queue: Name,
+
+    #[command(flatten)]
+    payload: Payload,
+
+    /// How long nobody can take it, as `10s` or `5m`
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+
+    /// How long it is of use, as `10s` or `5m`; then it is gone
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+
+    #[command(flatten)]
+    directory: Directory,
+}
+
+impl Push {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { queue, payload, delay, ttl, directory } = self;
+        let event = payload.read()?;
+        let schedule = Schedule { delay, time_to_live: ttl };
+        let id = directory.with(async |store| Ok(store.push(&queue, event, schedule).await?))?;
+        // It is stored, whoever reads this.
+        let _ = writeln!(std::io::stdout(), "{id}");
+        Ok(ExitCode::SUCCESS)
+    }
+}

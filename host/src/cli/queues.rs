@@ -1,0 +1,72 @@
+//! `linger queues`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde_json::json;
+
+use super::offline::Directory;
+use crate::events::{Content, Contents, check};
+
+/// List the queues and topics of a store, with how much they hold
+#[derive(Debug, Args)]
+pub(super) struct Queues {
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    directory: Directory,
+}
+
+impl Queues {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let contents = check(&self.directory.store)?;
+        let text = if self.json { format!("{:#}\n", to_json(&contents)) } else { to_table(&contents) };
+        // Who reads no further has seen enough.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn to_json(contents: &Contents) -> serde_json::Value {
+    let list = |all: &[Content]| {
+        all.iter()
+            .map(|Content { name, events, bytes }| json!({ "name": name.as_str(), "events": events, "bytes": bytes }))
+            .collect::<Vec<_>>()
+    };
+    json!({ "queues": list(&contents.queues), "topics": list(&contents.topics) })
+}
+
+fn to_table(contents: &Contents) -> String {
+    let rows: Vec<_> = [("queue", &contents.queues), ("topic", &contents.topics)]
+        .into_iter()
+        .flat_map(|(kind, all)| all.iter().map(move |content| (kind, content)))
+        .collect();
+    let width = rows.iter().map(|(_, content)| content.name.as_str().len()).max().unwrap_or(0).max(4);
+    let mut table = format!("KIND   {:width$}  {:>9}  {:>10}\n", "NAME", "EVENTS", "SIZE");
+    for (kind, Content { name, events, bytes }) in rows {
+        let size = ByteSize(*bytes).to_string();
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "{kind}  {:width$}  {events:>9}  {size:>10}", name.as_str());
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_has_a_line_for_each() {
+        let content = |name: &str, events| Content { name: name.parse().unwrap(), events, bytes: 2048 };
+        let contents = Contents { queues: vec![content("orders", 3)], topics: vec![content("n", 12)] };
+        let expected = "KIND   NAME       EVENTS        SIZE\n\
+                        queue  orders          3     2.0 KiB\n\
+                        topic  n              12     2.0 KiB\n";
+        assert_eq!(to_table(&contents), expected);
+    }
+}
