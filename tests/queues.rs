@@ -63,17 +63,14 @@ async fn bad_time_is_400_with_a_sentence(component: &str) {
 
 async fn too_many_waiters_are_429(component: &str) {
     let server = configured(component, "max_waiters = 2").await;
-    let first = server.open(H1, &Request::get("/poll/q?wait=60")).await;
-    let second = server.open(H1, &Request::get("/poll/q?wait=60")).await;
-    let refused = eventually("a third is refused", async || {
-        Some(server.get("/poll/q?wait=0").await).filter(|answer| answer.status != 204)
-    })
-    .await;
-    assert!(refused.expect(429).contains("waiting"), "{}", refused.text());
+    let poll = Request::get("/poll/q?wait=60");
+    let mut waiting = server.fill(2, "/poll/q?wait=0", async |_| server.open(H1, &poll).await).await;
+    let refused = server.get("/poll/q?wait=0").await;
+    assert!(refused.expect(429).contains("wait"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
-    let _connection = first.leave(Leave::Close).await;
+    let _connection = waiting.remove(0).leave(Leave::Close).await;
     push(&server, "/push/q", "x").await;
-    assert_eq!(second.answer().await.expect(200), "x");
+    assert_eq!(waiting.remove(0).answer().await.expect(200), "x");
 }
 
 async fn event_that_never_arrives_becomes_a_dead_letter(component: &str) {

@@ -238,7 +238,7 @@ async fn drain(folder: TempDir, durability: &str, seen: &Mutex<Seen>) {
     let server = serve(folder.path(), durability).await;
     for queue in 0..QUEUES {
         loop {
-            let answer = server.get(&format!("/poll/q{queue}?wait=0")).await;
+            let answer = server.get(&format!("/poll/q{queue}?wait=2")).await;
             if answer.status == 204 {
                 break;
             }

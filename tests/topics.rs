@@ -162,12 +162,7 @@ async fn limits_of_topics_have_their_answers(component: &str) {
         server.send(H1, &Request::post(target, "x".repeat(size))).await.expect(507);
     }
     server.get("/follow/another?wait=60").await.expect(507);
-    let waits = server.open(H1, &Request::get("/follow/t?after=now&wait=60")).await;
-    let refused = eventually("a second is refused", async || {
-        Some(server.get("/follow/t?after=now&wait=0").await).filter(|answer| answer.status != 204)
-    })
-    .await;
-    refused.expect(429);
+    let waits = server.occupy(H1, "/follow/t?after=now&wait=60", "/follow/t?after=now&wait=0").await;
     publish(&server, "t", "small").await;
     assert_eq!(waits.answer().await.expect(200), "small");
 }
@@ -211,11 +206,7 @@ async fn cursor_of_an_earlier_life_is_told(component: &str) {
 async fn follower_that_leaves_makes_room(component: &str) {
     let server = configured(component, "max_waiters = 1").await;
     for leave in [Leave::Close, Leave::Reset] {
-        let follower = server.open(H1, &Request::get("/follow/t?wait=60")).await;
-        eventually("there is no room", async || {
-            (server.get("/follow/t?wait=0").await.status == 429).then_some(())
-        })
-        .await;
+        let follower = server.occupy(H1, "/follow/t?wait=60", "/follow/t?wait=0").await;
         let _connection = follower.leave(leave).await;
         eventually("there is room again", async || {
             (server.get("/follow/t?wait=0").await.status == 204).then_some(())
@@ -235,20 +226,20 @@ async fn guest_sees_batches_and_errors(component: &str) {
         let line = |(cursor, text): (&String, &str)| format!("{cursor} {text}");
         cursors.iter().zip(["a", "b", "c", "d", "e"]).map(line).collect::<Vec<_>>()[from..to].join("\n")
     };
-    let read = async |query: String| {
-        server.get(&format!("/read?topic=t{query}")).await.expect(200).trim().to_owned()
+    let read = async |limit: u32, query: String| {
+        server.get(&format!("/read?topic=t&limit={limit}{query}")).await.expect(200).trim().to_owned()
     };
-    assert_eq!(read(String::new()).await, format!("missed=0 restarted=false\n{}", lines(2, 5)));
+    assert_eq!(read(10, String::new()).await, format!("missed=0 restarted=false\n{}", lines(2, 5)));
     assert_eq!(
-        read(format!("&after={}", cursors[0])).await,
+        read(10, format!("&after={}", cursors[0])).await,
         format!("missed=1 restarted=false\n{}", lines(2, 5))
     );
     assert_eq!(
-        read(format!("&after={}&limit=1", cursors[2])).await,
+        read(1, format!("&after={}", cursors[2])).await,
         format!("missed=0 restarted=false\n{}", lines(3, 4))
     );
-    assert_eq!(read(format!("&after={}", cursors[4])).await, "nothing");
-    assert_eq!(read("&after=x".to_owned()).await, "error InvalidCursor");
+    assert_eq!(read(10, format!("&after={}", cursors[4])).await, "nothing");
+    assert_eq!(read(10, "&after=x".to_owned()).await, "error InvalidCursor");
     assert_eq!(server.get("/end?topic=t").await.expect(200).trim(), cursors[4]);
     assert_eq!(server.get("/end?topic=a%20b").await.expect(200).trim(), "error InvalidName");
 }

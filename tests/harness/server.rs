@@ -155,7 +155,7 @@ impl Server {
         soon("the requests have all places", async {
             let mut full = false;
             while !full {
-                full = self.get(probe).await.status == 503;
+                full = matches!(self.get(probe).await.status.as_u16(), 429 | 503);
                 for (number, request) in requests.iter_mut().enumerate() {
                     // Here a probe had the place that it came for.
                     if request.is_answered().await {
