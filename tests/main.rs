@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod browser;
 mod cancellation;
 mod cli;
 mod conformance;

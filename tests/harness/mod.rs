@@ -1,5 +1,6 @@
 //! What the tests share: the server as a process, and clients that behave as badly as clients do.
 
+mod browser;
 mod client;
 mod http1;
 mod http2;
@@ -13,6 +14,7 @@ mod server;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Leave, Open};
 pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
