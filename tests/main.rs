@@ -14,6 +14,7 @@
 mod harness;
 
 mod cancellation;
+mod chaos;
 mod cli;
 mod conformance;
 mod disconnect;
