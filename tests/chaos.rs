@@ -98,7 +98,9 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: Store) {
         join_all(lanes.iter_mut().map(|lane| lane.drain(left == 0))).await;
     }
     let mut tally = Tally::default();
-    lanes.into_iter().for_each(|lane| tally.add(lane.into_tally()));
+    for lane in lanes {
+        tally.add(lane.into_tally());
+    }
     println!("{component}, {protocol:?}, {store:?}: {tally}, in {:.1?}", start.elapsed());
     assert!(tally.is_right(), "LINGER_SEED={seed}: {tally}");
     server.signal(Signal::TERM);

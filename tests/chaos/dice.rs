@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// From the event to both sides.
-const SPREAD: Duration = Duration::from_millis(5);
+const SPREAD: Duration = Duration::from_micros(SPREAD_MICROS);
+const SPREAD_MICROS: u64 = 5_000;
 
 /// One in so many moments is the very same as the event's.
 const TOGETHER: u64 = 4;
@@ -61,7 +62,7 @@ impl Dice {
     pub(super) fn moments(&mut self) -> Moments {
         let push = Instant::now() + SPREAD;
         let mut around = || {
-            let micros = self.next() % (2 * SPREAD).as_micros() as u64;
+            let micros = self.next() % (2 * SPREAD_MICROS);
             if self.next().is_multiple_of(TOGETHER) {
                 push
             } else {

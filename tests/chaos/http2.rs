@@ -92,10 +92,7 @@ impl Client {
             connection.stop_reading();
         }
         for stream in &mut streams {
-            let whole = connection.received(stream).is_some();
-            if whole {
-                ledger.lock().unwrap().read(&Reading::of(&stream.split().1.answer().await));
-            } else if manner == Manner::StreamResetClose {
+            if !note_if_whole(&connection, stream, ledger).await && manner == Manner::StreamResetClose {
                 stream.split().0.reset().await;
             }
         }
@@ -126,14 +123,26 @@ impl Manner {
 
 /// A stream that is reset after its last byte is not told from one that was read, as the README says.
 async fn reset_and_stay(connection: &mut Http2, mut stream: Stream, ledger: &Mutex<Ledger>) {
-    if connection.received(&stream).is_some() {
-        let answer = stream.split().1.answer().await;
-        return ledger.lock().unwrap().read(&Reading::of(&answer));
+    if note_if_whole(connection, &mut stream, ledger).await {
+        return;
     }
     stream.split().0.reset().await;
     // What the server wrote before it had read the reset comes before this.
     connection.is_read().await;
-    if let Some(data) = connection.received(&stream) {
-        ledger.lock().unwrap().received(&data);
+    match connection.received(&stream) {
+        (data, true) => ledger.lock().unwrap().received(&data),
+        (data, false) => ledger.lock().unwrap().received_without_end(&data),
     }
+}
+
+/// Notes an answer of which the library has read all, if it has.
+async fn note_if_whole(connection: &Http2, stream: &mut Stream, ledger: &Mutex<Ledger>) -> bool {
+    let (data, ended) = connection.received(stream);
+    if ended {
+        let reading = Reading::of(&stream.split().1.answer().await);
+        ledger.lock().unwrap().read(&reading);
+    } else {
+        ledger.lock().unwrap().received_without_end(&data);
+    }
+    ended
 }

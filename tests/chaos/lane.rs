@@ -43,14 +43,14 @@ impl Lane {
                 producer.ask(&push).await.expect(202);
                 self.ledger.lock().unwrap().answered(number);
             };
-            match &mut self.client {
-                Client::One(client) => {
-                    tokio::join!(stored, client.round(&target, &mut self.dice, &moments, &self.ledger)).0
+            let round = async {
+                let (dice, ledger) = (&mut self.dice, &self.ledger);
+                match &mut self.client {
+                    Client::One(client) => client.round(&target, dice, &moments, ledger).await,
+                    Client::Two(client) => client.round(&target, dice, &moments, ledger).await,
                 }
-                Client::Two(client) => {
-                    tokio::join!(stored, client.round(&target, &mut self.dice, &moments, &self.ledger)).0
-                }
-            }
+            };
+            tokio::join!(stored, round);
         }
         match &mut self.client {
             Client::One(client) => client.close(),

@@ -56,7 +56,9 @@ struct Event {
     readings: usize,
     /// What its round's client did.
     manner: String,
-    lost: bool,
+    /// A client has received all of its data, and not the end of the stream.
+    without_end: bool,
+    gone: bool,
 }
 
 /// Counts, and what is wrong.
@@ -69,6 +71,8 @@ pub(super) struct Tally {
     /// Read after a younger one.
     out_of_turn: usize,
     lost: usize,
+    /// Gone with a client that had all of the data, and not the end of the stream.
+    without_end: usize,
     wrong: Vec<String>,
 }
 
@@ -136,20 +140,32 @@ impl Ledger {
         self.events.iter().filter(|event| event.is_missing()).count()
     }
 
-    /// The queue is empty: who is missing is lost.
+    /// A client has received this of an answer, and not its end. All of its data is taken for the answer, now and
+    /// then, by the host too, as the README says: then it does not come again.
+    pub(super) fn received_without_end(&mut self, data: &[u8]) {
+        let text = str::from_utf8(data).unwrap();
+        let number = text.split_once(':').and_then(|(number, _)| number.parse::<usize>().ok());
+        if let Some(event) = number.and_then(|number| self.events.get_mut(number)) {
+            event.without_end |= event.length == data.len();
+        }
+    }
+
+    /// The queue is empty: what is missing does not come any more.
     pub(super) fn empty(&mut self) {
         self.away -= 1;
         for number in 0..self.events.len() {
-            if self.events[number].is_missing() {
-                self.events[number].lost = true;
-                self.tally.lost += 1;
-                let manners: Vec<_> = self.events[number.saturating_sub(2)..]
-                    .iter()
-                    .take(4)
-                    .map(|event| &*event.manner)
-                    .collect();
-                self.wrong(number, &format!("is lost; the clients around it: {}", manners.join(", ")));
+            if !self.events[number].is_missing() {
+                continue;
             }
+            self.events[number].gone = true;
+            if self.events[number].without_end {
+                self.tally.without_end += 1;
+                continue;
+            }
+            self.tally.lost += 1;
+            let around = self.events[number.saturating_sub(2)..].iter().take(4);
+            let manners: Vec<_> = around.map(|event| &*event.manner).collect();
+            self.wrong(number, &format!("is lost; the clients around it: {}", manners.join(", ")));
         }
     }
 
@@ -160,7 +176,7 @@ impl Ledger {
     fn count(&mut self, number: usize) {
         self.away -= 1;
         let overtaken =
-            self.events[..number].iter().filter(|event| event.readings == 0 && !event.lost).count();
+            self.events[..number].iter().filter(|event| event.readings == 0 && !event.gone).count();
         if overtaken > self.away {
             let how = format!("comes before {overtaken} older ones, of which others have {}", self.away);
             self.wrong(number, &how);
@@ -191,7 +207,7 @@ impl Ledger {
 
 impl Event {
     fn is_missing(&self) -> bool {
-        self.answered && self.readings == 0 && !self.lost
+        self.answered && self.readings == 0 && !self.gone
     }
 }
 
@@ -202,6 +218,7 @@ impl Tally {
         self.again += other.again;
         self.out_of_turn += other.out_of_turn;
         self.lost += other.lost;
+        self.without_end += other.without_end;
         self.wrong.extend(other.wrong);
     }
 
@@ -212,8 +229,9 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pushed, readings, again, out_of_turn, lost, wrong } = self;
-        write!(f, "{pushed} events, {lost} lost, {} wrong; {readings} readings, ", wrong.len())?;
+        let Self { pushed, readings, again, out_of_turn, lost, without_end, wrong } = self;
+        write!(f, "{pushed} events, {lost} lost, {without_end} read but for the end of their stream, ")?;
+        write!(f, "{} wrong; {readings} readings, ", wrong.len())?;
         write!(f, "{again} of them again and flagged, {out_of_turn} after a younger event")?;
         wrong.iter().take(20).try_for_each(|wrong| write!(f, "\n  {wrong}"))
     }

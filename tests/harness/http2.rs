@@ -123,8 +123,8 @@ impl Http2 {
         self.wire.stop_reading();
     }
 
-    /// The data of an answer, if all of it has been read by the library, whether or not anybody asked it.
-    pub(crate) fn received(&self, stream: &Stream) -> Option<Bytes> {
+    /// The data of an answer that the library has read, whether or not anybody asked it, and whether its end too.
+    pub(crate) fn received(&self, stream: &Stream) -> (Bytes, bool) {
         self.wire.received(stream.sending.request.stream_id().into())
     }
 

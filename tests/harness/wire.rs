@@ -22,7 +22,7 @@ pub(super) const GOAWAY: u8 = 7;
 /// On DATA and HEADERS.
 const END_STREAM: u8 = 1;
 
-/// The last stream of the server's own, of which there are none, and NO_ERROR.
+/// The last stream of the server's own, of which there are none, and no error.
 const GO_AWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// What has been written to the socket.
@@ -121,10 +121,11 @@ impl Wire {
         self.goes_away.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn received(&self, stream: u32) -> Option<Bytes> {
+    /// The data of a stream so far, and whether that is all.
+    pub(super) fn received(&self, stream: u32) -> (Bytes, bool) {
         let received = self.received.as_ref().expect("a connection that is recorded").lock().unwrap();
-        let (data, _) = received.streams.get(&stream).filter(|(_, ended)| *ended)?;
-        Some(data.clone().freeze())
+        let Some((data, ended)) = received.streams.get(&stream) else { return (Bytes::new(), false) };
+        (data.clone().freeze(), *ended)
     }
 }
 
