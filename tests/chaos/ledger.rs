@@ -175,8 +175,7 @@ impl Ledger {
 
     fn count(&mut self, number: usize) {
         self.away -= 1;
-        let overtaken =
-            self.events[..number].iter().filter(|event| event.readings == 0 && !event.gone).count();
+        let overtaken = self.events[..number].iter().filter(|event| event.is_unread()).count();
         if overtaken > self.away {
             let how = format!("comes before {overtaken} older ones, of which others have {}", self.away);
             self.wrong(number, &how);
@@ -206,6 +205,11 @@ impl Ledger {
 }
 
 impl Event {
+    /// Whether nobody has it, as far as is known.
+    fn is_unread(&self) -> bool {
+        self.readings == 0 && !self.without_end && !self.gone
+    }
+
     fn is_missing(&self) -> bool {
         self.answered && self.readings == 0 && !self.gone
     }
