@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests test peers soak fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests test peers soak chaos fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -12,6 +12,7 @@ COMPONENTS := target/components
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 LISTEN := 127.0.0.1:8080
 ROUNDS := 6
+CHAOS_ROUNDS := 5000
 FUZZ_SECONDS := 600
 
 help: ## List the targets
@@ -66,6 +67,10 @@ peers: host guests ## Run the conformance suite on Linger and, where they are th
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"
 	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture soak::
+
+chaos: guests ## Poll, push and leave at random moments, 5,000 rounds of each case: nothing is lost (LINGER_SEED repeats one)
+	@echo "==> chaos (some minutes)"
+	@LINGER_ROUNDS=$(CHAOS_ROUNDS) cargo test --release --locked --package linger --test integration -- --nocapture chaos::
 
 fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless set (installs cargo-fuzz; a long first build)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

@@ -15,6 +15,7 @@ mod harness;
 
 mod browser;
 mod cancellation;
+mod chaos;
 mod cli;
 mod conformance;
 mod disconnect;

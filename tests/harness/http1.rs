@@ -39,6 +39,11 @@ impl Http1 {
         Self::over(stream)
     }
 
+    /// The same to a server that may be gone: `None` if it is.
+    pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
+        Some(Self::over(soon("connecting", TcpStream::connect(address)).await.ok()?))
+    }
+
     /// A client on a connection that was made elsewhere.
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
@@ -114,9 +119,21 @@ impl Http1 {
 
     /// The same with a server that may be gone: `None` if it is.
     pub(crate) async fn try_ask(&mut self, request: &Request) -> Option<Answer> {
-        let bytes = self.encode(request);
-        soon("sending", self.stream.write_all(&bytes)).await.ok()?;
+        if !self.try_send_request(request).await {
+            return None;
+        }
         self.try_answer().await.ok()
+    }
+
+    /// Sends a request to a server that may be gone: whether it is there.
+    pub(crate) async fn try_send_request(&mut self, request: &Request) -> bool {
+        let bytes = self.encode(request);
+        soon("sending", self.stream.write_all(&bytes)).await.is_ok()
+    }
+
+    /// Waits until there is something to read, be it the end of the connection.
+    pub(crate) async fn is_readable(&self) {
+        soon("an answer", self.stream.readable()).await.unwrap();
     }
 }
 

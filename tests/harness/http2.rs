@@ -1,25 +1,25 @@
-//! HTTP/2 with prior knowledge: one connection, streams that can be reset, and a look at what has left.
+//! HTTP/2 with prior knowledge: one connection, streams that can be reset, and a look at what has left and come.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::http1::Cut;
+use super::wire::{GOAWAY, HEADERS, RST_STREAM, Sent, Watched, Wire};
 use super::{Answer, Head, Request, soon};
 
 /// A connection of a client. Dropped, it is closed.
 pub(crate) struct Http2 {
     requests: SendRequest<Bytes>,
     sent: watch::Receiver<Sent>,
+    wire: Arc<Wire>,
     pings: PingPong,
     /// Drives it.
     task: JoinSet<()>,
@@ -47,15 +47,23 @@ pub(crate) struct Receiving {
 
 impl Http2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::connect_and(address, false).await
+    }
+
+    /// A connection that can say what it has [`received`](Self::received).
+    pub(crate) async fn recorded(address: SocketAddr) -> Self {
+        Self::connect_and(address, true).await
+    }
+
+    async fn connect_and(address: SocketAddr, recorded: bool) -> Self {
         let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (sender, sent) = watch::channel(Sent::default());
-        let socket = Watched { stream, sent: sender };
+        let (socket, sent, wire) = Watched::new(stream, recorded);
         let (requests, mut connection) = soon("the handshake", h2::client::handshake(socket)).await.unwrap();
         let pings = connection.ping_pong().unwrap();
         let mut task = JoinSet::new();
         task.spawn(async move { drop(connection.await) });
-        Self { requests, sent, pings, task }
+        Self { requests, sent, wire, pings, task }
     }
 
     /// Waits until the server has read all that was sent before.
@@ -99,6 +107,39 @@ impl Http2 {
 
     pub(crate) async fn ask(&mut self, request: &Request) -> Answer {
         self.stream(request).await.split().1.answer().await
+    }
+
+    /// Sends the head of a request, and returns when it is in the kernel's hands.
+    pub(crate) async fn ask_only(&mut self, request: &Request) -> Stream {
+        let before = self.sent.borrow().frames(HEADERS);
+        let stream = self.start(request, true).await;
+        let sent = self.sent.wait_for(|sent| sent.frames(HEADERS) > before);
+        soon("the request leaves", sent).await.unwrap();
+        stream
+    }
+
+    /// Reads nothing more: what comes from now on stays in the kernel.
+    pub(crate) fn stop_reading(&self) {
+        self.wire.stop_reading();
+    }
+
+    /// The data of an answer that the library has read, whether or not anybody asked it, and whether its end too.
+    pub(crate) fn received(&self, stream: &Stream) -> (Bytes, bool) {
+        self.wire.received(stream.sending.request.stream_id().into())
+    }
+
+    /// Says that it takes no new streams, and returns when that is in the kernel's hands.
+    pub(crate) async fn go_away(&mut self) {
+        self.wire.go_away();
+        // With it goes what makes the library write.
+        self.pings.send_ping(Ping::opaque()).unwrap();
+        soon("GOAWAY leaves", self.sent.wait_for(|sent| sent.frames(GOAWAY) > 0)).await.unwrap();
+    }
+
+    /// Closes the connection with a RST instead of a FIN.
+    pub(crate) async fn reset(self) {
+        self.wire.reset_at_the_end();
+        self.close().await;
     }
 
     /// Closes the connection, and returns when it is closed.
@@ -148,9 +189,10 @@ impl Sending {
 
     /// Resets the stream, and returns when the reset is in the kernel's hands.
     pub(crate) async fn reset(&mut self) {
-        let before = self.sent.borrow().resets;
+        let before = self.sent.borrow().frames(RST_STREAM);
         self.request.send_reset(Reason::CANCEL);
-        soon("the reset leaves", self.sent.wait_for(|sent| sent.resets > before)).await.unwrap();
+        let sent = self.sent.wait_for(|sent| sent.frames(RST_STREAM) > before);
+        soon("the reset leaves", sent).await.unwrap();
     }
 }
 
@@ -200,78 +242,5 @@ impl Receiving {
 
     pub(crate) async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("a whole response")
-    }
-}
-
-/// What has been written to the socket.
-#[derive(Clone, Debug, Default)]
-struct Sent {
-    resets: usize,
-    /// The end of the preface, or a part of a frame's head, that has been seen so far.
-    head: Vec<u8>,
-    /// What is to be skipped before the next frame.
-    skip: usize,
-    preface: bool,
-}
-
-const PREFACE: usize = 24;
-const FRAME_HEAD: usize = 9;
-const RST_STREAM: u8 = 3;
-
-impl Sent {
-    fn note(&mut self, mut bytes: &[u8]) {
-        if !std::mem::replace(&mut self.preface, true) {
-            self.skip = PREFACE;
-        }
-        while !bytes.is_empty() {
-            let (skipped, rest) = bytes.split_at(self.skip.min(bytes.len()));
-            self.skip -= skipped.len();
-            let (head, rest) = rest.split_at((FRAME_HEAD - self.head.len()).min(rest.len()));
-            self.head.extend_from_slice(head);
-            bytes = rest;
-            if let &[a, b, c, kind, ..] = self.head.as_slice()
-                && self.head.len() == FRAME_HEAD
-            {
-                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                self.resets += usize::from(kind == RST_STREAM);
-                self.head.clear();
-            }
-        }
-    }
-}
-
-/// A socket that says what has been written to it.
-struct Watched {
-    stream: TcpStream,
-    sent: watch::Sender<Sent>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.sent.send_modify(|sent| sent.note(&bytes[..written]));
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

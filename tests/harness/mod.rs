@@ -10,6 +10,7 @@ mod namespace;
 mod output;
 mod peer;
 mod server;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Leave, Open};
 pub(crate) use http1::Http1;
-pub(crate) use http2::Http2;
+pub(crate) use http2::{Http2, Stream};
 pub(crate) use message::{Answer, Head, Request};
 pub(crate) use namespace::Namespace;
 pub(crate) use output::{assert_refused, text};
