@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use linger::config::Detection;
 use linger::guest::Engine;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -52,6 +53,15 @@ pub(crate) async fn poll(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What one round came to.
+#[derive(Clone, Copy)]
+struct Round {
+    /// How often a second the work was done.
+    rate: f64,
+    /// Microseconds of processor time for each, the clients' included. Other jobs of the machine weigh less on it.
+    cpu: f64,
+}
+
 /// The median of the ratios of both servers' rates, which take turns at going first.
 async fn compare(
     engine: &Engine,
@@ -65,28 +75,37 @@ async fn compare(
         // To be warm.
         round(server.address(), work).await?;
     }
-    let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut with, mut without) = (Vec::new(), Vec::new());
     for number in 0..PAIRS {
         let (first, second) = if number % 2 == 0 { (&on, &off) } else { (&off, &on) };
-        let rates = (round(first.address(), work).await?, round(second.address(), work).await?);
-        let (rate_on, rate_off) = if number % 2 == 0 { rates } else { (rates.1, rates.0) };
-        with.push(rate_on);
-        without.push(rate_off);
-        ratios.push(rate_on / rate_off);
+        let (one, other) = (round(first.address(), work).await?, round(second.address(), work).await?);
+        let (round_on, round_off) = if number % 2 == 0 { (one, other) } else { (other, one) };
+        with.push(round_on);
+        without.push(round_off);
     }
-    let [low, high] = quartiles(&ratios);
-    let (with, without) = (median(&with), median(&without));
-    println!(
-        "  medians of {PAIRS} pairs: on {with:.0}, off {without:.0}; half of the ratios in {low:.3} to {high:.3}"
-    );
+    report("rate", &with, &without, |round| round.rate);
+    report("CPU us", &with, &without, |round| round.cpu);
     on.stop().await?;
     off.stop().await?;
-    Ok(median(&ratios))
+    Ok(median(&ratios(&with, &without, |round| round.rate)))
 }
 
-/// How often a second the work was done, on new connections.
-async fn round(address: SocketAddr, work: Work) -> anyhow::Result<f64> {
-    let start = Instant::now();
+fn ratios(with: &[Round], without: &[Round], figure: fn(&Round) -> f64) -> Vec<f64> {
+    with.iter().zip(without).map(|(on, off)| figure(on) / figure(off)).collect()
+}
+
+fn report(name: &str, with: &[Round], without: &[Round], figure: fn(&Round) -> f64) {
+    let [on, off] = [with, without].map(|rounds| median(&rounds.iter().map(figure).collect::<Vec<_>>()));
+    let ratios = ratios(with, without, figure);
+    let (middle, [low, high]) = (median(&ratios), quartiles(&ratios));
+    println!(
+        "  {name}, medians of {PAIRS} pairs: on {on:.1}, off {off:.1}; on/off {middle:.3}, half of them in {low:.3} to {high:.3}"
+    );
+}
+
+/// Does the work for a while, on new connections.
+async fn round(address: SocketAddr, work: Work) -> anyhow::Result<Round> {
+    let (start, start_cpu) = (Instant::now(), processor_time());
     let end = start + ROUND;
     let mut clients = JoinSet::new();
     for number in 0..CONNECTIONS {
@@ -101,10 +120,16 @@ async fn round(address: SocketAddr, work: Work) -> anyhow::Result<f64> {
     while let Some(ended) = clients.join_next().await {
         done += ended??;
     }
-    let took = start.elapsed();
+    let (took, cpu) = (start.elapsed(), processor_time().saturating_sub(start_cpu));
     // What a round leaves behind should not fall to the next.
     sleep(Duration::from_millis(100)).await;
-    Ok(f64::from(done) / took.as_secs_f64())
+    let done = f64::from(done);
+    Ok(Round { rate: done / took.as_secs_f64(), cpu: cpu.as_secs_f64() * 1e6 / done })
+}
+
+/// What this process has used so far.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 async fn hello_client(address: SocketAddr, end: Instant) -> anyhow::Result<u32> {

@@ -1,5 +1,6 @@
 //! From a client's close to the guest that is told of it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -7,6 +8,7 @@ use linger::guest::Engine;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, request};
+use crate::reference::Reference;
 use crate::server::Server;
 use crate::summary::{Times, verdict};
 
@@ -36,12 +38,18 @@ const CONFIG: &str = "
 ";
 
 /// The guest pushes a note when it is told, and a poll that is parked gets it: the times are from before the
-/// close to the end of that answer, with nothing subtracted.
+/// close to the end of that answer, with nothing subtracted. A server that does nothing else takes turns with it.
 pub(crate) async fn measure(engine: &Engine) -> anyhow::Result<()> {
-    println!("departure: from close() to the note of the guest that was told, {CLOSES} closes");
-    println!("  {:>14} {:>10} {:>10} {:>10} {:>10}", "others parked", "p50", "p99", "p99.9", "max");
+    println!(
+        "departure: from close() to the note of the guest that was told, {CLOSES} closes; and without Linger"
+    );
+    println!(
+        "  {:>14} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "others parked", "", "p50", "p99", "p99.9", "max"
+    );
     let server = Server::start(engine, CONFIG, |_| ())?;
-    let idle = closes(&server, 0).await?;
+    let reference = Reference::start()?;
+    let idle = closes(&server, &reference, 0).await?;
     let mut others = Vec::with_capacity(OTHERS);
     for number in 0..OTHERS {
         let mut client = Client::connect(server.address()).await?;
@@ -49,39 +57,49 @@ pub(crate) async fn measure(engine: &Engine) -> anyhow::Result<()> {
         others.push(client);
     }
     sleep(Duration::from_secs(1)).await;
-    let busy = closes(&server, OTHERS).await?;
+    let busy = closes(&server, &reference, OTHERS).await?;
     let parked = others.iter().filter(|other| other.is_waiting()).count();
     ensure!(parked == OTHERS, "only {parked} of {OTHERS} others are still parked");
     let worst = idle.max(busy);
     println!("departure: worst p99 {worst:.2?}, target below {TARGET:?}: {}", verdict(worst < TARGET));
     drop(others);
+    reference.stop();
     server.stop().await
 }
 
 /// The 99th percentile.
-async fn closes(server: &Server, others: usize) -> anyhow::Result<Duration> {
+async fn closes(server: &Server, reference: &Reference, others: usize) -> anyhow::Result<Duration> {
+    let (mut own, mut without) = (Vec::with_capacity(CLOSES), Vec::with_capacity(CLOSES));
     let mut told = Client::connect(server.address()).await?;
-    let mut times = Vec::with_capacity(CLOSES);
-    while times.len() < CLOSES {
-        let mut parked = Vec::with_capacity(BATCH);
-        for _ in 0..BATCH {
-            let mut client = Client::connect(server.address()).await?;
-            client.send(&request("GET", "/park/me", "")).await?;
-            parked.push(client);
-        }
-        sleep(ARRIVAL).await;
-        for client in parked {
-            told.send(&request("GET", "/told", "")).await?;
-            sleep(REST).await;
-            let start = Instant::now();
-            drop(client);
-            let status = told.answer().await?;
-            ensure!(status == 200, "nobody was told: {status}");
-            times.push(start.elapsed());
-        }
+    let mut told_without = Client::connect(reference.address()).await?;
+    while own.len() < CLOSES {
+        batch(server.address(), &mut told, &mut own).await?;
+        batch(reference.address(), &mut told_without, &mut without).await?;
     }
-    let times = Times::new(times);
-    let [half, most, nearly_all, all] = [500, 990, 999, 1000].map(|permille| times.permille(permille));
-    println!("  {others:>14} {half:>10.2?} {most:>10.2?} {nearly_all:>10.2?} {all:>10.2?}");
-    Ok(most)
+    let (own, without) = (Times::new(own), Times::new(without));
+    for (name, times) in [("Linger", &own), ("without", &without)] {
+        let [half, most, nearly_all, all] = [500, 990, 999, 1000].map(|permille| times.permille(permille));
+        println!("  {others:>14} {name:>10} {half:>10.2?} {most:>10.2?} {nearly_all:>10.2?} {all:>10.2?}");
+    }
+    Ok(own.permille(990))
+}
+
+async fn batch(address: SocketAddr, told: &mut Client, times: &mut Vec<Duration>) -> anyhow::Result<()> {
+    let mut parked = Vec::with_capacity(BATCH);
+    for _ in 0..BATCH {
+        let mut client = Client::connect(address).await?;
+        client.send(&request("GET", "/park/me", "")).await?;
+        parked.push(client);
+    }
+    sleep(ARRIVAL).await;
+    for client in parked {
+        told.send(&request("GET", "/told", "")).await?;
+        sleep(REST).await;
+        let start = Instant::now();
+        drop(client);
+        let status = told.answer().await?;
+        ensure!(status == 200, "nobody was told: {status}");
+        times.push(start.elapsed());
+    }
+    Ok(())
 }

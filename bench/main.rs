@@ -6,6 +6,7 @@
 mod client;
 mod cost;
 mod departure;
+mod reference;
 mod server;
 mod summary;
 

@@ -91,6 +91,7 @@ async fn stream_is_left(server: &Server, protocol: Protocol, how: Leave) {
     nobody_is_told(server).await;
     let connection = stream.leave(how).await;
     assert_eq!(told(server).await, format!("me {}", how.reason()));
+    server.log.line(&["/stream/me", " 200", how.reason(), "during the body"]).await;
     drop(connection);
 }
 

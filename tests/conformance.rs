@@ -6,7 +6,7 @@ use std::process::Output;
 use linger::conformance::{CASES, Case, Protocol, Report, Suite, Trust};
 use serde_json::Value;
 
-use crate::harness::{Certificate, Fault, Naive, Peer, Server, assert_refused, linger, text};
+use crate::harness::{Certificate, Fault, Naive, Peer, Server, assert_refused, both, linger, text};
 
 const ROUNDS: u32 = 6;
 
@@ -57,6 +57,24 @@ async fn linger_passes(component: &str, numbers: &[u32]) {
     let server = Server::with_tls(component, &certificate).await;
     let trust = Trust::File(certificate.file());
     passes(&format!("https://{}", server.address()), &trust, numbers).await;
+}
+
+both!("longpoll", "longpoll-p2": tolerant_listener_loses_nothing_and_answers_who_reads_on);
+
+/// A listener whose clients may close their direction and read on. All cases, so few rounds of each.
+async fn tolerant_listener_loses_nothing_and_answers_who_reads_on(component: &str) {
+    let certificate = Certificate::new();
+    for (scheme, tls) in [("http", None), ("https", Some(&certificate))] {
+        let server = Server::tolerant(component, tls).await;
+        let trust = tls.map_or(Trust::Public, |certificate| Trust::File(certificate.file()));
+        let suite = Suite::find(&format!("{scheme}://{}", server.address()), &trust).await.unwrap();
+        let report = suite.run(CASES, suite.protocols(), 3).await;
+        for row in &report.rows {
+            let reads_on = matches!(row.case.name, "half-close" | "tls-close-notify");
+            let answered = row.tally.delivered == row.tally.rounds();
+            assert!(row.tally.passed() && (answered || !reads_on), "\n{report}");
+        }
+    }
 }
 
 /// These cases pass, over all protocols of the scheme.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::{Answer, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations};
 
 combinations!("longpoll", "longpoll-p2":
@@ -20,6 +22,7 @@ both!("longpoll", "longpoll-p2":
     refused_answer_comes_again,
     queue_goes_on_while_receipts_are_awaited,
     log_says_when_the_client_left,
+    request_that_comes_with_the_end_of_its_connection_is_in_the_log,
     receipts_can_be_turned_off,
 );
 
@@ -226,6 +229,19 @@ async fn log_says_when_the_client_left(longpoll: &str) {
     server.log.line(&["/poll/reset", " 499", "reset", "before the head"]).await;
     drop(answered(&server, &mut client, "event").await);
     server.log.line(&["/poll/q", " 200", "unread", "after the last byte"]).await;
+}
+
+async fn request_that_comes_with_the_end_of_its_connection_is_in_the_log(longpoll: &str) {
+    let server = Server::start(longpoll).await;
+    // Both are there when the server looks.
+    server.signal(Signal::STOP);
+    for number in 0..10 {
+        drop(Http1::open(server.address(), &Request::get(&format!("/poll/q{number}?wait=60"))).await);
+    }
+    server.signal(Signal::CONT);
+    for number in 0..10 {
+        server.log.line(&[&format!("/poll/q{number}?"), " 499", "closed", "before the head"]).await;
+    }
 }
 
 async fn receipts_can_be_turned_off(longpoll: &str) {

@@ -112,10 +112,7 @@ impl Exchange {
     /// Records that its response was written to its end, and hands over what it held: how the response ended
     /// is yet to be seen. For everybody else it has ended in order.
     pub fn written(&self) -> Unsettled {
-        self.cancellation.cancel(Reason::Completed);
-        let unsettled = self.holdings.close();
-        self.ended.cancel();
-        unsettled
+        self.close(Reason::Completed)
     }
 
     /// Records how it ended, and settles what it held. Only the first call counts.
@@ -127,10 +124,15 @@ impl Exchange {
                 (Settlement::PutBack { maybe_delivered }, Reason::Completed)
             }
         };
-        // First the reason: who is woken by the put-back, or sees a refused `take`, can ask why.
+        self.close(reason).settle(settlement);
+    }
+
+    fn close(&self, reason: Reason) -> Unsettled {
+        // First the reason: who is woken by a put-back, or sees a refused `take`, can ask why.
         self.cancellation.cancel(reason);
-        self.holdings.settle(settlement);
+        let unsettled = self.holdings.close();
         self.ended.cancel();
+        unsettled
     }
 
     /// Waits until its outcome is recorded. Cancel-safe.

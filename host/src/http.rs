@@ -42,6 +42,7 @@ use guard::{ClientLink, Guard};
 pub use pump::ReadAhead;
 
 /// Where a route leads.
+#[derive(Clone)]
 pub struct Target {
     /// The app.
     pub app: Arc<App>,
@@ -79,8 +80,11 @@ pub struct Context {
 struct ClientLeft;
 
 /// Answers a request. Dropped, or with an error, the exchange ends as lost.
-async fn handle(
-    context: &Context,
+///
+/// It begins here, not when the future is first polled: hyper does not poll one behind which it finds the end of
+/// the connection.
+fn handle(
+    context: Arc<Context>,
     connection: Arc<Connection>,
     token: TaskTrackerToken,
     mut request: Request<Incoming>,
@@ -97,35 +101,46 @@ async fn answer(
     connection: Arc<Connection>,
     token: TaskTrackerToken,
     request: Request<Incoming>,
-) -> Result<Response<GuardedBody>, ClientLeft> {
+) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
+    let begun = begin(&context, &connection, token, request);
+    async move {
+        let (target, guard, request) = match begun {
+            Ok(begun) => begun,
+            Err(answer) => return Ok(answer.map(GuardedBody::plain)),
+        };
+        connection.probe.allow(request.version() == Version::HTTP_11);
+        let response = call(&context, &target, guard, &connection.link, request).await;
+        connection.probe.allow(false);
+        response
+    }
+}
+
+/// Finds out where a request goes, and begins its exchange. An error is what the host answers by itself.
+fn begin(
+    context: &Context,
+    connection: &Arc<Connection>,
+    token: TaskTrackerToken,
+    request: Request<Incoming>,
+) -> Result<(Target, Guard, Request<Incoming>), Box<Response<Body>>> {
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();
     if !http2 {
         connection.link.request_begins();
     }
-    let plain = |response: Response<Body>| Ok(response.map(GuardedBody::plain));
-    let Some(host) = asked_host(&request) else {
-        return plain(respond::bad_host());
-    };
+    let host = asked_host(&request).ok_or_else(respond::bad_host)?;
     let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
-        Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return plain(respond::method_not_allowed(&allowed)),
-        Match::Nothing => return plain(respond::not_found()),
+        Match::Found(target) => target.clone(),
+        Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
+        Match::Nothing => return Err(respond::not_found().into()),
     };
-    let Ok(permit) = context.requests.clone().try_acquire_owned() else {
-        return plain(respond::overloaded());
-    };
-    let (app, grace) = (target.app.name().clone(), target.grace);
+    let permit = context.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?;
+    let app = target.app.name().clone();
     let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let exchange = Arc::new(Exchange::new(app, grace, context.max_deliveries, client));
+    let exchange = Arc::new(Exchange::new(app, target.grace, context.max_deliveries, client));
     let access = Access::new(&request);
-    let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, (permit, token));
-    connection.probe.allow(request.version() == Version::HTTP_11);
+    let guard = Guard::new(exchange, connection.clone(), http2, access, (permit, token));
     let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
-    let request = make_absolute(request, scheme, host);
-    let response = call(context, target, guard, exchange, connection.link.clone(), request).await;
-    connection.probe.allow(false);
-    response
+    Ok((target, guard, make_absolute(request, scheme, host)))
 }
 
 /// Gives a request to its app, and waits for the head of the response.
@@ -133,14 +148,14 @@ async fn call(
     context: &Context,
     target: &Target,
     mut guard: Guard,
-    exchange: Arc<Exchange>,
-    link: Arc<ClientLink>,
+    link: &Arc<ClientLink>,
     request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
+    let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let mut ladder: Ladder =
         Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
-    let request = pumped(context, &exchange, &link, request);
+    let request = pumped(context, &exchange, link, request);
     let result = tokio::select! {
         biased;
         _ = link.departed() => return Err(ClientLeft),

@@ -33,6 +33,11 @@ fn command() -> Command {
     command
 }
 
+fn tls(certificate: &Certificate) -> String {
+    let (certificate, key) = (certificate.file(), certificate.key());
+    format!("tls = {{ certificate = '{}', key = '{}' }}\n", certificate.display(), key.display())
+}
+
 /// Runs a command of the binary to its end.
 pub(crate) fn linger(arguments: &[impl AsRef<OsStr>]) -> Output {
     command().args(arguments).output().unwrap()
@@ -63,12 +68,18 @@ impl Server {
 
     /// The same over TLS.
     pub(crate) async fn with_tls(component: &str, certificate: &Certificate) -> Self {
-        let (certificate, key) = (certificate.file(), certificate.key());
+        Self::listening_with(component, &tls(certificate)).await
+    }
+
+    /// The same, in clear or over TLS, for clients that close their direction and read on.
+    pub(crate) async fn tolerant(component: &str, certificate: Option<&Certificate>) -> Self {
+        let tls = certificate.map(tls).unwrap_or_default();
+        Self::listening_with(component, &format!("eof = 'tolerant'\n{tls}")).await
+    }
+
+    async fn listening_with(component: &str, keys: &str) -> Self {
         Self::with_config(&format!(
-            "{PATIENT}[[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
-             [apps.app]\ncomponent = '{{{component}}}'\n",
-            certificate.display(),
-            key.display()
+            "{PATIENT}[[listeners]]\naddress = '127.0.0.1:0'\n{keys}[apps.app]\ncomponent = '{{{component}}}'\n"
         ))
         .await
     }

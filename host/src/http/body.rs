@@ -147,6 +147,7 @@ impl GuardedBody {
 
     fn release(&mut self, frame: Option<Frame<Bytes>>) -> Polled {
         if let Some(guarded) = &mut self.guarded
+            && !guarded.last_passed
             && (frame.is_none() || guarded.is_whole(&self.body))
         {
             guarded.mark = guarded.guard.mark();

@@ -103,8 +103,7 @@ async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, c
     let requests = &connection.requests;
     let service = service_fn(|request| {
         first_head.cancel();
-        let (context, connection, token) = (context.clone(), connection.clone(), requests.token());
-        async move { handle(&context, connection, token, request).await }
+        handle(context.clone(), connection.clone(), requests.token(), request)
     });
     let stream = TokioIo::new(ClientStream::new(stream, connection.clone()));
     let mut serving = pin!(builder.serve_connection(stream, service));

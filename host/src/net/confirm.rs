@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Flushed, Link};
@@ -77,42 +78,58 @@ impl<T: Flushed> Link<T> {
     {
         let received = mark.and_then(|mark| mark.received);
         let mut tracker = Tracker::new(span, received, self.is_half_closed());
-        let receipt = self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen));
+        let request = self.next_request();
+        let receipt = self.judge(&mut tracker, mark);
         let link = self.clone();
         async move {
             match receipt {
                 Some(receipt) => receipt,
-                None => link.follow(tracker, mark, waits).await,
+                None => link.follow(tracker, mark, waits, request).await,
             }
         }
     }
 
-    async fn follow(&self, mut tracker: Tracker, mark: Option<Mark>, waits: ReceiptWaits) -> Receipt {
+    /// Looks again at whatever may be news, until it is final. `request` is for one that came after the first look.
+    async fn follow(
+        &self,
+        mut tracker: Tracker,
+        mark: Option<Mark>,
+        waits: ReceiptWaits,
+        request: OwnedNotified,
+    ) -> Receipt {
+        let mut request = pin!(request);
         let mut pause = PAUSES.start;
         let mut patience = Patience::new(&tracker, waits);
         loop {
-            let mut request = pin!(self.requests.began.notified());
-            request.as_mut().enable();
-            let Some(seen) = self.observe(mark) else { return Receipt::Written };
-            if let Some(receipt) = tracker.observe(&seen) {
-                return receipt;
-            }
             let now = Instant::now();
             let limit = patience.limit(&tracker, now);
             if now >= limit {
                 return tracker.give_up();
             }
-            pause = pause.max(seen.counts.rtt).min(PAUSES.end);
+            pause = pause.max(tracker.rtt()).min(PAUSES.end);
             // The end of the stream wakes, and so does a reset; an acknowledgement does not, nor does what
             // follows an end.
             let asks_again = !tracker.is_acknowledged() || self.end().is_some();
             let next = if asks_again { limit.min(now + pause) } else { limit };
             tokio::select! {
-                () = request => {}
+                () = request.as_mut() => request.set(self.next_request()),
                 () = self.watch(), if self.end().is_none() => {}
                 () = sleep_until(next) => pause *= 2,
             }
+            if let Some(receipt) = self.judge(&mut tracker, mark) {
+                return receipt;
+            }
         }
+    }
+
+    /// Resolves when the next request begins, from now on.
+    fn next_request(&self) -> OwnedNotified {
+        self.requests.began.clone().notified_owned()
+    }
+
+    /// The receipt, if what can be seen now makes it final.
+    fn judge(&self, tracker: &mut Tracker, mark: Option<Mark>) -> Option<Receipt> {
+        self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen))
     }
 
     /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,7 +84,7 @@ pub(super) struct Requests {
     pub(super) count: AtomicU64,
     /// How many bytes had been read when the latest began.
     pub(super) read: AtomicU64,
-    pub(super) began: Notify,
+    pub(super) began: Arc<Notify>,
 }
 
 const HERE: u8 = 0;
@@ -204,8 +203,7 @@ impl<T: Flushed> Link<T> {
     pub async fn read_dry(&self, limit: Duration) {
         let dry = async {
             loop {
-                let mut dry = pin!(self.read_dry.notified());
-                dry.as_mut().enable();
+                let dry = self.read_dry.notified();
                 if !self.has_unused_input() {
                     return;
                 }

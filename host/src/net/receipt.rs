@@ -128,6 +128,11 @@ impl Tracker {
         self.counts.acked
     }
 
+    /// The round-trip time when it was last looked at.
+    pub(super) fn rtt(&self) -> Duration {
+        self.counts.rtt
+    }
+
     /// The receipt, if what is seen now makes it final.
     pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
         let counts = seen.counts;
