@@ -6,7 +6,10 @@
 mod client;
 mod cost;
 mod departure;
+mod engines;
+mod redis;
 mod server;
+mod store;
 mod summary;
 
 use std::sync::Arc;
@@ -21,6 +24,12 @@ fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     // Fewer files fail soon enough, and say so.
     let _ = raise_file_limit();
+    if wanted("store") {
+        store::measure()?;
+    }
+    if wanted("engines") {
+        engines::measure()?;
+    }
     let engine = Arc::new(Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?);
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     clients.block_on(async {
