@@ -1,5 +1,6 @@
 //! Which engine: what each has on the disk, and how long a start takes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use linger::config::{Durability, Events};
@@ -20,23 +21,34 @@ const MIB: f64 = (1 << 20) as f64;
 /// The engines alone, and Linger's store, which reads what the engine has to its end.
 pub(crate) fn measure() -> anyhow::Result<()> {
     println!("engines: events of {} bytes, fsync, {BATCH} in a batch", DATA.len());
-    left_over::<Fjall>()?;
-    left_over::<Redb<true>>()?;
+    for (waiting, cycles) in [(0, CYCLES), (EVENTS, CYCLES / 4)] {
+        churn::<Fjall>(waiting, cycles)?;
+        churn::<Redb<true>>(waiting, cycles)?;
+    }
     start::<Fjall>()?;
     start::<Redb<true>>()?;
     start_ours()
 }
 
-/// What the disk has when all events have gone.
-fn left_over<E: Engine>() -> anyhow::Result<()> {
+/// Events come and the oldest go, while this many wait; and what the disk has then.
+fn churn<E: Engine>(waiting: usize, cycles: usize) -> anyhow::Result<()> {
     let folder = folder()?;
     let mut engine = E::open(folder.path(), Durability::Fsync)?;
     let (mut next, mut most) = (0, 0);
-    let start = Instant::now();
-    for batch in 0..CYCLES / BATCH {
+    let mut events = VecDeque::new();
+    while events.len() < waiting / BATCH {
         let keys = keys(&mut next, BATCH, BATCH);
         engine.insert(&keys, &DATA)?;
-        engine.remove(&keys, false)?;
+        events.push_back(keys);
+    }
+    let start = Instant::now();
+    for batch in 0..cycles / BATCH {
+        let keys = keys(&mut next, BATCH, BATCH);
+        engine.insert(&keys, &DATA)?;
+        events.push_back(keys);
+        if let Some(oldest) = events.pop_front() {
+            engine.remove(&oldest, false)?;
+        }
         if batch % 64 == 0 {
             most = taken(folder.path())?.max(most);
         }
@@ -46,10 +58,10 @@ fn left_over<E: Engine>() -> anyhow::Result<()> {
     drop(engine);
     drop(E::open(folder.path(), Durability::Fsync)?);
     println!(
-        "  {}: {CYCLES} events pushed and settled in {took:.1?}: {} on the disk, {} at most, {} after a restart",
+        "  {}: {cycles} events pushed and settled while {waiting} wait in {took:.1?}: {} on the disk, {} at most, {} after a restart",
         E::NAME,
         size(at_once),
-        size(most),
+        size(most.max(at_once)),
         size(taken(folder.path())?),
     );
     Ok(())
