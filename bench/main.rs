@@ -6,8 +6,12 @@
 mod client;
 mod cost;
 mod departure;
+mod engines;
+mod publish;
+mod redis;
 mod reference;
 mod server;
+mod store;
 mod summary;
 
 use std::sync::Arc;
@@ -22,6 +26,12 @@ fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     // Fewer files fail soon enough, and say so.
     let _ = raise_file_limit();
+    if wanted("store") {
+        store::measure()?;
+    }
+    if wanted("engines") {
+        engines::measure()?;
+    }
     let engine = Arc::new(Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?);
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     clients.block_on(async {
@@ -33,6 +43,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("poll") {
             cost::poll(&engine).await?;
+        }
+        if wanted("publish") {
+            publish::measure().await?;
         }
         Ok(())
     })

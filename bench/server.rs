@@ -30,7 +30,7 @@ impl Server {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let mut config = Config::parse(config, &folder.join("linger.toml"))?;
         change(&mut config.detection);
-        let events = linger::events::open(&config.events, config.queues.clone())?;
+        let events = crate::store::open(&config)?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

@@ -88,7 +88,8 @@ impl Service {
 }
 
 fn context(config: &Config, engine: &Engine) -> Context {
-    let events = events::open(&config.events, config.queues.clone()).expect("memory is there");
+    let events =
+        events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
     let tasks = TaskTracker::new();
     let app = &config.apps["longpoll"];
     let app = App::load("longpoll", app, engine, events, tasks.clone()).expect("`make guests` was run");
@@ -105,6 +106,7 @@ fn context(config: &Config, engine: &Engine) -> Context {
             config.limits.max_body_buffer.as_u64(),
             config.limits.max_body_buffers.as_u64(),
         ),
+        confirmations: Arc::default(),
         max_deliveries: config.queues.max_deliveries_per_request,
         stopping: CancellationToken::new(),
         tasks,

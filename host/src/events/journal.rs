@@ -18,8 +18,8 @@ pub(super) enum Entry {
     PutBack { queue: Name, sequence: u64, attempts: u32, maybe_delivered: bool },
     /// An event went to another queue, as it is in the record.
     Move { from: Name, record: Record },
-    /// An event is gone for good.
-    Remove { queue: Name, sequence: u64 },
+    /// An event is gone for good. `marked`: whether more was written of it than that it came.
+    Remove { queue: Name, sequence: u64, marked: bool },
     /// An event was published.
     Publish(TopicRecord),
     /// A topic numbers on from here, surely.
@@ -33,7 +33,7 @@ pub(super) enum Entry {
 impl Entry {
     /// What has to be written later, when this could not be written and everybody was told so.
     pub(super) fn undone(&self) -> Option<Self> {
-        let gone = |queue: &Name, sequence| Self::Remove { queue: queue.clone(), sequence };
+        let gone = |queue: &Name, sequence| Self::Remove { queue: queue.clone(), sequence, marked: false };
         match self {
             Self::Insert(record) => Some(gone(&record.queue, record.sequence)),
             Self::Publish(record) => {

@@ -91,12 +91,12 @@ impl Engine {
                 batch.insert(&self.marks, record::key(queue, *sequence), mark);
             }
             Entry::Move { from, record } => {
-                self.remove(batch, from, record.sequence);
+                self.remove(batch, from, record.sequence, true);
                 let key = record::key(&record.queue, record.sequence);
                 batch.insert(&self.events, key.clone(), record::event(record));
                 batch.insert(&self.marks, key, record::mark(record.attempts, record.maybe_delivered, false));
             }
-            Entry::Remove { queue, sequence } => self.remove(batch, queue, *sequence),
+            Entry::Remove { queue, sequence, marked } => self.remove(batch, queue, *sequence, *marked),
             Entry::Publish(record) => {
                 let key = record::key(&record.topic, record.sequence);
                 batch.insert(&self.published, key, record::published(record));
@@ -115,10 +115,12 @@ impl Engine {
         }
     }
 
-    fn remove(&self, batch: &mut OwnedWriteBatch, queue: &Name, sequence: u64) {
+    fn remove(&self, batch: &mut OwnedWriteBatch, queue: &Name, sequence: u64, marked: bool) {
         let key = record::key(queue, sequence);
-        batch.remove(&self.events, key.clone());
-        batch.remove(&self.marks, key);
+        if marked {
+            batch.remove(&self.marks, key.clone());
+        }
+        batch.remove(&self.events, key);
     }
 }
 

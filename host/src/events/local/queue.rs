@@ -33,6 +33,8 @@ pub(super) struct Stored {
     id: Arc<str>,
     /// Whether it is written down that the event may have been handed out, where anything is.
     pub(super) noted: bool,
+    /// Whether more was written down of it than that it came.
+    pub(super) marked: bool,
     /// The lease on it.
     pub(super) lease: Option<u64>,
     /// When something happens to it next: it can be taken, it is of no use any more, or its lease runs out.
@@ -94,13 +96,13 @@ impl Queue {
 impl Stored {
     pub(super) fn new(record: Record, noted: bool) -> Self {
         let id = format!("{:08x}-{}", record.life, record.sequence).into();
-        Self { record, id, noted, lease: None, timer: None }
+        Self { record, id, noted, marked: false, lease: None, timer: None }
     }
 
     /// As it was found when its process had gone.
     pub(super) fn restored(record: Record) -> Self {
         let handed_out = record.handed_out;
-        let mut stored = Self::new(record, false);
+        let mut stored = Self { marked: true, ..Self::new(record, false) };
         if handed_out {
             stored.returns(true);
         }
@@ -114,7 +116,8 @@ impl Stored {
     }
 
     /// What is written when it has returned.
-    pub(super) fn put_back_entry(&self) -> Entry {
+    pub(super) fn put_back_entry(&mut self) -> Entry {
+        self.marked = true;
         let Record { queue, sequence, attempts, maybe_delivered, .. } = self.record.clone();
         Entry::PutBack { queue, sequence, attempts, maybe_delivered }
     }

@@ -136,7 +136,7 @@ impl<J: Journal> LocalStore<J> {
         self.set_timer(&mut state.timers, &mut stored, None);
         state.release(&stored);
         let Record { queue, sequence, .. } = stored.record;
-        Entry::Remove { queue, sequence }
+        Entry::Remove { queue, sequence, marked: stored.marked }
     }
 
     /// Returns an event to its queue, of which `entry` tells, if it is of use still.
@@ -159,6 +159,7 @@ impl<J: Journal> LocalStore<J> {
             let Record { sequence, attempts, maybe_delivered, .. } = stored.record;
             let entry = Entry::HandOut { queue: name.clone(), sequence, attempts, maybe_delivered };
             self.set_timer(&mut state.timers, &mut stored, None);
+            stored.marked = true;
             if let Some(queue) = state.queues.get_mut(name) {
                 queue.leased.insert(sequence, stored);
             }
@@ -289,7 +290,10 @@ impl<J: Journal> LocalStore<J> {
                 Record { queue: dead, due: None, expires: None, handed_out: false, ..stored.record };
         }
         let (place, entry) = match dead {
-            Some(dead) => (dead, Entry::Move { from, record: stored.record.clone() }),
+            Some(dead) => {
+                stored.marked = true;
+                (dead, Entry::Move { from, record: stored.record.clone() })
+            }
             None => (from, stored.put_back_entry()),
         };
         (self.return_with(state, stored, entry), place)
