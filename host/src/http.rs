@@ -88,30 +88,22 @@ fn handle(
     connection: Arc<Connection>,
     token: TaskTrackerToken,
     mut request: Request<Incoming>,
-) -> Result<Response<GuardedBody>, ClientLeft> {
-    // Whatever comes of this request, and before it takes the next event.
-    let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
-    let mut response = answer(context, connection, token, request).await?;
-    ack::put_outcome(response.headers_mut(), outcome);
-    Ok(response)
-}
-
-async fn answer(
-    context: &Context,
-    connection: Arc<Connection>,
-    token: TaskTrackerToken,
-    request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
+    // Before it takes the next event, and whatever comes of it.
+    let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
     let begun = begin(&context, &connection, token, request);
     async move {
-        let (target, guard, request) = match begun {
-            Ok(begun) => begun,
-            Err(answer) => return Ok(answer.map(GuardedBody::plain)),
+        let mut response = match begun {
+            Ok((target, guard, request)) => {
+                connection.probe.allow(request.version() == Version::HTTP_11);
+                let response = call(&context, &target, guard, &connection.link, request).await;
+                connection.probe.allow(false);
+                response?
+            }
+            Err(answer) => answer.map(GuardedBody::plain),
         };
-        connection.probe.allow(request.version() == Version::HTTP_11);
-        let response = call(&context, &target, guard, &connection.link, request).await;
-        connection.probe.allow(false);
-        response
+        ack::put_outcome(response.headers_mut(), outcome);
+        Ok(response)
     }
 }
 
