@@ -6,7 +6,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, assert_refused, linger, text};
+use crate::harness::{Http1, Request, Server, assert_refused, linger, text};
 
 struct Store(TempDir);
 
@@ -109,11 +109,30 @@ fn queues_and_topics_are_listed() {
     assert_eq!(json["topics"][0]["bytes"], 2048);
 }
 
+#[tokio::test]
+async fn commands_drop_nothing_that_the_host_keeps() {
+    let store = Store::new();
+    let server = Server::with_config(&format!(
+        "[events]\nstore = 'disk'\ndirectory = '{}'\ndurability = 'buffered'\n\
+         [topics]\nkeep_events = 20_000\n[apps.app]\ncomponent = '{{longpoll}}'\n",
+        store.path().display()
+    ))
+    .await;
+    let mut client = Http1::connect(server.address()).await;
+    for _ in 0..10_050 {
+        client.ask(&Request::post("/publish/t", "x")).await.expect(202);
+    }
+    drop(server);
+    store.says(&["push", "q"]);
+    let json: serde_json::Value = serde_json::from_str(&store.says(&["queues", "--json"])).unwrap();
+    assert_eq!(json["topics"][0]["events"], 10_050);
+}
+
 #[test]
 fn mistakes_are_refused_in_one_line() {
     let store = Store::new();
-    let (_folder, large) = file(&"x".repeat(1024 * 1024 + 1));
-    assert_refused(&store.run(&["push", "q", &large]), &["the event is larger than 1048576 bytes"]);
+    let (_folder, large) = file(&"x".repeat(64 * 1024 * 1024 + 1));
+    assert_refused(&store.run(&["push", "q", &large]), &["the event is larger than 67108864 bytes"]);
     assert_refused(&store.run(&["push", "q", "/no/such/file"]), &["name a file with the event's bytes"]);
     let none = Store::new();
     assert_refused(&none.run(&["take", "q"]), &["is no store of Linger"]);

@@ -9,6 +9,7 @@ use crate::harness::{Answer, H1, Http1, Leave, Protocol, Request, Server, both, 
 both!("longpoll", "longpoll-p2":
     delayed_event_comes_when_its_time_has_come,
     event_of_no_more_use_does_not_come,
+    names_of_queues_that_are_empty_cost_nothing,
     bad_time_is_400_with_a_sentence,
     too_many_waiters_are_429,
     event_that_never_arrives_becomes_a_dead_letter,
@@ -49,6 +50,13 @@ async fn event_of_no_more_use_does_not_come(component: &str) {
     })
     .await;
     assert_eq!(server.get("/poll/q?wait=60").await.expect(200), "in time");
+}
+
+async fn names_of_queues_that_are_empty_cost_nothing(component: &str) {
+    let server = configured(component, "max_queues = 2").await;
+    for number in 0..10 {
+        push(&server, &format!("/push/q{number}?ttl=0"), "too late").await;
+    }
 }
 
 async fn bad_time_is_400_with_a_sentence(component: &str) {

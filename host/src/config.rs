@@ -281,6 +281,8 @@ impl Config {
             }
         }
         self.events.complete(folder).map_err(|message| wrong(format!("events: {message}")))?;
+        self.queues.check().map_err(|message| wrong(format!("queues: {message}")))?;
+        self.topics.check().map_err(|message| wrong(format!("topics: {message}")))?;
         self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
         self.detection.check().map_err(|message| wrong(format!("detection: {message}")))?;
         match self.apps.keys().next() {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use crate::config::{Events, Queues, Topics};
-use crate::events::{self, EventStore, NewEvent};
+use crate::events::{self, Contents, EventStore, NewEvent};
 
 /// Where the events are.
 #[derive(Debug, Args)]
@@ -32,10 +32,9 @@ impl Directory {
         runtime.block_on(action(store))
     }
 
-    /// Fails if there is no store yet.
-    pub(super) fn must_exist(&self) -> anyhow::Result<()> {
-        events::check(&self.store)?;
-        Ok(())
+    /// What is there. Fails if there is no store yet.
+    pub(super) fn contents(&self) -> anyhow::Result<Contents> {
+        Ok(events::check(&self.store)?)
     }
 }
 

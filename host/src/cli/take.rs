@@ -27,27 +27,32 @@ pub(super) struct Take {
     directory: Directory,
 }
 
-/// Within this time an event that is there is found: nobody else can add one.
-const LOOK: Duration = Duration::from_secs(1);
+/// Within this time an event that can be taken is, unless the disk hangs.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Take {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        self.directory.must_exist()?;
         let Self { queue, peek, directory } = self;
+        if !directory.contents()?.queues.iter().any(|content| content.name == queue) {
+            return Ok(nothing(&queue));
+        }
         directory.with(async |store| {
-            let ready = store.clone().keep_time();
-            let taken = tokio::select! {
-                taken = tokio::time::timeout(LOOK, store.take(&queue)) => taken,
-                () = ready => return Ok(ExitCode::FAILURE),
-            };
-            let Ok(lease) = taken else {
-                // Nobody is left to tell if this fails.
-                let _ = writeln!(std::io::stderr(), "queue {queue}: no event can be taken");
-                return Ok(ExitCode::FAILURE);
-            };
-            hand_over(lease?, peek).await
+            let time = store.clone().keep_time();
+            tokio::select! {
+                taken = tokio::time::timeout(LOOK, store.take(&queue)) => match taken {
+                    Ok(lease) => hand_over(lease?, peek).await,
+                    Err(_) => Ok(nothing(&queue)),
+                },
+                () = time => unreachable!("time goes on"),
+            }
         })
     }
+}
+
+fn nothing(queue: &Name) -> ExitCode {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "queue {queue}: no event can be taken");
+    ExitCode::FAILURE
 }
 
 async fn hand_over(lease: Lease, peek: bool) -> anyhow::Result<ExitCode> {

@@ -30,10 +30,10 @@ pub struct Queues {
     pub max_deliveries_per_request: usize,
     /// What says that an event was delivered.
     pub commit: Commit,
-    /// How long a delivery may stay unsettled. Then its event returns, flagged `maybe-delivered`. With
+    /// How long a delivery may stay unsettled, at least 1 s. Then its event returns, flagged `maybe-delivered`. With
     /// `commit = "client"` the time counts from the end of the response, and is 30 s unless set; otherwise it
     /// counts from the take, is the last resort, and is 2 h unless set: longer than a request takes.
-    #[serde(deserialize_with = "unit::optional_duration")]
+    #[serde(deserialize_with = "unit::some_duration")]
     pub lease: Option<Duration>,
     /// How often an event is handed out before it goes to the dead letters of its queue. Without, it always returns.
     pub max_attempts: Option<NonZeroU32>,
@@ -53,7 +53,7 @@ pub struct QueueRule {
     #[serde(default)]
     pub commit: Option<Commit>,
     /// As in [`Queues`].
-    #[serde(default, deserialize_with = "unit::optional_duration")]
+    #[serde(default, deserialize_with = "unit::some_duration")]
     pub lease: Option<Duration>,
     /// As in [`Queues`].
     #[serde(default)]
@@ -101,6 +101,53 @@ impl Queues {
     const LEASE: Duration = Duration::from_hours(2);
     const CLIENT_LEASE: Duration = Duration::from_secs(30);
     const DEAD: &str = ".dead";
+    /// Less than that an event is handed out again before anybody could have it.
+    const MIN_LEASE: Duration = Duration::from_secs(1);
+
+    /// What a directory's own commands go by: nothing is refused or dropped that a host would keep.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self {
+            max_queues: usize::MAX,
+            max_events: usize::MAX,
+            max_bytes: ByteSize(u64::MAX),
+            max_total_bytes: ByteSize(u64::MAX),
+            max_event_size: ByteSize::mib(64),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (name, limit) in [
+            ("max_queues", self.max_queues),
+            ("max_events", self.max_events),
+            ("max_waiters", self.max_waiters),
+            ("max_deliveries_per_request", self.max_deliveries_per_request),
+        ] {
+            if limit == 0 {
+                return Err(format!("`{name}` is at least 1"));
+            }
+        }
+        let leases = self.rules.iter().filter_map(|rule| rule.lease).chain(self.lease);
+        if leases.min().is_some_and(|lease| lease < Self::MIN_LEASE) {
+            return Err(format!("`lease` is at least {:?}", Self::MIN_LEASE));
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            let dead = rule.dead_letters.as_ref();
+            if dead.is_some_and(|dead| rule.name.fits(dead)) {
+                return Err(format!(
+                    "rules[{index}]: `dead_letters` is for another queue than those that the rule is for"
+                ));
+            }
+            if dead.is_some() && rule.max_attempts.or(self.max_attempts).is_none() {
+                return Err(format!("rules[{index}]: `dead_letters` needs `max_attempts`"));
+            }
+        }
+        if self.dead_letters.is_some() && self.max_attempts.is_none() {
+            return Err("`dead_letters` needs `max_attempts`".to_owned());
+        }
+        Ok(())
+    }
 
     /// How a queue hands out its events.
     #[must_use]

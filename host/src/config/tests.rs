@@ -47,6 +47,30 @@ fn every_key_is_read() {
         max_total_bytes = "5MB"
         max_event_size = "4B"
         max_deliveries_per_request = 5
+        max_waiters = 6
+        commit = "client"
+        lease = "7s"
+        max_attempts = 8
+        dead_letters = "lost"
+        [[queues.rules]]
+        name = "orders.*"
+        commit = "receipt"
+        lease = "9s"
+        max_attempts = 10
+        dead_letters = "gone"
+        [topics]
+        max_topics = 1
+        max_total_bytes = "2MB"
+        max_event_size = "3B"
+        max_waiters = 4
+        keep_events = 5
+        keep_bytes = "6B"
+        keep_for = "7s"
+        [[topics.rules]]
+        name = "news"
+        keep_events = 8
+        keep_bytes = "9B"
+        keep_for = "none"
         [apps.a]
         component = "/x/a.wasm"
         env = { K = "V" }
@@ -116,6 +140,18 @@ fn errors_name_the_place_and_the_remedy() {
             &format!("{app}[apps.b]\ncomponent = 'b'\n[[routes]]\napp = 'a'"),
             "conf/linger.toml: apps.b: no route leads to it",
         ),
+        (&format!("{app}[queues]\nmax_waiters = 0"), "conf/linger.toml: queues: `max_waiters` is at least 1"),
+        (&format!("{app}[queues]\nlease = '10ms'"), "conf/linger.toml: queues: `lease` is at least 1s"),
+        (&format!("{app}[queues]\nlease = 'none'"), "`none` is no duration"),
+        (&format!("{app}[queues]\nmax_attempts = 0"), "expected a nonzero u32"),
+        (&format!("{app}[queues]\ndead_letters = 'a'"), "queues: `dead_letters` needs `max_attempts`"),
+        (
+            &format!("{app}[[queues.rules]]\nname = 'a*'\nmax_attempts = 1\ndead_letters = 'ab'"),
+            "queues: rules[0]: `dead_letters` is for another queue",
+        ),
+        (&format!("{app}[[queues.rules]]\nname = '*a'"), "`*a` fits no name"),
+        (&format!("{app}[topics]\nkeep_for = '0s'"), "topics: `keep_for` is at least 1s, or \"none\""),
+        (&format!("{app}[topics]\nkeep_events = 0"), "topics: `max_topics`, `max_waiters` and `keep_events`"),
         (&format!("{app}outgoing_hosts = ['*']"), "`*` is no host"),
         (&format!("{app}[limits]\nmax_requests = 0"), "limits: `max_connections`, `max_requests`"),
         (&format!("{app}[limits]\nhead_timeout = '200years'"), "longer than a hundred years"),

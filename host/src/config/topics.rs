@@ -26,7 +26,7 @@ pub struct Topics {
     pub keep_events: usize,
     /// Bytes that a topic keeps, with 256 bytes added for each event. It keeps the newest event in any case.
     pub keep_bytes: ByteSize,
-    /// How long a topic keeps an event. `"none"` means as long as the other bounds allow.
+    /// How long a topic keeps an event, at least 1 s. `"none"` means as long as the other bounds allow.
     #[serde(deserialize_with = "unit::optional_duration")]
     pub keep_for: Option<Duration>,
     /// What is different for some topics. The first rule that fits a topic counts.
@@ -62,6 +62,38 @@ pub struct Retention {
 }
 
 impl Topics {
+    /// What a directory's own commands go by: nothing is refused or dropped that a host would keep.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self {
+            max_topics: usize::MAX,
+            max_total_bytes: ByteSize(u64::MAX),
+            max_event_size: ByteSize::mib(64),
+            keep_events: usize::MAX,
+            keep_bytes: ByteSize(u64::MAX),
+            keep_for: None,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let counts = self.rules.iter().filter_map(|rule| rule.keep_events).chain([self.keep_events]);
+        if self.max_topics == 0 || self.max_waiters == 0 || counts.min() == Some(0) {
+            return Err("`max_topics`, `max_waiters` and `keep_events` are at least 1".to_owned());
+        }
+        let times = self.rules.iter().filter_map(|rule| match rule.keep_for {
+            super::Setting::Time(time) => Some(time),
+            super::Setting::Derived | super::Setting::Off => None,
+        });
+        if times.chain(self.keep_for).min().is_some_and(|time| time < Self::MIN_TIME) {
+            return Err(format!("`keep_for` is at least {:?}, or \"none\"", Self::MIN_TIME));
+        }
+        Ok(())
+    }
+
+    /// Less than that an event is gone before its readers look.
+    const MIN_TIME: Duration = Duration::from_secs(1);
+
     /// How long a topic keeps its events.
     #[must_use]
     pub fn retention(&self, topic: &Name) -> Retention {

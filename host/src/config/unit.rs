@@ -11,6 +11,11 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, 
     parse(&text).map_err(D::Error::custom)
 }
 
+/// A duration, where one does not have to be set.
+pub(super) fn some_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    duration(input).map(Some)
+}
+
 pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(input)?;
     if text == "none" { Ok(None) } else { parse(&text).map(Some).map_err(D::Error::custom) }

@@ -36,7 +36,12 @@ impl Confirmations {
             return None;
         }
         let token = Token(u128::from_ne_bytes(bytes));
-        self.state().awaited.insert(token, deliveries);
+        let mut state = self.state();
+        let gone = state.sweep(Instant::now());
+        state.awaited.insert(token, deliveries);
+        drop(state);
+        // Outside of the lock: they return to their queues.
+        drop(gone);
         Some(token)
     }
 

@@ -331,6 +331,10 @@ async fn event_of_no_more_use_is_gone(make: Make) {
     f.push_scheduled("q", "brief", brief(None)).await.unwrap();
     f.push_scheduled("q", "never", brief(Some(Duration::from_mins(1)))).await.unwrap();
     f.holds(|usage| *usage == Usage::default()).await;
+    // Its time can be over before it is written down.
+    let over = Schedule { delay: None, time_to_live: Some(Duration::ZERO) };
+    f.push_scheduled("r", "over", over).await.unwrap();
+    f.holds(|usage| *usage == Usage::default()).await;
     // One that is held can still be delivered, and does not return.
     f.push_scheduled("q", "held", Schedule { delay: None, time_to_live: Some(Duration::from_secs(3)) })
         .await
@@ -500,6 +504,10 @@ async fn limits_of_topics_refuse_and_keep_what_is_there(make: Make) {
         f.publish("t", text).await.unwrap();
     }
     assert_eq!(texts(&soon(f.read("t", None)).await.unwrap()), ["2", "3"]);
+    let count = make(topics(&format!("keep_events = 2\nmax_total_bytes = '{bytes}B'")));
+    for text in ["1", "2", "3"] {
+        count.publish("t", text).await.unwrap();
+    }
     let mut waits = f.read("t", Some(f.end("t").await));
     assert!((&mut waits).now_or_never().is_none());
     assert_eq!(soon(f.read("t", Some(f.end("t").await))).await, over(Limit::Waiters));

@@ -22,30 +22,47 @@ pub(super) enum Entry {
     Remove { queue: Name, sequence: u64, marked: bool },
     /// An event was published.
     Publish(TopicRecord),
-    /// A topic numbers on from here, surely.
-    Epoch(EpochRecord),
-    /// A topic keeps these events no longer.
-    Trim { topic: Name, sequences: Range<u64> },
-    /// These epochs say nothing any more.
-    Forget(Vec<EpochRecord>),
+    /// What a topic keeps, and where its epochs begin, has changed.
+    Tidy(Tidy),
+}
+
+/// A change of a topic, all of it or nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Tidy {
+    pub(super) topic: Name,
+    /// The numbers of events that it keeps no longer.
+    pub(super) trimmed: Range<u64>,
+    /// Epochs that say nothing any more.
+    pub(super) forgotten: Vec<Epoch>,
+    /// From here on it surely numbers on.
+    pub(super) begun: Option<Epoch>,
 }
 
 impl Entry {
-    /// What has to be written later, when this could not be written and everybody was told so.
-    pub(super) fn undone(&self) -> Option<Self> {
-        let gone = |queue: &Name, sequence| Self::Remove { queue: queue.clone(), sequence, marked: false };
+    /// What has to be written later, when this could not be written and everybody was told so. `tried`: whether a
+    /// part of it may have been written.
+    pub(super) fn undone(&self, tried: bool) -> Option<Self> {
         match self {
-            Self::Insert(record) => Some(gone(&record.queue, record.sequence)),
-            Self::Publish(record) => {
-                let sequences = record.sequence..record.sequence + 1;
-                Some(Self::Trim { topic: record.topic.clone(), sequences })
+            Self::Insert(Record { queue, sequence, .. }) => {
+                let (queue, sequence) = (queue.clone(), *sequence);
+                tried.then_some(Self::Remove { queue, sequence, marked: false })
             }
-            Self::Remove { .. } | Self::Move { .. } | Self::Trim { .. } | Self::Forget(_) => {
-                Some(self.clone())
-            }
-            // A later one, or the flag that every event gets that was handed out, will do; and each event of a
-            // topic names its epoch.
-            Self::HandOut { .. } | Self::PutBack { .. } | Self::Epoch(_) => None,
+            Self::Publish(TopicRecord { topic, sequence, .. }) => tried.then(|| {
+                let trimmed = *sequence..sequence + 1;
+                Self::Tidy(Tidy { topic: topic.clone(), trimmed, forgotten: Vec::new(), begun: None })
+            }),
+            Self::Remove { .. } | Self::Move { .. } | Self::Tidy(_) => Some(self.clone()),
+            // A later one, or the flag that every event gets that was handed out, will do.
+            Self::HandOut { .. } | Self::PutBack { .. } => None,
+        }
+    }
+
+    /// About how many bytes are written of it.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Insert(record) | Self::Move { record, .. } => record.data.len(),
+            Self::Publish(record) => record.data.len(),
+            Self::HandOut { .. } | Self::PutBack { .. } | Self::Remove { .. } | Self::Tidy(_) => 0,
         }
     }
 }
@@ -82,11 +99,12 @@ pub(super) struct TopicRecord {
     pub(super) content_type: Option<Arc<str>>,
 }
 
-/// The beginning of an epoch of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EpochRecord {
-    pub(super) topic: Name,
+/// The time in which a topic surely numbered on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch {
+    /// The number of its first event.
     pub(super) first: u64,
+    /// Not 0.
     pub(super) id: u32,
 }
 
@@ -94,7 +112,7 @@ pub(super) struct EpochRecord {
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     pub(super) events: Vec<Record>,
-    pub(super) epochs: Vec<EpochRecord>,
+    pub(super) epochs: Vec<(Name, Epoch)>,
     pub(super) published: Vec<TopicRecord>,
 }
 

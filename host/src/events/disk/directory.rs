@@ -1,13 +1,16 @@
 //! A store's directory: whether it is one, and which format it has.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
 /// The first line of `FORMAT`. The number changes with anything that an older Linger would not understand.
 const FORMAT: &str = "linger store 1";
+
+/// `FORMAT`, until it is all there.
+const UNFINISHED: &str = "FORMAT.new";
 
 /// A directory that can be read: empty, or of this format.
 pub(super) struct Directory(PathBuf);
@@ -19,7 +22,7 @@ impl Directory {
         fs::create_dir_all(path).map_err(failed)?;
         match Self::existing(path) {
             Err(OpenError::Foreign(_)) if is_empty(path).map_err(failed)? => {
-                fs::write(path.join("FORMAT"), format!("{FORMAT}\n")).map_err(failed)?;
+                write_format(path).map_err(failed)?;
                 Ok(Self(path.to_owned()))
             }
             existing => existing,
@@ -50,8 +53,23 @@ impl Directory {
     }
 }
 
+/// All of it, for as long as what comes after.
+fn write_format(path: &Path) -> io::Result<()> {
+    let new = path.join(UNFINISHED);
+    let mut file = File::create(&new)?;
+    writeln!(file, "{FORMAT}")?;
+    file.sync_all()?;
+    fs::rename(new, path.join("FORMAT"))?;
+    File::open(path)?.sync_all()
+}
+
 fn is_empty(path: &Path) -> io::Result<bool> {
-    Ok(fs::read_dir(path)?.next().is_none())
+    for entry in fs::read_dir(path)? {
+        if entry?.file_name() != UNFINISHED {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn name(path: &Path) -> String {

@@ -7,7 +7,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use super::record;
 use crate::config::Durability;
 use crate::events::Name;
-use crate::events::journal::{Entry, Saved};
+use crate::events::journal::{Entry, Saved, Tidy};
 
 /// What the engine keeps in memory to read: hardly anything, for it is read once.
 const CACHE: u64 = 1 << 20;
@@ -101,17 +101,20 @@ impl Engine {
                 let key = record::key(&record.topic, record.sequence);
                 batch.insert(&self.published, key, record::published(record));
             }
-            Entry::Epoch(epoch) => batch.insert(&self.epochs, record::epoch_key(epoch), []),
-            Entry::Trim { topic, sequences } => {
-                sequences
-                    .clone()
-                    .for_each(|number| batch.remove(&self.published, record::key(topic, number)));
-            }
-            Entry::Forget(epochs) => {
-                for epoch in epochs {
-                    batch.remove(&self.epochs, record::epoch_key(epoch));
-                }
-            }
+            Entry::Tidy(tidy) => self.tidy(batch, tidy),
+        }
+    }
+
+    fn tidy(&self, batch: &mut OwnedWriteBatch, tidy: &Tidy) {
+        let Tidy { topic, trimmed, forgotten, begun } = tidy;
+        for number in trimmed.clone() {
+            batch.remove(&self.published, record::key(topic, number));
+        }
+        for epoch in forgotten.iter().filter(|epoch| Some(**epoch) != *begun) {
+            batch.remove(&self.epochs, record::epoch_key(topic, *epoch));
+        }
+        if let Some(epoch) = begun {
+            batch.insert(&self.epochs, record::epoch_key(topic, *epoch), []);
         }
     }
 

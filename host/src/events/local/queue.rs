@@ -101,12 +101,7 @@ impl Stored {
 
     /// As it was found when its process had gone.
     pub(super) fn restored(record: Record) -> Self {
-        let handed_out = record.handed_out;
-        let mut stored = Self { marked: true, ..Self::new(record, false) };
-        if handed_out {
-            stored.returns(true);
-        }
-        stored
+        Self { marked: true, ..Self::new(record, false) }
     }
 
     /// It returns from a taker.

@@ -40,7 +40,16 @@ impl<J: Journal> LocalStore<J> {
             if state.queue(&name, usize::MAX, &self.limits.queues).is_ok() {
                 state.charge(&name, size);
             }
-            self.place(state, Stored::restored(record), now);
+            let (handed_out, mut stored) = (record.handed_out, Stored::restored(record));
+            if handed_out {
+                // Whoever had it went with the process.
+                stored.returns(true);
+                let (entry, _) = self.put_back(state, stored);
+                self.journal.note(entry);
+            } else {
+                self.place(state, stored, now);
+            }
+            state.forget_if_unused(&name);
         }
     }
 
@@ -69,10 +78,12 @@ impl<J: Journal> LocalStore<J> {
             handed_out: wanted,
         };
         let stored = Stored::new(record.clone(), !J::KEEPS || wanted);
-        let store = self.clone();
+        let store = Arc::downgrade(self);
         let unwritten = self.journal.record(Entry::Insert(record), move |written| {
             let id = stored.id();
-            store.arrive(stored, written.is_ok());
+            if let Some(store) = store.upgrade() {
+                store.arrive(stored, written.is_ok());
+            }
             // Who pushed may have gone. The event stays.
             let _ = sender.send(written.map(|()| id));
         });
@@ -95,8 +106,8 @@ impl<J: Journal> LocalStore<J> {
             self.serve(state, &name);
         } else {
             state.release(&stored);
-            state.forget_if_unused(&name);
         }
+        state.forget_if_unused(&name);
     }
 
     /// Puts an event where it belongs: among those that can be taken, or aside until it can. One that is of no
@@ -163,8 +174,12 @@ impl<J: Journal> LocalStore<J> {
             if let Some(queue) = state.queues.get_mut(name) {
                 queue.leased.insert(sequence, stored);
             }
-            let (store, name) = (self.clone(), name.clone());
-            let noted = move |written| store.noted(&name, sequence, waiter, written);
+            let (store, name) = (Arc::downgrade(self), name.clone());
+            let noted = move |written| {
+                if let Some(store) = store.upgrade() {
+                    store.noted(&name, sequence, waiter, written);
+                }
+            };
             // Where nothing is kept, all is noted.
             drop(self.journal.record(entry, noted));
         }

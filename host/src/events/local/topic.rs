@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::clock::millis;
 use super::size;
 use crate::config::Retention;
+use crate::events::journal::Epoch;
 use crate::events::{Batch, Cursor, Published};
 
 /// The most epochs that a topic knows. A cursor of an older one counts as of another life.
@@ -32,6 +33,7 @@ pub(super) struct Topic {
     seen: u64,
     /// Events that are being written down.
     pub(super) arriving: usize,
+    /// Of the events that are kept.
     pub(super) bytes: u64,
     /// When something was published last, in milliseconds since 1970.
     last: u64,
@@ -39,15 +41,6 @@ pub(super) struct Topic {
     pub(super) wake: Arc<Notify>,
     /// When time does something to it next.
     pub(super) timer: Option<u64>,
-}
-
-/// The time in which a topic surely numbered on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
-    /// Not 0.
-    pub(super) id: u32,
-    /// The number of its first event.
-    pub(super) first: u64,
 }
 
 /// An event, and when it was published, in milliseconds since 1970.
@@ -87,9 +80,9 @@ impl Topic {
         self.events.len()
     }
 
-    /// Whether nothing speaks for keeping it: neither events nor readers, nor cursors that it could know.
+    /// Whether nothing speaks for keeping it: neither events nor readers, nor any cursor that was ever given.
     pub(super) fn is_blank(&self) -> bool {
-        self.is_idle() && self.epochs.is_empty()
+        self.is_idle() && self.seen == 0
     }
 
     fn is_idle(&self) -> bool {
@@ -102,7 +95,9 @@ impl Topic {
             self.epochs.push(epoch);
             self.epochs.sort_by_key(|epoch| epoch.first);
         }
-        self.kept_from = self.kept_from.max(epoch.first);
+        if self.events.is_empty() {
+            self.kept_from = self.kept_from.max(epoch.first);
+        }
         self.next = self.next.max(epoch.first);
         self.seen = self.next;
     }
@@ -117,7 +112,6 @@ impl Topic {
             self.kept_from = kept.sequence;
         }
         self.next = self.next.max(kept.sequence + 1);
-        self.bytes += size(&kept.event.data);
         self.add(kept);
     }
 
@@ -125,18 +119,35 @@ impl Topic {
     pub(super) fn add(&mut self, kept: Kept) {
         self.seen = self.seen.max(kept.sequence + 1);
         self.last = kept.time;
+        self.bytes += size(&kept.event.data);
         self.events.push_back(kept);
     }
 
     /// Drops what it keeps no longer, and gives the numbers of that.
-    pub(super) fn trim(&mut self, now: u64) -> Option<Range<u64>> {
-        let from = self.events.front()?.sequence;
+    pub(super) fn trim(&mut self, now: u64) -> Range<u64> {
+        let from = self.events.front().map_or(self.kept_from, |oldest| oldest.sequence);
+        let mut to = from;
         while let Some(oldest) = self.events.front().filter(|oldest| self.is_over(oldest, now)) {
-            self.kept_from = oldest.sequence + 1;
+            to = oldest.sequence + 1;
+            self.kept_from = to;
             self.bytes -= size(&oldest.event.data);
             self.events.pop_front();
         }
-        (self.kept_from > from).then_some(from..self.kept_from)
+        from..to
+    }
+
+    /// How many bytes become free when an event of this size comes.
+    pub(super) fn frees(&self, size: u64) -> u64 {
+        let Retention { events, bytes, .. } = self.retention;
+        let (mut count, mut left) = (self.events.len() + 1, self.bytes + size);
+        for kept in &self.events {
+            if count <= events && left <= bytes {
+                break;
+            }
+            count -= 1;
+            left -= super::size(&kept.event.data);
+        }
+        self.bytes + size - left
     }
 
     fn is_over(&self, oldest: &Kept, now: u64) -> bool {
@@ -160,8 +171,8 @@ impl Topic {
         self.is_idle() && self.next_time().is_some_and(|time| time <= now)
     }
 
-    /// Numbers on from here in an epoch. Gives those that say nothing any more.
-    pub(super) fn begin_epoch(&mut self, id: u32) -> Vec<Epoch> {
+    /// Numbers on from here in an epoch. Gives those that say nothing any more, and the new one.
+    pub(super) fn begin_epoch(&mut self, id: u32) -> (Vec<Epoch>, Epoch) {
         let (first, mut gone) = (self.next, Vec::new());
         while let Some(last) = self.epochs.pop_if(|last| last.first == first) {
             gone.push(last);
@@ -175,8 +186,9 @@ impl Topic {
         if self.epochs.len() >= MAX_EPOCHS {
             gone.push(self.epochs.remove(0));
         }
-        self.epochs.push(Epoch { id, first });
-        gone
+        let begun = Epoch { first, id };
+        self.epochs.push(begun);
+        (gone, begun)
     }
 
     /// Somebody used it, so that it stays.

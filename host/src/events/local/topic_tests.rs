@@ -16,21 +16,21 @@ fn kept(epoch: u32, sequence: u64) -> Kept {
 #[derive(Clone, Debug)]
 enum Step {
     Publish,
+    /// Time takes all events.
+    Empty,
     /// The process is killed, and this many of the last events were not on the disk.
     Restart(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![8 => Just(Step::Publish), 1 => (0..4u64).prop_map(Step::Restart)]
+    prop_oneof![8 => Just(Step::Publish), 1 => Just(Step::Empty), 1 => (0..4u64).prop_map(Step::Restart)]
 }
 
-/// What is written down.
+/// What is written down. Each is written whole, or not at all.
 #[derive(Clone)]
 enum Entry {
-    Epoch(Epoch),
-    Forget(Vec<Epoch>),
     Publish(Cursor),
-    Trim(Range<u64>),
+    Tidy(Range<u64>, Vec<Epoch>, Option<Epoch>),
 }
 
 /// A topic, what was written down of it, and what was published and lost.
@@ -52,16 +52,26 @@ impl World {
         if !self.topic.has_begun {
             self.topic.has_begun = true;
             self.epoch += 1;
-            let gone = self.topic.begin_epoch(self.epoch);
-            self.journal.push(Entry::Forget(gone));
-            self.journal.extend(self.topic.epochs.last().copied().map(Entry::Epoch));
+            let (gone, begun) = self.topic.begin_epoch(self.epoch);
+            self.journal.push(Entry::Tidy(0..0, gone, Some(begun)));
         }
         let kept = kept(self.epoch, self.topic.next);
         self.topic.next += 1;
-        self.topic.bytes += size(&[]);
         self.journal.push(Entry::Publish(kept.event.cursor));
         self.topic.add(kept);
-        self.journal.extend(self.topic.trim(0).map(Entry::Trim));
+        let trimmed = self.topic.trim(0);
+        self.journal.push(Entry::Tidy(trimmed, Vec::new(), None));
+    }
+
+    /// Time takes all events.
+    fn empty(&mut self) {
+        self.topic.retention.time = Some(std::time::Duration::ZERO);
+        let trimmed = self.topic.trim(1);
+        self.topic.retention.time = None;
+        if let (false, Some(epoch)) = (trimmed.is_empty(), self.topic.epochs.last().copied()) {
+            let (gone, begun) = self.topic.begin_epoch(epoch.id);
+            self.journal.push(Entry::Tidy(trimmed, gone, Some(begun)));
+        }
     }
 
     fn restart(&mut self, lost: u64) {
@@ -71,10 +81,12 @@ impl World {
         let (mut epochs, mut events) = (Vec::new(), Vec::new());
         for entry in self.journal.clone() {
             match entry {
-                Entry::Epoch(epoch) => epochs.push(epoch),
-                Entry::Forget(gone) => epochs.retain(|epoch| !gone.contains(epoch)),
                 Entry::Publish(cursor) => events.push(cursor),
-                Entry::Trim(numbers) => events.retain(|cursor| !numbers.contains(&(cursor.next - 1))),
+                Entry::Tidy(trimmed, gone, begun) => {
+                    events.retain(|cursor: &Cursor| !trimmed.contains(&(cursor.next - 1)));
+                    epochs.retain(|epoch| !gone.contains(epoch));
+                    epochs.extend(begun);
+                }
             }
         }
         self.topic = Topic::new(0, retention(self.keep), 0);
@@ -85,7 +97,8 @@ impl World {
         for cursor in events {
             self.topic.restore(kept(cursor.epoch, cursor.next - 1));
         }
-        self.journal.extend(self.topic.trim(0).map(Entry::Trim));
+        let trimmed = self.topic.trim(0);
+        self.journal.push(Entry::Tidy(trimmed, Vec::new(), None));
     }
 }
 
@@ -93,7 +106,7 @@ impl World {
 fn published(journal: &[Entry]) -> Vec<Cursor> {
     let cursors = journal.iter().filter_map(|entry| match entry {
         Entry::Publish(cursor) => Some(*cursor),
-        _ => None,
+        Entry::Tidy(..) => None,
     });
     cursors.collect()
 }
@@ -107,6 +120,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Publish => world.publish(),
+                Step::Empty => world.empty(),
                 Step::Restart(lost) => world.restart(lost),
             }
         }
@@ -146,7 +160,7 @@ fn epoch_of_an_empty_topic_is_noted_once() {
         topic.begin_epoch(7);
     }
     assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 7, first: 12 }]);
-    let gone = topic.begin_epoch(8);
+    let (gone, _) = topic.begin_epoch(8);
     assert_eq!(gone, [Epoch { id: 7, first: 12 }]);
     assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 8, first: 12 }]);
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
 use super::timers::Timers;
-use super::topic::{Epoch, Kept, Topic};
+use super::topic::{Kept, Topic};
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Topics;
-use crate::events::journal::{Entry, EpochRecord, Journal, TopicRecord};
+use crate::events::journal::{Entry, Epoch, Journal, Tidy, TopicRecord};
 use crate::events::{Batch, Cursor, Limit, Name, NewEvent, Published, StoreError, Usage};
 
 /// The most events that one read gives.
@@ -28,12 +28,12 @@ pub(super) struct State {
 }
 
 impl<J: Journal> LocalStore<J> {
-    pub(super) fn restore_topics(&self, epochs: Vec<EpochRecord>, records: Vec<TopicRecord>) {
+    pub(super) fn restore_topics(&self, epochs: Vec<(Name, Epoch)>, records: Vec<TopicRecord>) {
         let now = self.clock.now();
         let mut state = lock(&self.topics);
         let state = &mut *state;
-        for EpochRecord { topic, first, id } in epochs {
-            state.restored(&topic, now, &self.limits.topics).restore_epoch(Epoch { id, first });
+        for (topic, epoch) in epochs {
+            state.restored(&topic, now, &self.limits.topics).restore_epoch(epoch);
         }
         for record in records {
             state.bytes += size(&record.data);
@@ -65,10 +65,12 @@ impl<J: Journal> LocalStore<J> {
         let (_, kept) = Kept::of(record.clone());
         let cursor = kept.event.cursor;
         if J::KEEPS {
-            let (store, name) = (self.clone(), name.clone());
+            let (store, name) = (Arc::downgrade(self), name.clone());
             // Always written, where anything is kept.
             drop(self.journal.record(Entry::Publish(record), move |written| {
-                store.published(&mut lock(&store.topics), &name, kept, written.is_ok());
+                if let Some(store) = store.upgrade() {
+                    store.published(&mut lock(&store.topics), &name, kept, written.is_ok());
+                }
                 // Who published may have gone. The event stays.
                 let _ = sender.send(written.map(|()| cursor));
             }));
@@ -88,19 +90,12 @@ impl<J: Journal> LocalStore<J> {
             _ => {
                 let id = crate::exchange::random_u32().max(1);
                 topic.has_begun = true;
-                self.begin_epoch(name, topic, id);
+                let (forgotten, begun) = topic.begin_epoch(id);
+                let (topic, trimmed, begun) = (name.clone(), 0..0, Some(begun));
+                self.journal.note(Entry::Tidy(Tidy { topic, trimmed, forgotten, begun }));
                 id
             }
         }
-    }
-
-    /// Notes that the topic numbers on from here.
-    fn begin_epoch(&self, name: &Name, topic: &mut Topic, id: u32) {
-        let gone = topic.begin_epoch(id);
-        if !gone.is_empty() {
-            self.journal.note(Entry::Forget(gone.iter().map(|epoch| epoch.record(name)).collect()));
-        }
-        self.journal.note(Entry::Epoch(Epoch { id, first: topic.next }.record(name)));
     }
 
     /// An event has been written down, or could not be.
@@ -111,9 +106,7 @@ impl<J: Journal> LocalStore<J> {
             topic.add(kept);
             topic.wake.notify_waiters();
         } else {
-            let size = size(&kept.event.data);
-            topic.bytes -= size;
-            state.bytes -= size;
+            state.bytes -= size(&kept.event.data);
         }
         self.tidy(state, name, self.clock.now());
     }
@@ -125,27 +118,30 @@ impl<J: Journal> LocalStore<J> {
         let before = topic.bytes;
         let trimmed = topic.trim(now);
         *bytes -= before - topic.bytes;
-        if let Some(sequences) = trimmed {
-            self.journal.note(Entry::Trim { topic: name.clone(), sequences });
-            if let (0, Some(&Epoch { id, .. })) = (topic.len(), topic.epochs.last()) {
-                // Otherwise nothing would tell the number after a restart.
-                self.begin_epoch(name, topic, id);
-            }
+        let (mut forgotten, mut begun) = (Vec::new(), None);
+        let over = topic.is_blank() || topic.is_over_itself(now);
+        if over {
+            forgotten.append(&mut topic.epochs);
+        } else if let (false, 0, Some(&Epoch { id, .. })) =
+            (trimmed.is_empty(), topic.len(), topic.epochs.last())
+        {
+            // Otherwise nothing would tell the number after a restart.
+            let (gone, noted) = topic.begin_epoch(id);
+            (forgotten, begun) = (gone, Some(noted));
         }
-        let over = topic.is_over_itself(now);
+        if !trimmed.is_empty() || !forgotten.is_empty() || begun.is_some() {
+            self.journal.note(Entry::Tidy(Tidy { topic: name.clone(), trimmed, forgotten, begun }));
+        }
         if topic.next_time().is_some_and(|time| time <= now) {
             topic.touch(now);
         }
-        let time = if over || topic.is_blank() { None } else { topic.next_time() };
-        let mut timer = topic.timer;
-        if timers.set(topic.number, name, &mut timer, time) {
+        let (number, mut timer) = (topic.number, topic.timer);
+        if timers.set(number, name, &mut timer, topic.next_time().filter(|_| !over)) {
             self.alarm.notify_one();
         }
         topic.timer = timer;
-        if over || topic.is_blank() {
-            let epochs: Vec<_> = topic.epochs.iter().map(|epoch| epoch.record(name)).collect();
+        if over {
             topics.remove(name);
-            self.journal.note(Entry::Forget(epochs));
         }
     }
 
@@ -224,7 +220,7 @@ impl<J: Journal> Drop for Reader<J> {
         let Some(topic) = state.topics.get_mut(&self.name) else { return };
         topic.readers -= 1;
         if topic.is_blank() {
-            state.topics.remove(&self.name);
+            self.store.tidy(&mut state, &self.name, self.store.clock.now());
         }
     }
 }
@@ -237,27 +233,20 @@ impl Kept {
     }
 }
 
-impl Epoch {
-    fn record(&self, topic: &Name) -> EpochRecord {
-        EpochRecord { topic: topic.clone(), first: self.first, id: self.id }
-    }
-}
-
 impl State {
     /// Makes room for an event. What the topic will keep no longer when it has this one makes room too.
     fn admit(&mut self, name: &Name, size: u64, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
         let total = self.bytes + size;
         let topic = self.topic(name, limits.max_topics, limits, now)?;
-        let freed = (topic.bytes + size).saturating_sub(topic.retention.bytes).min(topic.bytes);
-        if total - freed > limits.max_total_bytes.as_u64() {
-            if topic.is_blank() {
+        if total - topic.frees(size) > limits.max_total_bytes.as_u64() {
+            // One that is here for this only has nothing to be noted of.
+            if topic.is_blank() && topic.epochs.is_empty() {
                 self.topics.remove(name);
             }
             return Err(StoreError::OverLimit(Limit::TotalBytes));
         }
         self.bytes = total;
         let topic = self.topic(name, limits.max_topics, limits, now)?;
-        topic.bytes += size;
         topic.arriving += 1;
         Ok(topic)
     }

@@ -45,7 +45,7 @@ impl<J: Journal> Future for Wait<J> {
             Ok(taken) => Poll::Ready(taken.map(|taken| self.lease(taken))),
             // The sender is dropped by `leave`, which is called when this future is dropped, or with a journal
             // that has stopped.
-            Err(_) => Poll::Pending,
+            Err(_) => Poll::Ready(Err(StoreError::Unavailable("the store has stopped".into()))),
         }
     }
 }

@@ -103,8 +103,9 @@ pub(super) fn settle(
     Ok(async move { Ok(settled?.await?) })
 }
 
-/// A wait for an event on behalf of a request.
-pub(super) struct Take(Result<Waiting, EventError>);
+/// A wait for an event on behalf of a request. Not to be polled again after it has resolved.
+#[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
+pub struct Take(Result<Waiting, EventError>);
 
 struct Waiting {
     exchange: Arc<Exchange>,

@@ -15,15 +15,16 @@ use wit::types::{EventError, PushOptions};
 
 /// A wait for an event, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub struct PendingTake {
-    take: Take,
-    arrived: Option<Result<Held, EventError>>,
+pub enum PendingTake {
+    Waiting(Take),
+    Arrived(Result<Held, EventError>),
+    Fetched,
 }
 
 impl PendingTake {
     fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        if self.arrived.is_none() {
-            self.arrived = Some(std::task::ready!(self.take.poll(cx)));
+        if let Self::Waiting(take) = self {
+            *self = Self::Arrived(std::task::ready!(take.poll(cx)));
         }
         Poll::Ready(())
     }
@@ -55,7 +56,7 @@ impl wit::queue_p2::HostQueue for State {
     fn take(&mut self, this: Resource<Queue>) -> Result<Resource<PendingTake>> {
         let queue = self.table.get(&this)?.name.clone();
         let take = Take::start(self, &queue, self.requests.sole());
-        Ok(self.table.push(PendingTake { take, arrived: None })?)
+        Ok(self.table.push(PendingTake::Waiting(take))?)
     }
 
     fn drop(&mut self, this: Resource<Queue>) -> Result<()> {
@@ -75,11 +76,13 @@ impl wit::queue_p2::HostPendingTake for State {
         if pending.poll(&mut cx).is_pending() {
             return Ok(None);
         }
-        Ok(match pending.arrived.take() {
-            None => None,
-            Some(Ok(held)) => Some(Ok(self.table.push(held)?)),
-            Some(Err(error)) => Some(Err(error)),
-        })
+        let PendingTake::Arrived(arrived) = std::mem::replace(pending, PendingTake::Fetched) else {
+            return Ok(Some(Err(EventError::Settled)));
+        };
+        Ok(Some(match arrived {
+            Ok(held) => Ok(self.table.push(held)?),
+            Err(error) => Err(error),
+        }))
     }
 
     fn drop(&mut self, this: Resource<PendingTake>) -> Result<()> {
