@@ -123,6 +123,51 @@ fn mount(arguments: &[&str], folder: &Path) -> bool {
     mounted.is_ok_and(|status| status.success())
 }
 
+/// Some hundred kilobytes.
+fn event(number: usize) -> String {
+    format!("{number:07}").repeat(50_000)
+}
+
+/// Who puts each event into a queue and into a topic, and knows which were taken.
+#[derive(Default)]
+struct Producer {
+    next: usize,
+    pushed: Vec<usize>,
+    published: Vec<usize>,
+}
+
+impl Producer {
+    /// Whether both took the next event.
+    async fn stores(&mut self, server: &Server) -> bool {
+        let number = self.next;
+        self.next += 1;
+        let pushed = is_stored(server, "/push/q", number).await;
+        let published = is_stored(server, "/publish/t", number).await;
+        self.pushed.extend(pushed.then_some(number));
+        self.published.extend(published.then_some(number));
+        pushed && published
+    }
+
+    /// Fails if the topic has anything else than what it took.
+    async fn check_topic(&self, server: &Server) {
+        let mut target = "/follow/t?wait=5".to_owned();
+        for &number in &self.published {
+            let answer = server.get(&target).await;
+            assert_eq!(answer.expect(200), event(number));
+            target = format!("/follow/t?wait=0&after={}", answer.header("event-cursor").unwrap());
+        }
+        server.get(&target).await.expect(204);
+    }
+}
+
+async fn is_stored(server: &Server, target: &str, number: usize) -> bool {
+    let answer = server.send(H1, &Request::post(target, event(number))).await;
+    if answer.status != 202 {
+        assert_eq!(answer.expect(503), "the store is unavailable\n");
+    }
+    answer.status == 202
+}
+
 #[tokio::test]
 async fn full_disk_is_an_error_until_there_is_room() {
     let Some(disk) = Mount::new("size=200m") else {
@@ -131,26 +176,21 @@ async fn full_disk_is_an_error_until_there_is_room() {
     };
     let directory = disk.0.path().join("store");
     let server = serve(&directory, "fsync").await;
-    let event = |number: usize| format!("{number:07}").repeat(50_000);
-    let (mut stored, mut number) = (Vec::new(), 0);
-    let mut push = async || {
-        number += 1;
-        let answer = server.send(H1, &Request::post("/push/q", event(number))).await;
-        if answer.status == 202 {
-            return Ok(number);
-        }
-        assert_eq!(answer.expect(503), "the store is unavailable\n");
-        Err(())
-    };
-    stored.push(push().await.unwrap());
+    let mut producer = Producer::default();
+    assert!(producer.stores(&server).await);
     disk.change("size=12m");
     // Each finds the disk a little fuller.
-    eventually("a push is refused", async || push().await.map(|number| stored.push(number)).err()).await;
+    eventually("an event is refused", async || (!producer.stores(&server).await).then_some(())).await;
     server.log.line(&["the store cannot write"]).await;
     disk.change("size=200m");
-    stored.push(eventually("the store writes again", async || push().await.ok()).await);
-    for number in stored {
-        assert_eq!(server.get("/poll/q").await.expect(200), event(number));
+    eventually("the store writes again", async || producer.stores(&server).await.then_some(())).await;
+    producer.check_topic(&server).await;
+    stop(server).await;
+    // What was refused is not there after a restart either.
+    let server = serve(&directory, "fsync").await;
+    producer.check_topic(&server).await;
+    for number in producer.pushed {
+        assert_eq!(server.get("/poll/q?wait=5").await.expect(200), event(number));
     }
     server.get("/poll/q?wait=0").await.expect(204);
     stop(server).await;
