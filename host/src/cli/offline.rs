@@ -25,7 +25,9 @@ impl Directory {
     where
         F: Future<Output = anyhow::Result<T>>,
     {
-        let store = events::open(&Events::on_disk(self.store.clone()), Queues::default(), Topics::default())?;
+        // What the host's configuration says of limits and retention is not known here.
+        let (queues, topics) = (Queues::unbounded(), Topics::unbounded());
+        let store = events::open(&Events::on_disk(self.store.clone()), queues, topics)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.context("the runtime does not start")?;
         // Dropped with the action, the store has written what it was given.

@@ -68,7 +68,9 @@ impl Engine {
 
     /// Writes all of it or nothing.
     pub(super) fn write<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> fjall::Result<()> {
-        let mut batch = self.database.batch().durability(Some(self.mode));
+        let mut batch =
+            OwnedWriteBatch::with_capacity(self.database.clone(), entries.size_hint().1.unwrap_or(0))
+                .durability(Some(self.mode));
         entries.for_each(|entry| self.add(&mut batch, entry));
         batch.commit()
     }
