@@ -63,7 +63,6 @@ pub(crate) async fn measure(engine: &Engine) -> anyhow::Result<()> {
     let worst = idle.max(busy);
     println!("departure: worst p99 {worst:.2?}, target below {TARGET:?}: {}", verdict(worst < TARGET));
     drop(others);
-    reference.stop();
     server.stop().await
 }
 

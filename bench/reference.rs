@@ -5,29 +5,30 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::server::Threads;
 
 const NOTE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nme";
 
 /// A server with threads of its own, and a task for each connection that waits for its end: no HTTP, no guest.
 pub(crate) struct Reference {
-    runtime: Runtime,
+    _threads: Threads,
     address: SocketAddr,
 }
 
 impl Reference {
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let runtime = Runtime::new()?;
+        let threads = Threads::new()?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = {
-            let _inside = runtime.enter();
+            let _inside = threads.handle.enter();
             TcpListener::from_std(listener)?
         };
-        runtime.spawn(async move {
+        threads.handle.spawn(async move {
             let notes = Arc::new(Semaphore::new(0));
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -35,15 +36,11 @@ impl Reference {
                 connections.spawn(serve(stream, notes.clone()));
             }
         });
-        Ok(Self { runtime, address })
+        Ok(Self { _threads: threads, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub(crate) fn stop(self) {
-        self.runtime.shutdown_background();
     }
 }
 

@@ -8,16 +8,37 @@ use linger::config::{Config, Detection};
 use linger::guest::Engine;
 use linger::http::Entrance;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A server with threads of its own.
 pub(crate) struct Server {
-    runtime: Runtime,
+    _threads: Threads,
     address: SocketAddr,
     stop: CancellationToken,
     running: JoinHandle<bool>,
+}
+
+/// A runtime that can be dropped within another, whether or not all of it has ended.
+pub(crate) struct Threads {
+    runtime: Option<Runtime>,
+    pub(crate) handle: Handle,
+}
+
+impl Threads {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let runtime = Runtime::new()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {
@@ -34,18 +55,19 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = Runtime::new()?;
+        let threads = Threads::new()?;
         let stop = CancellationToken::new();
         let loaded = {
-            let _inside = runtime.enter();
+            let _inside = threads.handle.enter();
             let server =
                 linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
             (server, TcpListener::from_std(listener)?)
         };
         let stopped = stop.clone().cancelled_owned();
-        let running =
-            runtime.spawn(async move { loaded.0.run(vec![(loaded.1, Entrance::default())], stopped).await });
-        Ok(Self { runtime, address, stop, running })
+        let running = threads
+            .handle
+            .spawn(async move { loaded.0.run(vec![(loaded.1, Entrance::default())], stopped).await });
+        Ok(Self { _threads: threads, address, stop, running })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -56,7 +78,6 @@ impl Server {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         let drained = self.running.await?;
-        self.runtime.shutdown_background();
         anyhow::ensure!(drained, "the server did not end within its time");
         Ok(())
     }
