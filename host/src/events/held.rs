@@ -91,7 +91,8 @@ impl Holdings {
     }
 
     /// Settles everything that is still held, as [`close`](Self::close) and then at once.
-    pub fn settle(&self, settlement: Settlement) {
+    #[cfg(test)]
+    pub(super) fn settle(&self, settlement: Settlement) {
         self.close().settle(settlement);
     }
 
