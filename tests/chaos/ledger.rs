@@ -227,7 +227,7 @@ impl Tally {
     }
 
     pub(super) fn is_right(&self) -> bool {
-        self.wrong.is_empty()
+        self.wrong.is_empty() && self.without_end == 0
     }
 }
 
