@@ -16,7 +16,7 @@ use crate::events::{self, Contents, EventStore, NewEvent};
 pub(super) struct Directory {
     /// The directory that `linger serve` is given by `--store`; no host may have it open
     #[arg(long, value_name = "DIRECTORY")]
-    pub(super) store: PathBuf,
+    store: PathBuf,
 }
 
 impl Directory {

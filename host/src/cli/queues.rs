@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::offline::Directory;
-use crate::events::{Content, Contents, check};
+use crate::events::{Content, Contents};
 
 /// List the queues and topics of a store, with how much they hold
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct Queues {
 
 impl Queues {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let contents = check(&self.directory.store)?;
+        let contents = self.directory.contents()?;
         let text = if self.json { format!("{:#}\n", to_json(&contents)) } else { to_table(&contents) };
         // Who reads no further has seen enough.
         let _ = std::io::stdout().write_all(text.as_bytes());

@@ -104,6 +104,11 @@ impl Stored {
         Self { marked: true, ..Self::new(record, false) }
     }
 
+    /// Whether it is of no use any more.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.record.expires.is_some_and(|expires| expires <= now)
+    }
+
     /// It returns from a taker.
     pub(super) fn returns(&mut self, maybe_delivered: bool) {
         self.record.attempts = self.record.attempts.saturating_add(1);

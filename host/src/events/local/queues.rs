@@ -37,9 +37,8 @@ impl<J: Journal> LocalStore<J> {
             let (name, size) = (record.queue.clone(), size(&record.data));
             state.next_sequence = state.next_sequence.max(record.sequence + 1);
             // What was there stays, whatever the limits are now.
-            if state.queue(&name, usize::MAX, &self.limits.queues).is_ok() {
-                state.charge(&name, size);
-            }
+            state.restored(&name, &self.limits.queues);
+            state.charge(&name, size);
             let (handed_out, mut stored) = (record.handed_out, Stored::restored(record));
             if handed_out {
                 // Whoever had it went with the process.
@@ -113,8 +112,8 @@ impl<J: Journal> LocalStore<J> {
     /// Puts an event where it belongs: among those that can be taken, or aside until it can. One that is of no
     /// use any more is gone.
     fn place(&self, state: &mut State, mut stored: Stored, now: u64) {
-        if stored.record.expires.is_some_and(|expires| expires <= now) {
-            return self.discard(state, stored);
+        if stored.is_over(now) {
+            return self.journal.note(self.remove(state, stored));
         }
         let State { queues, timers, .. } = state;
         let Some(queue) = queues.get_mut(&stored.record.queue) else { return };
@@ -122,11 +121,11 @@ impl<J: Journal> LocalStore<J> {
         stored.record.due = stored.record.due.filter(|&due| due > now);
         let Record { due, expires, .. } = stored.record;
         self.set_timer(timers, &mut stored, [due, expires].into_iter().flatten().min());
-        let place = (stored.record.sequence, stored);
+        let sequence = stored.record.sequence;
         if due.is_some() {
-            queue.delayed.insert(place.0, place.1);
+            queue.delayed.insert(sequence, stored);
         } else {
-            queue.ready.insert(place.0, place.1);
+            queue.ready.insert(sequence, stored);
         }
     }
 
@@ -135,11 +134,6 @@ impl<J: Journal> LocalStore<J> {
         if timers.set(*sequence, queue, &mut stored.timer, time) {
             self.alarm.notify_one();
         }
-    }
-
-    /// An event is gone for good, and nobody waits to hear it.
-    fn discard(&self, state: &mut State, stored: Stored) {
-        self.journal.note(self.remove(state, stored));
     }
 
     /// Lets go of an event. Gives what is to be written of that.
@@ -151,11 +145,12 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Returns an event to its queue, of which `entry` tells, if it is of use still.
-    fn return_with(&self, state: &mut State, stored: Stored, entry: Entry) -> Entry {
+    fn return_with(&self, state: &mut State, mut stored: Stored, entry: Entry) -> Entry {
         let now = self.clock.now();
-        if stored.record.expires.is_some_and(|expires| expires <= now) {
+        if stored.is_over(now) {
             return self.remove(state, stored);
         }
+        stored.noted = !J::KEEPS;
         self.place(state, stored, now);
         entry
     }
@@ -224,7 +219,7 @@ impl<J: Journal> LocalStore<J> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.queues);
         let ticket = state.next_ticket;
-        let queue = state.queue(name, self.limits.queues.max_queues, &self.limits.queues)?;
+        let queue = state.queue(name, &self.limits.queues)?;
         // Who has left is in the way only until it is dropped.
         if queue.waiters.len() >= self.limits.queues.max_waiters {
             return Err(StoreError::OverLimit(Limit::Waiters));
@@ -276,7 +271,6 @@ impl<J: Journal> LocalStore<J> {
             Settlement::Untaken => self.journal.record(self.untaken(state, stored), told_so),
             Settlement::PutBack { maybe_delivered } => {
                 stored.returns(maybe_delivered);
-                stored.noted = !J::KEEPS;
                 let (entry, place) = self.put_back(state, stored);
                 let unwritten = self.journal.record(entry, told_so);
                 self.serve(state, &place);
@@ -290,7 +284,6 @@ impl<J: Journal> LocalStore<J> {
 
     /// Returns an event that nobody saw. Gives what is to be written of that.
     fn untaken(&self, state: &mut State, mut stored: Stored) -> Entry {
-        stored.noted = !J::KEEPS;
         let entry = stored.put_back_entry();
         self.return_with(state, stored, entry)
     }
@@ -299,13 +292,11 @@ impl<J: Journal> LocalStore<J> {
     /// where the event is.
     fn put_back(&self, state: &mut State, mut stored: Stored) -> (Entry, Name) {
         let from = stored.record.queue.clone();
-        let dead = self.admit_dead_letter(state, &stored);
-        if let Some(dead) = dead.clone() {
-            stored.record =
-                Record { queue: dead, due: None, expires: None, handed_out: false, ..stored.record };
-        }
-        let (place, entry) = match dead {
+        let (place, entry) = match self.admit_dead_letter(state, &stored) {
             Some(dead) => {
+                let queue = dead.clone();
+                stored.record =
+                    Record { queue, due: None, expires: None, handed_out: false, ..stored.record };
                 stored.marked = true;
                 (dead, Entry::Move { from, record: stored.record.clone() })
             }
@@ -399,7 +390,7 @@ impl State {
         limits: &Queues,
     ) -> Result<(), StoreError> {
         let total = self.bytes + size;
-        let queue = self.queue(name, limits.max_queues, limits)?;
+        let queue = self.queue(name, limits)?;
         let reached = if queue.events() >= limits.max_events {
             Some(Limit::Events)
         } else if queue.bytes + size > limits.max_bytes.as_u64() {
@@ -433,11 +424,16 @@ impl State {
         }
     }
 
-    fn queue(&mut self, name: &Name, max_queues: usize, limits: &Queues) -> Result<&mut Queue, StoreError> {
-        if self.queues.len() >= max_queues && !self.queues.contains_key(name) {
+    fn queue(&mut self, name: &Name, limits: &Queues) -> Result<&mut Queue, StoreError> {
+        if self.queues.len() >= limits.max_queues && !self.queues.contains_key(name) {
             return Err(StoreError::OverLimit(Limit::Names));
         }
-        Ok(self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name))))
+        Ok(self.restored(name, limits))
+    }
+
+    /// A queue, whatever the limits are.
+    fn restored(&mut self, name: &Name, limits: &Queues) -> &mut Queue {
+        self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name)))
     }
 
     /// A queue exists as long as somebody needs it, so that names cost nothing once they are not used.

@@ -135,11 +135,10 @@ impl<J: Journal> LocalStore<J> {
         if topic.next_time().is_some_and(|time| time <= now) {
             topic.touch(now);
         }
-        let (number, mut timer) = (topic.number, topic.timer);
-        if timers.set(number, name, &mut timer, topic.next_time().filter(|_| !over)) {
+        let next = topic.next_time().filter(|_| !over);
+        if timers.set(topic.number, name, &mut topic.timer, next) {
             self.alarm.notify_one();
         }
-        topic.timer = timer;
         if over {
             topics.remove(name);
         }
@@ -192,7 +191,7 @@ impl<J: Journal> LocalStore<J> {
         if let Some(batch) = state.topics.get(name).and_then(|topic| topic.batch(after, limit)) {
             return Ok(Ok(batch));
         }
-        let topic = state.topic(name, limits.max_topics, limits, now)?;
+        let topic = state.topic(name, limits, now)?;
         if topic.readers >= limits.max_waiters {
             return Err(StoreError::OverLimit(Limit::Waiters));
         }
@@ -237,7 +236,7 @@ impl State {
     /// Makes room for an event. What the topic will keep no longer when it has this one makes room too.
     fn admit(&mut self, name: &Name, size: u64, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
         let total = self.bytes + size;
-        let topic = self.topic(name, limits.max_topics, limits, now)?;
+        let topic = self.topic(name, limits, now)?;
         if total - topic.frees(size) > limits.max_total_bytes.as_u64() {
             // One that is here for this only has nothing to be noted of.
             if topic.is_blank() && topic.epochs.is_empty() {
@@ -246,19 +245,13 @@ impl State {
             return Err(StoreError::OverLimit(Limit::TotalBytes));
         }
         self.bytes = total;
-        let topic = self.topic(name, limits.max_topics, limits, now)?;
+        let topic = self.topic(name, limits, now)?;
         topic.arriving += 1;
         Ok(topic)
     }
 
-    fn topic(
-        &mut self,
-        name: &Name,
-        max: usize,
-        limits: &Topics,
-        now: u64,
-    ) -> Result<&mut Topic, StoreError> {
-        if self.topics.len() >= max && !self.topics.contains_key(name) {
+    fn topic(&mut self, name: &Name, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+        if self.topics.len() >= limits.max_topics && !self.topics.contains_key(name) {
             return Err(StoreError::OverLimit(Limit::Names));
         }
         Ok(self.restored(name, now, limits))

@@ -4,6 +4,7 @@ pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
 pub(super) mod outgoing;
 mod payload;
+mod pending;
 pub(super) mod queue;
 pub(super) mod queue_p2;
 mod streams;

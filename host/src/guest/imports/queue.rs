@@ -10,6 +10,7 @@ use bytes::Bytes;
 use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 
+use super::pending::Wait;
 use super::{Linger, payload, wit};
 use crate::cancel::Reason;
 use crate::events::{
@@ -103,7 +104,7 @@ pub(super) fn settle(
     Ok(async move { Ok(settled?.await?) })
 }
 
-/// A wait for an event on behalf of a request. Not to be polled again after it has resolved.
+/// A wait for an event on behalf of a request.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
 pub struct Take(Result<Waiting, EventError>);
 
@@ -124,9 +125,13 @@ impl Take {
             Waiting { exchange, lease, ended: Box::pin(async move { watched.ended().await }) }
         }))
     }
+}
 
-    /// Resolves with a delivery that the request holds, or with the reason why it gets none.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
+/// Resolves with a delivery that the request holds, or with the reason why it gets none.
+impl Wait for Take {
+    type Output = Held;
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
         match &mut self.0 {
             Ok(waiting) => waiting.poll(cx),
             Err(error) => Poll::Ready(Err(error.clone())),

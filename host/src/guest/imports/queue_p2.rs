@@ -1,12 +1,10 @@
 //! `linger:host/queue-p2`.
 
-use std::task::Poll;
-
 use wasmtime::Result;
 use wasmtime::component::Resource;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::p2::{DynPollable, subscribe};
 
+use super::pending::Pending;
 use super::queue::{Held, Queue, Take, open, push, settle};
 use super::wit;
 use crate::events::Settlement;
@@ -15,27 +13,7 @@ use wit::types::{EventError, PushOptions};
 
 /// A wait for an event, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub enum PendingTake {
-    Waiting(Take),
-    Arrived(Result<Held, EventError>),
-    Fetched,
-}
-
-impl PendingTake {
-    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        if let Self::Waiting(take) = self {
-            *self = Self::Arrived(std::task::ready!(take.poll(cx)));
-        }
-        Poll::Ready(())
-    }
-}
-
-#[async_trait]
-impl Pollable for PendingTake {
-    async fn ready(&mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-    }
-}
+pub type PendingTake = Pending<Take>;
 
 impl wit::queue_p2::Host for State {}
 
@@ -56,7 +34,7 @@ impl wit::queue_p2::HostQueue for State {
     fn take(&mut self, this: Resource<Queue>) -> Result<Resource<PendingTake>> {
         let queue = self.table.get(&this)?.name.clone();
         let take = Take::start(self, &queue, self.requests.sole());
-        Ok(self.table.push(PendingTake::Waiting(take))?)
+        Ok(self.table.push(Pending::Waiting(take))?)
     }
 
     fn drop(&mut self, this: Resource<Queue>) -> Result<()> {
@@ -71,18 +49,11 @@ impl wit::queue_p2::HostPendingTake for State {
     }
 
     fn get(&mut self, this: Resource<PendingTake>) -> Result<Option<Result<Resource<Held>, EventError>>> {
-        let pending = self.table.get_mut(&this)?;
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        if pending.poll(&mut cx).is_pending() {
-            return Ok(None);
-        }
-        let PendingTake::Arrived(arrived) = std::mem::replace(pending, PendingTake::Fetched) else {
-            return Ok(Some(Err(EventError::Settled)));
-        };
-        Ok(Some(match arrived {
-            Ok(held) => Ok(self.table.push(held)?),
-            Err(error) => Err(error),
-        }))
+        Ok(match self.table.get_mut(&this)?.fetch() {
+            Some(Ok(held)) => Some(Ok(self.table.push(held)?)),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
     }
 
     fn drop(&mut self, this: Resource<PendingTake>) -> Result<()> {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 
+use super::pending::Wait;
 use super::queue::new_event;
 use super::{Linger, payload, wit};
 use crate::cancel::Reason;
@@ -85,9 +86,13 @@ impl Read {
             }
         }))
     }
+}
 
-    /// Resolves with events, or with the reason why there are none.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, EventError>> {
+/// Resolves with events, or with the reason why there are none.
+impl Wait for Read {
+    type Output = Batch;
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, EventError>> {
         self.0.as_mut().poll(cx)
     }
 }

@@ -1,12 +1,10 @@
 //! `linger:host/topic-p2`.
 
-use std::task::{Context, Poll};
-
 use wasmtime::Result;
 use wasmtime::component::Resource;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::p2::{DynPollable, subscribe};
 
+use super::pending::Pending;
 use super::topic::{Event, Read, Topic, end, open, publish, push_events};
 use super::wit;
 use crate::events::Batch;
@@ -15,27 +13,7 @@ use wit::types::EventError;
 
 /// A wait for events, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub enum PendingRead {
-    Waiting(Read),
-    Arrived(Result<Batch, EventError>),
-    Fetched,
-}
-
-impl PendingRead {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Waiting(read) = self {
-            *self = Self::Arrived(std::task::ready!(read.poll(cx)));
-        }
-        Poll::Ready(())
-    }
-}
-
-#[async_trait]
-impl Pollable for PendingRead {
-    async fn ready(&mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-    }
-}
+pub type PendingRead = Pending<Read>;
 
 impl wit::topic_p2::Host for State {}
 
@@ -61,7 +39,7 @@ impl wit::topic_p2::HostTopic for State {
     ) -> Result<Resource<PendingRead>> {
         let topic = &self.table.get(&this)?.name;
         let read = Read::start(self, topic, after.as_deref(), limit, self.requests.sole());
-        Ok(self.table.push(PendingRead::Waiting(read))?)
+        Ok(self.table.push(Pending::Waiting(read))?)
     }
 
     async fn end(&mut self, this: Resource<Topic>) -> Result<Result<String, EventError>> {
@@ -83,21 +61,14 @@ impl wit::topic_p2::HostPendingRead for State {
         &mut self,
         this: Resource<PendingRead>,
     ) -> Result<Option<Result<wit::topic_p2::Batch, EventError>>> {
-        let pending = self.table.get_mut(&this)?;
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if pending.poll(&mut cx).is_pending() {
-            return Ok(None);
-        }
-        let PendingRead::Arrived(arrived) = std::mem::replace(pending, PendingRead::Fetched) else {
-            return Ok(Some(Err(EventError::Settled)));
-        };
-        Ok(Some(match arrived {
-            Ok(Batch { events, next, missed, restarted }) => {
+        Ok(match self.table.get_mut(&this)?.fetch() {
+            Some(Ok(Batch { events, next, missed, restarted })) => {
                 let events = push_events(self, events)?;
-                Ok(wit::topic_p2::Batch { events, next: next.to_string(), missed, restarted })
+                Some(Ok(wit::topic_p2::Batch { events, next: next.to_string(), missed, restarted }))
             }
-            Err(error) => Err(error),
-        }))
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
     }
 
     fn drop(&mut self, this: Resource<PendingRead>) -> Result<()> {
