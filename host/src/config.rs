@@ -2,6 +2,7 @@
 
 mod detection;
 mod events;
+mod instances;
 mod listener;
 mod pattern;
 mod queues;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use detection::{Detection, Setting};
 pub use events::{Durability, Events, Store};
+pub use instances::InstanceLimits;
 pub use listener::{Listener, Tls};
 pub use pattern::Pattern;
 pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
@@ -36,6 +38,9 @@ pub struct Config {
     /// The listeners. Without any there is one, without TLS, at `listen`.
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// Threads that serve, each with connections and instances of its own. By default one for each core.
+    #[serde(default = "default_threads")]
+    pub threads: usize,
     /// How long a stopping server waits for running requests.
     #[serde(default = "default_shutdown_timeout", deserialize_with = "unit::duration")]
     pub shutdown_timeout: Duration,
@@ -159,24 +164,6 @@ pub struct Dir {
     pub writable: bool,
 }
 
-/// Bounds on the instances of an app.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InstanceLimits {
-    /// Instances at a time. Beyond: 503.
-    pub max: usize,
-    /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
-    pub max_requests: usize,
-    /// Linear memory of one instance. Beyond: an allocation in the guest fails.
-    pub max_memory: ByteSize,
-}
-
-impl Default for InstanceLimits {
-    fn default() -> Self {
-        Self { max: 1_000, max_requests: 1_000, max_memory: ByteSize::mib(256) }
-    }
-}
-
 /// Which requests go to an app, and how long it may take for one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +190,14 @@ pub struct Route {
 fn default_listen() -> SocketAddr {
     // Only a typing error in the constant could make this fail, and a test would see it.
     DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
+}
+
+/// More than any machine has cores; a slip of the keyboard should not start more.
+const MAX_THREADS: usize = 1024;
+
+fn default_threads() -> usize {
+    // Where it cannot be found out, one will do.
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
 fn default_shutdown_timeout() -> Duration {
@@ -247,6 +242,7 @@ impl Config {
         Self {
             listen: None,
             listeners: vec![Listener::plain(default_listen())],
+            threads: default_threads(),
             shutdown_timeout: default_shutdown_timeout(),
             limits: Limits::default(),
             detection: Detection::default(),
@@ -272,6 +268,9 @@ impl Config {
     fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
         let wrong = |message: String| ConfigError { place: file.display().to_string(), message };
         let folder = file.parent().unwrap_or(Path::new(""));
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));
+        }
         self.complete_listeners(folder).map_err(wrong)?;
         for (name, app) in &mut self.apps {
             app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
@@ -332,9 +331,7 @@ impl Config {
 
 impl App {
     fn check(&self) -> Result<(), String> {
-        if self.instances.max == 0 || self.instances.max_requests == 0 {
-            return Err("instances: `max` and `max_requests` are at least 1".to_owned());
-        }
+        self.instances.check().map_err(|message| format!("instances: {message}"))?;
         let unusable =
             |host: &&String| host.contains(['*', '@']) || host.parse::<http::uri::Authority>().is_err();
         match self.outgoing_hosts.iter().find(unusable) {

@@ -90,6 +90,10 @@ pub struct Exchange {
     /// Not owned: a guest may know its exchange for longer than there is a connection.
     client: Weak<dyn Client>,
     failed: AtomicBool,
+    /// Whether it may not be run again.
+    last_try: AtomicBool,
+    /// Ticks of processor time that its guest was seen to use.
+    ticks: AtomicU32,
     ended: CancellationToken,
 }
 
@@ -105,6 +109,8 @@ impl Exchange {
             holdings: Holdings::new(max_deliveries),
             client,
             failed: AtomicBool::new(false),
+            last_try: AtomicBool::new(false),
+            ticks: AtomicU32::new(0),
             ended: CancellationToken::new(),
         }
     }
@@ -138,6 +144,35 @@ impl Exchange {
     /// Waits until its outcome is recorded. Cancel-safe.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// Whether its outcome is recorded.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Counts a tick of processor time, and returns how many there were.
+    pub fn count_tick(&self) -> u32 {
+        self.ticks.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What its guest did should not be done again.
+    pub fn do_not_try_again(&self) {
+        self.last_try.store(true, Ordering::Release);
+    }
+
+    /// Begins anew after its instance trapped: what it took goes back first. Returns whether it may, which it may
+    /// once, while somebody waits for its response.
+    #[must_use]
+    pub fn begin_again(&self) -> bool {
+        let last = self.last_try.swap(true, Ordering::AcqRel);
+        if last || self.has_ended() || self.cancellation.reason().is_some() {
+            return false;
+        }
+        self.holdings.put_back();
+        self.failed.store(false, Ordering::Release);
+        true
     }
 
     /// Whether there still is a client to take an event for. One system call: hyper may not have read yet

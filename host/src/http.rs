@@ -24,14 +24,13 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
 use crate::config::{Detection, Limits};
 use crate::events::Confirmations;
 use crate::exchange::{Client, Exchange};
-use crate::guest::{App, Body, CallError};
+use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::{Match, Table};
 use access::Access;
@@ -52,10 +51,11 @@ pub struct Target {
     pub grace: Duration,
 }
 
-/// What all connections share.
+/// What all connections of a thread share.
+#[derive(Clone)]
 pub struct Context {
     /// Which requests go where.
-    pub routes: Table<Target>,
+    pub routes: Arc<Table<Target>>,
     /// Bounds on what clients can occupy.
     pub limits: Limits,
     /// How departures are noticed.
@@ -70,8 +70,8 @@ pub struct Context {
     pub max_deliveries: usize,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
-    /// Owns the tasks of HTTP/2 streams.
-    pub tasks: TaskTracker,
+    /// The thread's instances, and the owner of all its tasks.
+    pub lane: Lane,
 }
 
 /// The client has left, so there is nobody to answer. Ends the connection.
@@ -152,14 +152,14 @@ async fn call(
         biased;
         _ = link.departed() => return Err(ClientLeft),
         () = client_gone(&exchange) => return Err(ClientLeft),
-        result = target.app.call(exchange.clone(), request) => result.and_then(|response| match response.status() {
+        result = target.app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
             status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
-            _ => Ok(response),
+            _ => Ok((response, hold)),
         }),
         reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
     Ok(match result {
-        Ok(response) => guarded(context, response, head_only, guard, ladder),
+        Ok(answer) => guarded(context, answer, head_only, guard, ladder),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
@@ -185,7 +185,7 @@ fn pumped(
     let (parts, body) = request.into_parts();
     let (pump, body) = pump::split(body, &context.read_ahead, waits_for_leave);
     let (exchange, link) = (exchange.clone(), link.clone());
-    context.tasks.spawn(async move {
+    context.lane.tasks.spawn(async move {
         let broken = tokio::select! {
             read = pump.run() => read.is_err(),
             () = exchange.ended() => false,
@@ -208,7 +208,7 @@ async fn client_gone(exchange: &Exchange) {
 /// The guest's response, whose body tells the guard how it ended.
 fn guarded(
     context: &Context,
-    mut response: Response<Body>,
+    (mut response, hold): (Response<Body>, Hold),
     head_only: bool,
     mut guard: Guard,
     ladder: Ladder,
@@ -222,10 +222,10 @@ fn guarded(
     }
     let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = content_length(response.headers()).filter(|_| !bodiless);
-    let tasks = context.tasks.clone();
+    let tasks = context.lane.tasks.clone();
     response.map(|body| {
         let body = if bodiless { empty() } else { body };
-        GuardedBody::new(body, length, guard, ladder, tasks)
+        GuardedBody::new(body, length, guard, ladder, (tasks, hold))
     })
 }
 

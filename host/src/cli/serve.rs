@@ -1,13 +1,13 @@
 //! `linger serve`.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use tokio::net::TcpListener;
+use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,11 @@ impl Serve {
             // What the configuration says of durability stays.
             config.events = Events { durability: config.events.durability, ..Events::on_disk(directory) };
         }
-        let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
+        // It accepts and keeps time; those who serve have threads of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the runtime does not start")?;
         let result = runtime.block_on(serve(config));
         // What did not end in time is not waited for.
         runtime.shutdown_background();
@@ -80,7 +84,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
-    let listeners = open(&config.listeners).await?;
+    let listeners = open(&config.listeners)?;
     let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
@@ -97,7 +101,8 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");
     }
-    if server.run(listeners, stop.cancelled()).await {
+    let drained = server.run(listeners, stop.cancelled()).await.context("the server does not start")?;
+    if drained {
         tracing::info!("stopped");
     } else {
         tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
@@ -116,14 +121,14 @@ fn warn_of_few_files(max_connections: usize) {
     }
 }
 
-async fn open(listeners: &[Listener]) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
+fn open(listeners: &[Listener]) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
     let mut open = Vec::new();
     for Listener { address, eof, tls } in listeners {
         let tls = match tls {
             Some(Tls { certificate, key }) => Some(acceptor(certificate, key)?),
             None => None,
         };
-        open.push((bind(*address).await?, Entrance { eof: *eof, tls }));
+        open.push((bind(*address)?, Entrance { eof: *eof, tls }));
     }
     Ok(open)
 }
@@ -138,8 +143,21 @@ fn names(listeners: &[(TcpListener, Entrance)]) -> anyhow::Result<Vec<String>> {
     listeners.iter().map(name).collect()
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`). Of those beyond
+/// it the kernel drops the first packet, and their clients try again after a second at the earliest.
+const BACKLOG: i32 = i32::MAX;
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bind().map_err(|error: std::io::Error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "stop the process that listens there, or choose another address with --listen"

@@ -96,9 +96,20 @@ impl Holdings {
         self.close().settle(settlement);
     }
 
+    /// Gives up every wait, and puts back what is held: no client has got any of it.
+    pub fn put_back(&self) {
+        let held = lock(&self.held).as_mut().map(std::mem::take);
+        Self::give_up(held).settle(Settlement::PutBack { maybe_delivered: false });
+    }
+
     /// Gives up every wait, and holds nothing from now on. What is still held is for the caller to settle.
     pub fn close(&self) -> Unsettled {
-        let Some(held) = lock(&self.held).take() else { return Unsettled(Vec::new()) };
+        let held = lock(&self.held).take();
+        Self::give_up(held)
+    }
+
+    fn give_up(held: Option<Held>) -> Unsettled {
+        let Some(held) = held else { return Unsettled(Vec::new()) };
         for wait in held.waits.iter().filter_map(Weak::upgrade) {
             let given_up = lock(&wait).take();
             drop(given_up);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
 use wasmtime::{Store, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
@@ -11,7 +10,8 @@ use super::engine::{Engine, Handler, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{GuestOutput, Stream};
 use super::state::{Requests, State, Writing};
-use super::{Body, CallError, LoadError, p2, p3};
+use super::meter::{Meter, meter};
+use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config;
 use crate::events::EventStore;
 use crate::exchange::Exchange;
@@ -28,15 +28,13 @@ enum Instances {
 }
 
 impl App {
-    /// Compiles and links the component. Blocks for as long as that takes: up to seconds.
-    ///
-    /// `tasks` owns what runs for the app: it is told when they have ended.
+    /// Compiles and links the component, for calls from so many lanes. Blocks for as long as that takes: up to seconds.
     pub fn load(
         name: &str,
         config: &config::App,
         engine: &Engine,
         events: Arc<dyn EventStore>,
-        tasks: TaskTracker,
+        lanes: usize,
     ) -> Result<Self, LoadError> {
         let component = engine.compile(&config.component)?;
         let handler = engine.link(&component, &config.component)?;
@@ -50,11 +48,11 @@ impl App {
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
-            .store()
+            .store(&Meter::default())
             .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
         let instances = match handler {
-            Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, tasks)),
-            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, tasks)),
+            Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, lanes)),
+            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes)),
         };
         Ok(Self { name, instances })
     }
@@ -70,12 +68,13 @@ impl App {
     /// Dropping the future leaves the guest running: `exchange` tells it, and bounds it.
     pub async fn call(
         &self,
+        lane: &Lane,
         exchange: Arc<Exchange>,
         request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, CallError> {
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
         match &self.instances {
-            Instances::P2(instances) => instances.call(exchange, request).await,
-            Instances::P3(pool) => pool.call(exchange, request).await,
+            Instances::P2(instances) => instances.call(lane, exchange, request).await,
+            Instances::P3(pool) => pool.call(lane, exchange, request).await,
         }
     }
 }
@@ -90,7 +89,7 @@ pub(super) struct Factory {
 }
 
 impl Factory {
-    pub(super) fn store(&self) -> wasmtime::Result<Store<State>> {
+    pub(super) fn store(&self, counts: &Meter) -> wasmtime::Result<Store<State>> {
         let writing = Writing::default();
         let limits = StoreLimitsBuilder::new()
             .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
@@ -106,8 +105,7 @@ impl Factory {
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        meter(&mut store, counts.clone(), &self.config.instances);
         Ok(store)
     }
 

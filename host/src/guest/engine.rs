@@ -4,17 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::{p2, p3};
 
 use super::imports;
+use super::meter::TICK;
 use super::state::State;
-
-/// How long guest code runs before other requests of its thread get a turn.
-const TURN: Duration = Duration::from_millis(10);
 
 /// What is wrong with a component.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +188,7 @@ impl Ticker {
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("epochs".to_owned()).spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(TURN);
+                std::thread::sleep(TICK);
                 match engine.upgrade() {
                     Some(engine) => engine.increment_epoch(),
                     None => return,
@@ -206,7 +203,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It sleeps for one turn at most, and cannot panic.
+            // It sleeps for one tick at most, and cannot panic.
             drop(thread.join());
         }
     }

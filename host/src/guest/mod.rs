@@ -5,10 +5,16 @@ mod bindings;
 mod engine;
 mod imports;
 mod inspect;
+mod lane;
 mod log;
+mod meter;
 mod p2;
 mod p3;
+mod queue;
+mod replay;
 mod state;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -16,6 +22,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub use app::App;
 pub use engine::{Engine, LoadError};
 pub use inspect::{Report, inspect};
+pub use lane::Lane;
 
 use crate::cancel::Reason;
 
@@ -24,6 +31,22 @@ pub type BodyError = wasmtime_wasi_http::Error;
 
 /// A body that crosses the boundary.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// What has to be kept until a response has gone: its place in an instance.
+pub struct Hold {
+    _place: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Hold {
+    fn new(place: Arc<dyn Send + Sync>) -> Self {
+        Self { _place: Some(place) }
+    }
+
+    /// For a response whose instance looks after itself.
+    fn nothing() -> Self {
+        Self { _place: None }
+    }
+}
 
 /// What a failure to make an instance means.
 fn not_started(error: &wasmtime::Error) -> CallError {

@@ -1,95 +1,234 @@
-//! WASI 0.2: an instance for each request.
+//! WASI 0.2: an instance has one request at a time and, where its app allows it, one after the other.
+
+mod warm;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::app::Factory;
-use super::p3::WAIT_FOR_PLACE;
+use super::meter::{Meter, Overrun};
+use super::queue::Queue;
+use super::replay::Replay;
 use super::state::State;
-use super::{Body, CallError, not_started};
+use super::{Body, CallError, Hold, Lane, not_started};
 use crate::exchange::Exchange;
+use warm::Warm;
 
 type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
-/// Runs each request in a fresh instance.
-pub(super) struct Instances {
-    inner: Arc<Inner>,
-    room: Arc<Semaphore>,
-    tasks: TaskTracker,
-}
+/// The instances of an app.
+pub(super) struct Instances(Arc<Shared>);
 
-struct Inner {
+struct Shared {
     pre: ProxyPre<State>,
     factory: Factory,
+    instances: AtomicUsize,
+    queue: Queue,
+    /// For each lane, those that have no request.
+    warm: Box<[Arc<Warm>]>,
+}
+
+/// An instance, once it has started.
+struct Instance {
+    store: Store<State>,
+    proxy: Proxy,
+    meter: Meter,
+    uses: u64,
+    _place: Place,
+}
+
+/// Room for an instance, or the instance that is there.
+enum Seat {
+    New(Place),
+    Warm(Box<Instance>),
+}
+
+/// Counts an instance, until it is dropped.
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Ordering::Relaxed);
+        self.0.queue.freed();
+    }
 }
 
 impl Instances {
-    pub(super) fn new(pre: ProxyPre<State>, factory: Factory, tasks: TaskTracker) -> Self {
-        let room = Arc::new(Semaphore::new(factory.config.instances.max.min(Semaphore::MAX_PERMITS)));
-        Self { inner: Arc::new(Inner { pre, factory }), room, tasks }
+    pub(super) fn new(pre: ProxyPre<State>, factory: Factory, lanes: usize) -> Self {
+        let queue = Queue::new(&factory.config.instances);
+        let warm = (0..lanes).map(|_| Arc::default()).collect();
+        Self(Arc::new(Shared { pre, factory, instances: AtomicUsize::new(0), queue, warm }))
     }
 
+    /// Runs a request. If its instance trapped, and had served others before, it runs once more in a fresh one.
     pub(super) async fn call(
         &self,
+        lane: &Lane,
         exchange: Arc<Exchange>,
         request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, CallError> {
-        let room = self.room.clone().acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(WAIT_FOR_PLACE, room).await else {
-            return Err(CallError::Busy);
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        let seat = self.0.wait_for_seat(lane).await?;
+        let replay = match seat {
+            Seat::New(_) => None,
+            Seat::Warm(_) => Replay::of(&request),
         };
-        let (sender, answer) = oneshot::channel();
-        let inner = self.inner.clone();
-        // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
-        let guest = self.tasks.spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                result = inner.run(&exchange, request, sender) => result,
-                () = overdue(&exchange) => {
-                    tracing::warn!(app = &*exchange.app, request = %exchange.id, "guest stopped: it ran on for its whole grace after the request had ended");
-                    Err(CallError::Trapped)
-                }
+        let result = self.attempt(lane, seat, &exchange, request).await;
+        let response = match (result, replay) {
+            (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
+                let place = self.0.queue.wait(|| Shared::place(&self.0)).await?;
+                self.attempt(lane, Seat::New(place), &exchange, replay.request()).await
             }
-        });
+            (result, _) => result,
+        }?;
+        Ok((response, Hold::nothing()))
+    }
+
+    async fn attempt(
+        &self,
+        lane: &Lane,
+        seat: Seat,
+        exchange: &Arc<Exchange>,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, CallError> {
+        let (sender, answer) = oneshot::channel();
+        let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
+        // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
+        let guest = lane.tasks.spawn(task.run(seat, request, sender));
         match answer.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(CallError::Refused(format!("{error:?}"))),
-            // The guest ended without an answer: its task says how.
-            Err(_) => Err(match guest.await {
-                Ok(Err(error)) => error,
-                Ok(Ok(())) => CallError::NoResponse,
-                Err(_) => CallError::Trapped,
-            }),
+            Err(_) => Err(why_none(guest).await),
         }
     }
 }
 
-impl Inner {
+/// The guest ended without an answer: its task says how.
+async fn why_none(guest: JoinHandle<Result<(), CallError>>) -> CallError {
+    match guest.await {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => CallError::NoResponse,
+        Err(_) => CallError::Trapped,
+    }
+}
+
+impl Drop for Instances {
+    fn drop(&mut self) {
+        self.0.warm.iter().for_each(|warm| warm.close());
+    }
+}
+
+impl Shared {
+    async fn wait_for_seat(self: &Arc<Self>, lane: &Lane) -> Result<Seat, CallError> {
+        match self.seat(lane) {
+            Some(seat) => Ok(seat),
+            None => self.queue.wait(|| self.seat(lane)).await,
+        }
+    }
+
+    /// A warm instance of the lane, or room for a new one, or a warm one of another lane.
+    fn seat(self: &Arc<Self>, lane: &Lane) -> Option<Seat> {
+        let warm = |warm: &Arc<Warm>| warm.take().map(|instance| Seat::Warm(Box::new(instance)));
+        self.warm
+            .get(lane.core)
+            .and_then(warm)
+            .or_else(|| self.place().map(Seat::New))
+            .or_else(|| self.warm.iter().find_map(warm))
+    }
+
+    fn place(self: &Arc<Self>) -> Option<Place> {
+        let max = self.factory.config.instances.max;
+        let more = |count| (count < max).then_some(count + 1);
+        self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(self.clone()))
+    }
+
+    async fn start(&self, place: Place) -> wasmtime::Result<Instance> {
+        let meter = Meter::default();
+        let mut store = self.factory.store(&meter)?;
+        let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
+        Ok(Instance { store, proxy, meter, uses: 0, _place: place })
+    }
+
+    /// Whether an instance may serve another request. Where the configuration does not say, it may not: nothing that
+    /// a component is built with promises that it expects one.
+    fn may_serve_again(&self, instance: &Instance) -> bool {
+        instance.uses < self.factory.config.instances.max_uses.unwrap_or(1)
+    }
+}
+
+/// What runs one request.
+struct Task {
+    shared: Arc<Shared>,
+    lane: Lane,
+    exchange: Arc<Exchange>,
+}
+
+impl Task {
     async fn run(
-        &self,
+        self,
+        seat: Seat,
+        request: http::Request<Body>,
+        sender: oneshot::Sender<Answer>,
+    ) -> Result<(), CallError> {
+        let exchange = &self.exchange;
+        let run = async {
+            let mut instance = match seat {
+                Seat::Warm(instance) => instance,
+                Seat::New(place) => {
+                    Box::new(self.shared.start(place).await.map_err(|error| not_started(&error))?)
+                }
+            };
+            instance.handle(exchange, request, sender).await?;
+            Ok(instance)
+        };
+        let instance = tokio::select! {
+            served = run => served?,
+            () = overdue(exchange) => {
+                tracing::warn!(app = &*exchange.app, request = %exchange.id, "guest stopped: it ran on for its whole grace after the request had ended");
+                return Err(CallError::Trapped);
+            }
+        };
+        if self.shared.may_serve_again(&instance)
+            && let Some(warm) = self.shared.warm.get(self.lane.core)
+        {
+            warm.put(*instance, &self.lane);
+            self.shared.queue.freed();
+        }
+        Ok(())
+    }
+}
+
+impl Instance {
+    async fn handle(
+        &mut self,
         exchange: &Arc<Exchange>,
         request: http::Request<Body>,
         sender: oneshot::Sender<Answer>,
     ) -> Result<(), CallError> {
-        let mut store = self.factory.store().map_err(|error| not_started(&error))?;
+        self.uses += 1;
+        let store = &mut self.store;
         store.data_mut().requests.set_sole(exchange.clone());
         let mut http = store.data_mut().http();
         let request =
             http.new_incoming_request(Scheme::Http, request).map_err(|error| not_started(&error))?;
         let out = http.new_response_outparam(sender).map_err(|error| not_started(&error))?;
-        let proxy = self.pre.instantiate_async(&mut store).await.map_err(|error| not_started(&error))?;
-        let result = proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await;
-        if let Err(error) = result {
+        let call = self.proxy.wasi_http_incoming_handler().call_handle(store, request, out);
+        if let Err(error) = self.meter.watch(call).await {
             // Before the store goes, and the body with it.
             exchange.fail();
             let (app, request) = (&*exchange.app, exchange.id);
-            tracing::error!(app, request = %request, "guest trapped: {error:#}");
+            match error.downcast_ref::<Overrun>() {
+                Some(overrun) => tracing::error!(app, request = %request, "guest stopped: {overrun}"),
+                None => tracing::error!(app, request = %request, "guest trapped: {error:#}"),
+            }
             return Err(CallError::Trapped);
         }
         Ok(())

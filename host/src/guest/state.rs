@@ -1,6 +1,6 @@
 //! What an instance has on the host's side.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -41,8 +41,6 @@ pub(super) struct Requests {
     /// A guest can work on after its request has ended, and ask for it. So an entry stays until the id of
     /// its task names another one: there are never more than the instance had tasks at a time.
     by_task: HashMap<GuestTaskId, Arc<Exchange>>,
-    /// Those that have not ended.
-    live: HashSet<RequestId>,
     /// The one of a WASI 0.2 instance.
     sole: Option<Arc<Exchange>>,
     writing: Writing,
@@ -76,33 +74,18 @@ impl Requests {
         self.sole.clone()
     }
 
-    pub(super) fn insert(&mut self, task: GuestTaskId, exchange: Arc<Exchange>) {
-        self.live.insert(exchange.id);
+    /// Notes whose task it is. With one request aboard, all that is written is its own, whichever way it comes.
+    pub(super) fn insert(&mut self, task: GuestTaskId, exchange: Arc<Exchange>, alone: bool) {
+        self.writing.set(alone.then_some(exchange.id));
         self.by_task.insert(task, exchange);
-        self.name_the_only_one();
     }
 
-    pub(super) fn ended(&mut self, id: RequestId) {
-        self.live.remove(&id);
-        self.name_the_only_one();
-    }
-
-    /// Marks all as failed, and names those that had not ended, for the log.
-    pub(super) fn fail_all(&self) -> String {
-        const NAMED: usize = 10;
-        self.by_task.values().for_each(|exchange| exchange.fail());
-        let mut names: Vec<_> = self.live.iter().take(NAMED).map(RequestId::to_string).collect();
-        if self.live.len() > NAMED {
-            names.push(format!("and {} more", self.live.len() - NAMED));
-        }
-        names.join(" ")
-    }
-
-    /// With one request aboard, all that is written is its own, whichever way it comes.
-    fn name_the_only_one(&self) {
-        let mut ids = self.live.iter();
-        let first = ids.next().copied();
-        self.writing.set(if ids.next().is_none() { first } else { None });
+    /// Marks all as failed, and returns those that had not ended.
+    pub(super) fn fail_all(&self) -> Vec<Arc<Exchange>> {
+        let aboard: Vec<_> =
+            self.by_task.values().filter(|exchange| !exchange.has_ended()).cloned().collect();
+        aboard.iter().for_each(|exchange| exchange.fail());
+        aboard
     }
 }
 
@@ -115,11 +98,10 @@ pub(super) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result
     Ok(root.and_then(|task| store.data().requests.by_task.get(&task).cloned()))
 }
 
-/// Notes which request is about to write to a standard stream, where several share the instance.
+/// Notes which request is about to write to a standard stream.
 pub(super) fn note_writer(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
-    if store.data().requests.live.len() > 1 {
-        let id = current(store.as_context_mut())?.map(|exchange| exchange.id);
-        store.data().requests.writing.set(id);
+    if let Some(exchange) = current(store.as_context_mut())? {
+        store.data().requests.writing.set(Some(exchange.id));
     }
     Ok(())
 }

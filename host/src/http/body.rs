@@ -12,7 +12,7 @@ use super::Ladder;
 use super::guard::Guard;
 use super::progress::{Chunk, Progress, Rest};
 use crate::exchange::Outcome;
-use crate::guest::{Body, BodyError};
+use crate::guest::{Body, BodyError, Hold};
 use crate::net::Mark;
 
 /// Passes frames on, and tells the guard how the body ended.
@@ -33,6 +33,8 @@ struct Guarded {
     last_passed: bool,
     /// The last frame, or the end after it, while it waits for news of the client.
     held: Option<(Option<Frame<Bytes>>, Running)>,
+    /// The place of the request in its instance.
+    _hold: Hold,
 }
 
 /// Who runs the ladder. A body that is there at once needs nobody.
@@ -53,13 +55,13 @@ impl GuardedBody {
         length: Option<u64>,
         guard: Guard,
         ladder: Ladder,
-        tasks: TaskTracker,
+        (tasks, hold): (TaskTracker, Hold),
     ) -> Self {
         let remaining = body.size_hint().exact().or(length);
         let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
         let guarded =
-            Guarded { guard, progress, remaining, supervision, mark: None, last_passed: false, held: None };
+            Guarded { guard, progress, remaining, supervision, mark: None, last_passed: false, held: None, _hold: hold };
         Self { body, guarded: Some(guarded) }
     }
 

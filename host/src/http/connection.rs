@@ -162,7 +162,7 @@ async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stop
 fn builder(context: &Context, eof: Eof) -> auto::Builder<Tasks> {
     let limits: &Limits = &context.limits;
     let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
-    let mut builder = auto::Builder::new(Tasks(context.tasks.clone()));
+    let mut builder = auto::Builder::new(Tasks(context.lane.tasks.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::guest::BodyError;
 
 /// Bounds on what is read ahead.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadAhead {
     /// Bytes for one request.
     per_request: u32,

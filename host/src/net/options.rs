@@ -1,10 +1,10 @@
 //! Socket options: how soon a client that has died in silence is noticed.
 
 use std::io;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
 /// When the kernel gives up a client that does not answer. `None` leaves it to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
-/// Sets what each accepted connection needs.
-pub fn set_options(stream: &TcpStream, silence: &Silence) -> io::Result<()> {
+/// Sets what connections need on their listener, from which each of them has it.
+pub fn set_options(listener: &TcpListener, silence: &Silence) -> io::Result<()> {
+    let socket = SockRef::from(listener);
     // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
     if let Some(Keepalive { idle, interval, probes }) = silence.keepalive {
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
         socket.set_tcp_keepalive(&keepalive)?;
@@ -45,21 +45,23 @@ pub fn set_options(stream: &TcpStream, silence: &Silence) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
-    async fn accepted(silence: Silence) -> TcpStream {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        set_options(&stream, &silence).unwrap();
-        stream
+    fn accepted(silence: Silence) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_options(&listener, &silence).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.accept().unwrap().0
     }
 
-    #[tokio::test]
-    async fn options_reach_the_kernel() {
+    #[test]
+    fn options_reach_the_kernel() {
         let keepalive =
             Keepalive { idle: Duration::from_secs(10), interval: Duration::from_secs(5), probes: 3 };
         let user_timeout = Some(Duration::from_secs(25));
-        let stream = accepted(Silence { keepalive: Some(keepalive), user_timeout }).await;
+        let stream = accepted(Silence { keepalive: Some(keepalive), user_timeout });
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
@@ -70,9 +72,9 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
     }
 
-    #[tokio::test]
-    async fn without_a_setting_the_kernel_waits() {
-        let stream = accepted(Silence::default()).await;
+    #[test]
+    fn without_a_setting_the_kernel_waits() {
+        let stream = accepted(Silence::default());
         assert!(!SockRef::from(&stream).keepalive().unwrap());
     }
 }

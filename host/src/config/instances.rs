@@ -1,0 +1,61 @@
+//! Bounds on the instances of an app.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use super::unit;
+
+/// Bounds on the instances of an app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstanceLimits {
+    /// Instances at a time, on all threads. Beyond: requests queue for a place.
+    pub max: usize,
+    /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
+    pub max_requests: usize,
+    /// Requests that an instance is used for, one after the other or together, before another one takes its place.
+    /// By default a million with WASI 0.3, and 1 with WASI 0.2: whose components may not expect a second request.
+    pub max_uses: Option<u64>,
+    /// Linear memory of one instance. Beyond: an allocation in the guest fails.
+    pub max_memory: ByteSize,
+    /// Processor time that a guest may use without a pause. Beyond: its instance is stopped.
+    #[serde(deserialize_with = "unit::duration")]
+    pub max_turn: Duration,
+    /// Processor time that a request may use in all. Beyond: its instance is stopped.
+    #[serde(deserialize_with = "unit::duration")]
+    pub max_cpu: Duration,
+    /// Requests that wait for a place in an instance when all are full. Beyond: 503.
+    pub max_queued: usize,
+    /// How long they wait. After it: 503.
+    #[serde(deserialize_with = "unit::duration")]
+    pub queue_timeout: Duration,
+}
+
+impl InstanceLimits {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.max == 0 || self.max_requests == 0 || self.max_uses == Some(0) {
+            return Err("`max`, `max_requests` and `max_uses` are at least 1".to_owned());
+        }
+        if self.max_turn.is_zero() || self.max_cpu < self.max_turn {
+            return Err("`max_turn` is more than nothing, and `max_cpu` at least that".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Default for InstanceLimits {
+    fn default() -> Self {
+        Self {
+            max: 1_000,
+            max_requests: 1_000,
+            max_uses: None,
+            max_memory: ByteSize::mib(256),
+            max_turn: Duration::from_secs(1),
+            max_cpu: Duration::from_secs(30),
+            max_queued: 1_000,
+            queue_timeout: Duration::from_secs(1),
+        }
+    }
+}

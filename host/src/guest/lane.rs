@@ -1,0 +1,13 @@
+//! A lane: one of the threads that serve, with instances of its own.
+
+use tokio_util::task::TaskTracker;
+
+/// Where a call comes from, and where the instance should be that runs it: on one thread nobody has to be woken
+/// across threads.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    /// Its number, from 0.
+    pub core: usize,
+    /// Owns the tasks that run on it.
+    pub tasks: TaskTracker,
+}

@@ -1,0 +1,411 @@
+//! A worker: a task that owns a store and its one instance, and runs many requests in it.
+//!
+//! Inside of `run_concurrent` it accepts jobs and runs their calls; outside of it, where a guest that never yields
+//! cannot keep it from being polled, it watches for guests that run on after their request was given up.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p3::Request;
+use wasmtime_wasi_http::p3::bindings::Service;
+
+use super::Shared;
+use crate::exchange::Exchange;
+use crate::guest::meter::{Meter, Overrun};
+use crate::guest::p2::overdue;
+use crate::guest::state::State;
+use crate::guest::{Body, BodyError, CallError, Hold, Lane, not_started};
+
+/// How long an instance without requests is kept, if it is not the only one of its lane.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The way to a worker.
+pub(super) struct Worker {
+    number: u64,
+    lane: usize,
+    shared: Arc<Shared>,
+    /// Requests that have a seat.
+    load: AtomicUsize,
+    uses: AtomicU64,
+    retired: AtomicBool,
+    /// Notified when the last seat of a retired worker is free.
+    empty: Notify,
+    meter: Meter,
+    /// Whether the guest wants no more requests for now.
+    backpressure: AtomicBool,
+    jobs: mpsc::UnboundedSender<Job>,
+    abandoned: mpsc::UnboundedSender<Abandoned>,
+    /// Notified when the guest should come to its end.
+    ending: Notify,
+    /// The longest that one of its requests has, in milliseconds.
+    grace: AtomicU64,
+    gone: CancellationToken,
+}
+
+/// A request on its way into an instance.
+pub(super) struct Job {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) request: http::Request<Body>,
+    pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) seat: Seat,
+}
+
+type Answer = Result<http::Response<Body>, CallError>;
+
+/// A place in an instance, free when the last clone is dropped: the guest's call has returned, and its response has
+/// gone. An instance does not end while somebody has one.
+#[derive(Clone)]
+pub(super) struct Seat(Arc<Taken>);
+
+struct Taken {
+    worker: Arc<Worker>,
+    given_up: AtomicBool,
+}
+
+impl Taken {
+    fn give_up(&self) {
+        if self.given_up.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let worker = &self.worker;
+        if worker.load.fetch_sub(1, Ordering::AcqRel) == 1 && worker.retired.load(Ordering::Acquire) {
+            worker.empty.notify_one();
+        }
+        worker.shared.queue.freed();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Seat {
+    /// To be called under the lock of the list that the worker is in, so that it is not retired meanwhile.
+    pub(super) fn take(worker: &Arc<Worker>) -> Self {
+        worker.load.fetch_add(1, Ordering::AcqRel);
+        worker.uses.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Taken { worker: worker.clone(), given_up: AtomicBool::new(false) }))
+    }
+
+    pub(super) fn worker(&self) -> &Arc<Worker> {
+        &self.0.worker
+    }
+
+    /// What the caller keeps until the response has gone.
+    pub(super) fn into_hold(self) -> Hold {
+        Hold::new(self.0)
+    }
+}
+
+/// A request whose caller waits no longer: to be watched until its guest's call has returned.
+pub(super) struct Abandoned {
+    exchange: Arc<Exchange>,
+    /// Resolves when the call has returned.
+    answered: oneshot::Receiver<Answer>,
+    seat: Seat,
+}
+
+impl Abandoned {
+    /// Waits for the answer; `None` if the instance is gone. Dropped before, the call is abandoned.
+    pub(super) async fn unless_answered(
+        exchange: &Arc<Exchange>,
+        answered: oneshot::Receiver<Answer>,
+        seat: &Seat,
+    ) -> Option<Answer> {
+        let mut waiting = Waiting(Some(Self { exchange: exchange.clone(), answered, seat: seat.clone() }));
+        let answer = match &mut waiting.0 {
+            Some(abandoned) => (&mut abandoned.answered).await.ok(),
+            None => None,
+        };
+        waiting.0 = None;
+        answer
+    }
+
+    /// Whether the guest's call returned before the grace of its ended request was over. If not, its seat is free:
+    /// nothing waits for it any more.
+    async fn returned_in_time(self) -> bool {
+        let Self { exchange, answered, seat } = self;
+        tokio::select! {
+            biased;
+            // An answer that nobody wants, or none.
+            _ = answered => true,
+            () = overdue(&exchange) => {
+                let (app, request) = (&*exchange.app, exchange.id);
+                tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
+                seat.0.give_up();
+                false
+            }
+        }
+    }
+}
+
+/// A caller who waits.
+struct Waiting(Option<Abandoned>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(abandoned) = self.0.take() {
+            let worker = abandoned.seat.worker().clone();
+            // If the instance has gone, so has the call.
+            drop(worker.abandoned.send(abandoned));
+        }
+    }
+}
+
+impl Worker {
+    /// Starts one in a task of the lane.
+    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane) -> Arc<Self> {
+        let (jobs, job_queue) = mpsc::unbounded_channel();
+        let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
+        let worker = Arc::new(Self {
+            number,
+            lane: lane.core,
+            shared,
+            load: AtomicUsize::new(0),
+            uses: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+            empty: Notify::new(),
+            meter: Meter::default(),
+            backpressure: AtomicBool::new(false),
+            jobs,
+            abandoned,
+            ending: Notify::new(),
+            grace: AtomicU64::new(0),
+            gone: CancellationToken::new(),
+        });
+        let running = Running(worker.clone());
+        lane.tasks.spawn(async move { running.0.run(job_queue, abandoned_queue).await });
+        worker
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Acquire)
+    }
+
+    /// How many requests it was given.
+    pub(super) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// Whether another instance should have the next request: a guest computes in it, or wants no more for now.
+    pub(super) fn is_busy(&self) -> bool {
+        self.meter.is_busy() || self.backpressure.load(Ordering::Relaxed)
+    }
+
+    /// Hands it a request, which has a seat.
+    pub(super) fn send(&self, job: Job) {
+        let grace = u64::try_from(job.exchange.grace.as_millis()).unwrap_or(u64::MAX);
+        self.grace.fetch_max(grace, Ordering::Relaxed);
+        // If the instance trapped meanwhile the job is dropped here, and its caller learns of that.
+        drop(self.jobs.send(job));
+    }
+
+    /// Lets it end when it has no more requests. It has left the list. Returns false, for the list to keep it not.
+    pub(super) fn retire(&self) -> bool {
+        self.retired.store(true, Ordering::Release);
+        if self.load() == 0 {
+            self.empty.notify_one();
+        }
+        false
+    }
+
+    /// Waits until its store has gone, and all that was in it.
+    pub(super) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    fn close(&self) {
+        self.shared.close(self.lane, self.number);
+        self.retire();
+    }
+
+    async fn run(
+        &self,
+        mut jobs: mpsc::UnboundedReceiver<Job>,
+        mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
+    ) {
+        let started = self.meter.watch(async {
+            let mut store = self.shared.factory.store(&self.meter)?;
+            let service = self.shared.pre.instantiate_async(&mut store).await?;
+            wasmtime::error::Ok((store, service))
+        });
+        let (mut store, service) = match started.await {
+            Ok(started) => started,
+            Err(error) => {
+                self.close();
+                jobs.close();
+                while let Some(job) = jobs.recv().await {
+                    drop(job.answer.send(Err(not_started(&error))));
+                }
+                return;
+            }
+        };
+        let result = {
+            let run = store.run_concurrent(async |accessor| self.accept(accessor, &service, &mut jobs).await);
+            tokio::select! {
+                result = self.meter.watch(run) => result.flatten(),
+                () = self.watch(&mut abandoned) => Ok(()),
+            }
+        };
+        self.close();
+        if let Err(error) = result {
+            // Before the store goes, and the bodies with it.
+            self.log_trap(&error, &store.data().requests.fail_all());
+        }
+    }
+
+    fn log_trap(&self, error: &wasmtime::Error, aboard: &[Arc<Exchange>]) {
+        const NAMED: usize = 10;
+        let mut requests: Vec<_> = aboard.iter().take(NAMED).map(|exchange| exchange.id.to_string()).collect();
+        if aboard.len() > NAMED {
+            requests.push(format!("and {} more", aboard.len() - NAMED));
+        }
+        let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
+        match error.downcast_ref::<Overrun>() {
+            Some(overrun) => {
+                tracing::error!(app, instance = self.number, requests, "guest stopped: {overrun}");
+            }
+            None => tracing::error!(app, instance = self.number, requests, "guest trapped: {error:#}"),
+        }
+        if aboard.len() > 1 && self.shared.traps.note() {
+            tracing::error!(app, "guests trap again and again: from now on each request has an instance to itself");
+        }
+    }
+
+    /// Accepts jobs and runs their calls. An error is a trap, and the end of the instance.
+    async fn accept(
+        &self,
+        accessor: &Accessor<State>,
+        service: &Service,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+    ) -> wasmtime::Result<()> {
+        let mut calls = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(result) = calls.next() => result?,
+                job = self.next_job(accessor, service, jobs) => {
+                    // Who has left meanwhile gets no guest.
+                    if !job.exchange.has_ended() {
+                        calls.push(call(accessor, service, job));
+                    }
+                }
+                () = self.ending.notified() => break,
+            }
+        }
+        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        Ok(())
+    }
+
+    /// The next job, once the guest takes one.
+    async fn next_job(
+        &self,
+        accessor: &Accessor<State>,
+        service: &Service,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+    ) -> Job {
+        std::future::poll_fn(|cx| {
+            let handle = service.wasi_http_handler().func_handle();
+            let ready = accessor.poll_ready_for_concurrent_call(*handle.func(), cx);
+            self.backpressure.store(ready.is_pending(), Ordering::Relaxed);
+            ready!(ready);
+            match ready!(jobs.poll_recv(cx)) {
+                Some(job) => Poll::Ready(job),
+                // Not while this worker is there, which sends them.
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Resolves when the instance is to be dropped: it takes no more requests, all have gone, and those guests that
+    /// did not return in time have had their grace.
+    async fn watch(&self, abandoned: &mut mpsc::UnboundedReceiver<Abandoned>) {
+        let mut aboard = FuturesUnordered::new();
+        let mut in_time = true;
+        let mut uses = self.uses();
+        loop {
+            tokio::select! {
+                biased;
+                // Its sender is here.
+                Some(request) = abandoned.recv() => aboard.push(request.returned_in_time()),
+                Some(returned) = aboard.next() => if !returned {
+                    in_time = false;
+                    self.close();
+                },
+                () = self.empty.notified() => break,
+                () = tokio::time::sleep(IDLE) => {
+                    if self.uses() == uses {
+                        self.shared.close_idle(self.lane, self.number);
+                    }
+                    uses = self.uses();
+                }
+            }
+        }
+        self.ending.notify_one();
+        if in_time {
+            // What guests do after they returned has its time too.
+            tokio::time::sleep(Duration::from_millis(self.grace.load(Ordering::Relaxed))).await;
+        }
+    }
+}
+
+/// A worker's task. Dropped, it has ended, in whatever way.
+struct Running(Arc<Worker>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.shared.ended();
+        self.0.gone.cancel();
+    }
+}
+
+/// How the guest's reading of a request body ended.
+type BodyRead = Pin<Box<dyn Future<Output = Result<(), BodyError>> + Send>>;
+
+/// Runs one request. An error is a trap, and the end of the instance.
+async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmtime::Result<()> {
+    let Job { exchange, request, answer, seat } = job;
+    let handler = service.wasi_http_handler().func_handle();
+    let alone = seat.worker().load() == 1;
+    let (call, body_read) = accessor.with(|mut store| {
+        let http = store.data_mut().http();
+        let (request, body_read) = Request::from_http(http.hooks, request);
+        // Boxed, for its type borrows the hooks though its value does not.
+        let body_read: BodyRead = Box::pin(body_read);
+        let request = http.table.push(request)?;
+        let call = handler.start_call_concurrent(&mut store, (request,))?;
+        store.data_mut().requests.insert(call.task(), exchange, alone);
+        wasmtime::error::Ok((call, body_read))
+    })?;
+    let result = handler.finish_call_concurrent(accessor, call).await?.0;
+    let response = match result {
+        Err(code) => Err(CallError::Refused(format!("{code:?}"))),
+        Ok(response) => accessor.with(|mut store| {
+            let response = store.data_mut().http().table.delete(response)?;
+            let response = response.into_http(&mut store, body_read);
+            wasmtime::error::Ok(response.map_err(|error| CallError::Refused(format!("{error:#}"))))
+        })?,
+    };
+    // A client that left does not read its answer.
+    drop(answer.send(response));
+    drop(seat);
+    Ok(())
+}

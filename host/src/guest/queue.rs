@@ -1,0 +1,94 @@
+//! The line in front of full instances: bounded in length and in time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::InstanceLimits;
+use super::CallError;
+
+pub(super) struct Queue {
+    max: usize,
+    patience: Duration,
+    waiting: AtomicUsize,
+    /// Notified for each place that becomes free: the first in line looks.
+    freed: Notify,
+}
+
+impl Queue {
+    pub(super) fn new(limits: &InstanceLimits) -> Self {
+        let (max, patience) = (limits.max_queued, limits.queue_timeout);
+        Self { max, patience, waiting: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    /// Waits for a place, unless too many do.
+    pub(super) async fn wait<T>(&self, mut find: impl FnMut() -> Option<T>) -> Result<T, CallError> {
+        let until = Instant::now() + self.patience;
+        let _waiting = Waiting::join(self).ok_or(CallError::Busy)?;
+        loop {
+            let freed = self.freed.notified();
+            if let Some(found) = find() {
+                return Ok(found);
+            }
+            tokio::time::timeout_at(until, freed).await.map_err(|_| CallError::Busy)?;
+        }
+    }
+
+    /// A place has become free.
+    pub(super) fn freed(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.freed.notify_one();
+        }
+    }
+}
+
+struct Waiting<'a>(&'a Queue);
+
+impl<'a> Waiting<'a> {
+    fn join(queue: &'a Queue) -> Option<Self> {
+        let joined = queue.waiting.fetch_add(1, Ordering::AcqRel) < queue.max;
+        // If not, the drop takes it back.
+        let waiting = Self(queue);
+        joined.then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(max_queued: usize) -> Queue {
+        let queue_timeout = Duration::from_secs(1);
+        Queue::new(&InstanceLimits { max_queued, queue_timeout, ..InstanceLimits::default() })
+    }
+
+    #[tokio::test]
+    async fn beyond_the_line_there_is_no_waiting() {
+        let queue = queue(0);
+        assert!(matches!(queue.wait(|| Some(())).await, Err(CallError::Busy)));
+    }
+
+    #[tokio::test]
+    async fn first_in_line_gets_what_is_freed() {
+        let (queue, free) = (queue(2), AtomicUsize::new(0));
+        let find = || free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok();
+        let waits = futures::future::select(Box::pin(queue.wait(find)), Box::pin(queue.wait(find)));
+        let free_one = async {
+            free.fetch_add(1, Ordering::Relaxed);
+            queue.freed();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            first = waits => assert!(matches!(first, futures::future::Either::Left((Ok(_), _)))),
+            () = free_one => {}
+        }
+    }
+}

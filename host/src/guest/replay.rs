@@ -1,0 +1,31 @@
+//! A request that can be made again: what it takes to run it once more when its instance trapped.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Empty};
+
+use super::Body;
+
+/// A copy of a request with a safe method and without a body.
+pub(super) struct Replay(Parts);
+
+impl Replay {
+    /// A copy, if the request may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
+    pub(super) fn of(request: &http::Request<Body>) -> Option<Self> {
+        if !request.method().is_safe() || !request.body().is_end_stream() {
+            return None;
+        }
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = request.uri().clone();
+        parts.version = request.version();
+        parts.headers = request.headers().clone();
+        Some(Self(parts))
+    }
+
+    pub(super) fn request(self) -> http::Request<Body> {
+        let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+        http::Request::from_parts(self.0, body)
+    }
+}

@@ -1,0 +1,122 @@
+//! A core: a thread that serves connections, in a runtime of its own.
+//!
+//! All that a connection needs stays on its thread: its tasks, its timers, the instances that work for it. No thread
+//! wakes another one on the way of a request, but for an event that comes in elsewhere.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::http::{Context, Entrance, serve_connection};
+
+/// The way to a core.
+pub(super) struct Core {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    connections: Arc<AtomicUsize>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// A connection that was accepted.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    pub(super) entrance: Entrance,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Core {
+    pub(super) fn start(context: Arc<Context>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (arrivals, inbox) = mpsc::unbounded_channel();
+        let (ending, ended) = oneshot::channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let open = connections.clone();
+        let name = format!("core-{}", context.lane.core);
+        std::thread::Builder::new().name(name).spawn(move || {
+            runtime.block_on(serve(context, inbox, &open));
+            runtime.shutdown_background();
+            // Who waited for longer than it wanted to has gone.
+            let _ = ending.send(());
+        })?;
+        Ok(Self { arrivals, connections, ended })
+    }
+
+    /// Connections that it has.
+    pub(super) fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Hands it a connection.
+    pub(super) fn take(&self, arrival: Arrival) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if self.arrivals.send(arrival).is_err() {
+            tracing::error!("a thread that serves has ended, which is a mistake in Linger");
+        }
+    }
+
+    /// Takes no more connections, and waits until it has ended those it has, and all guests.
+    pub(super) async fn drain(self) {
+        drop(self.arrivals);
+        // An error: it has panicked, and so ended.
+        let _ = self.ended.await;
+    }
+}
+
+async fn serve(
+    context: Arc<Context>,
+    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+    open: &Arc<AtomicUsize>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            arrival = inbox.recv() => match arrival {
+                Some(arrival) => {
+                    let (context, open) = (context.clone(), Open(open.clone()));
+                    connections.spawn(async move {
+                        let _open = open;
+                        serve_one(arrival, context).await;
+                    });
+                }
+                None => break,
+            },
+            // Those that have ended leave the set.
+            Some(ended) = connections.join_next() => log_panic(ended),
+        }
+    }
+    while let Some(ended) = connections.join_next().await {
+        log_panic(ended);
+    }
+    // With the last connection of all cores the apps go, and their instances end.
+    let tasks = context.lane.tasks.clone();
+    drop(context);
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn serve_one(arrival: Arrival, context: Arc<Context>) {
+    let Arrival { stream, entrance, permit } = arrival;
+    match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => serve_connection(stream, &entrance, context).await,
+        Err(error) => tracing::error!("cannot serve a connection: {error}"),
+    }
+    drop(permit);
+}
+
+/// Counts a connection, until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a connection failed, which is a mistake in Linger: {error}");
+    }
+}

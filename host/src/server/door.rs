@@ -1,0 +1,58 @@
+//! A door: a listener, from which each connection goes to the core that has the fewest.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::core::{Arrival, Core};
+use crate::http::Entrance;
+use crate::net::{Silence, set_options};
+
+/// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Door {
+    listener: tokio::net::TcpListener,
+    entrance: Entrance,
+    permits: Arc<Semaphore>,
+}
+
+impl Door {
+    pub(super) fn open(
+        listener: TcpListener,
+        entrance: Entrance,
+        silence: &Silence,
+        permits: Arc<Semaphore>,
+    ) -> io::Result<Self> {
+        set_options(&listener, silence)?;
+        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, permits })
+    }
+
+    /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
+    pub(super) async fn accept(&self, cores: &[Core]) {
+        let mut failing = false;
+        loop {
+            let stream = match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Once, until it works again: it fails several times a second.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!("cannot accept connections: {error}");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            failing = false;
+            // The semaphore is never closed.
+            let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+            // Requests park for long: who has the fewest connections now is the best choice for one more.
+            if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
+                core.take(Arrival { stream, entrance: self.entrance.clone(), permit });
+            }
+        }
+    }
+}
