@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 /// Our own files, in the order in which they read best.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     include_str!("../../wit/types.wit"),
     include_str!("../../wit/cancellation.wit"),
     include_str!("../../wit/queue.wit"),
     include_str!("../../wit/topic.wit"),
+    include_str!("../../wit/whole.wit"),
     include_str!("../../wit/cancellation-p2.wit"),
     include_str!("../../wit/queue-p2.wit"),
     include_str!("../../wit/topic-p2.wit"),

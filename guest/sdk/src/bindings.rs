@@ -36,3 +36,22 @@ pub mod topics {
         generate_all,
     });
 }
+
+pub mod whole {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package linger:guest-whole;
+
+            world imports {
+                import linger:host/whole@0.1.0;
+            }
+        ",
+        world: "linger:guest-whole/imports",
+        with: {
+            "wasi:http/types@0.3.0": wasip3::http::types,
+            "wasi:clocks/types@0.3.0": wasip3::clocks::types,
+        },
+        generate_all,
+    });
+}

@@ -1,5 +1,6 @@
 //! Bodies: of requests to read, of responses to write.
 
+use crate::bindings::whole::linger::host::whole;
 use std::{error, fmt};
 use wasip3::http::types::{ErrorCode, Fields, Request};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
@@ -34,7 +35,18 @@ const CHUNK: usize = 64 * 1024;
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Body {
+pub struct Body(State);
+
+#[derive(Debug)]
+enum State {
+    /// Nothing of it was read. `None` only while it is being opened.
+    Untouched(Option<Request>),
+    Streaming(Streaming),
+}
+
+/// A body that is read chunk by chunk.
+#[derive(Debug)]
+struct Streaming {
     chunks: StreamReader<u8>,
     end: End,
     /// Tells the host, when it is dropped, that the guest is done with the body.
@@ -50,9 +62,19 @@ enum End {
 
 impl Body {
     pub(crate) fn of(request: Request) -> Self {
-        let (done, done_reader) = wit_future::new(|| Ok(()));
-        let (chunks, end) = Request::consume_body(request, done_reader);
-        Self { chunks, end: End::Ahead(end), _done: done }
+        Self(State::Untouched(Some(request)))
+    }
+
+    fn open(&mut self) -> &mut Streaming {
+        if let State::Untouched(request) = &mut self.0
+            && let Some(request) = request.take()
+        {
+            self.0 = State::Streaming(Streaming::of(request));
+        }
+        match &mut self.0 {
+            State::Streaming(streaming) => streaming,
+            State::Untouched(_) => unreachable!("it was opened"),
+        }
     }
 
     /// Waits for the next bytes of the body, as many as have arrived and never none; `None` at its end.
@@ -75,26 +97,11 @@ impl Body {
     /// }
     /// ```
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
-        if matches!(self.end, End::Ahead(_)) {
-            loop {
-                let (status, chunk) = self.chunks.read(Vec::with_capacity(CHUNK)).await;
-                if !chunk.is_empty() {
-                    return Ok(Some(chunk));
-                }
-                if status == StreamResult::Dropped {
-                    break;
-                }
-            }
-            self.finish().await?;
-        }
-        match self.end {
-            End::Reached(_) => Ok(None),
-            _ => Err(BodyError::Broken("it has failed before".into())),
-        }
+        self.open().next_chunk().await
     }
 
     /// Waits for the end of the body, and gives all of it, if it is not larger than `limit` bytes.
-    /// At most `limit` bytes and one chunk of 64 KiB are in memory.
+    /// Of a body that nothing was read of before, that is one call to the host, which is the fastest way.
     ///
     /// # Errors
     ///
@@ -108,19 +115,19 @@ impl Body {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
-        let mut data = Vec::new();
-        while let Some(chunk) = self.next_chunk().await? {
-            if data.len() + chunk.len() > limit {
-                return Err(BodyError::TooLarge { limit });
+    pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        match self.0 {
+            State::Untouched(Some(request)) => {
+                whole::body(&request, limit as u64).await.map_err(|error| match error {
+                    whole::BodyError::TooLarge(limit) => {
+                        BodyError::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+                    }
+                    whole::BodyError::Broken => BodyError::Broken("its client is gone".into()),
+                })
             }
-            if data.is_empty() {
-                data = chunk;
-            } else {
-                data.extend_from_slice(&chunk);
-            }
+            State::Untouched(None) => unreachable!("a body is opened at once"),
+            State::Streaming(streaming) => streaming.rest(limit).await,
         }
-        Ok(data)
     }
 
     /// Waits for the end of the body, drops what was not read of it, and gives its trailers, which mostly
@@ -143,10 +150,49 @@ impl Body {
     /// ```
     pub async fn trailers(mut self) -> Result<Trailers, BodyError> {
         while self.next_chunk().await?.is_some() {}
-        match self.end {
+        match std::mem::replace(&mut self.open().end, End::Failed) {
             End::Reached(trailers) => Ok(trailers),
             _ => unreachable!("the body ended without an error"),
         }
+    }
+}
+
+impl Streaming {
+    fn of(request: Request) -> Self {
+        let (done, done_reader) = wit_future::new(|| Ok(()));
+        let (chunks, end) = Request::consume_body(request, done_reader);
+        Self { chunks, end: End::Ahead(end), _done: done }
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
+        if matches!(self.end, End::Ahead(_)) {
+            loop {
+                let (status, chunk) = self.chunks.read(Vec::with_capacity(CHUNK)).await;
+                if !chunk.is_empty() {
+                    return Ok(Some(chunk));
+                }
+                if status == StreamResult::Dropped {
+                    break;
+                }
+            }
+            self.finish().await?;
+        }
+        match self.end {
+            End::Reached(_) => Ok(None),
+            _ => Err(BodyError::Broken("it has failed before".into())),
+        }
+    }
+
+    /// What was not read yet.
+    async fn rest(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        let mut data = Vec::new();
+        while let Some(chunk) = self.next_chunk().await? {
+            if data.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            data.extend_from_slice(&chunk);
+        }
+        Ok(data)
     }
 
     /// At the end of the bytes: learns whether the body ended in order.

@@ -1,13 +1,14 @@
 //! Responses.
 
 use crate::EventContents;
+use crate::bindings::whole::linger::host::whole;
 use crate::body::{BodyWriter, Gone, WasiTrailers};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 use wasip3::http::types::{self, Fields};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, spawn_local};
-use wasip3::{wit_future, wit_stream};
+use wasip3::wit_future;
 
 /// The answer of a handler.
 ///
@@ -144,16 +145,6 @@ impl Response {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.header("retry-after", seconds.to_string())
     }
-
-    /// The `content-length` that goes with the body: none for a stream, and where HTTP forbids it.
-    fn content_length(&self) -> Option<usize> {
-        match &self.body {
-            Content::Whole(data) if self.status >= 200 && !matches!(self.status, 204 | 304) => {
-                Some(data.len())
-            }
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for Response {
@@ -170,41 +161,33 @@ impl fmt::Debug for Response {
 /// For those who export `wasi:http/handler` themselves. Call it in the handler's task, which the body is
 /// written from. A response that HTTP does not allow becomes a bare `500`.
 impl From<Response> for types::Response {
-    fn from(mut response: Response) -> Self {
-        if let Some(length) = response.content_length() {
-            response.headers.push(("content-length".into(), length.to_string().into()));
-        }
-        let fields = Fields::from_list(&response.headers).unwrap_or_else(|error| {
-            eprintln!("the response's headers were refused: {error}: {response:?}");
-            response.status = 500;
-            response.body = Content::Whole(Vec::new());
-            Fields::new()
-        });
-        let (contents, trailers) = match response.body {
-            Content::Stream(chunks, end) => (Some(chunks), end),
-            Content::Whole(data) => whole(data),
+    fn from(response: Response) -> Self {
+        let Response { status, headers, body } = response;
+        let made = match body {
+            Content::Whole(data) => whole::respond(status, &headers, &data).map_err(|error| error.to_string()),
+            Content::Stream(chunks, end) => streamed(status, &headers, chunks, end),
         };
-        // The future tells how the transmission went: `cancellation` and the queues know it better.
-        let (wasi, _transmitted) = Self::new(fields, contents, trailers);
-        if wasi.set_status_code(response.status).is_err() {
-            eprintln!("no such status: {}", response.status);
-            let _ = wasi.set_status_code(500);
-        }
-        wasi
+        made.unwrap_or_else(|error| {
+            eprintln!("the response was refused: {error}");
+            let (bare, _transmitted) = Self::new(Fields::new(), None, no_trailers());
+            // 500 is a status.
+            let _ = bare.set_status_code(500);
+            bare
+        })
     }
 }
 
-/// A body that is there already, written beside the handler.
-fn whole(data: Vec<u8>) -> (Option<StreamReader<u8>>, FutureReader<WasiTrailers>) {
-    if data.is_empty() {
-        return (None, no_trailers());
-    }
-    let (mut writer, contents) = wit_stream::new();
-    spawn_local(async move {
-        // What remains is what nobody reads any more.
-        writer.write_all(data).await;
-    });
-    (Some(contents), no_trailers())
+fn streamed(
+    status: u16,
+    headers: &[(String, Vec<u8>)],
+    chunks: StreamReader<u8>,
+    end: FutureReader<WasiTrailers>,
+) -> Result<types::Response, String> {
+    let fields = Fields::from_list(headers).map_err(|error| error.to_string())?;
+    // The future tells how the transmission went: `cancellation` and the queues know it better.
+    let (response, _transmitted) = types::Response::new(fields, Some(chunks), end);
+    response.set_status_code(status).map_err(|()| format!("there is no status {status}"))?;
+    Ok(response)
 }
 
 /// The end of a body that ends in order, with nothing after it.
@@ -231,18 +214,6 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whole_body_has_a_content_length() {
-        assert_eq!(Response::text("hé").content_length(), Some(3));
-        assert_eq!(Response::new(404).content_length(), Some(0));
-    }
-
-    #[test]
-    fn no_content_has_no_content_length() {
-        assert_eq!(Response::empty().content_length(), None);
-        assert_eq!(Response::new(304).content_length(), None);
-    }
 
     #[test]
     fn retry_after_is_rounded_up() {

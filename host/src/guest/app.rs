@@ -101,6 +101,7 @@ impl Factory {
             outgoing: self.outgoing.clone(),
             limits,
             events: self.events.clone(),
+            max_body: self.config.instances.max_memory.as_u64(),
             requests: Requests::new(writing),
         };
         let mut store = Store::new(&self.engine, state);

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
             import linger:host/queue-p2@0.1.0;
             import linger:host/topic@0.1.0;
             import linger:host/topic-p2@0.1.0;
+            import linger:host/whole@0.1.0;
         }
     ",
     imports: {
@@ -34,6 +35,7 @@ wasmtime::component::bindgen!({
         default: trappable,
     },
     with: {
+        "wasi:http/types": wasmtime_wasi_http::p3::bindings::http::types,
         "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
         "linger:host/cancellation.cancellation": crate::cancel::Cancellation,
         "linger:host/cancellation-p2.cancellation": crate::cancel::Cancellation,

@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(super) outgoing: OutgoingHttp,
     pub(super) limits: StoreLimits,
     pub(super) events: Arc<dyn EventStore>,
+    /// The longest body that a guest gets in one call, in bytes.
+    pub(super) max_body: u64,
     pub(super) requests: Requests,
 }
 

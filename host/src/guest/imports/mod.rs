@@ -10,6 +10,7 @@ pub(super) mod queue_p2;
 mod streams;
 pub(super) mod topic;
 pub(super) mod topic_p2;
+mod whole;
 
 use wasmtime::component::{HasData, Linker};
 
@@ -52,5 +53,6 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wit::queue_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::topic::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::topic_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::whole::add_to_linker::<_, Linger>(linker, |state| state)?;
     streams::shadow(linker)
 }
