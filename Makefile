@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests test peers soak chaos fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests middleware test peers soak chaos fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -39,6 +39,13 @@ guests: setup-target ## Build every guest to target/components/NAME.wasm
 	    name=$$(basename "$$file" .wasm); \
 	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
 	done
+
+# Without the paths of this machine, since the host has it in its binary.
+middleware: setup-target ## Build guest/cancel anew into the host's sources, after a change
+	@CARGO_TARGET_DIR=$(abspath $(TARGET))/middleware RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/linger \
+	    $$(for folder in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do echo --remap-path-prefix=$$folder=/crates; done)" \
+	    cargo build --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml --package cancel
+	@install -m 644 "$(TARGET)/middleware/wasm32-wasip2/release/cancel.wasm" host/src/guest/cancel.wasm
 
 # rustup adds the target for the toolchain that rust builds with here.
 setup-target:

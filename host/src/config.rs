@@ -1,5 +1,6 @@
 //! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
 
+mod code_cache;
 mod detection;
 mod events;
 mod instances;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+pub use code_cache::CodeCache;
 pub use detection::{Detection, Setting};
 pub use events::{Durability, Events, Store};
 pub use instances::InstanceLimits;
@@ -41,6 +43,11 @@ pub struct Config {
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
+    /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
+    /// (or a service's, where systemd names one).
+    #[serde(default)]
+    pub code_cache: CodeCache,
     /// How long a stopping server waits for running requests.
     #[serde(default = "default_shutdown_timeout", deserialize_with = "unit::duration")]
     pub shutdown_timeout: Duration,
@@ -146,6 +153,12 @@ pub struct App {
     /// Hosts, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. None by default.
     #[serde(default)]
     pub outgoing_hosts: Vec<String>,
+    /// Its requests in progress, parked ones included. By default as many as the server may have. Beyond: 503.
+    #[serde(default)]
+    pub max_requests: Option<usize>,
+    /// Lines that its guests may log a second. What is beyond is dropped, and the log says how many lines.
+    #[serde(default = "default_max_log_lines")]
+    pub max_log_lines: u32,
     /// Bounds on its instances.
     #[serde(default)]
     pub instances: InstanceLimits,
@@ -185,6 +198,23 @@ pub struct Route {
     /// How long a guest may go on after its request was cancelled.
     #[serde(default = "default_grace", deserialize_with = "unit::duration")]
     pub grace: Duration,
+    /// What becomes of a guest whose client leaves.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+}
+
+/// What becomes of a guest whose client leaves before it has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDisconnect {
+    /// It is told, and has its grace.
+    #[default]
+    Signal,
+    /// Its call is dropped at once, by the Component Model's own means (WASI 0.3), or its instance is (WASI 0.2). For
+    /// components that do not listen to their cancellation.
+    Cancel,
+    /// It is not told, and may go on until the deadline of its request. It gets no more events.
+    Detach,
 }
 
 fn default_listen() -> SocketAddr {
@@ -202,6 +232,10 @@ fn default_threads() -> usize {
 
 fn default_shutdown_timeout() -> Duration {
     Duration::from_secs(10)
+}
+
+fn default_max_log_lines() -> u32 {
+    1_000
 }
 
 fn default_path() -> String {
@@ -237,12 +271,15 @@ impl Config {
             dirs: Vec::new(),
             sockets: Vec::new(),
             outgoing_hosts: Vec::new(),
+            max_requests: None,
+            max_log_lines: default_max_log_lines(),
             instances: InstanceLimits::default(),
         };
         Self {
             listen: None,
             listeners: vec![Listener::plain(default_listen())],
             threads: default_threads(),
+            code_cache: CodeCache::default(),
             shutdown_timeout: default_shutdown_timeout(),
             limits: Limits::default(),
             detection: Detection::default(),
@@ -271,6 +308,7 @@ impl Config {
         if self.threads == 0 || self.threads > MAX_THREADS {
             return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));
         }
+        self.code_cache.complete(folder);
         self.complete_listeners(folder).map_err(wrong)?;
         for (name, app) in &mut self.apps {
             app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
@@ -331,6 +369,9 @@ impl Config {
 
 impl App {
     fn check(&self) -> Result<(), String> {
+        if self.max_requests == Some(0) {
+            return Err("`max_requests` is at least 1".to_owned());
+        }
         self.instances.check().map_err(|message| format!("instances: {message}"))?;
         let unusable =
             |host: &&String| host.contains(['*', '@']) || host.parse::<http::uri::Authority>().is_err();
@@ -352,6 +393,7 @@ impl Route {
             methods: Vec::new(),
             deadline: default_deadline(),
             grace: default_grace(),
+            on_disconnect: OnDisconnect::default(),
         }
     }
 

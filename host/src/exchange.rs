@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::{Cancellation, Reason};
+use crate::config::OnDisconnect;
 use crate::events::{Holdings, Settlement, Unsettled};
 
 /// Names a request in the log, and to the client when it failed.
@@ -74,6 +76,17 @@ pub trait Client: fmt::Debug + Send + Sync {
     fn ask_departure(&self) -> Option<Reason>;
 }
 
+/// What a route says of the time of its requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// After this time a request is cancelled.
+    pub deadline: Option<Duration>,
+    /// How long a guest may go on after that, or after the request has ended.
+    pub grace: Duration,
+    /// What becomes of a guest whose client leaves.
+    pub on_disconnect: OnDisconnect,
+}
+
 /// One request: its cancellation, what it holds, and whether it has ended.
 #[derive(Debug)]
 pub struct Exchange {
@@ -81,14 +94,18 @@ pub struct Exchange {
     pub id: RequestId,
     /// The app that serves it.
     pub app: Arc<str>,
-    /// How long the guest may go on after the request was cancelled, or has ended.
-    pub grace: Duration,
+    /// When its head was parsed.
+    pub began: Instant,
+    /// What its route says of its time.
+    terms: Terms,
     /// Tells the guest to stop.
     pub cancellation: Cancellation,
     /// The events that it took.
     pub holdings: Holdings,
     /// Not owned: a guest may know its exchange for longer than there is a connection.
     client: Weak<dyn Client>,
+    /// How it ended, or why.
+    ending: OnceLock<Reason>,
     failed: AtomicBool,
     /// Whether it may not be run again.
     last_try: AtomicBool,
@@ -100,14 +117,16 @@ pub struct Exchange {
 impl Exchange {
     /// A request that just arrived.
     #[must_use]
-    pub fn new(app: Arc<str>, grace: Duration, max_deliveries: usize, client: Weak<dyn Client>) -> Self {
+    pub fn new(app: Arc<str>, terms: Terms, max_deliveries: usize, client: Weak<dyn Client>) -> Self {
         Self {
             id: RequestId::next(),
             app,
-            grace,
+            began: Instant::now(),
+            terms,
             cancellation: Cancellation::new(),
             holdings: Holdings::new(max_deliveries),
             client,
+            ending: OnceLock::new(),
             failed: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
             ticks: AtomicU32::new(0),
@@ -135,10 +154,55 @@ impl Exchange {
 
     fn close(&self, reason: Reason) -> Unsettled {
         // First the reason: who is woken by a put-back, or sees a refused `take`, can ask why.
-        self.cancellation.cancel(reason);
+        self.cancel(reason);
+        // Only the first counts.
+        let _ = self.ending.set(reason);
         let unsettled = self.holdings.close();
         self.ended.cancel();
         unsettled
+    }
+
+    /// Tells the guest to stop, for this reason, unless it should not hear of it: one that is detached does not learn
+    /// that its client is gone.
+    pub fn cancel(&self, reason: Reason) {
+        if !(self.terms.on_disconnect == OnDisconnect::Detach && reason.client_is_gone()) {
+            self.cancellation.cancel(reason);
+        }
+    }
+
+    /// Why the guest should stop, or why it gets nothing any more.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.cancellation.reason().or_else(|| self.ending.get().copied())
+    }
+
+    /// What becomes of the guest when its client leaves.
+    pub fn on_disconnect(&self) -> OnDisconnect {
+        self.terms.on_disconnect
+    }
+
+    /// How long the guest may go on after the request was cancelled, or has ended.
+    pub fn grace(&self) -> Duration {
+        self.terms.grace
+    }
+
+    /// How long the request may take.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.terms.deadline
+    }
+
+    /// Waits until its outcome is recorded, and its guest has had its time after that. Cancel-safe.
+    pub async fn overdue(&self) {
+        self.ended().await;
+        if self.cancellation.reason().is_none() {
+            // Its guest is detached.
+            match self.terms.deadline {
+                Some(deadline) => tokio::time::sleep_until(self.began + deadline).await,
+                None => std::future::pending().await,
+            }
+            self.cancellation.cancel(Reason::Deadline);
+        }
+        tokio::time::sleep(self.terms.grace).await;
     }
 
     /// Waits until its outcome is recorded. Cancel-safe.
@@ -186,7 +250,7 @@ impl Exchange {
         match departure {
             None => true,
             Some(reason) => {
-                self.cancellation.cancel(reason);
+                self.cancel(reason);
                 false
             }
         }
@@ -227,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn first_outcome_counts() {
         let client: Arc<dyn Client> = Arc::new(Present);
-        let exchange = Exchange::new("a".into(), Duration::ZERO, 1, Arc::downgrade(&client));
+        let exchange = Exchange::new("a".into(), Terms::default(), 1, Arc::downgrade(&client));
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);

@@ -15,7 +15,6 @@ mod stream;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -29,7 +28,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::cancel::Reason;
 use crate::config::{Detection, Limits};
 use crate::events::Confirmations;
-use crate::exchange::{Client, Exchange};
+use crate::exchange::{Client, Exchange, Terms};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::{Match, Table};
@@ -37,7 +36,7 @@ use access::Access;
 use body::GuardedBody;
 use connection::Connection;
 pub use connection::{Entrance, serve_connection};
-use guard::{ClientLink, Guard};
+use guard::{ClientLink, Guard, Shares};
 pub use pump::ReadAhead;
 
 /// Where a route leads.
@@ -45,10 +44,10 @@ pub use pump::ReadAhead;
 pub struct Target {
     /// The app.
     pub app: Arc<App>,
-    /// After this time a request is cancelled.
-    pub deadline: Option<Duration>,
-    /// How long a guest may go on after that.
-    pub grace: Duration,
+    /// Requests that may still be taken up for it.
+    pub requests: Arc<Semaphore>,
+    /// How much time its requests have.
+    pub terms: Terms,
 }
 
 /// What all connections of a thread share.
@@ -125,12 +124,16 @@ fn begin(
         Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
         Match::Nothing => return Err(respond::not_found().into()),
     };
-    let permit = context.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?;
+    let shares = Shares {
+        _server: context.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?,
+        _app: target.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?,
+        _connection: token,
+    };
     let app = target.app.name().clone();
     let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let exchange = Arc::new(Exchange::new(app, target.grace, context.max_deliveries, client));
+    let exchange = Arc::new(Exchange::new(app, target.terms, context.max_deliveries, client));
     let access = Access::new(&request);
-    let guard = Guard::new(exchange, connection.clone(), http2, access, (permit, token));
+    let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
     Ok((target, guard, make_absolute(request, scheme, host)))
 }
@@ -146,7 +149,7 @@ async fn call(
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let mut ladder: Ladder =
-        Box::pin(ladder(exchange.clone(), link.clone(), target.deadline, context.stopping.clone()));
+        Box::pin(ladder(exchange.clone(), link.clone(), context.stopping.clone()));
     let request = pumped(context, &exchange, link, request);
     let result = tokio::select! {
         biased;
@@ -192,7 +195,7 @@ fn pumped(
         };
         if broken {
             // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
-            exchange.cancellation.cancel(link.ask_ending().unwrap_or(Reason::Reset));
+            exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset));
         }
     });
     Request::from_parts(parts, body.boxed_unsync())
@@ -236,23 +239,22 @@ type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
 async fn ladder(
     exchange: Arc<Exchange>,
     link: Arc<ClientLink>,
-    deadline: Option<Duration>,
     stopping: CancellationToken,
 ) -> Reason {
     let cancellation = &exchange.cancellation;
     let deadline = async {
-        match deadline {
+        match exchange.deadline() {
             Some(time) => tokio::time::sleep(time).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         _ = cancellation.cancelled() => {}
-        reason = link.departed() => { cancellation.cancel(reason); }
+        reason = link.departed() => exchange.cancel(reason),
         () = stopping.cancelled() => { cancellation.cancel(Reason::Shutdown); }
         () = deadline => { cancellation.cancel(Reason::Deadline); }
     }
-    tokio::time::sleep(exchange.grace).await;
+    tokio::time::sleep(exchange.grace()).await;
     cancellation.cancelled().await
 }
 

@@ -4,6 +4,7 @@ mod core;
 mod door;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
@@ -15,8 +16,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, OnDisconnect, Route};
 use crate::events::EventStore;
+use crate::exchange::Terms;
 use crate::guest::{App, Engine, LoadError, Lane};
 use crate::http::{Context, Entrance, ReadAhead, Target};
 use crate::net::Silence;
@@ -38,22 +40,33 @@ pub struct Server {
 impl Server {
     /// Loads the apps, whose events are in `events`. Blocks while they compile: up to seconds for each.
     pub fn load(config: &Config, engine: &Engine, events: &Arc<dyn EventStore>) -> Result<Self, LoadError> {
+        let semaphore = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         let mut apps = HashMap::new();
-        for (name, app) in &config.apps {
-            let app = App::load(name, app, engine, events.clone(), config.threads)?;
-            apps.insert(name.clone(), Arc::new(app));
+        let mut shares = HashMap::new();
+        let mut routes = Vec::new();
+        for route in &config.routes {
+            // The configuration was checked: each route's app is there.
+            let Some(app) = config.apps.get(&route.app) else { continue };
+            let Route { deadline, grace, on_disconnect, .. } = *route;
+            let max_requests = app.max_requests.unwrap_or(Semaphore::MAX_PERMITS);
+            let variant = (route.app.as_str(), on_disconnect == OnDisconnect::Cancel);
+            let app = match apps.entry(variant) {
+                Entry::Occupied(entry) => Arc::clone(entry.get()),
+                Entry::Vacant(entry) => {
+                    let app = App::load(variant, app, engine, events.clone(), config.threads)?;
+                    entry.insert(Arc::new(app)).clone()
+                }
+            };
+            let requests = shares.entry(&route.app).or_insert_with(|| semaphore(max_requests)).clone();
+            let terms = Terms { deadline, grace, on_disconnect };
+            routes.push((route.clone(), Target { app, requests, terms }));
         }
-        // The configuration was checked: each route's app is there.
-        let routes = config.routes.iter().filter_map(|route| {
-            let app = apps.get(&route.app)?.clone();
-            Some((route.clone(), Target { app, deadline: route.deadline, grace: route.grace }))
-        });
         let limits = &config.limits;
         let shared = Context {
             routes: Arc::new(Table::new(routes)),
             limits: limits.clone(),
             detection: config.detection.clone(),
-            requests: Arc::new(Semaphore::new(limits.max_requests.min(Semaphore::MAX_PERMITS))),
+            requests: semaphore(limits.max_requests),
             read_ahead: ReadAhead::new(limits.max_body_buffer.as_u64(), limits.max_body_buffers.as_u64()),
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,

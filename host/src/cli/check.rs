@@ -20,7 +20,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
+        let engine = Engine::new(None).map_err(anyhow::Error::from).context("the engine does not start")?;
         let report = match inspect(&engine, &self.component) {
             Ok(report) => report,
             Err(error) => {

@@ -88,7 +88,7 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
     let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
-        let engine = Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?;
+        let engine = Engine::new(config.code_cache.directory(variable).as_deref()).map_err(anyhow::Error::from).context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
         let server = Server::load(&config, &engine, &events)?;
         anyhow::Ok((engine, server))
@@ -108,6 +108,10 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
         tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
     }
     Ok(())
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
 }
 
 /// A connection needs a file descriptor, and there are others.

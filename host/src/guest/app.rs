@@ -6,9 +6,10 @@ use wasmtime::{Store, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use super::cancels::Cancels;
 use super::engine::{Engine, Handler, one_line};
 use super::imports::outgoing::OutgoingHttp;
-use super::log::{GuestOutput, Stream};
+use super::log::{FloodGate, GuestOutput, Stream};
 use super::state::{Requests, State, Writing};
 use super::meter::{Meter, meter};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
@@ -28,31 +29,33 @@ enum Instances {
 }
 
 impl App {
-    /// Compiles and links the component, for calls from so many lanes. Blocks for as long as that takes: up to seconds.
+    /// Compiles and links the component, for calls from so many lanes, and with `cancels` so that its calls can be
+    /// cancelled. Blocks for as long as that takes: up to seconds.
     pub fn load(
-        name: &str,
+        (name, cancels): (&str, bool),
         config: &config::App,
         engine: &Engine,
         events: Arc<dyn EventStore>,
         lanes: usize,
     ) -> Result<Self, LoadError> {
-        let component = engine.compile(&config.component)?;
-        let handler = engine.link(&component, &config.component)?;
+        let handler = engine.load(&config.component, cancels)?;
         let name: Arc<str> = name.into();
         let factory = Factory {
             app: name.clone(),
             engine: engine.wasmtime().clone(),
             outgoing: OutgoingHttp::to(&config.outgoing_hosts),
             events,
+            cancels: Arc::default(),
+            flood: Arc::new(FloodGate::new(config.max_log_lines)),
             config: config.clone(),
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
-            .store(&Meter::default())
+            .store(&Meter::default(), true)
             .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
         let instances = match handler {
             Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, lanes)),
-            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes)),
+            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes, cancels)),
         };
         Ok(Self { name, instances })
     }
@@ -85,11 +88,13 @@ pub(super) struct Factory {
     pub(super) config: config::App,
     engine: wasmtime::Engine,
     outgoing: OutgoingHttp,
+    pub(super) cancels: Arc<Cancels>,
+    flood: Arc<FloodGate>,
     events: Arc<dyn EventStore>,
 }
 
 impl Factory {
-    pub(super) fn store(&self, counts: &Meter) -> wasmtime::Result<Store<State>> {
+    pub(super) fn store(&self, counts: &Meter, apart: bool) -> wasmtime::Result<Store<State>> {
         let writing = Writing::default();
         let limits = StoreLimitsBuilder::new()
             .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
@@ -103,6 +108,8 @@ impl Factory {
             events: self.events.clone(),
             max_body: self.config.instances.max_memory.as_u64(),
             requests: Requests::new(writing),
+            cancels: self.cancels.clone(),
+            apart,
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
@@ -111,7 +118,10 @@ impl Factory {
     }
 
     fn wasi(&self, writing: &Writing) -> wasmtime::Result<wasmtime_wasi::WasiCtx> {
-        let output = |stream| GuestOutput { app: self.app.clone(), stream, writing: writing.clone() };
+        let output = |stream| {
+            let (app, writing, flood) = (self.app.clone(), writing.clone(), self.flood.clone());
+            GuestOutput { app, stream, writing, flood }
+        };
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(output(Stream::Stdout)).stderr(output(Stream::Stderr));
         for (name, value) in &self.config.env {

@@ -1,7 +1,7 @@
 //! Generated bindings of `wit/`: all of our interfaces, of both WASI generations.
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: ["../wit", "../guest/cancel/wit"],
     inline: "
         package linger:bindings;
 
@@ -13,9 +13,12 @@ wasmtime::component::bindgen!({
             import linger:host/topic@0.1.0;
             import linger:host/topic-p2@0.1.0;
             import linger:host/whole@0.1.0;
+            import linger:middleware/ending@0.1.0;
         }
     ",
+    world: "linger:bindings/imports",
     imports: {
+        "linger:middleware/ending.ended": store | trappable,
         "linger:host/cancellation.current": store | trappable,
         "linger:host/cancellation.[method]cancellation.cancelled": store | trappable,
         "linger:host/queue.[method]queue.push": store | trappable,

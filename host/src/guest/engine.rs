@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Cache, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::{p2, p3};
 
-use super::imports;
+use super::{cache, compose, imports};
 use super::meter::TICK;
 use super::state::State;
 
@@ -50,6 +50,14 @@ pub enum LoadError {
         /// Which.
         message: String,
     },
+    /// Our middleware does not fit in front of it.
+    #[error("{file}: on_disconnect = \"cancel\" is not possible with this component: {message}; use \"signal\"")]
+    NotComposable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// A folder that the configuration grants cannot be opened.
     #[error("apps.{app}.dirs: {message}; name a folder that exists, relative to the configuration's")]
     Folder {
@@ -80,9 +88,9 @@ pub(super) enum Handler {
 }
 
 impl Engine {
-    /// An engine with all imports linked.
-    pub fn new() -> wasmtime::Result<Self> {
-        let engine = engine()?;
+    /// An engine with all imports linked, which keeps compiled code in this directory.
+    pub fn new(code_cache: Option<&Path>) -> wasmtime::Result<Self> {
+        let engine = engine(code_cache.and_then(cache::open))?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
@@ -93,16 +101,35 @@ impl Engine {
         &self.inner
     }
 
+    /// Compiles and links a component, and with `cancels` one whose calls can be cancelled. Blocks for as long as that
+    /// takes: up to seconds.
+    pub(super) fn load(&self, file: &Path, cancels: bool) -> Result<Handler, LoadError> {
+        let bytes = read(file)?;
+        let component = self.compile(file, &bytes)?;
+        let handler = self.link(&component, file)?;
+        // An instance of WASI 0.2 is dropped instead.
+        if !cancels || matches!(handler, Handler::P2(_)) {
+            return Ok(handler);
+        }
+        let not_composable = |message| LoadError::NotComposable { file: file.to_owned(), message };
+        let composed = compose::cancelling(bytes).map_err(not_composable)?;
+        let invalid = |error: wasmtime::Error| not_composable(one_line(&error));
+        let composed = Component::from_binary(&self.inner, &composed).map_err(invalid)?;
+        self.link(&composed, file)
+    }
+
     /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
-    pub(super) fn compile(&self, file: &Path) -> Result<Component, LoadError> {
-        let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
-        let bytes = std::fs::read(file).map_err(unreadable)?;
+    pub(super) fn compile_file(&self, file: &Path) -> Result<Component, LoadError> {
+        self.compile(file, &read(file)?)
+    }
+
+    fn compile(&self, file: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
         match bytes.get(..8) {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(LoadError::CoreModule(file.to_owned())),
             Some([0, b'a', b's', b'm', ..]) => {}
             _ => return Err(LoadError::NotWasm(file.to_owned())),
         }
-        Component::from_binary(&self.inner, &bytes)
+        Component::from_binary(&self.inner, bytes)
             .map_err(|error| LoadError::Invalid { file: file.to_owned(), message: one_line(&error) })
     }
 
@@ -119,6 +146,10 @@ impl Engine {
             Generation::P3 => Handler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
         })
     }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(file).map_err(|error| LoadError::Unreadable { file: file.to_owned(), error })
 }
 
 /// Which WASI a component's handler is for.
@@ -141,8 +172,9 @@ pub(super) fn exported_handler(component: &Component) -> Option<Generation> {
     }
 }
 
-fn engine() -> wasmtime::Result<wasmtime::Engine> {
+fn engine(cache: Option<Cache>) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = Config::new();
+    config.cache(cache);
     config.wasm_component_model_async(true).epoch_interruption(true);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     wasmtime::Engine::new(&config).or_else(|error| {

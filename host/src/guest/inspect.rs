@@ -19,7 +19,7 @@ pub struct Report {
 
 /// Inspects a component's file. Blocks while it compiles.
 pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
-    let component = engine.compile(file)?;
+    let component = engine.compile_file(file)?;
     let world = exported_handler(&component).map(|generation| match generation {
         Generation::P2 => "linger:host/handler-p2 (WASI 0.2)",
         Generation::P3 => "linger:host/handler (WASI 0.3)",

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -29,6 +31,43 @@ pub(super) struct GuestOutput {
     pub(super) app: Arc<str>,
     pub(super) stream: Stream,
     pub(super) writing: Writing,
+    pub(super) flood: Arc<FloodGate>,
+}
+
+/// Bounds what the guests of an app write to the log.
+pub(super) struct FloodGate {
+    /// Lines a second.
+    max: u32,
+    second: Mutex<Second>,
+}
+
+struct Second {
+    began: Instant,
+    lines: u32,
+}
+
+impl FloodGate {
+    pub(super) fn new(max: u32) -> Self {
+        Self { max, second: Mutex::new(Second { began: Instant::now(), lines: 0 }) }
+    }
+
+    /// Whether another line may be logged. Says so when the first may not, and how many there were when that is over.
+    fn admits(&self, app: &str) -> bool {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.began.elapsed() >= Duration::from_secs(1) {
+            let dropped = second.lines.saturating_sub(self.max);
+            if dropped > 0 {
+                tracing::warn!(app, "{dropped} lines of guests were dropped");
+            }
+            *second = Second { began: Instant::now(), lines: 0 };
+        }
+        second.lines = second.lines.saturating_add(1);
+        if second.lines == self.max.saturating_add(1) {
+            let max = self.max;
+            tracing::warn!(app, "guests write more than max_log_lines = {max} lines a second: what is beyond is dropped");
+        }
+        second.lines <= self.max
+    }
 }
 
 impl GuestOutput {
@@ -39,6 +78,9 @@ impl GuestOutput {
     fn log(&self, line: &[u8]) {
         // The text of a panic starts with an empty line.
         if line.trim_ascii().is_empty() {
+            return;
+        }
+        if !self.flood.admits(&self.app) {
             return;
         }
         let text = String::from_utf8_lossy(line);

@@ -2,6 +2,9 @@
 
 mod app;
 mod bindings;
+mod cache;
+mod cancels;
+mod compose;
 mod engine;
 mod imports;
 mod inspect;

@@ -19,6 +19,7 @@ use super::queue::Queue;
 use super::replay::Replay;
 use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
+use crate::config::OnDisconnect;
 use crate::exchange::Exchange;
 use warm::Warm;
 
@@ -152,7 +153,7 @@ impl Shared {
 
     async fn start(&self, place: Place) -> wasmtime::Result<Instance> {
         let meter = Meter::default();
-        let mut store = self.factory.store(&meter)?;
+        let mut store = self.factory.store(&meter, true)?;
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })
     }
@@ -192,7 +193,7 @@ impl Task {
         let instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
-                tracing::warn!(app = &*exchange.app, request = %exchange.id, "guest stopped: it ran on for its whole grace after the request had ended");
+                tracing::warn!(app = &*exchange.app, request = %exchange.id, "guest stopped: it ran on after its request had ended");
                 return Err(CallError::Trapped);
             }
         };
@@ -235,8 +236,11 @@ impl Instance {
     }
 }
 
-/// Waits until a request has ended, and its grace has passed.
-pub(super) async fn overdue(exchange: &Exchange) {
-    exchange.ended().await;
-    tokio::time::sleep(exchange.grace).await;
+/// Waits until a request has ended, and its guest has had its time.
+async fn overdue(exchange: &Exchange) {
+    if exchange.on_disconnect() == OnDisconnect::Cancel {
+        exchange.ended().await;
+    } else {
+        exchange.overdue().await;
+    }
 }

@@ -38,6 +38,8 @@ struct Shared {
     next_number: AtomicU64,
     queue: Queue,
     traps: Traps,
+    /// Whether calls can be cancelled.
+    cancels: bool,
 }
 
 /// Whom a request shares its instance with.
@@ -49,7 +51,7 @@ enum Company {
 }
 
 impl Pool {
-    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize) -> Self {
+    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize, cancels: bool) -> Self {
         let queue = Queue::new(&factory.config.instances);
         Self(Arc::new(Shared {
             pre,
@@ -59,6 +61,7 @@ impl Pool {
             next_number: AtomicU64::new(0),
             queue,
             traps: Traps::default(),
+            cancels,
         }))
     }
 
@@ -70,7 +73,9 @@ impl Pool {
         request: http::Request<Body>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let replay = Replay::of(&request);
-        let company = if self.0.traps.are_frequent() { Company::Nobody } else { Company::Others };
+        let trial = if self.0.cancels { self.0.factory.cancels.trial() } else { None };
+        let apart = trial.is_some() || self.0.traps.are_frequent();
+        let company = if apart { Company::Nobody } else { Company::Others };
         let result = self.attempt(lane, &exchange, request, company).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if company == Company::Others && exchange.begin_again() => {
@@ -121,7 +126,7 @@ impl Shared {
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
     fn seat(self: &Arc<Self>, lane: &Lane, company: Company) -> Option<Seat> {
         if company == Company::Nobody {
-            let seat = Seat::take(&self.start_worker(lane)?);
+            let seat = Seat::take(&self.start_worker(lane, true)?);
             seat.worker().retire();
             return Some(seat);
         }
@@ -131,7 +136,7 @@ impl Shared {
         let any = |_: &Worker| true;
         self.seat_in(own, idle)
             .or_else(|| {
-                let worker = self.start_worker(lane)?;
+                let worker = self.start_worker(lane, false)?;
                 let seat = Seat::take(&worker);
                 lock(own).push(worker);
                 Some(seat)
@@ -153,12 +158,12 @@ impl Shared {
         Some(seat)
     }
 
-    fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
+    fn start_worker(self: &Arc<Self>, lane: &Lane, apart: bool) -> Option<Arc<Worker>> {
         let max = self.limits().max;
         let more = |count| (count < max).then_some(count + 1);
         self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Some(Worker::start(number, self.clone(), lane))
+        Some(Worker::start(number, self.clone(), lane, apart))
     }
 
     /// Takes a worker out of the list, so that it gets no more requests.

@@ -8,6 +8,7 @@ use wasmtime::{AsContextMut as _, StoreContextMut, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::cancels::Cancels;
 use super::imports::outgoing::OutgoingHttp;
 use crate::events::EventStore;
 use crate::exchange::{Exchange, RequestId};
@@ -23,6 +24,10 @@ pub(crate) struct State {
     /// The longest body that a guest gets in one call, in bytes.
     pub(super) max_body: u64,
     pub(super) requests: Requests,
+    /// What is known of cancelling calls of this component.
+    pub(super) cancels: Arc<Cancels>,
+    /// Whether the instance is for one request.
+    pub(super) apart: bool,
 }
 
 impl WasiView for State {

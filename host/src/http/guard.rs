@@ -35,8 +35,14 @@ pub(super) struct Guard {
     any_sent: Arc<AtomicBool>,
     /// Stands for what only the client can commit.
     token: Option<Awaited>,
-    /// The request's share of what the server may have in progress, and what keeps the connection open.
-    _shares: (OwnedSemaphorePermit, TaskTrackerToken),
+    _shares: Shares,
+}
+
+/// A request's share of what the server and its app may have in progress, and what keeps the connection open.
+pub(super) struct Shares {
+    pub(super) _server: OwnedSemaphorePermit,
+    pub(super) _app: OwnedSemaphorePermit,
+    pub(super) _connection: TaskTrackerToken,
 }
 
 /// A token that is out. Dropped when its response has ended and its events are settled, or have their time.
@@ -57,7 +63,7 @@ impl Guard {
         connection: Arc<Connection>,
         http2: bool,
         access: Access,
-        shares: (OwnedSemaphorePermit, TaskTrackerToken),
+        shares: Shares,
     ) -> Self {
         let (access, any_sent) = (Some(access), Arc::default());
         Self { exchange, connection, http2, access, commits: true, any_sent, token: None, _shares: shares }

@@ -1,5 +1,4 @@
 use std::sync::Weak;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -9,10 +8,10 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cancel::Reason;
-use crate::exchange::{Client, Exchange};
+use crate::exchange::{Client, Exchange, Terms};
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
-use crate::http::guard::ClientLink;
+use crate::http::guard::{ClientLink, Shares};
 use crate::net::{Eof, Link, Socket};
 
 struct Fixture {
@@ -29,11 +28,11 @@ async fn fixture(http2: bool) -> Fixture {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
-    let exchange = Arc::new(Exchange::new("app".into(), Duration::ZERO, 1, asked));
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let exchange = Arc::new(Exchange::new("app".into(), Terms::default(), 1, asked));
+    let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), None);
     let access = Access::new(&http::Request::new(()));
-    let shares = (permit, TaskTracker::new().token());
+    let shares = Shares { _server: permit(), _app: permit(), _connection: TaskTracker::new().token() };
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
     Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }

@@ -2,6 +2,7 @@
 
 pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
+mod ending;
 pub(super) mod outgoing;
 mod payload;
 mod pending;
@@ -15,6 +16,7 @@ mod whole;
 use wasmtime::component::{HasData, Linker};
 
 use super::bindings::linger::host as wit;
+use super::bindings::linger::middleware;
 use super::state::State;
 use crate::cancel::Reason;
 
@@ -54,5 +56,6 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wit::topic::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::topic_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::whole::add_to_linker::<_, Linger>(linker, |state| state)?;
+    middleware::ending::add_to_linker::<_, Linger>(linker, |state| state)?;
     streams::shadow(linker)
 }

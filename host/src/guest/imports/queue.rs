@@ -147,7 +147,7 @@ impl Waiting {
         }
         let Some(lease) = ready!(self.lease.poll(cx)) else {
             // Given up because the exchange ends, or given before.
-            return Poll::Ready(Err(match self.exchange.cancellation.reason() {
+            return Poll::Ready(Err(match self.exchange.reason() {
                 Some(_) => refusal(HoldError::Ended, &self.exchange),
                 None => EventError::Settled,
             }));
@@ -167,7 +167,7 @@ fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
         HoldError::TooMany => EventError::OverLimit(Limit::Deliveries.into()),
         HoldError::Ended => {
-            EventError::Cancelled(exchange.cancellation.reason().unwrap_or(Reason::Completed).into())
+            EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into())
         }
     }
 }

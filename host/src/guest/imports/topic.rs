@@ -79,7 +79,7 @@ impl Read {
             tokio::select! {
                 biased;
                 () = exchange.ended() => {
-                    let reason = exchange.cancellation.reason().unwrap_or(Reason::Completed);
+                    let reason = exchange.reason().unwrap_or(Reason::Completed);
                     Err(EventError::Cancelled(reason.into()))
                 }
                 batch = batch => batch.map_err(StoreError::into),

@@ -22,7 +22,6 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use super::Shared;
 use crate::exchange::Exchange;
 use crate::guest::meter::{Meter, Overrun};
-use crate::guest::p2::overdue;
 use crate::guest::state::State;
 use crate::guest::{Body, BodyError, CallError, Hold, Lane, not_started};
 
@@ -40,6 +39,8 @@ pub(super) struct Worker {
     retired: AtomicBool,
     /// Notified when the last seat of a retired worker is free.
     empty: Notify,
+    /// Whether it is for one request.
+    apart: bool,
     meter: Meter,
     /// Whether the guest wants no more requests for now.
     backpressure: AtomicBool,
@@ -139,9 +140,15 @@ impl Abandoned {
         let Self { exchange, answered, seat } = self;
         tokio::select! {
             biased;
-            // An answer that nobody wants, or none.
-            _ = answered => true,
-            () = overdue(&exchange) => {
+            answer = answered => {
+                // An answer that nobody wants, or none.
+                let worker = seat.worker();
+                if answer.is_ok() && worker.apart && exchange.has_ended() {
+                    worker.shared.factory.cancels.ended_well();
+                }
+                true
+            }
+            () = exchange.overdue() => {
                 let (app, request) = (&*exchange.app, exchange.id);
                 tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
                 seat.0.give_up();
@@ -166,7 +173,7 @@ impl Drop for Waiting {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane) -> Arc<Self> {
+    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, apart: bool) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let worker = Arc::new(Self {
@@ -177,6 +184,7 @@ impl Worker {
             uses: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             empty: Notify::new(),
+            apart,
             meter: Meter::default(),
             backpressure: AtomicBool::new(false),
             jobs,
@@ -210,7 +218,7 @@ impl Worker {
 
     /// Hands it a request, which has a seat.
     pub(super) fn send(&self, job: Job) {
-        let grace = u64::try_from(job.exchange.grace.as_millis()).unwrap_or(u64::MAX);
+        let grace = u64::try_from(job.exchange.grace().as_millis()).unwrap_or(u64::MAX);
         self.grace.fetch_max(grace, Ordering::Relaxed);
         // If the instance trapped meanwhile the job is dropped here, and its caller learns of that.
         drop(self.jobs.send(job));
@@ -241,7 +249,7 @@ impl Worker {
         mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
     ) {
         let started = self.meter.watch(async {
-            let mut store = self.shared.factory.store(&self.meter)?;
+            let mut store = self.shared.factory.store(&self.meter, self.apart)?;
             let service = self.shared.pre.instantiate_async(&mut store).await?;
             wasmtime::error::Ok((store, service))
         });
@@ -282,6 +290,9 @@ impl Worker {
                 tracing::error!(app, instance = self.number, requests, "guest stopped: {overrun}");
             }
             None => tracing::error!(app, instance = self.number, requests, "guest trapped: {error:#}"),
+        }
+        if self.apart && aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
+            tracing::warn!(app, "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen");
         }
         if aboard.len() > 1 && self.shared.traps.note() {
             tracing::error!(app, "guests trap again and again: from now on each request has an instance to itself");

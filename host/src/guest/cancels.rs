@@ -1,0 +1,89 @@
+//! Whether the calls of a component can be cancelled.
+//!
+//! Some toolchains make components that trap when a call is cancelled (`wit-bindgen` without its feature
+//! `inter-task-wakeup`), and a trap ends an instance with all that is in it. So the first calls to be cancelled are
+//! some that have an instance to themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Requests that run apart at a time until one of them was cancelled. More would find out sooner, at an instance each.
+const TRIALS: usize = 4;
+
+const UNKNOWN: u8 = 0;
+const END_WELL: u8 = 1;
+const TRAP: u8 = 2;
+
+/// What is known of one app's component.
+#[derive(Debug, Default)]
+pub(super) struct Cancels {
+    known: AtomicU8,
+    trials: AtomicUsize,
+}
+
+/// The share of a request that runs apart.
+#[derive(Debug)]
+pub(super) struct Trial(Arc<Cancels>);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.trials.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Cancels {
+    /// Whether the next request should run apart.
+    pub(super) fn trial(self: &Arc<Self>) -> Option<Trial> {
+        if self.known.load(Ordering::Relaxed) != UNKNOWN {
+            return None;
+        }
+        let more = |count| (count < TRIALS).then_some(count + 1);
+        self.trials.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Trial(self.clone()))
+    }
+
+    /// Whether a call may be cancelled, in an instance that it has to itself or not.
+    pub(super) fn may_cancel(&self, apart: bool) -> bool {
+        match self.known.load(Ordering::Relaxed) {
+            UNKNOWN => apart,
+            known => known == END_WELL,
+        }
+    }
+
+    /// A call was cancelled, and returned.
+    pub(super) fn ended_well(&self) {
+        // What trapped once is not tried again.
+        let _ = self.known.compare_exchange(UNKNOWN, END_WELL, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// A call was cancelled, and trapped. Returns whether that is news.
+    pub(super) fn trapped(&self) -> bool {
+        self.known.swap(TRAP, Ordering::Relaxed) != TRAP
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_calls_to_be_cancelled_run_apart() {
+        let cancels = Arc::new(Cancels::default());
+        let trials: Vec<_> = (0..TRIALS).map(|_| cancels.trial().unwrap()).collect();
+        assert!(cancels.trial().is_none());
+        assert!(cancels.may_cancel(true) && !cancels.may_cancel(false));
+        drop(trials);
+        assert!(cancels.trial().is_some());
+        cancels.ended_well();
+        assert!(cancels.trial().is_none() && cancels.may_cancel(false));
+    }
+
+    #[test]
+    fn after_a_trap_no_call_is_cancelled() {
+        let cancels = Arc::new(Cancels::default());
+        assert!(cancels.trapped());
+        assert!(!cancels.trapped());
+        cancels.ended_well();
+        assert!(!cancels.may_cancel(true) && cancels.trial().is_none());
+    }
+}

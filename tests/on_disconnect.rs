@@ -1,0 +1,110 @@
+//! What a route says becomes of a guest whose client leaves.
+
+use crate::harness::{H1, H2, Leave, Protocol, Request, Server, both, eventually, places};
+
+/// One app, with a grace that no test would wait for.
+async fn serve(app: &str, route: &str) -> Server {
+    Server::with_config(&format!("[apps.app]\n{app}[[routes]]\napp = 'app'\n{route}\n")).await
+}
+
+const CANCEL: &str = "grace = '1h'\non_disconnect = 'cancel'";
+
+async fn plain_wait(on_disconnect: &str) -> Server {
+    serve("component = '{plain-wait}'\n", on_disconnect).await
+}
+
+/// Waits for what the guest writes so many times.
+async fn written(server: &Server, line: &str, times: usize) {
+    eventually(line, async || (server.log.text().matches(line).count() >= times).then_some(())).await;
+}
+
+async fn waits_and_leaves(server: &Server, target: &str, protocol: Protocol) {
+    let waiting = server.park(protocol, &Request::get(target)).await;
+    drop(waiting.leave(Leave::Close).await);
+}
+
+both!("plain-wait", "faulty-p2": place_of_a_cancelled_call_is_free_at_once);
+
+async fn place_of_a_cancelled_call_is_free_at_once(component: &str) {
+    let (waits, answers) = if component == "plain-wait" { ("/wait", "/") } else { ("/hang", "/ok") };
+    let server = serve(&places(component, 1), CANCEL).await;
+    for protocol in [H1, H2] {
+        let waiting = server.occupy(protocol, waits, answers).await;
+        drop(waiting.leave(Leave::Reset).await);
+        eventually("the place is free", async || {
+            (server.get(answers).await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn destructors_of_a_cancelled_call_run_and_siblings_wait_on() {
+    let server = plain_wait(CANCEL).await;
+    let siblings = [
+        server.park(H1, &Request::get("/wait")).await,
+        server.park(H2, &Request::get("/wait")).await,
+    ];
+    for number in 1..=20 {
+        waits_and_leaves(&server, "/wait", if number % 2 == 0 { H1 } else { H2 }).await;
+        written(&server, "dropped in time", number).await;
+    }
+    for (number, sibling) in siblings.into_iter().enumerate() {
+        drop(sibling.leave(Leave::Close).await);
+        written(&server, "dropped in time", 21 + number).await;
+    }
+    let log = server.log.text();
+    assert!(!log.contains("trapped") && !log.contains("runs on"), "{log}");
+}
+
+#[tokio::test]
+async fn guest_that_traps_when_it_is_cancelled_takes_nobody_along() {
+    let server = plain_wait(CANCEL).await;
+    // It would be repeated if it were a GET, and nobody would see that it was hit.
+    let sibling = server.park(H1, &Request::post("/wait", "")).await;
+    waits_and_leaves(&server, "/wait-trap", H1).await;
+    server.log.line(&["traps when a call is cancelled", "inter-task-wakeup", "app=\"app\""]).await;
+    for _ in 0..10 {
+        waits_and_leaves(&server, "/wait-trap", H2).await;
+    }
+    server.get("/").await.expect(200);
+    let log = server.log.text();
+    assert_eq!(log.matches("guest trapped").count(), 1, "{log}");
+    drop(sibling);
+}
+
+#[tokio::test]
+async fn detached_guest_works_to_its_end() {
+    let server = plain_wait("grace = '100ms'\non_disconnect = 'detach'").await;
+    waits_and_leaves(&server, "/work", H1).await;
+    waits_and_leaves(&server, "/work", H2).await;
+    written(&server, "worked to its end", 2).await;
+}
+
+#[tokio::test]
+async fn guest_that_is_not_detached_has_its_grace_only() {
+    let server = plain_wait("grace = '100ms'").await;
+    waits_and_leaves(&server, "/work", H1).await;
+    server.log.line(&["guest runs on after its request has ended"]).await;
+}
+
+#[tokio::test]
+async fn detached_guest_is_stopped_after_its_deadline() {
+    let server = serve(
+        // A probe that is refused should be so before the deadline.
+        &format!("{}instances.queue_timeout = '20ms'\n", places("plain-wait", 1)),
+        "deadline = '1s'\ngrace = '100ms'\non_disconnect = 'detach'",
+    )
+    .await;
+    let waiting = server.occupy(H1, "/wait", "/").await;
+    drop(waiting.leave(Leave::Close).await);
+    eventually("the place is free", async || (server.get("/").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn detached_guest_gets_no_more_events() {
+    let server = serve("component = '{faulty}'\n", "on_disconnect = 'detach'").await;
+    waits_and_leaves(&server, "/park/q", H1).await;
+    server.send(H1, &Request::post("/push/q", "for the next one")).await.expect(204);
+    assert_eq!(server.get("/park/q").await.expect(200), "for the next one");
+}
