@@ -70,7 +70,10 @@ async fn siblings(server: &Server, protocol: Protocol) -> Vec<Open> {
 /// Each gets its event, soon.
 async fn all_get_theirs(server: &Server, parked: Vec<Open>) {
     for number in 0..SIBLINGS {
-        server.send(H1, &Request::post(&format!("/push/{number}"), format!("event {number}"))).await.expect(204);
+        server
+            .send(H1, &Request::post(&format!("/push/{number}"), format!("event {number}")))
+            .await
+            .expect(204);
     }
     for (number, sibling) in parked.into_iter().enumerate() {
         let answer = soon("the event of a sibling", sibling.answer()).await;
@@ -168,10 +171,8 @@ async fn full_app_leaves_room_for_another() {
          [[routes]]\napp = 'hello'\n[[routes]]\napp = 'busy'\npath = '/park'\n",
     )
     .await;
-    let _parked = [
-        server.park(H1, &Request::get("/park/a")).await,
-        server.park(H2, &Request::get("/park/b")).await,
-    ];
+    let _parked =
+        [server.park(H1, &Request::get("/park/a")).await, server.park(H2, &Request::get("/park/b")).await];
     let refused = eventually("the app is full", async || {
         let answer = tokio::time::timeout(Duration::from_millis(500), server.get("/park/c")).await;
         answer.ok()

@@ -31,20 +31,16 @@ async fn place_of_a_cancelled_call_is_free_at_once(component: &str) {
     for protocol in [H1, H2] {
         let waiting = server.occupy(protocol, waits, answers).await;
         drop(waiting.leave(Leave::Reset).await);
-        eventually("the place is free", async || {
-            (server.get(answers).await.status == 200).then_some(())
-        })
-        .await;
+        eventually("the place is free", async || (server.get(answers).await.status == 200).then_some(()))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn destructors_of_a_cancelled_call_run_and_siblings_wait_on() {
     let server = plain_wait(CANCEL).await;
-    let siblings = [
-        server.park(H1, &Request::get("/wait")).await,
-        server.park(H2, &Request::get("/wait")).await,
-    ];
+    let siblings =
+        [server.park(H1, &Request::get("/wait")).await, server.park(H2, &Request::get("/wait")).await];
     for number in 1..=20 {
         waits_and_leaves(&server, "/wait", if number % 2 == 0 { H1 } else { H2 }).await;
         written(&server, "dropped in time", number).await;

@@ -3,6 +3,7 @@
 mod access;
 mod ack;
 mod body;
+mod compact;
 mod connection;
 mod frames;
 mod guard;
@@ -11,6 +12,7 @@ mod probe;
 mod progress;
 mod pump;
 mod stream;
+mod version;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +20,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
@@ -34,6 +36,7 @@ use crate::respond;
 use crate::route::{Match, Table};
 use access::Access;
 use body::GuardedBody;
+use compact::compact;
 use connection::Connection;
 pub use connection::{Entrance, serve_connection};
 use guard::{ClientLink, Guard, Shares};
@@ -93,9 +96,9 @@ fn handle(
     let begun = begin(&context, &connection, token, request);
     async move {
         let mut response = match begun {
-            Ok((target, guard, request)) => {
-                connection.probe.allow(request.version() == Version::HTTP_11);
-                let response = call(&context, &target, guard, &connection.link, request).await;
+            Ok(begun) => {
+                connection.probe.allow(begun.request.version() == Version::HTTP_11);
+                let response = call(&context, begun, &connection.link).await;
                 connection.probe.allow(false);
                 response?
             }
@@ -106,13 +109,21 @@ fn handle(
     }
 }
 
+/// A request whose exchange has begun.
+struct Begun {
+    target: Target,
+    guard: Guard,
+    request: Request<Incoming>,
+}
+
 /// Finds out where a request goes, and begins its exchange. An error is what the host answers by itself.
 fn begin(
     context: &Context,
     connection: &Arc<Connection>,
     token: TaskTrackerToken,
-    request: Request<Incoming>,
-) -> Result<(Target, Guard, Request<Incoming>), Box<Response<Body>>> {
+    mut request: Request<Incoming>,
+) -> Result<Box<Begun>, Box<Response<Body>>> {
+    compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();
     if !http2 {
@@ -135,22 +146,22 @@ fn begin(
     let access = Access::new(&request);
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
-    Ok((target, guard, make_absolute(request, scheme, host)))
+    let request = make_absolute(request, scheme, host);
+    // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
+    Ok(Box::new(Begun { target, guard, request }))
 }
 
 /// Gives a request to its app, and waits for the head of the response.
 async fn call(
     context: &Context,
-    target: &Target,
-    mut guard: Guard,
+    begun: Box<Begun>,
     link: &Arc<ClientLink>,
-    request: Request<Incoming>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
+    let Begun { target, mut guard, request } = *begun;
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
-    let mut ladder: Ladder =
-        Box::pin(ladder(exchange.clone(), link.clone(), context.stopping.clone()));
-    let request = pumped(context, &exchange, link, request);
+    let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), link.clone(), context.stopping.clone()));
+    let request = Box::new(pumped(context, &exchange, link, request));
     let result = tokio::select! {
         biased;
         _ = link.departed() => return Err(ClientLeft),
@@ -223,7 +234,15 @@ fn guarded(
     } else if let Some(token) = guard.await_client(&context.confirmations) {
         ack::put_token(response.headers_mut(), token);
     }
-    let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if head_only
+        && !without
+        && let Some(length) = response.body().size_hint().exact()
+    {
+        // What the body, which is dropped here, would have said.
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    let bodiless = head_only || without;
     let length = content_length(response.headers()).filter(|_| !bodiless);
     let tasks = context.lane.tasks.clone();
     response.map(|body| {
@@ -236,11 +255,7 @@ fn guarded(
 /// the client; resolves with the reason when the guest had its grace.
 type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
-async fn ladder(
-    exchange: Arc<Exchange>,
-    link: Arc<ClientLink>,
-    stopping: CancellationToken,
-) -> Reason {
+async fn ladder(exchange: Arc<Exchange>, link: Arc<ClientLink>, stopping: CancellationToken) -> Reason {
     let cancellation = &exchange.cancellation;
     let deadline = async {
         match exchange.deadline() {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, OnDisconnect, Route};
 use crate::events::EventStore;
 use crate::exchange::Terms;
-use crate::guest::{App, Engine, LoadError, Lane};
+use crate::guest::{App, Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, ReadAhead, Target};
 use crate::net::Silence;
 use crate::route::Table;

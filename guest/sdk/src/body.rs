@@ -122,7 +122,7 @@ impl Body {
                     whole::BodyError::TooLarge(limit) => {
                         BodyError::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
                     }
-                    whole::BodyError::Broken => BodyError::Broken("its client is gone".into()),
+                    other => BodyError::Broken(other.to_string()),
                 })
             }
             State::Untouched(None) => unreachable!("a body is opened at once"),

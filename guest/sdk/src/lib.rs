@@ -23,8 +23,8 @@
 //! client that got the answer has got the event, and when the client is gone the event is back in its
 //! queue.
 //!
-//! The crate speaks WASI 0.3, and adds to it only the interfaces of `linger:host`. A component that
-//! uses none of those runs on every host of `wasi:http/handler`. Build with
+//! The crate speaks WASI 0.3, and adds to it only the interfaces of `linger:host`. Every answer that is there
+//! at once is made by one of those, so a component of this crate runs on hosts that have them. Build with
 //! `cargo build --release --target wasm32-wasip2`, as a `cdylib`.
 //!
 //! | to | use |

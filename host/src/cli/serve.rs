@@ -88,7 +88,9 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
     let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
-        let engine = Engine::new(config.code_cache.directory(variable).as_deref()).map_err(anyhow::Error::from).context("the engine does not start")?;
+        let engine = Engine::new(config.code_cache.directory(variable).as_deref())
+            .map_err(anyhow::Error::from)
+            .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
         let server = Server::load(&config, &engine, &events)?;
         anyhow::Ok((engine, server))

@@ -6,12 +6,13 @@ use wasmtime::{Store, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use super::budget::Budget;
 use super::cancels::Cancels;
 use super::engine::{Engine, Handler, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{FloodGate, GuestOutput, Stream};
-use super::state::{Requests, State, Writing};
 use super::meter::{Meter, meter};
+use super::state::{Requests, State, Writing};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config;
 use crate::events::EventStore;
@@ -73,7 +74,7 @@ impl App {
         &self,
         lane: &Lane,
         exchange: Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         match &self.instances {
             Instances::P2(instances) => instances.call(lane, exchange, request).await,
@@ -100,13 +101,13 @@ impl Factory {
             .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
             .build();
         let state = State {
-            table: ResourceTable::new(),
+            table: self.table(),
             wasi: self.wasi(&writing)?,
             http: WasiHttpCtx::new(),
             outgoing: self.outgoing.clone(),
             limits,
             events: self.events.clone(),
-            max_body: self.config.instances.max_memory.as_u64(),
+            budget: Budget::new(self.config.instances.max_memory.as_u64()),
             requests: Requests::new(writing),
             cancels: self.cancels.clone(),
             apart,
@@ -115,6 +116,15 @@ impl Factory {
         store.limiter(|state| &mut state.limits);
         meter(&mut store, counts.clone(), &self.config.instances);
         Ok(store)
+    }
+
+    /// A guest that leaks handles ends its instance, and not the host.
+    fn table(&self) -> ResourceTable {
+        /// More than any handler holds for a request.
+        const HANDLES: usize = 1_000;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(self.config.instances.max_requests.saturating_add(10).saturating_mul(HANDLES));
+        table
     }
 
     fn wasi(&self, writing: &Writing) -> wasmtime::Result<wasmtime_wasi::WasiCtx> {

@@ -9,9 +9,9 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::{p2, p3};
 
-use super::{cache, compose, imports};
 use super::meter::TICK;
 use super::state::State;
+use super::{cache, compose, imports};
 
 /// What is wrong with a component.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,9 @@ pub enum LoadError {
         message: String,
     },
     /// Our middleware does not fit in front of it.
-    #[error("{file}: on_disconnect = \"cancel\" is not possible with this component: {message}; use \"signal\"")]
+    #[error(
+        "{file}: on_disconnect = \"cancel\" is not possible with this component: {message}; use \"signal\""
+    )]
     NotComposable {
         /// The file.
         file: PathBuf,

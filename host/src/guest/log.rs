@@ -64,7 +64,10 @@ impl FloodGate {
         second.lines = second.lines.saturating_add(1);
         if second.lines == self.max.saturating_add(1) {
             let max = self.max;
-            tracing::warn!(app, "guests write more than max_log_lines = {max} lines a second: what is beyond is dropped");
+            tracing::warn!(
+                app,
+                "guests write more than max_log_lines = {max} lines a second: what is beyond is dropped"
+            );
         }
         second.lines <= self.max
     }

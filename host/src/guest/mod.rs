@@ -2,6 +2,7 @@
 
 mod app;
 mod bindings;
+mod budget;
 mod cache;
 mod cancels;
 mod compose;

@@ -74,7 +74,7 @@ impl Instances {
         &self,
         lane: &Lane,
         exchange: Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = self.0.wait_for_seat(lane).await?;
         let replay = match seat {
@@ -97,7 +97,7 @@ impl Instances {
         lane: &Lane,
         seat: Seat,
         exchange: &Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
     ) -> Result<http::Response<Body>, CallError> {
         let (sender, answer) = oneshot::channel();
         let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
@@ -176,7 +176,7 @@ impl Task {
     async fn run(
         self,
         seat: Seat,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
         sender: oneshot::Sender<Answer>,
     ) -> Result<(), CallError> {
         let exchange = &self.exchange;
@@ -211,7 +211,7 @@ impl Instance {
     async fn handle(
         &mut self,
         exchange: &Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
         sender: oneshot::Sender<Answer>,
     ) -> Result<(), CallError> {
         self.uses += 1;
@@ -219,7 +219,7 @@ impl Instance {
         store.data_mut().requests.set_sole(exchange.clone());
         let mut http = store.data_mut().http();
         let request =
-            http.new_incoming_request(Scheme::Http, request).map_err(|error| not_started(&error))?;
+            http.new_incoming_request(Scheme::Http, *request).map_err(|error| not_started(&error))?;
         let out = http.new_response_outparam(sender).map_err(|error| not_started(&error))?;
         let call = self.proxy.wasi_http_incoming_handler().call_handle(store, request, out);
         if let Err(error) = self.meter.watch(call).await {

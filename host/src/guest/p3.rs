@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::app::Factory;
+use super::queue::Queue;
 use super::replay::Replay;
 use super::state::State;
 use super::{Body, CallError, Hold, Lane};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
-use super::queue::Queue;
 use traps::Traps;
 use worker::{Abandoned, Job, Seat, Worker};
 
@@ -70,7 +70,7 @@ impl Pool {
         &self,
         lane: &Lane,
         exchange: Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let replay = Replay::of(&request);
         let trial = if self.0.cancels { self.0.factory.cancels.trial() } else { None };
@@ -78,7 +78,9 @@ impl Pool {
         let company = if apart { Company::Nobody } else { Company::Others };
         let result = self.attempt(lane, &exchange, request, company).await;
         match (result, replay) {
-            (Err(CallError::Trapped), Some(replay)) if company == Company::Others && exchange.begin_again() => {
+            (Err(CallError::Trapped), Some(replay))
+                if company == Company::Others && exchange.begin_again() =>
+            {
                 self.attempt(lane, &exchange, replay.request(), Company::Nobody).await
             }
             (result, _) => result,
@@ -89,7 +91,7 @@ impl Pool {
         &self,
         lane: &Lane,
         exchange: &Arc<Exchange>,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
         company: Company,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = match self.0.seat(lane, company) {

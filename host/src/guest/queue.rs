@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::config::InstanceLimits;
 use super::CallError;
+use crate::config::InstanceLimits;
 
 pub(super) struct Queue {
     max: usize,
@@ -79,7 +79,8 @@ mod tests {
     #[tokio::test]
     async fn first_in_line_gets_what_is_freed() {
         let (queue, free) = (queue(2), AtomicUsize::new(0));
-        let find = || free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok();
+        let find =
+            || free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok();
         let waits = futures::future::select(Box::pin(queue.wait(find)), Box::pin(queue.wait(find)));
         let free_one = async {
             free.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use super::Body;
 
 /// A copy of a request with a safe method and without a body.
-pub(super) struct Replay(Parts);
+pub(super) struct Replay(Box<Parts>);
 
 impl Replay {
     /// A copy, if the request may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
@@ -21,11 +21,11 @@ impl Replay {
         parts.uri = request.uri().clone();
         parts.version = request.version();
         parts.headers = request.headers().clone();
-        Some(Self(parts))
+        Some(Self(Box::new(parts)))
     }
 
-    pub(super) fn request(self) -> http::Request<Body> {
+    pub(super) fn request(self) -> Box<http::Request<Body>> {
         let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-        http::Request::from_parts(self.0, body)
+        Box::new(http::Request::from_parts(*self.0, body))
     }
 }

@@ -8,6 +8,7 @@ use wasmtime::{AsContextMut as _, StoreContextMut, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::budget::Budget;
 use super::cancels::Cancels;
 use super::imports::outgoing::OutgoingHttp;
 use crate::events::EventStore;
@@ -21,8 +22,8 @@ pub(crate) struct State {
     pub(super) outgoing: OutgoingHttp,
     pub(super) limits: StoreLimits,
     pub(super) events: Arc<dyn EventStore>,
-    /// The longest body that a guest gets in one call, in bytes.
-    pub(super) max_body: u64,
+    /// Bounds what the host holds for it.
+    pub(super) budget: Budget,
     pub(super) requests: Requests,
     /// What is known of cancelling calls of this component.
     pub(super) cancels: Arc<Cancels>,

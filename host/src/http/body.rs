@@ -60,8 +60,16 @@ impl GuardedBody {
         let remaining = body.size_hint().exact().or(length);
         let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
-        let guarded =
-            Guarded { guard, progress, remaining, supervision, mark: None, last_passed: false, held: None, _hold: hold };
+        let guarded = Guarded {
+            guard,
+            progress,
+            remaining,
+            supervision,
+            mark: None,
+            last_passed: false,
+            held: None,
+            _hold: hold,
+        };
         Self { body, guarded: Some(guarded) }
     }
 

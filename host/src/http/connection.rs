@@ -19,9 +19,10 @@ use super::hold::Quiet;
 use super::probe::Probe;
 use super::progress::Progress;
 use super::stream::ClientStream;
+use super::version::Version;
 use super::{Context, handle};
 use crate::config::Limits;
-use crate::net::{Eof, Link, ReceiptWaits, Transport};
+use crate::net::{Eof, Link, ReceiptWaits, Socket, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -83,22 +84,60 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
     let link = Link::new(stream, detection.patience(), entrance.eof);
     let connection = Connection::new(link, entrance, detection.receipt_waits());
     let socket = connection.link.socket();
-    match &entrance.tls {
-        None => serve(Transport::Plain(socket), &connection, &context).await,
-        Some(tls) => match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(stream)) => serve(Transport::Tls(Box::new(stream)), &connection, &context).await,
-            Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
-            Err(_) => tracing::debug!("no TLS with a client: it took too long"),
-        },
+    // Boxed, so that its room is free again: many connections stay open for long.
+    if let Some((stream, version)) = Box::pin(open(socket, entrance, &connection, &context)).await {
+        serve(stream, version, &connection, &context).await;
     }
     connection.receipts.close();
     connection.receipts.wait().await;
 }
 
-async fn serve(stream: Transport<Arc<Progress>>, connection: &Arc<Connection>, context: &Arc<Context>) {
+/// Waits until it is known what a client speaks, or that it cannot be known; none if it does not say so in time.
+async fn open(
+    socket: Socket<Arc<Progress>>,
+    entrance: &Entrance,
+    connection: &Connection,
+    context: &Context,
+) -> Option<(Transport<Arc<Progress>>, Option<Version>)> {
+    let Some(tls) = &entrance.tls else {
+        let version = tokio::select! {
+            version = tokio::time::timeout(context.limits.head_timeout, Version::sent(&connection.link)) => version,
+            // Whatever it is: it is about to end.
+            () = context.stopping.cancelled() => Ok(None),
+        };
+        return match version {
+            Ok(version) => Some((Transport::Plain(socket), version)),
+            Err(_) => {
+                tracing::debug!("connection ended: nothing came");
+                None
+            }
+        };
+    };
+    match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
+        Ok(Ok(stream)) => {
+            let version = Version::negotiated(stream.get_ref().1.alpn_protocol());
+            return Some((Transport::Tls(Box::new(stream)), version));
+        }
+        Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
+        Err(_) => tracing::debug!("no TLS with a client: it took too long"),
+    }
+    None
+}
+
+async fn serve(
+    stream: Transport<Arc<Progress>>,
+    version: Option<Version>,
+    connection: &Arc<Connection>,
+    context: &Arc<Context>,
+) {
     let limits = &context.limits;
     let link = &connection.link;
     let builder = builder(context, connection.eof);
+    let builder = match version {
+        Some(Version::Http1) => builder.http1_only(),
+        Some(Version::Http2) => builder.http2_only(),
+        None => builder,
+    };
     let first_head = CancellationToken::new();
     let requests = &connection.requests;
     let service = service_fn(|request| {

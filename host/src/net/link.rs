@@ -124,6 +124,12 @@ impl<T: Flushed> Link<T> {
         Socket::new(self.clone())
     }
 
+    /// Waits for something to read, and copies what there is: it stays to be read. 0 at the end. To be called before
+    /// anything was read.
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buf).await
+    }
+
     /// How the client left, as far as it has been noticed.
     pub fn departure(&self) -> Option<Reason> {
         match self.departure.load(Ordering::Acquire) {

@@ -65,11 +65,7 @@ impl Core {
     }
 }
 
-async fn serve(
-    context: Arc<Context>,
-    mut inbox: mpsc::UnboundedReceiver<Arrival>,
-    open: &Arc<AtomicUsize>,
-) {
+async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival>, open: &Arc<AtomicUsize>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

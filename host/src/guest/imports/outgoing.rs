@@ -3,15 +3,20 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
+    default_send_request,
+};
 
 /// Sends a guest's requests, or refuses them.
 #[derive(Clone)]
 pub(crate) struct OutgoingHttp {
     allowed: Arc<[String]>,
+    /// The headers that are the host's own business.
+    forbidden: ForbiddenHeaderFilter,
 }
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -20,7 +25,8 @@ type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 impl OutgoingHttp {
     /// Allows `NAME` (its default port and any other) and `NAME:PORT`.
     pub(crate) fn to(allowed: &[String]) -> Self {
-        Self { allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect() }
+        let allowed = allowed.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { allowed, forbidden: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)) }
     }
 
     fn allows(&self, uri: &Uri) -> bool {
@@ -33,6 +39,16 @@ impl OutgoingHttp {
 }
 
 impl WasiHttpHooks for OutgoingHttp {
+    // As by default, but made once and not for each header.
+
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        self.forbidden.clone()
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

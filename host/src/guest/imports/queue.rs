@@ -166,9 +166,7 @@ impl Waiting {
 fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
         HoldError::TooMany => EventError::OverLimit(Limit::Deliveries.into()),
-        HoldError::Ended => {
-            EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into())
-        }
+        HoldError::Ended => EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into()),
     }
 }
 

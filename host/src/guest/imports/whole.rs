@@ -1,20 +1,26 @@
 //! `linger:host/whole`.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use wasmtime::Result;
 use wasmtime::component::{Accessor, Resource};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, FieldMapError, WasiHttpView as _};
 
 use super::{Linger, wit};
+use crate::guest::budget::{Budget, Share};
 use crate::guest::state::State;
-use crate::guest::{Body, BodyError as Broken};
+use crate::guest::{Body, BodyError as HttpError};
 use wit::whole::{BodyError, ResponseError};
 
 /// Bytes of names and values: what `wasi:http` allows its `fields`.
 const MAX_HEADERS: usize = 128 * 1024;
+
+/// Marks the body of a request that was read.
+const CONSUMED: &str = "the body was read before, by linger:host/whole.body";
 
 type Headers = Vec<(String, Vec<u8>)>;
 
@@ -35,32 +41,41 @@ impl wit::whole::Host for State {
 impl State {
     fn response(&mut self, status: u16, headers: Headers, body: Vec<u8>) -> Result<Response, ResponseError> {
         let status = StatusCode::from_u16(status).map_err(|_| ResponseError::InvalidStatus)?;
+        if status.is_informational() || status.as_u16() > 599 {
+            return Err(ResponseError::InvalidStatus);
+        }
+        let fields = self.fields(headers, body.len())?;
+        let body = self.budget.bytes(body).ok_or(ResponseError::OverLimit)?;
+        let mut response = http::Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = fields.into();
+        let (response, _sent) = Response::from_http(self.http().hooks, response);
+        Ok(response)
+    }
+
+    fn fields(&mut self, headers: Headers, length: usize) -> Result<FieldMap, ResponseError> {
         let http = self.http();
         let mut fields = FieldMap::new_mutable(MAX_HEADERS);
         for (name, value) in headers {
-            if name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
-                // Hyper says it, from the body.
-                check_length(&name, &value, body.len())?;
+            let key = HeaderName::try_from(&name);
+            // Hyper says it, from the body, if there is one.
+            if matches!(key, Ok(header::CONTENT_LENGTH)) && is_length(&value, length) {
                 continue;
             }
-            let added = match (HeaderName::try_from(&name), HeaderValue::try_from(value)) {
+            let added = match (key, HeaderValue::try_from(value)) {
+                (Ok(header::CONTENT_LENGTH), _) if length > 0 => Err(FieldMapError::InvalidHeaderValue),
                 (Ok(key), _) if http.hooks.is_forbidden_header(&key) => Err(FieldMapError::Forbidden),
                 (Ok(key), Ok(value)) => fields.append_raw(key, value),
                 _ => Err(FieldMapError::InvalidHeaderName),
             };
             added.map_err(|error| refusal(&error, name))?;
         }
-        let mut response = http::Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        *response.headers_mut() = fields.into();
-        let (response, _sent) = Response::from_http(http.hooks, response);
-        Ok(response)
+        Ok(fields)
     }
 }
 
-fn check_length(name: &str, value: &[u8], length: usize) -> Result<(), ResponseError> {
-    let said = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
-    if said == Some(length) { Ok(()) } else { Err(ResponseError::InvalidHeader(name.to_owned())) }
+fn is_length(value: &[u8], length: usize) -> bool {
+    length > 0 && value == length.to_string().as_bytes()
 }
 
 fn refusal(error: &FieldMapError, name: String) -> ResponseError {
@@ -77,46 +92,73 @@ impl wit::whole::HostWithStore<State> for Linger {
         request: Resource<Request>,
         limit: u64,
     ) -> Result<Result<Vec<u8>, BodyError>> {
-        let taken = accessor.with(|mut store| {
+        let (body, budget) = accessor.with(|mut store| {
             let state = store.get();
-            let limit = limit.min(state.max_body);
-            let request = take_body(state.table.get_mut(&request)?);
-            let (request, _) = match request.into_http(&mut store, async { Ok(()) }) {
-                Ok(taken) => taken,
-                // Its head is refused: there is no body either.
-                Err(_) => return wasmtime::error::Ok(None),
-            };
-            Ok(Some((request.into_body(), limit)))
+            let budget = state.budget.clone();
+            let taken = take_body(state.table.get_mut(&request)?);
+            let body = taken.into_http(&mut store, async { Ok(()) }).map(|(request, _)| request.into_body());
+            wasmtime::error::Ok((body, budget))
         })?;
-        Ok(match taken {
-            Some((body, limit)) => collect(body, limit).await,
-            None => Err(BodyError::Broken),
+        Ok(match body {
+            Ok(body) => collect(body, limit.min(budget.total()), &budget).await,
+            // Nothing of its head is left that could be refused.
+            Err(_) => Err(BodyError::Broken),
         })
     }
 }
 
-/// The request as it was. What stays has no body.
+/// The request's body, as a request. What stays is all but the body.
 fn take_body(request: &mut Request) -> Request {
+    let consumed = || Err(HttpError::InternalError(Some(CONSUMED.to_owned())));
     let (without, _sent) = Request::new(
         request.method.clone(),
-        request.scheme.clone(),
-        request.authority.clone(),
-        request.path_with_query.clone(),
-        request.headers.clone(),
-        request.options.clone(),
-        Empty::<Bytes>::new().map_err(|never| -> Broken { match never {} }),
+        request.scheme.take(),
+        request.authority.take(),
+        request.path_with_query.take(),
+        std::mem::take(&mut request.headers),
+        request.options.take(),
+        StreamBody::new(futures::stream::once(async move { consumed() })),
     );
-    std::mem::replace(request, without)
+    let mut taken = std::mem::replace(request, without);
+    // What a request of HTTP has to have.
+    taken.scheme = Some(Scheme::HTTP);
+    taken.authority = Some(Authority::from_static("body"));
+    taken.path_with_query = Some(PathAndQuery::from_static("/"));
+    taken
 }
 
-async fn collect(mut body: Body, limit: u64) -> Result<Vec<u8>, BodyError> {
-    let mut data = BytesMut::new();
+async fn collect(mut body: Body, limit: u64, budget: &Budget) -> Result<Vec<u8>, BodyError> {
+    if body.size_hint().lower() > limit {
+        return Err(BodyError::TooLarge(limit));
+    }
+    let (mut data, mut share) = (BytesMut::new(), Share::of(budget));
     while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        let frame = frame.map_err(|error| match error {
+            HttpError::InternalError(Some(why)) if why == CONSUMED => BodyError::Consumed,
+            _ => BodyError::Broken,
+        })?;
+        let Ok(chunk) = frame.into_data() else { continue };
         if (data.len() + chunk.len()) as u64 > limit {
             return Err(BodyError::TooLarge(limit));
+        }
+        if !share.add(chunk.len()) {
+            return Err(BodyError::OverLimit);
         }
         data.extend_from_slice(&chunk);
     }
     Ok(data.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_that_of_the_body_to_the_letter() {
+        assert!(is_length(b"5", 5));
+        for other in [&b"+5"[..], b"05", b" 5", b"6", b""] {
+            assert!(!is_length(other, 5), "{}", other.escape_ascii());
+        }
+        assert!(!is_length(b"0", 0), "without a body it is the guest's to say");
+    }
 }

@@ -56,7 +56,7 @@ pub(super) struct Worker {
 /// A request on its way into an instance.
 pub(super) struct Job {
     pub(super) exchange: Arc<Exchange>,
-    pub(super) request: http::Request<Body>,
+    pub(super) request: Box<http::Request<Body>>,
     pub(super) answer: oneshot::Sender<Answer>,
     pub(super) seat: Seat,
 }
@@ -280,7 +280,8 @@ impl Worker {
 
     fn log_trap(&self, error: &wasmtime::Error, aboard: &[Arc<Exchange>]) {
         const NAMED: usize = 10;
-        let mut requests: Vec<_> = aboard.iter().take(NAMED).map(|exchange| exchange.id.to_string()).collect();
+        let mut requests: Vec<_> =
+            aboard.iter().take(NAMED).map(|exchange| exchange.id.to_string()).collect();
         if aboard.len() > NAMED {
             requests.push(format!("and {} more", aboard.len() - NAMED));
         }
@@ -292,10 +293,16 @@ impl Worker {
             None => tracing::error!(app, instance = self.number, requests, "guest trapped: {error:#}"),
         }
         if self.apart && aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
-            tracing::warn!(app, "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen");
+            tracing::warn!(
+                app,
+                "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
+            );
         }
         if aboard.len() > 1 && self.shared.traps.note() {
-            tracing::error!(app, "guests trap again and again: from now on each request has an instance to itself");
+            tracing::error!(
+                app,
+                "guests trap again and again: from now on each request has an instance to itself"
+            );
         }
     }
 
@@ -398,7 +405,7 @@ async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmti
     let alone = seat.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
         let http = store.data_mut().http();
-        let (request, body_read) = Request::from_http(http.hooks, request);
+        let (request, body_read) = Request::from_http(http.hooks, *request);
         // Boxed, for its type borrows the hooks though its value does not.
         let body_read: BodyRead = Box::pin(body_read);
         let request = http.table.push(request)?;
