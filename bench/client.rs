@@ -20,7 +20,10 @@ pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?)
+    }
+
+    fn over(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, received: Vec::with_capacity(1024) })
     }
@@ -55,15 +58,21 @@ impl Client {
 }
 
 /// The status of an answer, once all of it is there: the only one that is under way.
-fn whole(received: &[u8]) -> anyhow::Result<Option<u16>> {
+pub(crate) fn whole(received: &[u8]) -> anyhow::Result<Option<u16>> {
     let Some(head) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let (head, body) = received.split_at(head + 4);
     let text = std::str::from_utf8(head)?;
     let status = text.get(9..12).context("no status")?.parse()?;
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = text.lines().find_map(content_length);
     let whole = match length {
         Some(length) => body.len() >= length.parse()?,
         None => status == 204 || body.ends_with(b"0\r\n\r\n"),
     };
     Ok(whole.then_some(status))
+}
+
+/// Go writes the name in capitals.
+fn content_length(line: &str) -> Option<&str> {
+    let (name, length) = line.split_once(": ")?;
+    name.eq_ignore_ascii_case("content-length").then_some(length)
 }
