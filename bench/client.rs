@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection that is kept. Dropped, it is closed.
 pub(crate) struct Client {
@@ -21,6 +21,16 @@ pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         Self::over(TcpStream::connect(address).await?)
+    }
+
+    /// From an address of its own, for clients by the thousand: to find the last free ports of one address takes
+    /// the kernel longer than a server takes for a connection.
+    pub(crate) async fn connect_from(source: SocketAddr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // The last run may have had it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(source)?;
+        Self::over(socket.connect(address).await?)
     }
 
     fn over(stream: TcpStream) -> anyhow::Result<Self> {

@@ -10,6 +10,7 @@ mod departure;
 mod engines;
 mod latency;
 mod load;
+mod parked;
 mod peers;
 mod process;
 mod publish;
@@ -63,6 +64,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("latency") {
             latency::measure()?;
+        }
+        if wanted("parked") {
+            parked::measure().await?;
         }
         Ok(())
     })

@@ -10,6 +10,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Within this time a server is looked at once, to see whether it still does something.
+const LOOK: Duration = Duration::from_millis(10);
+/// What a server may use within that time and be called idle.
+const IDLE: Duration = Duration::from_millis(1);
 
 /// Where a server says on which address it listens.
 #[derive(Clone, Copy)]
@@ -68,6 +74,24 @@ impl Process {
             threads.insert(thread.file_name(), used);
         }
         Ok(Used { threads })
+    }
+
+    /// The KiB of memory that are in use.
+    pub(crate) fn resident(&self) -> anyhow::Result<u32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Waits until it has nothing more to do, and gives the time since when that is so.
+    pub(crate) async fn idle(&self) -> anyhow::Result<Instant> {
+        loop {
+            let (since, before) = (Instant::now(), self.used()?);
+            sleep(LOOK).await;
+            if self.used()?.since(&before) < IDLE {
+                return Ok(since);
+            }
+        }
     }
 }
 
