@@ -20,6 +20,7 @@ mod server;
 mod store;
 mod summary;
 mod throughput;
+mod wrk;
 
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("publish") {
             publish::measure().await?;
+        }
+        if wanted("client") {
+            wrk::measure().await?;
         }
         if wanted("throughput") {
             throughput::hello().await?;
