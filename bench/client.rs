@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection that is kept. Dropped, it is closed.
 pub(crate) struct Client {
@@ -20,7 +20,20 @@ pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?)
+    }
+
+    /// From an address of its own, for clients by the thousand: to find the last free ports of one address takes
+    /// the kernel longer than a server takes for a connection.
+    pub(crate) async fn connect_from(source: SocketAddr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // The last run may have had it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(source)?;
+        Self::over(socket.connect(address).await?)
+    }
+
+    fn over(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, received: Vec::with_capacity(1024) })
     }
@@ -55,15 +68,21 @@ impl Client {
 }
 
 /// The status of an answer, once all of it is there: the only one that is under way.
-fn whole(received: &[u8]) -> anyhow::Result<Option<u16>> {
+pub(crate) fn whole(received: &[u8]) -> anyhow::Result<Option<u16>> {
     let Some(head) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let (head, body) = received.split_at(head + 4);
     let text = std::str::from_utf8(head)?;
     let status = text.get(9..12).context("no status")?.parse()?;
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = text.lines().find_map(content_length);
     let whole = match length {
         Some(length) => body.len() >= length.parse()?,
         None => status == 204 || body.ends_with(b"0\r\n\r\n"),
     };
     Ok(whole.then_some(status))
+}
+
+/// Go writes the name in capitals.
+fn content_length(line: &str) -> Option<&str> {
+    let (name, length) = line.split_once(": ")?;
+    name.eq_ignore_ascii_case("content-length").then_some(length)
 }

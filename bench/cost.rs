@@ -3,18 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::ensure;
 use linger::config::Detection;
 use linger::guest::Engine;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use crate::client::{Client, request};
+use crate::load::{self, CONNECTIONS, Work};
 use crate::server::Server;
 use crate::summary::{median, quartiles, verdict};
 
-const CONNECTIONS: usize = 32;
 /// Many short ones: what else the machine does then falls on both servers of a pair.
 const PAIRS: usize = 60;
 const ROUND: Duration = Duration::from_millis(400);
@@ -22,15 +19,6 @@ const TARGET: f64 = 0.95;
 
 const HELLO: &str = "apps.hello.component = 'hello.wasm'";
 const POLL: &str = "apps.longpoll.component = 'longpoll.wasm'";
-
-/// What a client does all the time.
-#[derive(Clone, Copy)]
-enum Work {
-    /// Asks, and reads the answer.
-    Hello,
-    /// Polls with one connection, pushes with another, and reads both answers.
-    Poll,
-}
 
 /// Both on, as by default, against both off.
 pub(crate) async fn hello(engine: &Engine) -> anyhow::Result<()> {
@@ -105,56 +93,15 @@ fn report(name: &str, with: &[Round], without: &[Round], figure: fn(&Round) -> f
 
 /// Does the work for a while, on new connections.
 async fn round(address: SocketAddr, work: Work) -> anyhow::Result<Round> {
-    let (start, start_cpu) = (Instant::now(), processor_time());
-    let end = start + ROUND;
-    let mut clients = JoinSet::new();
-    for number in 0..CONNECTIONS {
-        clients.spawn(async move {
-            match work {
-                Work::Hello => hello_client(address, end).await,
-                Work::Poll => poll_client(address, number, end).await,
-            }
-        });
-    }
-    let mut done = 0;
-    while let Some(ended) = clients.join_next().await {
-        done += ended??;
-    }
-    let (took, cpu) = (start.elapsed(), processor_time().saturating_sub(start_cpu));
+    let before = processor_time();
+    let done = load::round(address, work, ROUND).await?;
+    let cpu = processor_time().saturating_sub(before);
     // What a round leaves behind should not fall to the next.
     sleep(Duration::from_millis(100)).await;
-    let done = f64::from(done);
-    Ok(Round { rate: done / took.as_secs_f64(), cpu: cpu.as_secs_f64() * 1e6 / done })
+    Ok(Round { rate: done.rate(), cpu: cpu.as_secs_f64() * 1e6 / f64::from(done.count) })
 }
 
 /// What this process has used so far.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
-}
-
-async fn hello_client(address: SocketAddr, end: Instant) -> anyhow::Result<u32> {
-    let hello = request("GET", "/", "");
-    let mut client = Client::connect(address).await?;
-    let mut done = 0;
-    while Instant::now() < end {
-        let status = client.ask(&hello).await?;
-        ensure!(status == 200, "{status}");
-        done += 1;
-    }
-    Ok(done)
-}
-
-async fn poll_client(address: SocketAddr, number: usize, end: Instant) -> anyhow::Result<u32> {
-    let poll = request("GET", &format!("/poll/{number}?wait=60"), "");
-    let push = request("POST", &format!("/push/{number}"), "an event");
-    let (mut consumer, mut producer) = (Client::connect(address).await?, Client::connect(address).await?);
-    let mut done = 0;
-    while Instant::now() < end {
-        consumer.send(&poll).await?;
-        let stored = producer.ask(&push).await?;
-        let got = consumer.answer().await?;
-        ensure!((stored, got) == (202, 200), "push {stored}, poll {got}");
-        done += 1;
-    }
-    Ok(done)
 }

@@ -1,18 +1,26 @@
 //! What Linger's promises cost, and how fast it keeps them. `make bench` runs all; names after `--` choose.
 //!
-//! The servers run in this process, each in a runtime of its own as `linger serve` has it; the clients share
-//! one thread. Nothing here fails because of a figure: machines differ.
+//! Where Linger is compared with itself, the servers run in this process, each in a runtime of its own; where it
+//! is compared with others, each is a process. The clients share one thread. Nothing here fails because of a
+//! figure: machines differ.
 
 mod client;
 mod cost;
 mod departure;
 mod engines;
+mod latency;
+mod load;
+mod parked;
+mod peers;
+mod process;
 mod publish;
 mod redis;
 mod reference;
 mod server;
 mod store;
 mod summary;
+mod throughput;
+mod wrk;
 
 use std::sync::Arc;
 
@@ -21,6 +29,9 @@ use linger::guest::Engine;
 use linger::net::raise_file_limit;
 
 fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(peers::bare::ARGUMENT) {
+        return peers::bare::serve();
+    }
     // Cargo adds options of its own.
     let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
@@ -46,6 +57,20 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("publish") {
             publish::measure().await?;
+        }
+        if wanted("client") {
+            wrk::measure().await?;
+        }
+        if wanted("throughput") {
+            throughput::hello().await?;
+            throughput::hello_p2().await?;
+            throughput::longpoll().await?;
+        }
+        if wanted("latency") {
+            latency::measure()?;
+        }
+        if wanted("parked") {
+            parked::measure().await?;
         }
         Ok(())
     })

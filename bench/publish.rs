@@ -1,18 +1,15 @@
 //! One publish, and many readers who wait for it: when they have its bytes, beside Redis Streams.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use tempfile::TempDir;
+use anyhow::{Context as _, ensure};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, request};
+use crate::peers;
+use crate::process::Process;
 use crate::redis::{self, Connection, Redis};
 use crate::summary::{Times, median};
 
@@ -28,7 +25,7 @@ const SOON: Duration = Duration::from_secs(50);
 
 /// The servers are processes of their own; the readers share one thread.
 pub(crate) async fn measure() -> anyhow::Result<()> {
-    let mut peers = vec![Peer::Linger(Linger::start()?)];
+    let mut peers = vec![Peer::Linger(peers::linger("longpoll.wasm")?)];
     println!("publish: from before it until {READERS} readers who waited have the bytes");
     if redis::is_installed() {
         let options = ["--appendonly", "no", "--maxclients", "12000"];
@@ -106,7 +103,7 @@ async fn round(peer: &Peer, readers: &mut Vec<Reader>, data: &str) -> anyhow::Re
 }
 
 enum Peer {
-    Linger(Linger),
+    Linger(Process),
     Redis(Redis),
 }
 
@@ -120,7 +117,7 @@ impl Peer {
 
     async fn reader(&self) -> anyhow::Result<Reader> {
         Ok(match self {
-            Self::Linger(linger) => Reader::Linger(Client::connect(linger.address).await?),
+            Self::Linger(linger) => Reader::Linger(Client::connect(linger.address()).await?),
             Self::Redis(redis) => Reader::Redis(Connection::tcp(redis.address()).await?),
         })
     }
@@ -200,57 +197,5 @@ impl Reader {
             }
         }
         Ok(())
-    }
-}
-
-/// `linger serve` in a process of its own, which ends when this is dropped.
-struct Linger {
-    process: Child,
-    address: SocketAddr,
-    // Closed, it would have nowhere to print to.
-    _printed: BufReader<ChildStdout>,
-    _folder: TempDir,
-}
-
-impl Linger {
-    fn start() -> anyhow::Result<Self> {
-        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/longpoll.wasm");
-        let component = component.canonicalize().context("run `make guests`")?;
-        let folder = tempfile::tempdir()?;
-        let config = folder.path().join("linger.toml");
-        // Room for those that are closing, too.
-        let text = format!(
-            "listen = '127.0.0.1:0'\n\
-             limits = {{ max_connections = 16_000, max_requests = 16_000 }}\n\
-             apps.longpoll.component = '{}'\n",
-            component.display()
-        );
-        std::fs::write(&config, text)?;
-        let mut process = Command::new(env!("CARGO_BIN_EXE_linger"))
-            .arg("serve")
-            .arg(&config)
-            .env("LINGER_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut printed = BufReader::new(process.stdout.take().context("no output")?);
-        let mut line = String::new();
-        printed.read_line(&mut line)?;
-        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
-            // It has said why.
-            let _ = process.kill();
-            let _ = process.wait();
-            bail!("linger does not start");
-        };
-        let address = address.parse()?;
-        Ok(Self { process, address, _printed: printed, _folder: folder })
-    }
-}
-
-impl Drop for Linger {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -41,3 +41,29 @@ pub(crate) fn quartiles(figures: &[f64]) -> [f64; 2] {
 pub(crate) fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
 }
+
+/// What a figure must reach, and what is better still.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal {
+    must: f64,
+    aim: f64,
+    /// Whether more is better.
+    more: bool,
+}
+
+impl Goal {
+    pub(crate) const fn at_least(must: f64, aim: f64) -> Self {
+        Self { must, aim, more: true }
+    }
+
+    pub(crate) const fn at_most(must: f64, aim: f64) -> Self {
+        Self { must, aim, more: false }
+    }
+
+    /// What is asked for, and whether the figure is as good.
+    pub(crate) fn judge(self, figure: f64) -> String {
+        let Self { must, aim, more } = self;
+        let [must_met, aim_met] = [must, aim].map(|goal| if more { figure >= goal } else { figure <= goal });
+        format!("must {must}: {}, aim {aim}: {}", verdict(must_met), verdict(aim_met))
+    }
+}

@@ -3,6 +3,7 @@
 //
 //	POST /push/{queue}             stores the body as an event; 202
 //	GET  /poll/{queue}?wait=SECONDS  200 and one event, or 204 if there was none for that long
+//	GET  /                           200 and a greeting, for `make bench`
 //
 // A handler waits for an event, its timer or r.Context().Done(). An event that reaches a handler whose
 // client has gone is put back, up to the moment of writing it, and when writing it fails.
@@ -158,6 +159,11 @@ func (s *store) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func hello(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "Hello, world!\n")
+}
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "the address to listen on, as IP:PORT")
 	cert := flag.String("cert", "", "a PEM file with a certificate: serve HTTPS, with HTTP/2")
@@ -168,6 +174,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/push/", s.push)
 	mux.HandleFunc("/poll/", s.poll)
+	mux.HandleFunc("/", hello)
 
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {

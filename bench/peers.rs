@@ -1,0 +1,79 @@
+//! The servers that are compared, each a process of its own.
+
+pub(crate) mod bare;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::process::{Process, Says};
+
+/// More than any measure has, so that nobody is refused.
+const LIMITS: &str = "{ max_connections = 20_000, max_requests = 20_000 }";
+
+/// `linger serve` with one app, a component that `make guests` built, and with the defaults beside the limits.
+pub(crate) fn linger(component: &str) -> anyhow::Result<Process> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("linger.toml");
+    let text = format!(
+        "listen = '127.0.0.1:0'\n\
+         limits = {LIMITS}\n\
+         queues.max_queues = 20_000\n\
+         apps.bench.component = '{}'\n",
+        built(component)?.display()
+    );
+    std::fs::write(&config, text)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
+    command.arg("serve").arg(&config).env("LINGER_LOG", "error");
+    Process::start(&mut command, Says::Stdout, Some(folder))
+}
+
+/// Hyper, and nothing that is not needed to greet or to park.
+pub(crate) fn bare() -> anyhow::Result<Process> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Process::start(command.arg(bare::ARGUMENT), Says::Stdout, None)
+}
+
+/// The program on Go's `net/http` that the conformance suite has too. None, with a line, without Go.
+pub(crate) fn go() -> anyhow::Result<Option<Process>> {
+    if !installed("Go", "go", "version") {
+        return Ok(None);
+    }
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("go");
+    let source = root().join("tests/peers/go/main.go");
+    let built = Command::new("go").arg("build").arg("-o").arg(&program).arg(source).status()?;
+    ensure!(built.success(), "the Go program does not build");
+    Process::start(&mut Command::new(program), Says::Stdout, Some(folder)).map(Some)
+}
+
+/// `wasmtime serve` with a component that `make guests` built, and with its defaults. None, with a line,
+/// without wasmtime.
+pub(crate) fn wasmtime(component: &str) -> anyhow::Result<Option<Process>> {
+    if !installed("wasmtime serve", "wasmtime", "--version") {
+        return Ok(None);
+    }
+    let mut command = Command::new("wasmtime");
+    command.args(["serve", "--addr", "127.0.0.1:0", "-Scli,p3", "-Wcomponent-model-async"]);
+    command.arg(built(component)?).stdout(Stdio::null());
+    Process::start(&mut command, Says::Stderr, None).map(Some)
+}
+
+/// Whether a program is there; says so if it is not.
+pub(crate) fn installed(name: &str, program: &str, asked: &str) -> bool {
+    let version = Command::new(program).arg(asked).stdin(Stdio::null()).output();
+    let there = version.is_ok();
+    if !there {
+        println!("  skipped: {name} (there is no {program})");
+    }
+    there
+}
+
+fn built(component: &str) -> anyhow::Result<PathBuf> {
+    root().join("target/components").join(component).canonicalize().context("run `make guests`")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,47 @@
+//! Hyper alone, the measure of what an HTTP server can do on this machine.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What makes this program such a server, and nothing else.
+pub(crate) const ARGUMENT: &str = "serve-bare-hyper";
+
+/// Serves until the process is ended: `/park` is never answered, all else with what the greeting of Linger's
+/// example is made of.
+pub(crate) fn serve() -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await?;
+            connections.spawn(connection(stream));
+            while connections.try_join_next().is_some() {}
+        }
+    })
+}
+
+async fn connection(stream: TcpStream) {
+    // Whoever breaks off has left.
+    let _ = stream.set_nodelay(true);
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == "/park" {
+        std::future::pending::<()>().await;
+    }
+    let mut response = Response::new(Full::new(Bytes::from_static(b"Hello, world!\n")));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Ok(response)
+}

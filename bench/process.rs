@@ -1,0 +1,132 @@
+//! A server in a process of its own: how it is started, and what it uses.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Within this time a server is looked at once, to see whether it still does something.
+const LOOK: Duration = Duration::from_millis(10);
+/// What a server may use within that time and be called idle.
+const IDLE: Duration = Duration::from_millis(1);
+
+/// Where a server says on which address it listens.
+#[derive(Clone, Copy)]
+pub(crate) enum Says {
+    Stdout,
+    Stderr,
+}
+
+/// Ends when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+    // Closed, it would have nowhere to print to.
+    _printed: Box<dyn BufRead + Send>,
+    // What it reads, or is.
+    _folder: Option<TempDir>,
+}
+
+impl Process {
+    /// Starts a server, and waits until it has printed the `http://` address on which it listens.
+    pub(crate) fn start(command: &mut Command, says: Says, folder: Option<TempDir>) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null());
+        match says {
+            Says::Stdout => command.stdout(Stdio::piped()),
+            Says::Stderr => command.stderr(Stdio::piped()),
+        };
+        let mut child = command.spawn()?;
+        let printed: Option<Box<dyn BufRead + Send>> = match says {
+            Says::Stdout => child.stdout.take().map(|pipe| Box::new(BufReader::new(pipe)) as _),
+            Says::Stderr => child.stderr.take().map(|pipe| Box::new(BufReader::new(pipe)) as _),
+        };
+        let mut printed = printed.context("no output")?;
+        match address(&mut printed) {
+            Ok(address) => Ok(Self { child, address, _printed: printed, _folder: folder }),
+            Err(error) => {
+                // It may have ended by itself.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.context(format!("{} does not start", command.get_program().display())))
+            }
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The processor time that its threads have used so far.
+    pub(crate) fn used(&self) -> anyhow::Result<Used> {
+        let mut threads = HashMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let thread = thread?;
+            // It may have ended since.
+            let Ok(figures) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+            let used = figures.split(' ').next().context("no figure")?.parse()?;
+            threads.insert(thread.file_name(), used);
+        }
+        Ok(Used { threads })
+    }
+
+    /// The KiB of memory that are in use.
+    pub(crate) fn resident(&self) -> anyhow::Result<u32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Waits until it has nothing more to do, and gives the time since when that is so.
+    pub(crate) async fn idle(&self) -> anyhow::Result<Instant> {
+        loop {
+            let (since, before) = (Instant::now(), self.used()?);
+            sleep(LOOK).await;
+            if self.used()?.since(&before) < IDLE {
+                return Ok(since);
+            }
+        }
+    }
+}
+
+/// Nanoseconds of each thread. In a sum, what a thread has used that ends would be missing later.
+pub(crate) struct Used {
+    threads: HashMap<OsString, u64>,
+}
+
+impl Used {
+    /// Without the last moments of threads that have ended.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let used = self
+            .threads
+            .iter()
+            .map(|(thread, now)| now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default()));
+        Duration::from_nanos(used.sum())
+    }
+}
+
+/// From the first line that has one.
+fn address(printed: &mut dyn BufRead) -> anyhow::Result<SocketAddr> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        anyhow::ensure!(printed.read_line(&mut line)? != 0, "it says no address");
+        if let Some((_, address)) = line.split_once("http://") {
+            return Ok(address.trim_end().trim_end_matches('/').parse()?);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
