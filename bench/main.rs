@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
     if wanted("engines") {
         engines::measure()?;
     }
-    let engine = Arc::new(Engine::new().map_err(anyhow::Error::from).context("the engine does not start")?);
+    let engine =
+        Arc::new(Engine::new(None).map_err(anyhow::Error::from).context("the engine does not start")?);
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     clients.block_on(async {
         if wanted("departure") {

@@ -37,7 +37,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server, and waits until it has printed the `http://` address on which it listens.
     pub(crate) fn start(command: &mut Command, says: Says, folder: Option<TempDir>) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null());
+        // With it, errors of Rust libraries take backtraces, and some are on the way of each request.
+        command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
         match says {
             Says::Stdout => command.stdout(Stdio::piped()),
             Says::Stderr => command.stderr(Stdio::piped()),

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use linger::config::{Config, Detection};
 use linger::guest::Engine;
 use linger::http::Entrance;
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,7 @@ pub(crate) struct Server {
     _threads: Threads,
     address: SocketAddr,
     stop: CancellationToken,
-    running: JoinHandle<bool>,
+    running: JoinHandle<std::io::Result<bool>>,
 }
 
 /// A runtime that can be dropped within another, whether or not all of it has ended.
@@ -57,16 +56,11 @@ impl Server {
         let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();
-        let loaded = {
-            let _inside = threads.handle.enter();
-            let server =
-                linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
-            (server, TcpListener::from_std(listener)?)
-        };
+        let server = linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
         let running = threads
             .handle
-            .spawn(async move { loaded.0.run(vec![(loaded.1, Entrance::default())], stopped).await });
+            .spawn(async move { server.run(vec![(listener, Entrance::default())], stopped).await });
         Ok(Self { _threads: threads, address, stop, running })
     }
 
@@ -77,7 +71,7 @@ impl Server {
     /// Stops it. Fails if something goes on.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        let drained = self.running.await?;
+        let drained = self.running.await??;
         anyhow::ensure!(drained, "the server did not end within its time");
         Ok(())
     }

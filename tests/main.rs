@@ -37,3 +37,4 @@ mod store;
 mod streaming;
 mod together;
 mod topics;
+mod whole;

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linger::config::Config;
+use linger::config::{Config, Route};
 use linger::events;
-use linger::guest::{App, Engine};
+use linger::exchange::Terms;
+use linger::guest::{App, Engine, Lane};
 use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use linger::route::Table;
 use tokio::net::TcpListener;
@@ -15,7 +16,6 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::client::Script;
 
@@ -57,7 +57,7 @@ impl Service {
             .expect("a runtime");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let config = Config::parse(CONFIG, &folder.join("linger.toml")).expect("a configuration");
-        let engine = Engine::new().expect("an engine");
+        let engine = Engine::new(None).expect("an engine");
         let context = runtime.block_on(async { context(&config, &engine) });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -90,18 +90,20 @@ impl Service {
 fn context(config: &Config, engine: &Engine) -> Context {
     let events =
         events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
-    let tasks = TaskTracker::new();
     let app = &config.apps["longpoll"];
-    let app = App::load("longpoll", app, engine, events, tasks.clone()).expect("`make guests` was run");
+    let app = App::load(("longpoll", false), app, engine, events, 1).expect("`make guests` was run");
     let app = Arc::new(app);
+    let requests = Arc::new(Semaphore::new(config.limits.max_requests));
     let routes = config.routes.iter().map(|route| {
-        (route.clone(), Target { app: app.clone(), deadline: route.deadline, grace: route.grace })
+        let Route { deadline, grace, on_disconnect, .. } = *route;
+        let terms = Terms { deadline, grace, on_disconnect };
+        (route.clone(), Target { app: app.clone(), requests: requests.clone(), terms })
     });
     Context {
-        routes: Table::new(routes),
+        routes: Arc::new(Table::new(routes)),
         limits: config.limits.clone(),
         detection: config.detection.clone(),
-        requests: Arc::new(Semaphore::new(config.limits.max_requests)),
+        requests,
         read_ahead: ReadAhead::new(
             config.limits.max_body_buffer.as_u64(),
             config.limits.max_body_buffers.as_u64(),
@@ -109,6 +111,6 @@ fn context(config: &Config, engine: &Engine) -> Context {
         confirmations: Arc::default(),
         max_deliveries: config.queues.max_deliveries_per_request,
         stopping: CancellationToken::new(),
-        tasks,
+        lane: Lane::default(),
     }
 }

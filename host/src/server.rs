@@ -42,7 +42,7 @@ impl Server {
     pub fn load(config: &Config, engine: &Engine, events: &Arc<dyn EventStore>) -> Result<Self, LoadError> {
         let semaphore = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         let mut apps = HashMap::new();
-        let mut shares = HashMap::new();
+        let mut per_app = HashMap::new();
         let mut routes = Vec::new();
         for route in &config.routes {
             // The configuration was checked: each route's app is there.
@@ -57,7 +57,7 @@ impl Server {
                     entry.insert(Arc::new(app)).clone()
                 }
             };
-            let requests = shares.entry(&route.app).or_insert_with(|| semaphore(max_requests)).clone();
+            let requests = per_app.entry(&route.app).or_insert_with(|| semaphore(max_requests)).clone();
             let terms = Terms { deadline, grace, on_disconnect };
             routes.push((route.clone(), Target { app, requests, terms }));
         }

@@ -164,7 +164,9 @@ impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
         let Response { status, headers, body } = response;
         let made = match body {
-            Content::Whole(data) => whole::respond(status, &headers, &data).map_err(|error| error.to_string()),
+            Content::Whole(data) => {
+                whole::respond(status, &headers, &data).map_err(|error| error.to_string())
+            }
             Content::Stream(chunks, end) => streamed(status, &headers, chunks, end),
         };
         made.unwrap_or_else(|error| {

@@ -33,9 +33,9 @@ fn make(directory: &Path) -> Result<(), String> {
     /// Others, and the group, may write.
     const SHARED: u32 = 0o022;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    let mode =
+    let permissions =
         made.and_then(|()| directory.metadata()).map_err(|error| error.to_string())?.permissions().mode();
-    if mode & SHARED == 0 {
+    if permissions & SHARED == 0 {
         Ok(())
     } else {
         Err(format!("others may write there; run `chmod go-w {}`", directory.display()))

@@ -27,6 +27,15 @@ pub(super) enum Overrun {
     Request(Duration),
 }
 
+/// How a guest came to its end, for the log: it trapped, or was stopped.
+pub(super) fn end(error: &wasmtime::Error) -> String {
+    if let Some(overrun) = error.downcast_ref::<Overrun>() {
+        format!("stopped: {overrun}")
+    } else {
+        format!("trapped: {error:#}")
+    }
+}
+
 /// Counts the ticks of one instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter(Arc<Counts>);

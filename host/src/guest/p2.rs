@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::app::Factory;
-use super::meter::{Meter, Overrun};
+use super::meter::{Meter, end};
 use super::queue::Queue;
 use super::replay::Replay;
 use super::state::State;
@@ -226,10 +226,7 @@ impl Instance {
             // Before the store goes, and the body with it.
             exchange.fail();
             let (app, request) = (&*exchange.app, exchange.id);
-            match error.downcast_ref::<Overrun>() {
-                Some(overrun) => tracing::error!(app, request = %request, "guest stopped: {overrun}"),
-                None => tracing::error!(app, request = %request, "guest trapped: {error:#}"),
-            }
+            tracing::error!(app, request = %request, "guest {}", end(&error));
             return Err(CallError::Trapped);
         }
         Ok(())

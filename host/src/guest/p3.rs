@@ -3,6 +3,7 @@
 //! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
 //! have no further instance does a request go to another lane's.
 
+mod seat;
 mod traps;
 mod worker;
 
@@ -19,8 +20,9 @@ use super::state::State;
 use super::{Body, CallError, Hold, Lane};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
+use seat::{Abandoned, Job, Seat};
 use traps::Traps;
-use worker::{Abandoned, Job, Seat, Worker};
+use worker::Worker;
 
 /// Uses of an instance where the configuration does not say: what a guest leaks at each must not add up for ever.
 const MAX_USES: u64 = 1_000_000;

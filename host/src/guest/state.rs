@@ -92,7 +92,9 @@ impl Requests {
     pub(super) fn fail_all(&self) -> Vec<Arc<Exchange>> {
         let aboard: Vec<_> =
             self.by_task.values().filter(|exchange| !exchange.has_ended()).cloned().collect();
-        aboard.iter().for_each(|exchange| exchange.fail());
+        for exchange in &aboard {
+            exchange.fail();
+        }
         aboard
     }
 }

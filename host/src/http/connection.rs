@@ -105,13 +105,11 @@ async fn open(
             // Whatever it is: it is about to end.
             () = context.stopping.cancelled() => Ok(None),
         };
-        return match version {
-            Ok(version) => Some((Transport::Plain(socket), version)),
-            Err(_) => {
-                tracing::debug!("connection ended: nothing came");
-                None
-            }
-        };
+        if let Ok(version) = version {
+            return Some((Transport::Plain(socket), version));
+        }
+        tracing::debug!("connection ended: nothing came");
+        return None;
     };
     match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
         Ok(Ok(stream)) => {

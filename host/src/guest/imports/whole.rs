@@ -68,7 +68,7 @@ impl State {
                 (Ok(key), Ok(value)) => fields.append_raw(key, value),
                 _ => Err(FieldMapError::InvalidHeaderName),
             };
-            added.map_err(|error| refusal(&error, name))?;
+            added.map_err(|error| refusal(error, name))?;
         }
         Ok(fields)
     }
@@ -78,7 +78,7 @@ fn is_length(value: &[u8], length: usize) -> bool {
     length > 0 && value == length.to_string().as_bytes()
 }
 
-fn refusal(error: &FieldMapError, name: String) -> ResponseError {
+fn refusal(error: FieldMapError, name: String) -> ResponseError {
     match error {
         FieldMapError::Forbidden => ResponseError::ForbiddenHeader(name),
         FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig => ResponseError::HeadersTooLarge,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -20,10 +20,11 @@ use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::Shared;
+use super::seat::{Abandoned, Job};
 use crate::exchange::Exchange;
-use crate::guest::meter::{Meter, Overrun};
+use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
-use crate::guest::{Body, BodyError, CallError, Hold, Lane, not_started};
+use crate::guest::{BodyError, CallError, Lane, not_started};
 
 /// How long an instance without requests is kept, if it is not the only one of its lane.
 const IDLE: Duration = Duration::from_secs(10);
@@ -51,124 +52,6 @@ pub(super) struct Worker {
     /// The longest that one of its requests has, in milliseconds.
     grace: AtomicU64,
     gone: CancellationToken,
-}
-
-/// A request on its way into an instance.
-pub(super) struct Job {
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) request: Box<http::Request<Body>>,
-    pub(super) answer: oneshot::Sender<Answer>,
-    pub(super) seat: Seat,
-}
-
-type Answer = Result<http::Response<Body>, CallError>;
-
-/// A place in an instance, free when the last clone is dropped: the guest's call has returned, and its response has
-/// gone. An instance does not end while somebody has one.
-#[derive(Clone)]
-pub(super) struct Seat(Arc<Taken>);
-
-struct Taken {
-    worker: Arc<Worker>,
-    given_up: AtomicBool,
-}
-
-impl Taken {
-    fn give_up(&self) {
-        if self.given_up.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let worker = &self.worker;
-        if worker.load.fetch_sub(1, Ordering::AcqRel) == 1 && worker.retired.load(Ordering::Acquire) {
-            worker.empty.notify_one();
-        }
-        worker.shared.queue.freed();
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.give_up();
-    }
-}
-
-impl Seat {
-    /// To be called under the lock of the list that the worker is in, so that it is not retired meanwhile.
-    pub(super) fn take(worker: &Arc<Worker>) -> Self {
-        worker.load.fetch_add(1, Ordering::AcqRel);
-        worker.uses.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Taken { worker: worker.clone(), given_up: AtomicBool::new(false) }))
-    }
-
-    pub(super) fn worker(&self) -> &Arc<Worker> {
-        &self.0.worker
-    }
-
-    /// What the caller keeps until the response has gone.
-    pub(super) fn into_hold(self) -> Hold {
-        Hold::new(self.0)
-    }
-}
-
-/// A request whose caller waits no longer: to be watched until its guest's call has returned.
-pub(super) struct Abandoned {
-    exchange: Arc<Exchange>,
-    /// Resolves when the call has returned.
-    answered: oneshot::Receiver<Answer>,
-    seat: Seat,
-}
-
-impl Abandoned {
-    /// Waits for the answer; `None` if the instance is gone. Dropped before, the call is abandoned.
-    pub(super) async fn unless_answered(
-        exchange: &Arc<Exchange>,
-        answered: oneshot::Receiver<Answer>,
-        seat: &Seat,
-    ) -> Option<Answer> {
-        let mut waiting = Waiting(Some(Self { exchange: exchange.clone(), answered, seat: seat.clone() }));
-        let answer = match &mut waiting.0 {
-            Some(abandoned) => (&mut abandoned.answered).await.ok(),
-            None => None,
-        };
-        waiting.0 = None;
-        answer
-    }
-
-    /// Whether the guest's call returned before the grace of its ended request was over. If not, its seat is free:
-    /// nothing waits for it any more.
-    async fn returned_in_time(self) -> bool {
-        let Self { exchange, answered, seat } = self;
-        tokio::select! {
-            biased;
-            answer = answered => {
-                // An answer that nobody wants, or none.
-                let worker = seat.worker();
-                if answer.is_ok() && worker.apart && exchange.has_ended() {
-                    worker.shared.factory.cancels.ended_well();
-                }
-                true
-            }
-            () = exchange.overdue() => {
-                let (app, request) = (&*exchange.app, exchange.id);
-                tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
-                seat.0.give_up();
-                false
-            }
-        }
-    }
-}
-
-/// A caller who waits.
-struct Waiting(Option<Abandoned>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(abandoned) = self.0.take() {
-            let worker = abandoned.seat.worker().clone();
-            // If the instance has gone, so has the call.
-            drop(worker.abandoned.send(abandoned));
-        }
-    }
 }
 
 impl Worker {
@@ -214,6 +97,31 @@ impl Worker {
     /// Whether another instance should have the next request: a guest computes in it, or wants no more for now.
     pub(super) fn is_busy(&self) -> bool {
         self.meter.is_busy() || self.backpressure.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_seat(&self) {
+        self.load.fetch_add(1, Ordering::AcqRel);
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn free_seat(&self) {
+        if self.load.fetch_sub(1, Ordering::AcqRel) == 1 && self.retired.load(Ordering::Acquire) {
+            self.empty.notify_one();
+        }
+        self.shared.queue.freed();
+    }
+
+    /// Watches a call that nobody waits for, until it has returned.
+    pub(super) fn watch_call(&self, call: Abandoned) {
+        // If the instance has gone, so has the call.
+        drop(self.abandoned.send(call));
+    }
+
+    /// A call has returned after its request had ended: if it was cancelled, it did not trap.
+    pub(super) fn call_ended_well(&self) {
+        if self.apart {
+            self.shared.factory.cancels.ended_well();
+        }
     }
 
     /// Hands it a request, which has a seat.
@@ -286,12 +194,7 @@ impl Worker {
             requests.push(format!("and {} more", aboard.len() - NAMED));
         }
         let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
-        match error.downcast_ref::<Overrun>() {
-            Some(overrun) => {
-                tracing::error!(app, instance = self.number, requests, "guest stopped: {overrun}");
-            }
-            None => tracing::error!(app, instance = self.number, requests, "guest trapped: {error:#}"),
-        }
+        tracing::error!(app, instance = self.number, requests, "guest {}", end(error));
         if self.apart && aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
             tracing::warn!(
                 app,
