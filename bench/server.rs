@@ -51,8 +51,7 @@ impl Server {
         let mut config = Config::parse(config, &folder.join("linger.toml"))?;
         change(&mut config.detection);
         let events = crate::store::open(&config)?;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
+        let listener = linger::net::listen(([127, 0, 0, 1], 0).into(), &config.detection.silence())?;
         let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();

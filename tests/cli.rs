@@ -1,7 +1,9 @@
 //! The command line: what it says of what it was given, and what of that it can serve.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -282,4 +284,44 @@ async fn listen_on_port_0_takes_a_free_one() {
         assert_ne!(server.address().port(), 0);
         server.get("/").await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn second_start_compiles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = folder.path().join("code");
+    let text = format!("code_cache = '{}'\n[apps.app]\ncomponent = '{{hello}}'\n", code.display());
+    drop(Server::with_config(&text).await);
+    let kept = compiled(&code);
+    assert!(!kept.is_empty(), "nothing was kept");
+    let second = Server::with_config(&text).await;
+    second.get("/").await.expect(200);
+    assert_eq!(compiled(&code), kept, "something was compiled");
+}
+
+#[tokio::test]
+async fn code_that_others_could_change_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let text = format!("code_cache = '{}'\n[apps.app]\ncomponent = '{{hello}}'\n", folder.path().display());
+    let server = Server::with_config(&text).await;
+    server.log.line(&["compiled code is not kept", "others may write there", "chmod go-w"]).await;
+    server.get("/").await.expect(200);
+    assert_eq!(compiled(folder.path()), []);
+}
+
+/// What is in a cache, and since when; but not what it notes about the use of it.
+fn compiled(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(compiled(&path));
+        } else if path.extension().is_none() {
+            let changed = path.metadata().unwrap().modified().unwrap();
+            found.push((path, changed));
+        }
+    }
+    found.sort();
+    found
 }

@@ -28,6 +28,7 @@ mod offline;
 mod on_disconnect;
 mod queues;
 mod receipts;
+mod reuse;
 mod sandbox;
 mod shutdown;
 mod silent;

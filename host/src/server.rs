@@ -21,7 +21,6 @@ use crate::events::EventStore;
 use crate::exchange::Terms;
 use crate::guest::{App, Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, ReadAhead, Target};
-use crate::net::Silence;
 use crate::route::Table;
 use core::Core;
 use door::Door;
@@ -32,7 +31,6 @@ pub struct Server {
     contexts: Vec<Arc<Context>>,
     events: Arc<dyn EventStore>,
     max_connections: usize,
-    silence: Silence,
     shutdown_timeout: Duration,
     stopping: CancellationToken,
 }
@@ -81,7 +79,6 @@ impl Server {
             contexts: contexts.collect(),
             events: events.clone(),
             max_connections: limits.max_connections,
-            silence: config.detection.silence(),
             shutdown_timeout: config.shutdown_timeout,
             stopping: shared.stopping,
         })
@@ -90,19 +87,19 @@ impl Server {
     /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
     /// requests and guests end within the configured time. Returns whether they did.
     ///
-    /// Connections are accepted in the runtime that polls this, and served by threads of their own: the listeners
-    /// must not block. Fails at once if the threads cannot be had.
+    /// Connections are accepted in the runtime that polls this, and served by threads of their own. The listeners are
+    /// those of [`crate::net::listen`]. Fails at once if the threads cannot be had.
     pub async fn run(
         self,
         listeners: Vec<(TcpListener, Entrance)>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<bool> {
-        let Self { contexts, events, max_connections, silence, shutdown_timeout, stopping } = self;
+        let Self { contexts, events, max_connections, shutdown_timeout, stopping } = self;
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let doors = listeners
             .into_iter()
-            .map(|(listener, entrance)| Door::open(listener, entrance, &silence, permits.clone()))
+            .map(|(listener, entrance)| Door::open(listener, entrance, permits.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         let served = async {
             tokio::select! {

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,7 @@ use crate::config::{Config, Events, Listener, Tls};
 use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
-use crate::net::{acceptor, raise_file_limit};
+use crate::net::{Silence, acceptor, listen, raise_file_limit};
 use crate::server::Server;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
@@ -84,7 +83,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
-    let listeners = open(&config.listeners)?;
+    let listeners = open(&config)?;
     let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
@@ -127,14 +126,15 @@ fn warn_of_few_files(max_connections: usize) {
     }
 }
 
-fn open(listeners: &[Listener]) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
+fn open(config: &Config) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
+    let silence = config.detection.silence();
     let mut open = Vec::new();
-    for Listener { address, eof, tls } in listeners {
+    for Listener { address, eof, tls } in &config.listeners {
         let tls = match tls {
             Some(Tls { certificate, key }) => Some(acceptor(certificate, key)?),
             None => None,
         };
-        open.push((bind(*address)?, Entrance { eof: *eof, tls }));
+        open.push((bind(*address, &silence)?, Entrance { eof: *eof, tls }));
     }
     Ok(open)
 }
@@ -149,21 +149,8 @@ fn names(listeners: &[(TcpListener, Entrance)]) -> anyhow::Result<Vec<String>> {
     listeners.iter().map(name).collect()
 }
 
-/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`). Of those beyond
-/// it the kernel drops the first packet, and their clients try again after a second at the earliest.
-const BACKLOG: i32 = i32::MAX;
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(TcpListener::from(socket))
-    };
-    bind().map_err(|error: std::io::Error| {
+fn bind(address: SocketAddr, silence: &Silence) -> anyhow::Result<TcpListener> {
+    listen(address, silence).map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "stop the process that listens there, or choose another address with --listen"

@@ -18,7 +18,7 @@ mod transport;
 pub use confirm::Mark;
 pub use limits::raise_file_limit;
 pub use link::{Eof, Flushed, Link};
-pub use options::{Keepalive, Silence, set_options};
+pub use options::{Keepalive, Silence, listen};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
 pub use tls::{TlsError, acceptor};

@@ -1,10 +1,10 @@
 //! Socket options: how soon a client that has died in silence is noticed.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 /// When the kernel gives up a client that does not answer. `None` leaves it to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,9 +27,16 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
-/// Sets what connections need on their listener, from which each of them has it.
-pub fn set_options(listener: &TcpListener, silence: &Silence) -> io::Result<()> {
-    let socket = SockRef::from(listener);
+/// Connections that may wait to be accepted: as many as the kernel allows (`net.core.somaxconn`). Of those beyond it the
+/// kernel drops the first packet, and their clients try again after a second at the earliest.
+const BACKLOG: i32 = i32::MAX;
+
+/// Listens, with what connections need: each has it from its listener. So it is set before the first can come.
+pub fn listen(address: SocketAddr, silence: &Silence) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
     // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
     socket.set_tcp_nodelay(true)?;
     if let Some(Keepalive { idle, interval, probes }) = silence.keepalive {
@@ -40,19 +47,23 @@ pub fn set_options(listener: &TcpListener, silence: &Silence) -> io::Result<()> 
     if let Some(timeout) = silence.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
     }
-    Ok(())
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
 
+    use socket2::SockRef;
+
     use super::*;
 
     fn accepted(silence: Silence) -> TcpStream {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        set_options(&listener, &silence).unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into(), &silence).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
         listener.accept().unwrap().0
     }
 

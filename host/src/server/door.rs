@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 
 use super::core::{Arrival, Core};
 use crate::http::Entrance;
-use crate::net::{Silence, set_options};
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -24,10 +23,8 @@ impl Door {
     pub(super) fn open(
         listener: TcpListener,
         entrance: Entrance,
-        silence: &Silence,
         permits: Arc<Semaphore>,
     ) -> io::Result<Self> {
-        set_options(&listener, silence)?;
         Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, permits })
     }
 
