@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware test peers soak chaos fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests middleware test peers soak hostile chaos fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -74,6 +74,10 @@ peers: host guests ## Run the conformance suite on Linger and, where they are th
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"
 	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture soak::
+
+hostile: guests ## Full load with requests whose guests trap, loop, allocate and recurse, ten minutes: memory stays flat
+	@echo "==> hostile requests (ten minutes)"
+	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture hostile::
 
 chaos: guests ## Poll, push and leave at random moments, 5,000 rounds of each case: nothing is lost (LINGER_SEED repeats one)
 	@echo "==> chaos (some minutes)"

@@ -21,6 +21,7 @@ mod conformance;
 mod disconnect;
 mod faults;
 mod half_close;
+mod hostile;
 mod http;
 mod isolation;
 mod longpoll;

@@ -1,6 +1,7 @@
 //! An app: a component with what its configuration grants, and the way into its instances.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use wasmtime::{Store, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
@@ -52,7 +53,7 @@ impl App {
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
-            .store(&Meter::default(), true)
+            .store(&Meter::default(), &Arc::default())
             .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
         let instances = match handler {
             Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, lanes)),
@@ -95,7 +96,7 @@ pub(super) struct Factory {
 }
 
 impl Factory {
-    pub(super) fn store(&self, counts: &Meter, apart: bool) -> wasmtime::Result<Store<State>> {
+    pub(super) fn store(&self, counts: &Meter, load: &Arc<AtomicUsize>) -> wasmtime::Result<Store<State>> {
         let writing = Writing::default();
         let limits = StoreLimitsBuilder::new()
             .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
@@ -110,7 +111,7 @@ impl Factory {
             budget: Budget::new(self.config.instances.max_memory.as_u64()),
             requests: Requests::new(writing),
             cancels: self.cancels.clone(),
-            apart,
+            load: load.clone(),
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);

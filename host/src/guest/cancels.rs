@@ -42,7 +42,7 @@ impl Cancels {
         Some(Trial(self.clone()))
     }
 
-    /// Whether a call may be cancelled, in an instance that it has to itself or not.
+    /// Whether a call may be cancelled, in an instance that it has to itself just now or not.
     pub(super) fn may_cancel(&self, apart: bool) -> bool {
         match self.known.load(Ordering::Relaxed) {
             UNKNOWN => apart,

@@ -153,7 +153,7 @@ impl Shared {
 
     async fn start(&self, place: Place) -> wasmtime::Result<Instance> {
         let meter = Meter::default();
-        let mut store = self.factory.store(&meter, true)?;
+        let mut store = self.factory.store(&meter, &Arc::default())?;
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })
     }

@@ -75,7 +75,7 @@ impl Pool {
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let replay = Replay::of(&request);
-        let trial = if self.0.cancels { self.0.factory.cancels.trial() } else { None };
+        let trial = if self.0.has_room_for_trials() { self.0.factory.cancels.trial() } else { None };
         let apart = trial.is_some() || self.0.traps.are_frequent();
         let company = if apart { Company::Nobody } else { Company::Others };
         let result = self.attempt(lane, &exchange, request, company).await;
@@ -127,10 +127,15 @@ impl Shared {
         &self.factory.config.instances
     }
 
+    /// Whether calls can be cancelled, and a request that runs apart leaves room for an instance for the others.
+    fn has_room_for_trials(&self) -> bool {
+        self.cancels && self.instances.load(Ordering::Relaxed) + 1 < self.limits().max
+    }
+
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
     fn seat(self: &Arc<Self>, lane: &Lane, company: Company) -> Option<Seat> {
         if company == Company::Nobody {
-            let seat = Seat::take(&self.start_worker(lane, true)?);
+            let seat = Seat::take(&self.start_worker(lane)?);
             seat.worker().retire();
             return Some(seat);
         }
@@ -140,7 +145,7 @@ impl Shared {
         let any = |_: &Worker| true;
         self.seat_in(own, idle)
             .or_else(|| {
-                let worker = self.start_worker(lane, false)?;
+                let worker = self.start_worker(lane)?;
                 let seat = Seat::take(&worker);
                 lock(own).push(worker);
                 Some(seat)
@@ -162,12 +167,12 @@ impl Shared {
         Some(seat)
     }
 
-    fn start_worker(self: &Arc<Self>, lane: &Lane, apart: bool) -> Option<Arc<Worker>> {
+    fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
         let max = self.limits().max;
         let more = |count| (count < max).then_some(count + 1);
         self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Some(Worker::start(number, self.clone(), lane, apart))
+        Some(Worker::start(number, self.clone(), lane))
     }
 
     /// Takes a worker out of the list, so that it gets no more requests.

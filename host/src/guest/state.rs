@@ -1,6 +1,7 @@
 //! What an instance has on the host's side.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -27,8 +28,8 @@ pub(crate) struct State {
     pub(super) requests: Requests,
     /// What is known of cancelling calls of this component.
     pub(super) cancels: Arc<Cancels>,
-    /// Whether the instance is for one request.
-    pub(super) apart: bool,
+    /// Requests that are in the instance.
+    pub(super) load: Arc<AtomicUsize>,
 }
 
 impl WasiView for State {

@@ -1,6 +1,7 @@
 //! `linger:middleware/ending`, for our own middleware.
 
 use std::future::pending;
+use std::sync::atomic::Ordering;
 
 use wasmtime::component::{Access, FutureReader};
 use wasmtime::{AsContextMut as _, Result};
@@ -14,13 +15,13 @@ impl ending::Host for State {}
 impl ending::HostWithStore<State> for Linger {
     fn ended(mut store: Access<'_, State, Self>) -> Result<FutureReader<()>> {
         let exchange = current(store.as_context_mut())?;
-        let (cancels, apart) = (store.get().cancels.clone(), store.get().apart);
+        let (cancels, load) = (store.get().cancels.clone(), store.get().load.clone());
         FutureReader::new(store.as_context_mut(), async move {
             match exchange {
                 Some(exchange) => exchange.ended().await,
                 None => pending().await,
             }
-            if !cancels.may_cancel(apart) {
+            if !cancels.may_cancel(load.load(Ordering::Relaxed) <= 1) {
                 pending::<()>().await;
             }
             wasmtime::error::Ok(())

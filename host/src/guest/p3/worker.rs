@@ -35,13 +35,11 @@ pub(super) struct Worker {
     lane: usize,
     shared: Arc<Shared>,
     /// Requests that have a seat.
-    load: AtomicUsize,
+    load: Arc<AtomicUsize>,
     uses: AtomicU64,
     retired: AtomicBool,
     /// Notified when the last seat of a retired worker is free.
     empty: Notify,
-    /// Whether it is for one request.
-    apart: bool,
     meter: Meter,
     /// Whether the guest wants no more requests for now.
     backpressure: AtomicBool,
@@ -56,18 +54,17 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, apart: bool) -> Arc<Self> {
+    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let worker = Arc::new(Self {
             number,
             lane: lane.core,
             shared,
-            load: AtomicUsize::new(0),
+            load: Arc::default(),
             uses: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             empty: Notify::new(),
-            apart,
             meter: Meter::default(),
             backpressure: AtomicBool::new(false),
             jobs,
@@ -119,7 +116,7 @@ impl Worker {
 
     /// A call has returned after its request had ended: if it was cancelled, it did not trap.
     pub(super) fn call_ended_well(&self) {
-        if self.apart {
+        if self.load() <= 1 {
             self.shared.factory.cancels.ended_well();
         }
     }
@@ -157,7 +154,7 @@ impl Worker {
         mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
     ) {
         let started = self.meter.watch(async {
-            let mut store = self.shared.factory.store(&self.meter, self.apart)?;
+            let mut store = self.shared.factory.store(&self.meter, &self.load)?;
             let service = self.shared.pre.instantiate_async(&mut store).await?;
             wasmtime::error::Ok((store, service))
         });
@@ -195,7 +192,7 @@ impl Worker {
         }
         let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
         tracing::error!(app, instance = self.number, requests, "guest {}", end(error));
-        if self.apart && aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
+        if aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
             tracing::warn!(
                 app,
                 "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
