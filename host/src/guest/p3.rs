@@ -78,12 +78,15 @@ impl Pool {
         let trial = if self.0.has_room_for_trials() { self.0.factory.cancels.trial() } else { None };
         let apart = trial.is_some() || self.0.traps.are_frequent();
         let company = if apart { Company::Nobody } else { Company::Others };
-        let result = self.attempt(lane, &exchange, request, company).await;
+        let result = self.attempt(&exchange, request, || self.0.seat(lane, company)).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay))
                 if company == Company::Others && exchange.begin_again() =>
             {
-                self.attempt(lane, &exchange, replay.request(), Company::Nobody).await
+                // By itself, if there may be so many instances.
+                let seat = |company| self.0.seat(lane, company);
+                let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
+                self.attempt(&exchange, replay.request(), find).await
             }
             (result, _) => result,
         }
@@ -91,14 +94,13 @@ impl Pool {
 
     async fn attempt(
         &self,
-        lane: &Lane,
         exchange: &Arc<Exchange>,
         request: Box<http::Request<Body>>,
-        company: Company,
+        find: impl Fn() -> Option<Seat>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        let seat = match self.0.seat(lane, company) {
+        let seat = match find() {
             Some(seat) => seat,
-            None => self.0.queue.wait(|| self.0.seat(lane, company)).await?,
+            None => self.0.queue.wait(find).await?,
         };
         let (answer, answered) = oneshot::channel();
         seat.worker().send(Job { exchange: exchange.clone(), request, answer, seat: seat.clone() });

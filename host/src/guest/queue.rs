@@ -24,7 +24,7 @@ impl Queue {
     }
 
     /// Waits for a place, unless too many do.
-    pub(super) async fn wait<T>(&self, mut find: impl FnMut() -> Option<T>) -> Result<T, CallError> {
+    pub(super) async fn wait<T>(&self, find: impl Fn() -> Option<T>) -> Result<T, CallError> {
         let until = Instant::now() + self.patience;
         let _waiting = Waiting::join(self).ok_or(CallError::Busy)?;
         loop {
