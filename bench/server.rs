@@ -16,7 +16,7 @@ pub(crate) struct Server {
     _threads: Threads,
     address: SocketAddr,
     stop: CancellationToken,
-    running: JoinHandle<std::io::Result<bool>>,
+    running: JoinHandle<bool>,
 }
 
 /// A runtime that can be dropped within another, whether or not all of it has ended.
@@ -57,9 +57,11 @@ impl Server {
         let stop = CancellationToken::new();
         let server = linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
-        let running = threads
-            .handle
-            .spawn(async move { server.run(vec![(listener, Entrance::default())], stopped).await });
+        let server = {
+            let _inside = threads.handle.enter();
+            server.start(vec![(listener, Entrance::default())])?
+        };
+        let running = threads.handle.spawn(async move { server.until(stopped).await });
         Ok(Self { _threads: threads, address, stop, running })
     }
 
@@ -70,7 +72,7 @@ impl Server {
     /// Stops it. Fails if something goes on.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        let drained = self.running.await??;
+        let drained = self.running.await?;
         anyhow::ensure!(drained, "the server did not end within its time");
         Ok(())
     }

@@ -84,16 +84,9 @@ impl Server {
         })
     }
 
-    /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
-    /// requests and guests end within the configured time. Returns whether they did.
-    ///
-    /// Connections are accepted in the runtime that polls this, and served by threads of their own. The listeners are
-    /// those of [`crate::net::listen`]. Fails at once if the threads cannot be had.
-    pub async fn run(
-        self,
-        listeners: Vec<(TcpListener, Entrance)>,
-        shutdown: impl Future<Output = ()>,
-    ) -> io::Result<bool> {
+    /// Starts the threads that serve, and takes the listeners, which are those of [`crate::net::listen`]. To be called
+    /// in the runtime that will accept. Fails if the threads cannot be had.
+    pub fn start(self, listeners: Vec<(TcpListener, Entrance)>) -> io::Result<Running> {
         let Self { contexts, events, max_connections, shutdown_timeout, stopping } = self;
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
@@ -101,6 +94,24 @@ impl Server {
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, permits.clone()))
             .collect::<io::Result<Vec<_>>>()?;
+        Ok(Running { cores, doors, events, shutdown_timeout, stopping })
+    }
+}
+
+/// A server that has started.
+pub struct Running {
+    cores: Vec<Core>,
+    doors: Vec<Door>,
+    events: Arc<dyn EventStore>,
+    shutdown_timeout: Duration,
+    stopping: CancellationToken,
+}
+
+impl Running {
+    /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
+    /// requests and guests end within the configured time. Returns whether they did.
+    pub async fn until(self, shutdown: impl Future<Output = ()>) -> bool {
+        let Self { cores, doors, events, shutdown_timeout, stopping } = self;
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
@@ -113,7 +124,7 @@ impl Server {
             tokio::time::timeout(shutdown_timeout, drained).await.is_ok()
         };
         tokio::select! {
-            drained = served => Ok(drained),
+            drained = served => drained,
             () = events.keep_time() => unreachable!("time goes on"),
         }
     }

@@ -98,12 +98,12 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
         () = stop.cancelled() => return Ok(()),
     };
+    let running = server.start(listeners).context("the server does not start")?;
     for name in names {
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");
     }
-    let drained = server.run(listeners, stop.cancelled()).await.context("the server does not start")?;
-    if drained {
+    if running.until(stop.cancelled()).await {
         tracing::info!("stopped");
     } else {
         tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
