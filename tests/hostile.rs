@@ -17,7 +17,7 @@ const HOSTILE: u32 = 10;
 const WORST: [&str; 8] =
     ["/panic", "/panic-late", "/spin", "/allocate", "/recurse", "/take-panic/q", "/no-response", "/churn"];
 /// What comes is healthy after this long at the latest, whatever the others do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DEFAULT_SECONDS: u64 = 600;
 
 const CONFIG: &str = "limits.max_requests = 1000\n[apps.app]\ncomponent = '{faulty}'\n\
@@ -74,7 +74,7 @@ async fn attack(server: SocketAddr, number: u32, end: Instant, counts: Arc<Count
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
-        if random % HOSTILE == 0 {
+        if random.is_multiple_of(HOSTILE) {
             let worst = WORST[random as usize / 16 % WORST.len()];
             if worst.starts_with("/take") {
                 let mut pusher = Http1::connect(server).await;
