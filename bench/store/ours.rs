@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use linger::config::{Config, Durability, Events};
-use linger::events::{EventStore, Name, NewEvent, Schedule, Settlement, StoreFuture};
+use linger::events::{EventId, EventStore, Name, NewEvent, Schedule, Settlement, StoreFuture};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -45,7 +45,7 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn EventStore>> {
 }
 
 /// Pushes bytes as they come from a guest, whose memory they are copied from.
-pub(crate) fn push(store: &Arc<dyn EventStore>, queue: &Name, data: &[u8]) -> StoreFuture<Arc<str>> {
+pub(crate) fn push(store: &Arc<dyn EventStore>, queue: &Name, data: &[u8]) -> StoreFuture<EventId> {
     let event = NewEvent { data: Bytes::copy_from_slice(data), content_type: None };
     store.clone().push(queue, event, Schedule::default())
 }

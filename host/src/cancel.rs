@@ -1,9 +1,9 @@
 //! Cancellation: why the work for a request should stop. The first reason wins. No IO.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::SetOnce;
 
 /// Why the work for a request should stop. The WIT enum `linger:host/types.reason` mirrors it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,13 +56,7 @@ impl fmt::Display for Reason {
 ///
 /// Clones share one state. Dropping a clone cancels nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Cancellation(Arc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    reason: OnceLock<Reason>,
-    token: CancellationToken,
-}
+pub struct Cancellation(Arc<SetOnce<Reason>>);
 
 impl Cancellation {
     /// A cancellation without a reason yet.
@@ -81,28 +75,18 @@ impl Cancellation {
 
     /// Sets the reason and wakes all who wait; false if there was a reason before, which then stays.
     pub fn cancel(&self, reason: Reason) -> bool {
-        let first = self.0.reason.set(reason).is_ok();
-        if first {
-            self.0.token.cancel();
-        }
-        first
+        self.0.set(reason).is_ok()
     }
 
     /// The reason, if there is one.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        self.0.reason.get().copied()
+        self.0.get().copied()
     }
 
     /// Waits for the reason; at once if there is one. Cancel-safe.
     pub async fn cancelled(&self) -> Reason {
-        loop {
-            self.0.token.cancelled().await;
-            // The token is cancelled only after the reason was set.
-            if let Some(reason) = self.reason() {
-                return reason;
-            }
-        }
+        *self.0.wait().await
     }
 
     /// Like [`cancelled`](Self::cancelled), for a future that outlives the borrow.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::cancel::{Cancellation, Reason};
 use crate::config::OnDisconnect;
@@ -70,6 +70,15 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Why nobody waits for a guest's response any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// There is nobody to answer.
+    ClientLeft,
+    /// The request was cancelled, and its guest did not answer within the grace.
+    GaveUp(Reason),
+}
+
 /// Whoever is at the other end of a connection.
 pub trait Client: fmt::Debug + Send + Sync {
     /// How the client has left, if it has, as far as the kernel knows. Does not block.
@@ -106,12 +115,16 @@ pub struct Exchange {
     client: Weak<dyn Client>,
     /// How it ended, or why.
     ending: OnceLock<Reason>,
+    /// Why nobody waits for its response any more.
+    stop: SetOnce<Stop>,
+    /// Whether the head of its response is with the client's connection.
+    answered: AtomicBool,
     failed: AtomicBool,
     /// Whether it may not be run again.
     last_try: AtomicBool,
     /// Ticks of processor time that its guest was seen to use.
     ticks: AtomicU32,
-    ended: CancellationToken,
+    ended: SetOnce<()>,
 }
 
 impl Exchange {
@@ -127,10 +140,12 @@ impl Exchange {
             holdings: Holdings::new(max_deliveries),
             client,
             ending: OnceLock::new(),
+            stop: SetOnce::new(),
+            answered: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
             ticks: AtomicU32::new(0),
-            ended: CancellationToken::new(),
+            ended: SetOnce::new(),
         }
     }
 
@@ -158,16 +173,46 @@ impl Exchange {
         // Only the first counts.
         let _ = self.ending.set(reason);
         let unsettled = self.holdings.close();
-        self.ended.cancel();
+        // Only the first counts.
+        let _ = self.ended.set(());
         unsettled
     }
 
     /// Tells the guest to stop, for this reason, unless it should not hear of it: one that is detached does not learn
     /// that its client is gone.
     pub fn cancel(&self, reason: Reason) {
+        if reason.client_is_gone() {
+            self.stop(Stop::ClientLeft);
+        }
         if !(self.terms.on_disconnect == OnDisconnect::Detach && reason.client_is_gone()) {
             self.cancellation.cancel(reason);
         }
+    }
+
+    /// Waits until there is a reason not to wait for its response any more. Cancel-safe.
+    pub async fn stopped(&self) -> Stop {
+        *self.stop.wait().await
+    }
+
+    fn stop(&self, stop: Stop) {
+        // Only the first counts.
+        let _ = self.stop.set(stop);
+    }
+
+    /// Notes that the head of its response is with the client's connection.
+    pub fn answered(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    /// Its guest had its grace, or its client had it to read: ends it as failed, here or where its response is waited
+    /// for. Returns whether a response was under way.
+    pub fn give_up(&self) -> bool {
+        self.stop(Stop::GaveUp(self.reason().unwrap_or(Reason::Deadline)));
+        let answered = self.answered.load(Ordering::Acquire);
+        if answered {
+            self.end(Outcome::Failed { maybe_delivered: true });
+        }
+        answered
     }
 
     /// Why the guest should stop, or why it gets nothing any more.
@@ -186,9 +231,9 @@ impl Exchange {
         self.terms.grace
     }
 
-    /// How long the request may take.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.terms.deadline
+    /// When its time is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.began.checked_add(self.terms.deadline?)
     }
 
     /// Waits until its outcome is recorded, and its guest has had its time after that. Cancel-safe.
@@ -196,8 +241,8 @@ impl Exchange {
         self.ended().await;
         if self.cancellation.reason().is_none() {
             // Its guest is detached.
-            match self.terms.deadline {
-                Some(deadline) => tokio::time::sleep_until(self.began + deadline).await,
+            match self.deadline() {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
             self.cancellation.cancel(Reason::Deadline);
@@ -207,13 +252,13 @@ impl Exchange {
 
     /// Waits until its outcome is recorded. Cancel-safe.
     pub async fn ended(&self) {
-        self.ended.cancelled().await;
+        self.ended.wait().await;
     }
 
     /// Whether its outcome is recorded.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended.is_cancelled()
+        self.ended.initialized()
     }
 
     /// Counts a tick of processor time, and returns how many there were.

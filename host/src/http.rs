@@ -12,11 +12,13 @@ mod probe;
 mod progress;
 mod pump;
 mod stream;
+mod supervisor;
 mod version;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -30,7 +32,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::cancel::Reason;
 use crate::config::{Detection, Limits};
 use crate::events::Confirmations;
-use crate::exchange::{Client, Exchange, Terms};
+use crate::exchange::{Client, Exchange, Stop, Terms};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::{Match, Table};
@@ -160,20 +162,20 @@ async fn call(
     let Begun { target, mut guard, request } = *begun;
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
-    let mut ladder: Ladder = Box::pin(ladder(exchange.clone(), link.clone(), context.stopping.clone()));
-    let request = Box::new(pumped(context, &exchange, link, request));
+    let request = Box::new(pumped(context, &exchange, link, request).await);
     let result = tokio::select! {
         biased;
-        _ = link.departed() => return Err(ClientLeft),
-        () = client_gone(&exchange) => return Err(ClientLeft),
+        stop = exchange.stopped() => match stop {
+            Stop::ClientLeft => return Err(ClientLeft),
+            Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
+        },
         result = target.app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
             status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
             _ => Ok((response, hold)),
         }),
-        reason = ladder.as_mut() => Err(CallError::GaveUp(reason)),
     };
     Ok(match result {
-        Ok(answer) => guarded(context, answer, head_only, guard, ladder),
+        Ok(answer) => guarded(context, answer, head_only, guard),
         Err(error) => {
             let (app, request) = (&*exchange.app, exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
@@ -185,8 +187,8 @@ async fn call(
     })
 }
 
-/// The request with its body read ahead, in a task that ends with the exchange.
-fn pumped(
+/// The request with its body read ahead, where it is not there yet in a task that ends with the exchange.
+async fn pumped(
     context: &Context,
     exchange: &Arc<Exchange>,
     link: &Arc<ClientLink>,
@@ -199,7 +201,7 @@ fn pumped(
     let (parts, body) = request.into_parts();
     let (pump, body) = pump::split(body, &context.read_ahead, waits_for_leave);
     let (exchange, link) = (exchange.clone(), link.clone());
-    context.lane.tasks.spawn(async move {
+    let mut reading = Box::pin(async move {
         let broken = tokio::select! {
             read = pump.run() => read.is_err(),
             () = exchange.ended() => false,
@@ -209,14 +211,27 @@ fn pumped(
             exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset));
         }
     });
+    if waits_for_leave || !ends_at_once(reading.as_mut()).await {
+        context.lane.tasks.spawn(reading);
+    }
     Request::from_parts(parts, body.boxed_unsync())
 }
 
-/// Resolves when the exchange was cancelled because its client is gone.
-async fn client_gone(exchange: &Exchange) {
-    if !exchange.cancellation.cancelled().await.client_is_gone() {
-        std::future::pending::<()>().await;
-    }
+/// Whether a reading of a body has come to its end when hyper had a turn: with what came along with the head.
+async fn ends_at_once(mut reading: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
+    let mut turns = 0;
+    std::future::poll_fn(|cx| {
+        turns += 1;
+        match reading.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending if turns > 1 => Poll::Ready(false),
+            Poll::Pending => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// The guest's response, whose body tells the guard how it ended.
@@ -225,7 +240,6 @@ fn guarded(
     (mut response, hold): (Response<Body>, Hold),
     head_only: bool,
     mut guard: Guard,
-    ladder: Ladder,
 ) -> Response<GuardedBody> {
     let status = response.status();
     guard.head(status);
@@ -244,33 +258,10 @@ fn guarded(
     }
     let bodiless = head_only || without;
     let length = content_length(response.headers()).filter(|_| !bodiless);
-    let tasks = context.lane.tasks.clone();
     response.map(|body| {
         let body = if bodiless { empty() } else { body };
-        GuardedBody::new(body, length, guard, ladder, (tasks, hold))
+        GuardedBody::new(body, length, guard, hold)
     })
-}
-
-/// Runs along with a request: sets off `deadline`, `shutdown` and, while a body is sent, what is noticed of
-/// the client; resolves with the reason when the guest had its grace.
-type Ladder = Pin<Box<dyn Future<Output = Reason> + Send>>;
-
-async fn ladder(exchange: Arc<Exchange>, link: Arc<ClientLink>, stopping: CancellationToken) -> Reason {
-    let cancellation = &exchange.cancellation;
-    let deadline = async {
-        match exchange.deadline() {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = cancellation.cancelled() => {}
-        reason = link.departed() => exchange.cancel(reason),
-        () = stopping.cancelled() => { cancellation.cancel(Reason::Shutdown); }
-        () = deadline => { cancellation.cancel(Reason::Deadline); }
-    }
-    tokio::time::sleep(exchange.grace()).await;
-    cancellation.cancelled().await
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

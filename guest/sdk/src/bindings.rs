@@ -2,7 +2,7 @@
 //!
 //! The worlds have imports only, and a component imports of them what it uses: one that never opens a
 //! queue does not ask its host for queues, and so with topics. That takes a world for each: within one, the
-//! futures of one type are those of the interface that is first.
+//! futures of one type are those of the interface that is first. What several of them share, one of them binds.
 
 // Generated: the documentation of what is public is where the crate makes it public.
 #![allow(missing_docs, unused_qualifications)]
@@ -18,6 +18,11 @@ wit_bindgen::generate!({
         }
     ",
     world: "linger:guest/imports",
+    with: {
+        "wasi:http/types@0.3.0": wasip3::http::types,
+        "wasi:clocks/types@0.3.0": wasip3::clocks::types,
+        "linger:host/whole@0.1.0": crate::bindings::whole::linger::host::whole,
+    },
     generate_all,
 });
 
@@ -32,7 +37,12 @@ pub mod topics {
             }
         ",
         world: "linger:guest-topics/imports",
-        with: { "linger:host/types@0.1.0": crate::bindings::linger::host::types },
+        with: {
+            "wasi:http/types@0.3.0": wasip3::http::types,
+            "wasi:clocks/types@0.3.0": wasip3::clocks::types,
+            "linger:host/types@0.1.0": crate::bindings::linger::host::types,
+            "linger:host/whole@0.1.0": crate::bindings::whole::linger::host::whole,
+        },
         generate_all,
     });
 }

@@ -1,9 +1,10 @@
 //! What queues and topics have in common: why they refuse, and events as answers.
 
 use crate::Reason;
+use crate::response::Contents;
 use crate::bindings::linger::host::types;
+use std::rc::Rc;
 use std::{error, fmt};
-use wasip3::wit_bindgen::StreamReader;
 
 /// An event whose contents can be an answer, by [`Response::event`](crate::Response::event): a
 /// [`Delivery`](crate::Delivery) of a queue, or an [`Event`](crate::Event) of a topic.
@@ -22,7 +23,35 @@ impl<E: Sealed> EventContents for E {}
 /// What an event needs to be an answer. Only this crate knows of it.
 pub trait Sealed {
     fn kind(&self) -> Option<String>;
-    fn contents(&self) -> StreamReader<u8>;
+    fn contents(&self) -> Rc<dyn Contents>;
+}
+
+/// Names an event of a queue: unique within the queue, and never used again. As text it is `0a1b2c3d-17`.
+///
+/// ```no_run
+/// # use linger_guest::{EventError, EventId, queue};
+/// # async fn doc() -> Result<(), EventError> {
+/// let id: EventId = queue("jobs").push(b"wash up").await?;
+/// println!("stored: {id}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    epoch: u32,
+    number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.epoch, self.number)
+    }
+}
+
+impl From<types::EventId> for EventId {
+    fn from(types::EventId { epoch, number }: types::EventId) -> Self {
+        Self { epoch, number }
+    }
 }
 
 /// Why a queue or a topic refused.
@@ -60,8 +89,8 @@ pub enum EventError {
     Cancelled(Reason),
     /// The delivery was settled before: by `ack`, by `release`, or because its lease ran out.
     Settled,
-    /// The store failed. The text says how, for the log.
-    Unavailable(String),
+    /// The store failed. The host's log says how.
+    Unavailable,
 }
 
 impl fmt::Display for EventError {
@@ -78,7 +107,7 @@ impl fmt::Display for EventError {
             Self::OverLimit(limit) => limit.fmt(f),
             Self::Cancelled(reason) => write!(f, "nothing is taken or read any more: {reason}"),
             Self::Settled => f.write_str("the delivery was settled before"),
-            Self::Unavailable(how) => write!(f, "the store is unavailable: {how}"),
+            Self::Unavailable => f.write_str("the store is unavailable"),
         }
     }
 }
@@ -95,7 +124,7 @@ impl From<types::EventError> for EventError {
             types::EventError::OverLimit(limit) => Self::OverLimit(limit.into()),
             types::EventError::Cancelled(reason) => Self::Cancelled(reason.into()),
             types::EventError::Settled => Self::Settled,
-            types::EventError::Unavailable(how) => Self::Unavailable(how),
+            types::EventError::Unavailable => Self::Unavailable,
         }
     }
 }

@@ -61,7 +61,7 @@ mod topic;
 pub use body::{Body, BodyError, BodyWriter, Gone, Trailers};
 pub use cancellation::{Cancellation, Reason, cancellation};
 pub use error::{Error, Result};
-pub use event::{EventContents, EventError, Limit};
+pub use event::{EventContents, EventError, EventId, Limit};
 pub use handler::IntoResponse;
 pub use queue::{Delivery, Push, Queue, queue};
 pub use request::Request;

@@ -1,14 +1,17 @@
 //! Queues of events, each of which exactly one taker gets.
 
-use crate::EventError;
+use crate::{EventError, EventId};
 use crate::bindings::linger::host::queue as host;
 use crate::bindings::linger::host::types::PushOptions;
+use crate::bindings::whole::linger::host::whole::ResponseError;
 use crate::event::Sealed;
+use crate::response::Contents;
 use crate::time::nanoseconds;
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
-use wasip3::wit_bindgen::StreamReader;
+use wasip3::http::types;
 
 /// A queue of events: each event is for exactly one taker.
 ///
@@ -83,7 +86,7 @@ impl Queue {
     /// ```
     pub fn take(&self) -> impl Future<Output = Result<Delivery, EventError>> + use<> {
         let taken = self.open().map(host::Queue::take);
-        async move { Ok(Delivery(taken?.await?)) }
+        async move { Ok(Delivery(Rc::new(taken?.await?))) }
     }
 
     fn open(&self) -> Result<&host::Queue, EventError> {
@@ -135,13 +138,13 @@ impl Push<'_> {
 }
 
 impl IntoFuture for Push<'_> {
-    type Output = Result<String, EventError>;
+    type Output = Result<EventId, EventError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
     /// Sends the event on its way. The future borrows nothing, and gives the event's id.
     fn into_future(self) -> Self::IntoFuture {
         let stored = self.queue.open().map(|queue| queue.push(self.data, &self.options));
-        Box::pin(async move { Ok(stored?.await?) })
+        Box::pin(async move { Ok(stored?.await?.into()) })
     }
 }
 
@@ -170,12 +173,12 @@ impl fmt::Debug for Push<'_> {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Delivery(host::Delivery);
+pub struct Delivery(Rc<host::Delivery>);
 
 impl Delivery {
     /// The id that [`Queue::push`] gave. Does not block.
-    pub fn id(&self) -> String {
-        self.0.id()
+    pub fn id(&self) -> EventId {
+        self.0.id().into()
     }
 
     /// The bytes of the event, which count as handed out from now on. Does not block. Each call copies them.
@@ -243,7 +246,13 @@ impl Sealed for Delivery {
         self.content_type()
     }
 
-    fn contents(&self) -> StreamReader<u8> {
-        self.0.body()
+    fn contents(&self) -> Rc<dyn Contents> {
+        self.0.clone()
+    }
+}
+
+impl Contents for host::Delivery {
+    fn respond(&self, status: u16, headers: &[(String, Vec<u8>)]) -> Result<types::Response, ResponseError> {
+        self.respond(status, headers)
     }
 }

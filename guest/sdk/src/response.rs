@@ -1,10 +1,11 @@
 //! Responses.
 
 use crate::EventContents;
-use crate::bindings::whole::linger::host::whole;
+use crate::bindings::whole::linger::host::whole::{self, ResponseError};
 use crate::body::{BodyWriter, Gone, WasiTrailers};
 use std::error::Error;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 use wasip3::http::types::{self, Fields};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, spawn_local};
@@ -33,7 +34,13 @@ pub struct Response {
 
 enum Content {
     Whole(Vec<u8>),
+    Event(Rc<dyn Contents>),
     Stream(StreamReader<u8>, FutureReader<WasiTrailers>),
+}
+
+/// Bytes that the host has already. Behind a pointer, so that a component imports of queues and topics what it uses.
+pub trait Contents {
+    fn respond(&self, status: u16, headers: &[(String, Vec<u8>)]) -> Result<types::Response, ResponseError>;
 }
 
 impl Response {
@@ -70,20 +77,19 @@ impl Response {
     /// `200 OK` with the contents of an event: of a [`Delivery`](crate::Delivery), or of an
     /// [`Event`](crate::Event) of a topic. The host sends them without a copy in the memory of this component.
     ///
-    /// The content type is that of the event, or `application/octet-stream`. The event counts as handed out from
-    /// now on, as by [`Delivery::data`](crate::Delivery::data).
+    /// The content type is that of the event, or `application/octet-stream`. When the response is returned, the
+    /// event counts as handed out, as by [`Delivery::data`](crate::Delivery::data).
     ///
     /// ```no_run
     /// # use linger_guest::{Response, Result, queue};
     /// # async fn doc() -> Result<Response> {
     /// let event = queue("jobs").take().await?;
-    /// Ok(Response::event(&event).header("event-id", event.id()))
+    /// Ok(Response::event(&event).header("event-id", event.id().to_string()))
     /// # }
     /// ```
     pub fn event(event: &impl EventContents) -> Self {
         let kind = event.kind().unwrap_or_else(|| "application/octet-stream".into());
-        let body = Content::Stream(event.contents(), no_trailers());
-        Self { status: 200, headers: Vec::new(), body }.header("content-type", kind)
+        Self { status: 200, headers: Vec::new(), body: Content::Event(event.contents()) }.header("content-type", kind)
     }
 
     /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.
@@ -164,21 +170,24 @@ impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
         let Response { status, headers, body } = response;
         let made = match body {
-            Content::Whole(data) => {
-                whole::respond(status, &headers, &data).map_err(|error| error.to_string())
+            Content::Whole(data) => whole::respond(status, &headers, &data),
+            Content::Event(event) => event.respond(status, &headers),
+            Content::Stream(chunks, end) => {
+                return streamed(status, &headers, chunks, end).unwrap_or_else(|error| bare(&error));
             }
-            Content::Stream(chunks, end) => streamed(status, &headers, chunks, end),
         };
-        made.unwrap_or_else(|error| {
-            eprintln!("the response was refused: {error}");
-            let (bare, _transmitted) = Self::new(Fields::new(), None, no_trailers());
-            // 500 is a status.
-            let _ = bare.set_status_code(500);
-            bare
-        })
+        made.unwrap_or_else(|error| bare(&error.to_string()))
     }
 }
 
+/// What is sent instead of a response that was refused.
+fn bare(error: &str) -> types::Response {
+    eprintln!("the response was refused: {error}");
+    let (bare, _transmitted) = types::Response::new(Fields::new(), None, no_trailers());
+    // 500 is a status.
+    let _ = bare.set_status_code(500);
+    bare
+}
 fn streamed(
     status: u16,
     headers: &[(String, Vec<u8>)],
@@ -208,7 +217,7 @@ impl Response {
     pub(crate) fn body(&self) -> &[u8] {
         match &self.body {
             Content::Whole(data) => data,
-            Content::Stream(..) => panic!("a stream"),
+            _ => panic!("not of the handler's bytes"),
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::EventError;
 use crate::bindings::topics::linger::host::topic as host;
+use crate::bindings::whole::linger::host::whole::ResponseError;
 use crate::event::Sealed;
+use crate::response::Contents;
 use std::fmt;
 use std::pin::Pin;
-use wasip3::wit_bindgen::StreamReader;
+use std::rc::Rc;
+use wasip3::http::types;
 
 /// A topic: each event is for all who read, now or later, as long as it is kept.
 ///
@@ -193,7 +196,7 @@ pub struct Batch {
 impl From<host::Batch> for Batch {
     fn from(batch: host::Batch) -> Self {
         let host::Batch { events, next, missed, restarted } = batch;
-        Self { events: events.into_iter().map(Event).collect(), next, missed, restarted }
+        Self { events: events.into_iter().map(|event| Event(Rc::new(event))).collect(), next, missed, restarted }
     }
 }
 
@@ -207,7 +210,7 @@ impl From<host::Batch> for Batch {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Event(host::Event);
+pub struct Event(Rc<host::Event>);
 
 impl Event {
     /// The cursor after this event. Does not block.
@@ -231,7 +234,13 @@ impl Sealed for Event {
         self.content_type()
     }
 
-    fn contents(&self) -> StreamReader<u8> {
-        self.0.body()
+    fn contents(&self) -> Rc<dyn Contents> {
+        self.0.clone()
+    }
+}
+
+impl Contents for host::Event {
+    fn respond(&self, status: u16, headers: &[(String, Vec<u8>)]) -> Result<types::Response, ResponseError> {
+        self.respond(status, headers)
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::{Durability, Queues, Topics};
-use crate::events::{DiskStore, Event, Limit};
+use crate::events::{DiskStore, Event, EventId, Limit};
 
 /// How long to see that something does not happen.
 const ABSENCE: Duration = Duration::from_millis(50);
@@ -123,7 +123,7 @@ fn texts(batch: &Batch) -> Vec<&str> {
 }
 
 impl Fixture {
-    async fn push(&self, queue: &str, text: &str) -> Result<Arc<str>, StoreError> {
+    async fn push(&self, queue: &str, text: &str) -> Result<EventId, StoreError> {
         self.push_scheduled(queue, text, Schedule::default()).await
     }
 
@@ -132,7 +132,7 @@ impl Fixture {
         queue: &str,
         text: &str,
         schedule: Schedule,
-    ) -> Result<Arc<str>, StoreError> {
+    ) -> Result<EventId, StoreError> {
         soon(self.store.clone().push(&name(queue), event(text), schedule)).await
     }
 

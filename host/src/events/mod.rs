@@ -99,11 +99,27 @@ pub struct Schedule {
     pub time_to_live: Option<Duration>,
 }
 
+/// Names an event of a queue. It is unique within the queue, and never used again. The WIT record
+/// `linger:host/types.event-id` mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    /// Tells the numbers of one life of the store from those of another.
+    pub epoch: u32,
+    /// Counts within an epoch.
+    pub number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.epoch, self.number)
+    }
+}
+
 /// An event as it is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Unique within its queue, and never used again.
-    pub id: Arc<str>,
+    /// Its name.
+    pub id: EventId,
     /// The payload.
     pub data: Bytes,
     /// The media type of the payload, if the producer gave one.
@@ -188,7 +204,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Stores an event at the end of a queue, and gives its id once it is stored.
     ///
     /// The call itself starts the work: a dropped future does not take the event back.
-    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<Arc<str>>;
+    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<EventId>;
 
     /// Takes the event at the head of a queue, waiting for one if there is none.
     ///

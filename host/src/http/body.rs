@@ -6,12 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio_util::task::TaskTracker;
 
-use super::Ladder;
 use super::guard::Guard;
 use super::progress::{Chunk, Progress, Rest};
-use crate::exchange::Outcome;
 use crate::guest::{Body, BodyError, Hold};
 use crate::net::Mark;
 
@@ -27,7 +24,8 @@ struct Guarded {
     progress: Arc<Progress>,
     /// What is still to come, where the length is known. Hyper asks for no more than that.
     remaining: Option<u64>,
-    supervision: Supervision,
+    /// Resolves when the exchange has ended, whoever ended it.
+    ended: Option<Running>,
     mark: Option<Mark>,
     /// The last frame was passed on, so that no news can keep it back.
     last_passed: bool,
@@ -35,14 +33,6 @@ struct Guarded {
     held: Option<(Option<Frame<Bytes>>, Running)>,
     /// The place of the request in its instance.
     _hold: Hold,
-}
-
-/// Who runs the ladder. A body that is there at once needs nobody.
-enum Supervision {
-    NotYet(Ladder, TaskTracker),
-    /// Resolves when the exchange has ended, whoever ended it.
-    Running(Running),
-    None,
 }
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -54,17 +44,15 @@ impl GuardedBody {
         body: Body,
         length: Option<u64>,
         guard: Guard,
-        ladder: Ladder,
-        (tasks, hold): (TaskTracker, Hold),
+        hold: Hold,
     ) -> Self {
         let remaining = body.size_hint().exact().or(length);
-        let supervision = Supervision::NotYet(ladder, tasks);
         let progress = guard.progress();
         let guarded = Guarded {
             guard,
             progress,
             remaining,
-            supervision,
+            ended: None,
             mark: None,
             last_passed: false,
             held: None,
@@ -88,13 +76,12 @@ impl GuardedBody {
     fn pass(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Polled {
         if let Some(guarded) = &mut self.guarded {
             let last = guarded.is_whole(&self.body);
-            if !last {
-                guarded.supervise();
-            } else if guarded.guard.client_left() {
+            if last && guarded.guard.client_left() {
                 // Nothing of a small response has been written yet: so nothing will be.
                 self.guarded = None;
                 return Poll::Ready(Some(Err(BodyError::ConnectionTerminated)));
-            } else if let Some(news) = guarded.guard.news() {
+            }
+            if last && let Some(news) = guarded.guard.news() {
                 guarded.held = Some((Some(frame), Box::pin(news)));
                 return self.poll_held(cx);
             }
@@ -192,43 +179,18 @@ impl Guarded {
     }
 
     fn end(self, rest: Rest) {
+        self.guard.passed();
         let mark = self.mark.or_else(|| self.guard.mark());
         self.progress.end(self.guard, mark, rest);
     }
 
-    /// Runs the ladder in a task of its own: hyper does not poll a body while the client does not read.
-    fn supervise(&mut self) {
-        let (ladder, tasks) = match std::mem::replace(&mut self.supervision, Supervision::None) {
-            Supervision::NotYet(ladder, tasks) => (ladder, tasks),
-            other => {
-                self.supervision = other;
-                return;
-            }
-        };
-        let exchange = self.guard.exchange().clone();
-        let watched = exchange.clone();
-        self.supervision = Supervision::Running(Box::pin(async move { watched.ended().await }));
-        let link = self.guard.own_link();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = exchange.ended() => {}
-                _ = ladder => {
-                    // The guest had its time, or the client had it to read.
-                    exchange.end(Outcome::Failed { maybe_delivered: true });
-                    if let Some(link) = link {
-                        link.abandon();
-                    }
-                }
-            }
-        });
-    }
-
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.supervise();
-        match &mut self.supervision {
-            Supervision::Running(ended) => ended.as_mut().poll(cx),
-            _ => Poll::Pending,
-        }
+        let exchange = self.guard.exchange();
+        let ended = self.ended.get_or_insert_with(|| {
+            let exchange = exchange.clone();
+            Box::pin(async move { exchange.ended().await })
+        });
+        ended.as_mut().poll(cx)
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -19,6 +21,7 @@ use super::hold::Quiet;
 use super::probe::Probe;
 use super::progress::Progress;
 use super::stream::ClientStream;
+use super::supervisor::Supervisor;
 use super::version::Version;
 use super::{Context, handle};
 use crate::config::Limits;
@@ -40,6 +43,7 @@ pub(super) struct Connection {
     eof: Eof,
     pub(super) probe: Probe,
     pub(super) quiet: Quiet,
+    pub(super) supervisor: Supervisor,
     /// Counts the requests in progress.
     pub(super) requests: TaskTracker,
     /// Owns what waits for receipts.
@@ -57,6 +61,7 @@ impl Connection {
             eof: entrance.eof,
             probe: Probe::default(),
             quiet: Quiet::default(),
+            supervisor: Supervisor::default(),
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
@@ -144,27 +149,58 @@ async fn serve(
     });
     let stream = TokioIo::new(ClientStream::new(stream, connection.clone()));
     let mut serving = pin!(builder.serve_connection(stream, service));
-    let (mut watching, mut ending) = (context.detection.watch, false);
+    let beside = |ending: bool| {
+        let first_head = &first_head;
+        async move {
+            tokio::select! {
+                biased;
+                () = watch(connection), if context.detection.watch => Beside::GiveUp,
+                () = connection.supervisor.run(link, &context.stopping) => Beside::GiveUp,
+                () = link.abandoned() => Beside::GiveUp,
+                () = overdue(requests), if ending => Beside::GiveUp,
+                () = end_wanted(limits.head_timeout, first_head, &context.stopping), if !ending => Beside::End,
+            }
+        }
+    };
+    // Polled only when it was woken, which is rare, while hyper is at every turn.
+    let mut aside = FuturesUnordered::new();
+    aside.push(beside(false));
     let ended = loop {
         tokio::select! {
             biased;
             // First: what is known of the client counts in what hyper is polled for.
-            () = link.watch(), if watching => match link.departure() {
-                Some(_) => watching = false,
-                None => connection.probe.wanted(),
+            Some(news) = aside.next() => match news {
+                Beside::End => {
+                    serving.as_mut().graceful_shutdown();
+                    aside.push(beside(true));
+                }
+                Beside::GiveUp => return,
             },
             ended = serving.as_mut() => break ended,
-            () = link.abandoned() => return,
-            () = overdue(requests), if ending => return,
-            () = end_wanted(limits.head_timeout, &first_head, &context.stopping), if !ending => {
-                ending = true;
-                serving.as_mut().graceful_shutdown();
-            }
         }
     };
     if let Err(error) = ended {
         // Clients come and go: this is news only to who looks for it.
         tracing::debug!("connection ended: {error}");
+    }
+}
+
+/// What is noticed beside the requests and responses.
+enum Beside {
+    /// The connection should end when its requests have.
+    End,
+    /// It should end at once.
+    GiveUp,
+}
+
+/// Notices how the client leaves, for as long as it is polled.
+async fn watch(connection: &Connection) {
+    loop {
+        connection.link.watch().await;
+        match connection.link.departure() {
+            Some(_) => std::future::pending().await,
+            None => connection.probe.wanted(),
+        }
     }
 }
 

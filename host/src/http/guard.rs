@@ -65,17 +65,13 @@ impl Guard {
         access: Access,
         shares: Shares,
     ) -> Self {
+        connection.supervisor.watch(exchange.clone(), !http2);
         let (access, any_sent) = (Some(access), Arc::default());
         Self { exchange, connection, http2, access, commits: true, any_sent, token: None, _shares: shares }
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
-    }
-
-    /// The connection, if it is this exchange's alone.
-    pub(super) fn own_link(&self) -> Option<Arc<ClientLink>> {
-        (!self.http2).then(|| self.connection.link.clone())
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
@@ -92,6 +88,12 @@ impl Guard {
             access.status = Some(status);
             access.phase = Phase::DuringBody;
         }
+        self.exchange.answered();
+    }
+
+    /// All of the response is with hyper.
+    pub(super) fn passed(&self) {
+        self.connection.supervisor.forget(&self.exchange);
     }
 
     /// The response says that the handler failed: what it took is for another try.
@@ -193,6 +195,7 @@ impl Guard {
 
     fn end(&mut self, outcome: Outcome) {
         if let Some(access) = self.access.take() {
+            self.connection.supervisor.forget(&self.exchange);
             self.exchange.end(outcome);
             access.log(&self.exchange, outcome, None);
         }

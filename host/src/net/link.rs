@@ -3,15 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::receipt::End;
 use super::socket::Socket;
@@ -48,15 +47,14 @@ pub struct Link<T> {
     opened: Instant,
     /// When something was read last, in milliseconds after `opened`.
     last_read: AtomicU64,
-    departure: AtomicU8,
-    departed: CancellationToken,
+    departure: SetOnce<Reason>,
     /// The client's direction has ended, which may not be its departure.
     half_closed: AtomicBool,
     /// The connection was reset, whether before or after the client closed its direction.
     reset: AtomicBool,
     /// This side has closed its direction.
     pub(super) write_closed: AtomicBool,
-    abandoned: CancellationToken,
+    abandoned: SetOnce<()>,
     flushes: AtomicU64,
     pub(super) bytes: Bytes,
     /// Who waits for a next request.
@@ -87,11 +85,6 @@ pub(super) struct Requests {
     pub(super) began: Arc<Notify>,
 }
 
-const HERE: u8 = 0;
-const CLOSED: u8 = 1;
-const RESET: u8 = 2;
-const UNRESPONSIVE: u8 = 3;
-
 impl<T: Flushed> Link<T> {
     /// A link over a connected stream. `patience` is the silence after which a client that is given up for
     /// whatever reason counts as unresponsive.
@@ -103,12 +96,11 @@ impl<T: Flushed> Link<T> {
             patience,
             opened: Instant::now(),
             last_read: AtomicU64::new(0),
-            departure: AtomicU8::new(HERE),
-            departed: CancellationToken::new(),
+            departure: SetOnce::new(),
             half_closed: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             write_closed: AtomicBool::new(false),
-            abandoned: CancellationToken::new(),
+            abandoned: SetOnce::new(),
             flushes: AtomicU64::new(0),
             bytes: Bytes::default(),
             requests: Requests::default(),
@@ -132,19 +124,12 @@ impl<T: Flushed> Link<T> {
 
     /// How the client left, as far as it has been noticed.
     pub fn departure(&self) -> Option<Reason> {
-        match self.departure.load(Ordering::Acquire) {
-            CLOSED => Some(Reason::Closed),
-            RESET => Some(Reason::Reset),
-            UNRESPONSIVE => Some(Reason::Unresponsive),
-            _ => None,
-        }
+        self.departure.get().copied()
     }
 
     /// Waits until the client has left, and says how. Cancel-safe.
     pub async fn departed(&self) -> Reason {
-        self.departed.cancelled().await;
-        // The token is cancelled only after the departure was noted.
-        self.departure().unwrap_or(Reason::Closed)
+        *self.departure.wait().await
     }
 
     /// Whether the client has closed its direction, which may or may not be its departure.
@@ -155,10 +140,10 @@ impl<T: Flushed> Link<T> {
     /// How the connection has ended, as far as it has been noticed.
     pub(super) fn end(&self) -> Option<End> {
         let reset = self.reset.load(Ordering::Acquire);
-        match self.departure.load(Ordering::Acquire) {
-            UNRESPONSIVE => Some(End::Unresponsive),
-            RESET => Some(End::Reset),
-            CLOSED if reset => Some(End::ClosedThenReset),
+        match self.departure() {
+            Some(Reason::Unresponsive) => Some(End::Unresponsive),
+            Some(Reason::Reset) => Some(End::Reset),
+            Some(Reason::Closed) if reset => Some(End::ClosedThenReset),
             _ if self.is_half_closed() => Some(End::Closed),
             _ => None,
         }
@@ -172,12 +157,13 @@ impl<T: Flushed> Link<T> {
 
     /// Gives the connection up: whoever serves it should drop it.
     pub fn abandon(&self) {
-        self.abandoned.cancel();
+        // Once is enough.
+        let _ = self.abandoned.set(());
     }
 
     /// Waits until the connection was given up. Cancel-safe.
     pub async fn abandoned(&self) {
-        self.abandoned.cancelled().await;
+        self.abandoned.wait().await;
     }
 
     /// How often all that was written has left for the kernel.
@@ -304,7 +290,7 @@ impl<T: Flushed> Link<T> {
     pub(super) fn note_closed(&self) {
         self.half_closed.store(true, Ordering::Release);
         if self.eof == Eof::Gone {
-            self.note(CLOSED);
+            self.note(Reason::Closed);
         }
     }
 
@@ -314,14 +300,14 @@ impl<T: Flushed> Link<T> {
         }
         self.reset.store(true, Ordering::Release);
         // A reset that follows a close is what the client's kernel answers to the next byte.
-        self.note(if self.is_half_closed() { CLOSED } else { RESET });
+        self.note(if self.is_half_closed() { Reason::Closed } else { Reason::Reset });
     }
 
     pub(super) fn note_failure(&self, error: &io::Error) {
         match error.kind() {
             io::ErrorKind::WouldBlock => {}
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                self.note(UNRESPONSIVE);
+                self.note(Reason::Unresponsive);
             }
             io::ErrorKind::BrokenPipe if self.departure().is_none() => {
                 // Reset after it was closed: so the kernel tells it from a mere reset.
@@ -332,10 +318,9 @@ impl<T: Flushed> Link<T> {
         }
     }
 
-    fn note(&self, departure: u8) {
+    fn note(&self, departure: Reason) {
         // The first sign counts: a write to a closed connection is answered by a reset.
-        let _ = self.departure.compare_exchange(HERE, departure, Ordering::AcqRel, Ordering::Acquire);
-        self.departed.cancel();
+        let _ = self.departure.set(departure);
     }
 }
 

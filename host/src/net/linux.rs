@@ -20,6 +20,7 @@ pub(super) struct Ahead(());
 
 impl Ahead {
     /// Reads; 0 at the end.
+    #[expect(unsafe_code, reason = "hyper's buffers are not initialized, and filling them costs more than the call")]
     #[expect(clippy::unused_self, reason = "elsewhere it reads from what was read ahead")]
     pub(super) fn poll_read(
         &self,
@@ -29,9 +30,28 @@ impl Ahead {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read),
+            let mut count = None;
+            let read = stream.try_io(Interest::READABLE, || {
+                // SAFETY: nothing is written but what was read.
+                let room = unsafe { buf.unfilled_mut() };
+                let length = room.len();
+                let read = rustix::io::read(stream, room)?.0.len();
+                count = Some(read);
+                // There was less than there is room for. So there is no more, and the kernel tells when there is: a
+                // further read would be in vain.
+                if 0 < read && read < length { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (count, read) {
+                (Some(count), _) => {
+                    // SAFETY: so many bytes were read into it.
+                    unsafe { buf.assume_init(count) };
+                    buf.advance(count);
+                    return Poll::Ready(Ok(count));
+                }
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, _) => {}
             }
         }
     }

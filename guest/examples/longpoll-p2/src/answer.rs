@@ -30,10 +30,7 @@ pub fn refused(error: EventError) -> Answer {
         EventError::TooLarge(limit) => refusal(413, &format!("an event is at most {limit} bytes")),
         EventError::OverLimit(limit) => over(limit),
         EventError::Cancelled(reason) => stopped(reason),
-        EventError::Unavailable(how) => {
-            eprintln!("the store is unavailable: {how}");
-            refusal(503, "the store is unavailable").header("retry-after", "1")
-        }
+        EventError::Unavailable => refusal(503, "the store is unavailable").header("retry-after", "1"),
         EventError::Settled => failed("the delivery was settled before"),
     }
 }

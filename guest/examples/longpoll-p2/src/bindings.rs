@@ -22,4 +22,4 @@ wit_bindgen::generate!({
 pub use linger::host::cancellation_p2 as cancellation;
 pub use linger::host::queue_p2 as queue;
 pub use linger::host::topic_p2 as topic;
-pub use linger::host::types::{EventError, Limit, PushOptions, Reason};
+pub use linger::host::types::{EventError, EventId, Limit, PushOptions, Reason};

@@ -1,7 +1,7 @@
 //! Queues: each event is for one client.
 
 use crate::answer::{nothing, refused, stopped};
-use crate::bindings::PushOptions;
+use crate::bindings::{EventId, PushOptions};
 use crate::bindings::queue::{Delivery, Queue};
 use crate::http::{self, Answer};
 use crate::{EVENT_LIMIT, nanoseconds, race, seconds, wait};
@@ -20,7 +20,7 @@ pub fn push(name: &str, target: &str, request: &IncomingRequest) -> Result<Answe
     let data = http::body(request, EVENT_LIMIT)?;
     let queue = Queue::open(name).map_err(refused)?;
     let id = queue.push(&data, &options).map_err(refused)?;
-    Ok(Answer::text(202, format!("{id}\n")))
+    Ok(Answer::text(202, format!("{}\n", text(id))))
 }
 
 pub fn poll(name: &str, target: &str) -> Result<Answer, Answer> {
@@ -43,8 +43,13 @@ fn first(queue: &Queue, wait: Duration) -> Result<Option<Delivery>, Answer> {
     }
 }
 
+/// An id as the host and the SDK write it.
+fn text(EventId { epoch, number }: EventId) -> String {
+    format!("{epoch:08x}-{number}")
+}
+
 /// The answer with an event.
 fn delivered(event: &Delivery) -> Answer {
-    let answer = Answer::event(event.data(), event.content_type()).header("event-id", event.id());
+    let answer = Answer::event(event.data(), event.content_type()).header("event-id", text(event.id()));
     if event.maybe_delivered() { answer.header("maybe-delivered", "true") } else { answer }
 }

@@ -32,10 +32,7 @@ pub fn refused(error: EventError) -> Error {
         EventError::OverLimit(Limit::TotalBytes | Limit::Names) => refusal(507, &sentence),
         EventError::OverLimit(_) => refusal(429, &sentence).retry_after(SOON),
         EventError::Cancelled(reason) => stopped(reason),
-        EventError::Unavailable(_) => {
-            eprintln!("{sentence}");
-            refusal(503, "the store is unavailable").retry_after(SOON)
-        }
+        EventError::Unavailable => refusal(503, &sentence).retry_after(SOON),
         _ => return error.into(),
     };
     response.into()

@@ -11,10 +11,7 @@ pub fn refused(error: EventError) -> Error {
         EventError::TooLarge { .. } => refusal(413, &sentence),
         EventError::OverLimit(Limit::TotalBytes | Limit::Names) => refusal(507, &sentence),
         EventError::OverLimit(_) => refusal(429, &sentence).retry_after(Duration::from_secs(1)),
-        EventError::Unavailable(_) => {
-            eprintln!("{sentence}");
-            refusal(503, "the store is unavailable").retry_after(Duration::from_secs(1))
-        }
+        EventError::Unavailable => refusal(503, &sentence).retry_after(Duration::from_secs(1)),
         _ => return error.into(),
     };
     response.into()

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::events::{Batch, Cursor, Event, EventStore, Lease, NewEvent, Schedule, Settlement};
+use crate::events::{Batch, Cursor, Event, EventId, EventStore, Lease, NewEvent, Schedule, Settlement};
 
 fn name(name: &str) -> Name {
     name.parse().unwrap()
@@ -21,7 +21,7 @@ fn open(folder: &TempDir) -> Arc<DiskStore> {
     open_with(folder, "", "")
 }
 
-async fn push(store: &Arc<DiskStore>, queue: &str, text: &str) -> Arc<str> {
+async fn push(store: &Arc<DiskStore>, queue: &str, text: &str) -> EventId {
     let event =
         NewEvent { data: Bytes::copy_from_slice(text.as_bytes()), content_type: Some("text/plain".into()) };
     store.clone().push(&name(queue), event, Schedule::default()).await.unwrap()

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Journal, Nothing, Saved};
-use super::{Batch, Cursor, EventStore, Lease, LeaseId, Name, NewEvent, Schedule, Settlement, StoreError};
-use super::{StoreFuture, Usage};
+use super::{Batch, Cursor, EventId, EventStore, Lease, LeaseId, Name, NewEvent, Schedule, Settlement};
+use super::{StoreError, StoreFuture, Usage};
 use crate::config::{Queues, Topics};
 use clock::Clock;
 
@@ -81,7 +81,7 @@ impl<J: Journal> LocalStore<J> {
 }
 
 impl<J: Journal> EventStore for LocalStore<J> {
-    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<Arc<str>> {
+    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<EventId> {
         boxed(self.push_now(queue, event, schedule))
     }
 

@@ -1,14 +1,13 @@
 //! One queue: what is ready, who has what, and who waits. It does nothing by itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::config::{Commit, QueuePolicy};
 use crate::events::journal::{Entry, Record};
-use crate::events::{Event, StoreError};
+use crate::events::{Event, EventId, StoreError};
 
 /// Who waits for an event.
 pub(super) type Waiter = oneshot::Sender<Result<Taken, StoreError>>;
@@ -30,7 +29,6 @@ pub(super) struct Queue {
 
 pub(super) struct Stored {
     pub(super) record: Record,
-    id: Arc<str>,
     /// Whether it is written down that the event may have been handed out, where anything is.
     pub(super) noted: bool,
     /// Whether more was written down of it than that it came.
@@ -95,8 +93,7 @@ impl Queue {
 
 impl Stored {
     pub(super) fn new(record: Record, noted: bool) -> Self {
-        let id = format!("{:08x}-{}", record.life, record.sequence).into();
-        Self { record, id, noted, marked: false, lease: None, timer: None }
+        Self { record, noted, marked: false, lease: None, timer: None }
     }
 
     /// As it was found when its process had gone.
@@ -122,13 +119,13 @@ impl Stored {
         Entry::PutBack { queue, sequence, attempts, maybe_delivered }
     }
 
-    pub(super) fn id(&self) -> Arc<str> {
-        self.id.clone()
+    pub(super) fn id(&self) -> EventId {
+        EventId { epoch: self.record.life, number: self.record.sequence }
     }
 
     pub(super) fn taken(&self) -> Event {
         Event {
-            id: self.id.clone(),
+            id: self.id(),
             data: self.record.data.clone(),
             content_type: self.record.content_type.clone(),
             attempt: self.record.attempts.saturating_add(1),

@@ -13,7 +13,7 @@ use super::wait::Wait;
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Queues;
 use crate::events::journal::{Entry, Journal, Record};
-use crate::events::{LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError, Usage};
+use crate::events::{EventId, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError, Usage};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -57,7 +57,7 @@ impl<J: Journal> LocalStore<J> {
         name: &Name,
         event: NewEvent,
         schedule: Schedule,
-    ) -> Result<impl Future<Output = Result<Arc<str>, StoreError>> + Send + use<J>, StoreError> {
+    ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<J>, StoreError> {
         check_size(&event.data, self.limits.queues.max_event_size)?;
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.queues);

@@ -4,7 +4,6 @@ pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
 mod ending;
 pub(super) mod outgoing;
-mod payload;
 mod pending;
 pub(super) mod queue;
 pub(super) mod queue_p2;

@@ -7,19 +7,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
+use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
+use wasmtime_wasi_http::p3::Response;
 
 use super::pending::Wait;
-use super::{Linger, payload, wit};
+use super::whole::Headers;
+use super::{Linger, wit};
 use crate::cancel::Reason;
 use crate::events::{
-    Delivery, HoldError, Limit, Name, NewEvent, PendingLease, Schedule, Settlement, StoreError,
+    Delivery, EventId, HoldError, Limit, Name, NewEvent, PendingLease, Schedule, Settlement, StoreError,
     is_content_type,
 };
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
 use wit::types::{EventError, PushOptions};
+use wit::whole::ResponseError;
 
 /// An open queue.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
@@ -43,8 +46,17 @@ impl From<StoreError> for EventError {
             StoreError::OverLimit(limit) => Self::OverLimit(limit.into()),
             StoreError::TooLarge { limit } => Self::TooLarge(limit),
             StoreError::Settled => Self::Settled,
-            StoreError::Unavailable(how) => Self::Unavailable(how.to_string()),
+            StoreError::Unavailable(how) => {
+                tracing::error!("the store is unavailable: {how}");
+                Self::Unavailable
+            }
         }
+    }
+}
+
+impl From<EventId> for wit::types::EventId {
+    fn from(EventId { epoch, number }: EventId) -> Self {
+        Self { epoch, number }
     }
 }
 
@@ -83,7 +95,7 @@ pub(super) fn push(
     queue: &Resource<Queue>,
     data: Vec<u8>,
     options: PushOptions,
-) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
+) -> Result<impl Future<Output = Result<wit::types::EventId, EventError>> + Send + 'static + use<>> {
     let queue = &state.table.get(queue)?.name;
     let PushOptions { content_type, delay, time_to_live } = options;
     let schedule = Schedule {
@@ -91,7 +103,7 @@ pub(super) fn push(
         time_to_live: time_to_live.map(Duration::from_nanos),
     };
     let pushed = new_event(data, content_type).map(|event| state.events.clone().push(queue, event, schedule));
-    Ok(async move { Ok(pushed?.await?.to_string()) })
+    Ok(async move { Ok(pushed?.await?.into()) })
 }
 
 /// Starts to settle a delivery early.
@@ -210,7 +222,7 @@ impl wit::queue::HostQueueWithStore<State> for Linger {
         this: Resource<Queue>,
         data: Vec<u8>,
         options: PushOptions,
-    ) -> Result<FutureReader<Result<String, EventError>>> {
+    ) -> Result<FutureReader<Result<wit::types::EventId, EventError>>> {
         let pushed = push(store.get(), &this, data, options)?;
         FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(pushed.await) })
     }
@@ -228,12 +240,22 @@ impl wit::queue::HostQueueWithStore<State> for Linger {
 }
 
 impl wit::queue::HostDelivery for State {
-    fn id(&mut self, this: Resource<Held>) -> Result<String> {
-        Ok(self.table.get(&this)?.0.event().id.to_string())
+    fn id(&mut self, this: Resource<Held>) -> Result<wit::types::EventId> {
+        Ok(self.table.get(&this)?.0.event().id.into())
     }
 
     fn data(&mut self, this: Resource<Held>) -> Result<Vec<u8>> {
         Ok(self.table.get(&this)?.0.see().data.to_vec())
+    }
+
+    fn respond(
+        &mut self,
+        this: Resource<Held>,
+        status: u16,
+        headers: Headers,
+    ) -> Result<Result<Resource<Response>, ResponseError>> {
+        let data = self.table.get(&this)?.0.see().data.clone();
+        self.respond_with(status, headers, data)
     }
 
     fn content_type(&mut self, this: Resource<Held>) -> Result<Option<String>> {
@@ -255,11 +277,6 @@ impl wit::queue::HostDelivery for State {
 }
 
 impl wit::queue::HostDeliveryWithStore<State> for Linger {
-    fn body(mut store: Access<'_, State, Self>, this: Resource<Held>) -> Result<StreamReader<u8>> {
-        let data = store.get().table.get(&this)?.0.see().data.clone();
-        payload::stream(&mut store, data)
-    }
-
     fn ack(
         mut store: Access<'_, State, Self>,
         this: Resource<Held>,

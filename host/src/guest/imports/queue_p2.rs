@@ -27,7 +27,7 @@ impl wit::queue_p2::HostQueue for State {
         this: Resource<Queue>,
         data: Vec<u8>,
         options: PushOptions,
-    ) -> Result<Result<String, EventError>> {
+    ) -> Result<Result<wit::types::EventId, EventError>> {
         Ok(push(self, &this, data, options)?.await)
     }
 
@@ -64,7 +64,7 @@ impl wit::queue_p2::HostPendingTake for State {
 
 /// The same resource as in `queue`, so the same answers.
 impl wit::queue_p2::HostDelivery for State {
-    fn id(&mut self, this: Resource<Held>) -> Result<String> {
+    fn id(&mut self, this: Resource<Held>) -> Result<wit::types::EventId> {
         wit::queue::HostDelivery::id(self, this)
     }
 

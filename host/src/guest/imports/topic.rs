@@ -5,17 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use wasmtime::component::{Access, FutureProducer, FutureReader, Resource, StreamReader};
+use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
+use wasmtime_wasi_http::p3::Response;
 
 use super::pending::Wait;
 use super::queue::new_event;
-use super::{Linger, payload, wit};
+use super::whole::Headers;
+use super::{Linger, wit};
 use crate::cancel::Reason;
 use crate::events::{Batch, Cursor, Name, Published, StoreError};
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
 use wit::types::EventError;
+use wit::whole::ResponseError;
 
 /// An open topic.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
@@ -185,6 +188,16 @@ impl wit::topic::HostEvent for State {
         Ok(self.table.get(&this)?.data.to_vec())
     }
 
+    fn respond(
+        &mut self,
+        this: Resource<Event>,
+        status: u16,
+        headers: Headers,
+    ) -> Result<Result<Resource<Response>, ResponseError>> {
+        let data = self.table.get(&this)?.data.clone();
+        self.respond_with(status, headers, data)
+    }
+
     fn content_type(&mut self, this: Resource<Event>) -> Result<Option<String>> {
         Ok(self.table.get(&this)?.content_type.as_deref().map(str::to_owned))
     }
@@ -192,12 +205,5 @@ impl wit::topic::HostEvent for State {
     fn drop(&mut self, this: Resource<Event>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
-    }
-}
-
-impl wit::topic::HostEventWithStore<State> for Linger {
-    fn body(mut store: Access<'_, State, Self>, this: Resource<Event>) -> Result<StreamReader<u8>> {
-        let data = store.get().table.get(&this)?.data.clone();
-        payload::stream(&mut store, data)
     }
 }

@@ -1,6 +1,6 @@
 //! `linger:host/whole`.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::Body as _;
@@ -22,7 +22,7 @@ const MAX_HEADERS: usize = 128 * 1024;
 /// Marks the body of a request that was read.
 const CONSUMED: &str = "the body was read before, by linger:host/whole.body";
 
-type Headers = Vec<(String, Vec<u8>)>;
+pub(super) type Headers = Vec<(String, Vec<u8>)>;
 
 impl wit::whole::Host for State {
     fn respond(
@@ -31,21 +31,33 @@ impl wit::whole::Host for State {
         headers: Headers,
         body: Vec<u8>,
     ) -> Result<Result<Resource<Response>, ResponseError>> {
-        match self.response(status, headers, body) {
-            Ok(response) => Ok(Ok(self.table.push(response)?)),
-            Err(error) => Ok(Err(error)),
+        match self.budget.bytes(body) {
+            Some(body) => self.respond_with(status, headers, body),
+            None => Ok(Err(ResponseError::OverLimit)),
         }
     }
 }
 
 impl State {
-    fn response(&mut self, status: u16, headers: Headers, body: Vec<u8>) -> Result<Response, ResponseError> {
+    /// Makes a response whose body is these bytes.
+    pub(super) fn respond_with(
+        &mut self,
+        status: u16,
+        headers: Headers,
+        body: Bytes,
+    ) -> Result<Result<Resource<Response>, ResponseError>> {
+        match self.response(status, headers, body) {
+            Ok(response) => Ok(Ok(self.table.push(response)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn response(&mut self, status: u16, headers: Headers, body: Bytes) -> Result<Response, ResponseError> {
         let status = StatusCode::from_u16(status).map_err(|_| ResponseError::InvalidStatus)?;
         if status.is_informational() || status.as_u16() > 599 {
             return Err(ResponseError::InvalidStatus);
         }
         let fields = self.fields(headers, body.len())?;
-        let body = self.budget.bytes(body).ok_or(ResponseError::OverLimit)?;
         let mut response = http::Response::new(Full::new(body));
         *response.status_mut() = status;
         *response.headers_mut() = fields.into();

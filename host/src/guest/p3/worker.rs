@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, SetOnce, mpsc};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p3::Request;
@@ -49,7 +48,7 @@ pub(super) struct Worker {
     ending: Notify,
     /// The longest that one of its requests has, in milliseconds.
     grace: AtomicU64,
-    gone: CancellationToken,
+    gone: SetOnce<()>,
 }
 
 impl Worker {
@@ -71,7 +70,7 @@ impl Worker {
             abandoned,
             ending: Notify::new(),
             grace: AtomicU64::new(0),
-            gone: CancellationToken::new(),
+            gone: SetOnce::new(),
         });
         let running = Running(worker.clone());
         lane.tasks.spawn(async move { running.0.run(job_queue, abandoned_queue).await });
@@ -140,7 +139,7 @@ impl Worker {
 
     /// Waits until its store has gone, and all that was in it.
     pub(super) async fn gone(&self) {
-        self.gone.cancelled().await;
+        self.gone.wait().await;
     }
 
     fn close(&self) {
@@ -291,7 +290,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.close();
         self.0.shared.ended();
-        self.0.gone.cancel();
+        // It goes once.
+        let _ = self.0.gone.set(());
     }
 }
 
