@@ -174,6 +174,10 @@ async fn call(
             _ => Ok((response, hold)),
         }),
     };
+    if result.as_ref().is_ok_and(|(response, _)| response.body().size_hint().exact().is_none()) {
+        // What the guest writes when all others had their turn goes out with the head, in one packet.
+        tokio::task::yield_now().await;
+    }
     Ok(match result {
         Ok(answer) => guarded(context, answer, head_only, guard),
         Err(error) => {

@@ -1,7 +1,9 @@
 //! Learning that nobody waits for the answer any more.
 
 use crate::bindings::linger::host::cancellation as host;
+use crate::look::others_first;
 use std::fmt;
+use std::rc::Rc;
 
 /// Why the work for a request should stop. The first reason wins and never changes.
 ///
@@ -98,7 +100,7 @@ impl From<host::Reason> for Reason {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Cancellation(host::Cancellation);
+pub struct Cancellation(Rc<host::Cancellation>);
 
 /// The cancellation of the request that the calling handler works for. Does not block.
 ///
@@ -114,7 +116,7 @@ pub struct Cancellation(host::Cancellation);
 /// # }
 /// ```
 pub fn cancellation() -> Cancellation {
-    Cancellation(host::current())
+    Cancellation(Rc::new(host::current()))
 }
 
 impl Cancellation {
@@ -133,8 +135,14 @@ impl Cancellation {
     /// }
     /// ```
     pub fn cancelled(&self) -> impl Future<Output = Reason> + use<> {
-        let reason = self.0.cancelled();
-        async move { reason.await.into() }
+        let cancellation = self.0.clone();
+        async move {
+            if let Some(reason) = cancellation.reason() {
+                return reason.into();
+            }
+            others_first().await;
+            cancellation.cancelled().await.into()
+        }
     }
 
     /// The reason, or none while the work should go on. Does not block: for long computations, to be asked

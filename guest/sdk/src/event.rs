@@ -1,8 +1,8 @@
 //! What queues and topics have in common: why they refuse, and events as answers.
 
 use crate::Reason;
-use crate::response::Contents;
 use crate::bindings::linger::host::types;
+use crate::response::Contents;
 use std::rc::Rc;
 use std::{error, fmt};
 

@@ -1,5 +1,6 @@
 //! Exporting a handler.
 
+use crate::look::twice;
 use crate::{Error, Response};
 use wasip3::http::types::{self, ErrorCode};
 
@@ -32,7 +33,7 @@ macro_rules! handler {
                     $crate::__private::wasip3::http::types::Response,
                     $crate::__private::wasip3::http::types::ErrorCode,
                 > {
-                    $crate::__private::respond($handler($crate::Request::from(request)).await)
+                    $crate::__private::run($handler($crate::Request::from(request))).await
                 }
             }
 
@@ -76,7 +77,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// The output of a handler in the terms of WASI.
-pub fn respond(output: impl IntoResponse) -> Result<types::Response, ErrorCode> {
-    Ok(output.into_response().into())
+/// Runs a handler, and gives its output in the terms of WASI.
+pub async fn run(handler: impl Future<Output: IntoResponse>) -> Result<types::Response, ErrorCode> {
+    Ok(twice(handler).await.into_response().into())
 }

@@ -49,6 +49,7 @@ mod cancellation;
 mod error;
 mod event;
 mod handler;
+mod look;
 mod queue;
 mod request;
 mod response;
@@ -73,7 +74,7 @@ pub use topic::{Batch, Event, Publish, Topic, topic};
 /// What the macros of this crate refer to. Not for use.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::handler::respond;
+    pub use crate::handler::run;
     pub use tokio;
     pub use wasip3;
 }

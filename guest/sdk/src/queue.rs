@@ -1,12 +1,12 @@
 //! Queues of events, each of which exactly one taker gets.
 
-use crate::{EventError, EventId};
 use crate::bindings::linger::host::queue as host;
 use crate::bindings::linger::host::types::PushOptions;
 use crate::bindings::whole::linger::host::whole::ResponseError;
 use crate::event::Sealed;
 use crate::response::Contents;
 use crate::time::nanoseconds;
+use crate::{EventError, EventId};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use wasip3::http::types;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Queue(Result<host::Queue, EventError>);
+pub struct Queue(Result<Rc<host::Queue>, EventError>);
 
 /// The queue of this name, which comes into being with its first event. All apps of a host see the same
 /// queues. Does not block.
@@ -37,7 +37,7 @@ pub struct Queue(Result<host::Queue, EventError>);
 /// let jobs: Queue = queue("jobs");
 /// ```
 pub fn queue(name: &str) -> Queue {
-    Queue(host::Queue::open(name).map_err(EventError::from))
+    Queue(host::Queue::open(name).map(Rc::new).map_err(EventError::from))
 }
 
 impl Queue {
@@ -85,12 +85,18 @@ impl Queue {
     /// # }
     /// ```
     pub fn take(&self) -> impl Future<Output = Result<Delivery, EventError>> + use<> {
-        let taken = self.open().map(host::Queue::take);
-        async move { Ok(Delivery(Rc::new(taken?.await?))) }
+        let taking = self.open().map(|queue| queue.take());
+        async move {
+            let delivery = match taking? {
+                host::Taking::Ready(delivery) => delivery?,
+                host::Taking::Pending(delivery) => delivery.await?,
+            };
+            Ok(Delivery(Rc::new(delivery)))
+        }
     }
 
-    fn open(&self) -> Result<&host::Queue, EventError> {
-        self.0.as_ref().map_err(EventError::clone)
+    fn open(&self) -> Result<Rc<host::Queue>, EventError> {
+        self.0.clone()
     }
 }
 
@@ -143,8 +149,8 @@ impl IntoFuture for Push<'_> {
 
     /// Sends the event on its way. The future borrows nothing, and gives the event's id.
     fn into_future(self) -> Self::IntoFuture {
-        let stored = self.queue.open().map(|queue| queue.push(self.data, &self.options));
-        Box::pin(async move { Ok(stored?.await?.into()) })
+        let (queue, data, options) = (self.queue.open(), self.data.to_vec(), self.options);
+        Box::pin(async move { Ok(queue?.push(data, options).await?.into()) })
     }
 }
 

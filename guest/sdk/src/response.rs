@@ -89,7 +89,8 @@ impl Response {
     /// ```
     pub fn event(event: &impl EventContents) -> Self {
         let kind = event.kind().unwrap_or_else(|| "application/octet-stream".into());
-        Self { status: 200, headers: Vec::new(), body: Content::Event(event.contents()) }.header("content-type", kind)
+        Self { status: 200, headers: Vec::new(), body: Content::Event(event.contents()) }
+            .header("content-type", kind)
     }
 
     /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.

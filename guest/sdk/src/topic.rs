@@ -196,7 +196,12 @@ pub struct Batch {
 impl From<host::Batch> for Batch {
     fn from(batch: host::Batch) -> Self {
         let host::Batch { events, next, missed, restarted } = batch;
-        Self { events: events.into_iter().map(|event| Event(Rc::new(event))).collect(), next, missed, restarted }
+        Self {
+            events: events.into_iter().map(|event| Event(Rc::new(event))).collect(),
+            next,
+            missed,
+            restarted,
+        }
     }
 }
 

@@ -40,12 +40,7 @@ type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
 
 impl GuardedBody {
     /// A guest's body. `length` is what the head says, for bodies that do not say it themselves.
-    pub(super) fn new(
-        body: Body,
-        length: Option<u64>,
-        guard: Guard,
-        hold: Hold,
-    ) -> Self {
+    pub(super) fn new(body: Body, length: Option<u64>, guard: Guard, hold: Hold) -> Self {
         let remaining = body.size_hint().exact().or(length);
         let progress = guard.progress();
         let guarded = Guarded {

@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
@@ -54,14 +53,19 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(link: Arc<ClientLink>, entrance: &Entrance, waits: Option<ReceiptWaits>) -> Arc<Self> {
+    pub(super) fn new(
+        link: Arc<ClientLink>,
+        entrance: &Entrance,
+        head_timeout: Duration,
+        waits: Option<ReceiptWaits>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             link,
             secure: entrance.tls.is_some(),
             eof: entrance.eof,
             probe: Probe::default(),
             quiet: Quiet::default(),
-            supervisor: Supervisor::default(),
+            supervisor: Supervisor::new(head_timeout),
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
@@ -87,7 +91,7 @@ impl Connection {
 pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: Arc<Context>) {
     let detection = &context.detection;
     let link = Link::new(stream, detection.patience(), entrance.eof);
-    let connection = Connection::new(link, entrance, detection.receipt_waits());
+    let connection = Connection::new(link, entrance, context.limits.head_timeout, detection.receipt_waits());
     let socket = connection.link.socket();
     // Boxed, so that its room is free again: many connections stay open for long.
     if let Some((stream, version)) = Box::pin(open(socket, entrance, &connection, &context)).await {
@@ -133,7 +137,6 @@ async fn serve(
     connection: &Arc<Connection>,
     context: &Arc<Context>,
 ) {
-    let limits = &context.limits;
     let link = &connection.link;
     let builder = builder(context, connection.eof);
     let builder = match version {
@@ -141,26 +144,24 @@ async fn serve(
         Some(Version::Http2) => builder.http2_only(),
         None => builder,
     };
-    let first_head = CancellationToken::new();
     let requests = &connection.requests;
     let service = service_fn(|request| {
-        first_head.cancel();
+        connection.supervisor.request_came();
         handle(context.clone(), connection.clone(), requests.token(), request)
     });
     let stream = TokioIo::new(ClientStream::new(stream, connection.clone()));
     let mut serving = pin!(builder.serve_connection(stream, service));
     let beside = |ending: bool| {
-        let first_head = &first_head;
-        async move {
+        // Boxed, for a set has room for one more than are in it.
+        Box::pin(async move {
             tokio::select! {
                 biased;
                 () = watch(connection), if context.detection.watch => Beside::GiveUp,
-                () = connection.supervisor.run(link, &context.stopping) => Beside::GiveUp,
+                () = connection.supervisor.run(link, &context.stopping) => Beside::End,
                 () = link.abandoned() => Beside::GiveUp,
                 () = overdue(requests), if ending => Beside::GiveUp,
-                () = end_wanted(limits.head_timeout, first_head, &context.stopping), if !ending => Beside::End,
             }
-        }
+        })
     };
     // Polled only when it was woken, which is rare, while hyper is at every turn.
     let mut aside = FuturesUnordered::new();
@@ -215,20 +216,6 @@ async fn overdue(requests: &TaskTracker) {
         if requests.is_empty() {
             return;
         }
-    }
-}
-
-/// Resolves when the server stops, or when no head came in time: hyper bounds the time for a head only once
-/// it knows the protocol.
-async fn end_wanted(head_timeout: Duration, first_head: &CancellationToken, stopping: &CancellationToken) {
-    let nothing_came = async {
-        if tokio::time::timeout(head_timeout, first_head.cancelled()).await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = stopping.cancelled() => {}
-        () = nothing_came => {}
     }
 }
 

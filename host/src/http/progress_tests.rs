@@ -1,4 +1,5 @@
 use std::sync::Weak;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -30,7 +31,7 @@ async fn fixture(http2: bool) -> Fixture {
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new("app".into(), Terms::default(), 1, asked));
     let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let connection = Connection::new(link.clone(), &Entrance::default(), None);
+    let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);
     let access = Access::new(&http::Request::new(()));
     let shares = Shares { _server: permit(), _app: permit(), _connection: TaskTracker::new().token() };
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);

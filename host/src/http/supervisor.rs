@@ -1,10 +1,11 @@
 //! Watches over the requests of a connection: cancels them when their time is over, when the server stops and when the
-//! client leaves, and gives up those that go on after their grace.
+//! client leaves, gives up those that go on after their grace, and tells when the connection should end.
 //!
 //! A request costs a place in a list. What waits is the connection, once for all of them, with one timer for whatever is
 //! due first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +15,6 @@ use super::guard::ClientLink;
 use crate::cancel::Reason;
 use crate::exchange::Exchange;
 
-#[derive(Default)]
 pub(super) struct Supervisor {
     watched: Mutex<Watched>,
     /// Notified when something is due before what was due first.
@@ -26,6 +26,8 @@ struct Watched {
     requests: Vec<Request>,
     /// Nothing is due before.
     next: Option<Instant>,
+    /// Until when a first request has to come, while there was none.
+    first: Option<Instant>,
     /// Whether the server stops.
     stopping: bool,
 }
@@ -40,6 +42,19 @@ struct Request {
 }
 
 impl Supervisor {
+    /// For a new connection. Hyper bounds the time for a head only once it knows the protocol, so for the first it is
+    /// bounded here.
+    pub(super) fn new(head_timeout: Duration) -> Self {
+        let first = Instant::now().checked_add(head_timeout);
+        let watched = Watched { first, next: first, ..Watched::default() };
+        Self { watched: Mutex::new(watched), sooner: Notify::new() }
+    }
+
+    /// A request has come.
+    pub(super) fn request_came(&self) {
+        self.watched().first = None;
+    }
+
     /// Watches over a request, until it is [forgotten](Self::forget). `alone`: the connection has no other meanwhile.
     pub(super) fn watch(&self, exchange: Arc<Exchange>, alone: bool) {
         let mut request = Request { due: exchange.deadline(), exchange, alone, in_grace: false };
@@ -68,7 +83,8 @@ impl Supervisor {
         }
     }
 
-    /// Does so for as long as it is polled.
+    /// Does so until the connection should end when its requests have: the server stops, or no request came in time.
+    /// Called again, it goes on, and that does not come again.
     pub(super) async fn run(&self, link: &ClientLink, stopping: &CancellationToken) {
         let mut here = true;
         loop {
@@ -87,9 +103,11 @@ impl Supervisor {
                     here = false;
                     self.watched().requests.iter().for_each(|request| request.exchange.cancel(reason));
                 }
-                () = stopping.cancelled(), if serving => self.stop(),
+                () = stopping.cancelled(), if serving => return self.stop(),
                 () = self.sooner.notified() => {}
-                () = due => self.act(link),
+                () = due => if self.act(link) {
+                    return;
+                },
             }
         }
     }
@@ -101,8 +119,8 @@ impl Supervisor {
         watched.find_next();
     }
 
-    /// Does what is due.
-    fn act(&self, link: &ClientLink) {
+    /// Does what is due. Returns whether that is the end of the wait for a first request.
+    fn act(&self, link: &ClientLink) -> bool {
         let mut over = Vec::new();
         let mut watched = self.watched();
         let now = Instant::now();
@@ -117,6 +135,7 @@ impl Supervisor {
             over.push((request.exchange.clone(), request.alone));
             false
         });
+        let in_vain = watched.first.take_if(|first| *first <= now).is_some();
         watched.find_next();
         drop(watched);
         for (exchange, alone) in over {
@@ -125,6 +144,7 @@ impl Supervisor {
                 link.abandon();
             }
         }
+        in_vain
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -134,7 +154,8 @@ impl Supervisor {
 
 impl Watched {
     fn find_next(&mut self) {
-        self.next = self.requests.iter().filter_map(|request| request.due).min();
+        let due = self.requests.iter().filter_map(|request| request.due);
+        self.next = due.chain(self.first).min();
     }
 }
 

@@ -20,7 +20,10 @@ pub(super) struct Ahead(());
 
 impl Ahead {
     /// Reads; 0 at the end.
-    #[expect(unsafe_code, reason = "hyper's buffers are not initialized, and filling them costs more than the call")]
+    #[expect(
+        unsafe_code,
+        reason = "hyper's buffers are not initialized, and filling them costs more than the call"
+    )]
     #[expect(clippy::unused_self, reason = "elsewhere it reads from what was read ahead")]
     pub(super) fn poll_read(
         &self,

@@ -1,8 +1,8 @@
 //! Queues: each event is for one client.
 
 use crate::answer::{nothing, refused, stopped};
-use crate::bindings::{EventId, PushOptions};
 use crate::bindings::queue::{Delivery, Queue};
+use crate::bindings::{EventId, PushOptions};
 use crate::http::{self, Answer};
 use crate::{EVENT_LIMIT, nanoseconds, race, seconds, wait};
 use std::time::Duration;

@@ -42,6 +42,7 @@ pub async fn poll(name: &str, request: &Request) -> Result {
 
 /// The answer with an event.
 fn delivered(event: &Delivery) -> Response {
-    let response = Response::event(event).header("cache-control", "no-store").header("event-id", event.id().to_string());
+    let response =
+        Response::event(event).header("cache-control", "no-store").header("event-id", event.id().to_string());
     if event.maybe_delivered() { response.header("maybe-delivered", "true") } else { response }
 }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
+use wasmtime::component::{Access, Accessor, FutureProducer, FutureReader, Resource};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 use wasmtime_wasi_http::p3::Response;
 
@@ -21,6 +21,7 @@ use crate::events::{
 };
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
+use wit::queue::Taking;
 use wit::types::{EventError, PushOptions};
 use wit::whole::ResponseError;
 
@@ -217,25 +218,26 @@ impl wit::queue::HostQueue for State {
 }
 
 impl wit::queue::HostQueueWithStore<State> for Linger {
-    fn push(
-        mut store: Access<'_, State, Self>,
+    async fn push(
+        accessor: &Accessor<State, Self>,
         this: Resource<Queue>,
         data: Vec<u8>,
         options: PushOptions,
-    ) -> Result<FutureReader<Result<wit::types::EventId, EventError>>> {
-        let pushed = push(store.get(), &this, data, options)?;
-        FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(pushed.await) })
+    ) -> Result<Result<wit::types::EventId, EventError>> {
+        Ok(accessor.with(|mut store| push(store.get(), &this, data, options))?.await)
     }
 
-    fn take(
-        mut store: Access<'_, State, Self>,
-        this: Resource<Queue>,
-    ) -> Result<FutureReader<Result<Resource<Held>, EventError>>> {
+    fn take(mut store: Access<'_, State, Self>, this: Resource<Queue>) -> Result<Taking> {
         let exchange = current(store.as_context_mut())?;
         let state = store.get();
         let queue = state.table.get(&this)?.name.clone();
-        let take = Take::start(state, &queue, exchange);
-        FutureReader::new(store.as_context_mut(), TakeProducer(take))
+        let mut take = Take::start(state, &queue, exchange);
+        // Nobody has to be woken: the future polls anew.
+        Ok(match take.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(held)) => Taking::Ready(Ok(state.table.push(held)?)),
+            Poll::Ready(Err(error)) => Taking::Ready(Err(error)),
+            Poll::Pending => Taking::Pending(FutureReader::new(store.as_context_mut(), TakeProducer(take))?),
+        })
     }
 }
 
@@ -277,26 +279,17 @@ impl wit::queue::HostDelivery for State {
 }
 
 impl wit::queue::HostDeliveryWithStore<State> for Linger {
-    fn ack(
-        mut store: Access<'_, State, Self>,
-        this: Resource<Held>,
-    ) -> Result<FutureReader<Result<(), EventError>>> {
-        settle_early(&mut store, &this, Settlement::Commit)
+    async fn ack(accessor: &Accessor<State, Self>, this: Resource<Held>) -> Result<Result<(), EventError>> {
+        let settled = accessor.with(|mut store| settle(store.get(), &this, Settlement::Commit))?;
+        Ok(settled.await)
     }
 
-    fn release(
-        mut store: Access<'_, State, Self>,
+    async fn release(
+        accessor: &Accessor<State, Self>,
         this: Resource<Held>,
-    ) -> Result<FutureReader<Result<(), EventError>>> {
-        settle_early(&mut store, &this, Settlement::PutBack { maybe_delivered: false })
+    ) -> Result<Result<(), EventError>> {
+        let untaken = Settlement::PutBack { maybe_delivered: false };
+        let settled = accessor.with(|mut store| settle(store.get(), &this, untaken))?;
+        Ok(settled.await)
     }
-}
-
-fn settle_early(
-    store: &mut Access<'_, State, Linger>,
-    delivery: &Resource<Held>,
-    settlement: Settlement,
-) -> Result<FutureReader<Result<(), EventError>>> {
-    let settled = settle(store.get(), delivery, settlement)?;
-    FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(settled.await) })
 }
