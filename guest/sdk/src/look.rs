@@ -36,7 +36,7 @@ pub(crate) async fn twice<F: Future>(future: F) -> F::Output {
         if polled.is_pending() && inner.woken.swap(false, Ordering::Relaxed) {
             polled = future.as_mut().poll(&mut inner_cx);
         }
-        if inner.end() {
+        if inner.end() && polled.is_pending() {
             cx.waker().wake_by_ref();
         }
         polled
