@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linger::config::{Config, Route};
+use linger::config::Config;
 use linger::events;
-use linger::exchange::Terms;
 use linger::guest::{App, Engine, Lane};
 use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use linger::route::Table;
@@ -95,9 +94,7 @@ fn context(config: &Config, engine: &Engine) -> Context {
     let app = Arc::new(app);
     let requests = Arc::new(Semaphore::new(config.limits.max_requests));
     let routes = config.routes.iter().map(|route| {
-        let Route { deadline, grace, on_disconnect, .. } = *route;
-        let terms = Terms { deadline, grace, on_disconnect };
-        (route.clone(), Target { app: app.clone(), requests: requests.clone(), terms })
+        (route.clone(), Target { app: app.clone(), requests: requests.clone(), terms: route.into() })
     });
     Context {
         routes: Arc::new(Table::new(routes)),

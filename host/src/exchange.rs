@@ -10,7 +10,7 @@ use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancellation, Reason};
-use crate::config::OnDisconnect;
+use crate::config::{OnDisconnect, Route};
 use crate::events::{Holdings, Settlement, Unsettled};
 
 /// Names a request in the log, and to the client when it failed.
@@ -94,6 +94,12 @@ pub struct Terms {
     pub grace: Duration,
     /// What becomes of a guest whose client leaves.
     pub on_disconnect: OnDisconnect,
+}
+
+impl From<&Route> for Terms {
+    fn from(&Route { deadline, grace, on_disconnect, .. }: &Route) -> Self {
+        Self { deadline, grace, on_disconnect }
+    }
 }
 
 /// One request: its cancellation, what it holds, and whether it has ended.

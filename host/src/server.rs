@@ -16,9 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, OnDisconnect, Route};
+use crate::config::{Config, OnDisconnect};
 use crate::events::EventStore;
-use crate::exchange::Terms;
 use crate::guest::{App, Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, ReadAhead, Target};
 use crate::route::Table;
@@ -45,9 +44,8 @@ impl Server {
         for route in &config.routes {
             // The configuration was checked: each route's app is there.
             let Some(app) = config.apps.get(&route.app) else { continue };
-            let Route { deadline, grace, on_disconnect, .. } = *route;
             let max_requests = app.max_requests.unwrap_or(Semaphore::MAX_PERMITS);
-            let variant = (route.app.as_str(), on_disconnect == OnDisconnect::Cancel);
+            let variant = (route.app.as_str(), route.on_disconnect == OnDisconnect::Cancel);
             let app = match apps.entry(variant) {
                 Entry::Occupied(entry) => Arc::clone(entry.get()),
                 Entry::Vacant(entry) => {
@@ -56,8 +54,7 @@ impl Server {
                 }
             };
             let requests = per_app.entry(&route.app).or_insert_with(|| semaphore(max_requests)).clone();
-            let terms = Terms { deadline, grace, on_disconnect };
-            routes.push((route.clone(), Target { app, requests, terms }));
+            routes.push((route.clone(), Target { app, requests, terms: route.into() }));
         }
         let limits = &config.limits;
         let shared = Context {

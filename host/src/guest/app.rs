@@ -47,7 +47,7 @@ impl App {
             engine: engine.wasmtime().clone(),
             outgoing: OutgoingHttp::to(&config.outgoing_hosts),
             events,
-            cancels: Arc::default(),
+            cancels: cancels.then(Arc::default),
             flood: Arc::new(FloodGate::new(config.max_log_lines)),
             config: config.clone(),
         };
@@ -57,7 +57,7 @@ impl App {
             .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
         let instances = match handler {
             Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, lanes)),
-            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes, cancels)),
+            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes)),
         };
         Ok(Self { name, instances })
     }
@@ -90,7 +90,8 @@ pub(super) struct Factory {
     pub(super) config: config::App,
     engine: wasmtime::Engine,
     outgoing: OutgoingHttp,
-    pub(super) cancels: Arc<Cancels>,
+    /// What is known of cancelling its calls, where they are cancelled.
+    pub(super) cancels: Option<Arc<Cancels>>,
     flood: Arc<FloodGate>,
     events: Arc<dyn EventStore>,
 }

@@ -5,7 +5,9 @@
 //! some that have an instance to themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests that run apart at a time until one of them was cancelled. More would find out sooner, at an instance each.
 const TRIALS: usize = 4;
@@ -15,31 +17,26 @@ const END_WELL: u8 = 1;
 const TRAP: u8 = 2;
 
 /// What is known of one app's component.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cancels {
     known: AtomicU8,
-    trials: AtomicUsize,
+    trials: Arc<Semaphore>,
 }
 
 /// The share of a request that runs apart.
-#[derive(Debug)]
-pub(super) struct Trial(Arc<Cancels>);
+pub(super) type Trial = OwnedSemaphorePermit;
 
-impl Drop for Trial {
-    fn drop(&mut self) {
-        self.0.trials.fetch_sub(1, Ordering::Relaxed);
+impl Default for Cancels {
+    fn default() -> Self {
+        Self { known: AtomicU8::new(UNKNOWN), trials: Arc::new(Semaphore::new(TRIALS)) }
     }
 }
 
 impl Cancels {
     /// Whether the next request should run apart.
-    pub(super) fn trial(self: &Arc<Self>) -> Option<Trial> {
-        if self.known.load(Ordering::Relaxed) != UNKNOWN {
-            return None;
-        }
-        let more = |count| (count < TRIALS).then_some(count + 1);
-        self.trials.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Trial(self.clone()))
+    pub(super) fn trial(&self) -> Option<Trial> {
+        let unknown = self.known.load(Ordering::Relaxed) == UNKNOWN;
+        unknown.then(|| self.trials.clone().try_acquire_owned().ok())?
     }
 
     /// Whether a call may be cancelled, in an instance that it has to itself just now or not.
@@ -68,7 +65,7 @@ mod tests {
 
     #[test]
     fn first_calls_to_be_cancelled_run_apart() {
-        let cancels = Arc::new(Cancels::default());
+        let cancels = Cancels::default();
         let trials: Vec<_> = (0..TRIALS).map(|_| cancels.trial().unwrap()).collect();
         assert!(cancels.trial().is_none());
         assert!(cancels.may_cancel(true) && !cancels.may_cancel(false));
@@ -80,7 +77,7 @@ mod tests {
 
     #[test]
     fn after_a_trap_no_call_is_cancelled() {
-        let cancels = Arc::new(Cancels::default());
+        let cancels = Cancels::default();
         assert!(cancels.trapped());
         assert!(!cancels.trapped());
         cancels.ended_well();

@@ -3,9 +3,8 @@
 mod warm;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -31,7 +30,8 @@ pub(super) struct Instances(Arc<Shared>);
 struct Shared {
     pre: ProxyPre<State>,
     factory: Factory,
-    instances: AtomicUsize,
+    /// Instances that there may be beside those that there are.
+    places: Arc<Semaphore>,
     queue: Queue,
     /// For each lane, those that have no request.
     warm: Box<[Arc<Warm>]>,
@@ -52,21 +52,27 @@ enum Seat {
     Warm(Box<Instance>),
 }
 
-/// Counts an instance, until it is dropped.
-struct Place(Arc<Shared>);
+/// Room for an instance, until it is dropped.
+struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    shared: Arc<Shared>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.instances.fetch_sub(1, Ordering::Relaxed);
-        self.0.queue.freed();
+        // First the place: who waits for one looks then.
+        self.permit = None;
+        self.shared.queue.freed();
     }
 }
 
 impl Instances {
     pub(super) fn new(pre: ProxyPre<State>, factory: Factory, lanes: usize) -> Self {
-        let queue = Queue::new(&factory.config.instances);
+        let limits = &factory.config.instances;
+        let queue = Queue::new(limits);
+        let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
         let warm = (0..lanes).map(|_| Arc::default()).collect();
-        Self(Arc::new(Shared { pre, factory, instances: AtomicUsize::new(0), queue, warm }))
+        Self(Arc::new(Shared { pre, factory, places, queue, warm }))
     }
 
     /// Runs a request. If its instance trapped, and had served others before, it runs once more in a fresh one.
@@ -145,10 +151,8 @@ impl Shared {
     }
 
     fn place(self: &Arc<Self>) -> Option<Place> {
-        let max = self.factory.config.instances.max;
-        let more = |count| (count < max).then_some(count + 1);
-        self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(self.clone()))
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        Some(Place { permit: Some(permit), shared: self.clone() })
     }
 
     async fn start(&self, place: Place) -> wasmtime::Result<Instance> {

@@ -7,13 +7,14 @@ mod seat;
 mod traps;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::app::Factory;
+use super::cancels::Trial;
 use super::queue::Queue;
 use super::replay::Replay;
 use super::state::State;
@@ -36,12 +37,11 @@ struct Shared {
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
-    instances: AtomicUsize,
+    /// Instances that there may be beside those that there are.
+    places: Arc<Semaphore>,
     next_number: AtomicU64,
     queue: Queue,
     traps: Traps,
-    /// Whether calls can be cancelled.
-    cancels: bool,
 }
 
 /// Whom a request shares its instance with.
@@ -53,17 +53,18 @@ enum Company {
 }
 
 impl Pool {
-    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize, cancels: bool) -> Self {
-        let queue = Queue::new(&factory.config.instances);
+    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize) -> Self {
+        let limits = &factory.config.instances;
+        let queue = Queue::new(limits);
+        let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Shared {
             pre,
             factory,
             open: (0..lanes).map(|_| Mutex::default()).collect(),
-            instances: AtomicUsize::new(0),
+            places,
             next_number: AtomicU64::new(0),
             queue,
             traps: Traps::default(),
-            cancels,
         }))
     }
 
@@ -74,15 +75,13 @@ impl Pool {
         exchange: Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        let replay = Replay::of(&request);
-        let trial = if self.0.has_room_for_trials() { self.0.factory.cancels.trial() } else { None };
+        let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
-        let company = if apart { Company::Nobody } else { Company::Others };
+        let (company, replay) =
+            if apart { (Company::Nobody, None) } else { (Company::Others, Replay::of(&request)) };
         let result = self.attempt(&exchange, request, || self.0.seat(lane, company)).await;
         match (result, replay) {
-            (Err(CallError::Trapped), Some(replay))
-                if company == Company::Others && exchange.begin_again() =>
-            {
+            (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
                 // By itself, if there may be so many instances.
                 let seat = |company| self.0.seat(lane, company);
                 let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
@@ -129,9 +128,11 @@ impl Shared {
         &self.factory.config.instances
     }
 
-    /// Whether calls can be cancelled, and a request that runs apart leaves room for an instance for the others.
-    fn has_room_for_trials(&self) -> bool {
-        self.cancels && self.instances.load(Ordering::Relaxed) + 1 < self.limits().max
+    /// Whether a request should run apart, to find out whether calls can be cancelled. One that does leaves room for an
+    /// instance for the others.
+    fn trial(&self) -> Option<Trial> {
+        let cancels = self.factory.cancels.as_ref()?;
+        (self.places.available_permits() > 1).then(|| cancels.trial())?
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
@@ -170,17 +171,15 @@ impl Shared {
     }
 
     fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
-        let max = self.limits().max;
-        let more = |count| (count < max).then_some(count + 1);
-        self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let place = self.places.clone().try_acquire_owned().ok()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Some(Worker::start(number, self.clone(), lane))
+        Some(Worker::start(number, self.clone(), lane, place))
     }
 
     /// Takes a worker out of the list, so that it gets no more requests.
     fn close(&self, lane: usize, number: u64) {
         if let Some(open) = self.open.get(lane) {
-            lock(open).retain(|worker| worker.number() != number || worker.retire());
+            lock(open).retain(|worker| worker.number() != number);
         }
     }
 
@@ -188,14 +187,12 @@ impl Shared {
     fn close_idle(&self, lane: usize, number: u64) {
         let Some(open) = self.open.get(lane) else { return };
         let mut open = lock(open);
-        let others = open.len() > 1;
-        open.retain(|worker| worker.number() != number || !others || worker.load() > 0 || worker.retire());
-    }
-
-    /// An instance has gone.
-    fn ended(&self) {
-        self.instances.fetch_sub(1, Ordering::Relaxed);
-        self.queue.freed();
+        let idle = |worker: &Arc<Worker>| worker.number() == number && worker.load() == 0;
+        if open.len() > 1
+            && let Some(index) = open.iter().position(idle)
+        {
+            open.remove(index).retire();
+        }
     }
 }
 

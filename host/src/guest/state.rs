@@ -26,8 +26,8 @@ pub(crate) struct State {
     /// Bounds what the host holds for it.
     pub(super) budget: Budget,
     pub(super) requests: Requests,
-    /// What is known of cancelling calls of this component.
-    pub(super) cancels: Arc<Cancels>,
+    /// What is known of cancelling calls of this component, where they are cancelled.
+    pub(super) cancels: Option<Arc<Cancels>>,
     /// Requests that are in the instance.
     pub(super) load: Arc<AtomicUsize>,
 }

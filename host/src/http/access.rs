@@ -1,9 +1,6 @@
 //! What the log says of each request when it has ended.
 
-use std::time::Duration;
-
 use http::{Method, Request, StatusCode, Uri};
-use tokio::time::Instant;
 
 use crate::exchange::{Exchange, Outcome};
 use crate::net::Receipt;
@@ -33,7 +30,6 @@ impl Phase {
 pub(super) struct Access {
     method: Method,
     uri: Uri,
-    began: Instant,
     pub(super) status: Option<StatusCode>,
     pub(super) phase: Phase,
 }
@@ -43,7 +39,6 @@ impl Access {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            began: Instant::now(),
             status: None,
             phase: Phase::BeforeHead,
         }
@@ -72,7 +67,7 @@ impl Access {
             reason,
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
-            took = ?self.took(),
+            took = ?exchange.began.elapsed(),
             "{} {} {}: the client left", self.method, self.uri, self.status(),
         );
     }
@@ -83,13 +78,9 @@ impl Access {
             app = &*exchange.app,
             request = %exchange.id,
             receipt = receipt.map(Receipt::as_str),
-            took = ?self.took(),
+            took = ?exchange.began.elapsed(),
             "{} {} {}: {outcome}", self.method, self.uri, self.status(),
         );
-    }
-
-    fn took(&self) -> Duration {
-        self.began.elapsed()
     }
 
     fn status(&self) -> u16 {

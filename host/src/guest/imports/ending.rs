@@ -21,7 +21,7 @@ impl ending::HostWithStore<State> for Linger {
                 Some(exchange) => exchange.ended().await,
                 None => pending().await,
             }
-            if !cancels.may_cancel(load.load(Ordering::Relaxed) <= 1) {
+            if !cancels.is_some_and(|cancels| cancels.may_cancel(load.load(Ordering::Relaxed) <= 1)) {
                 pending::<()>().await;
             }
             wasmtime::error::Ok(())

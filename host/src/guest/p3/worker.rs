@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Notify, SetOnce, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce, mpsc};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p3::Request;
@@ -21,6 +21,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use super::Shared;
 use super::seat::{Abandoned, Job};
 use crate::exchange::Exchange;
+use crate::guest::cancels::Cancels;
 use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
 use crate::guest::{BodyError, CallError, Lane, not_started};
@@ -53,7 +54,12 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane) -> Arc<Self> {
+    pub(super) fn start(
+        number: u64,
+        shared: Arc<Shared>,
+        lane: &Lane,
+        place: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let worker = Arc::new(Self {
@@ -72,8 +78,8 @@ impl Worker {
             grace: AtomicU64::new(0),
             gone: SetOnce::new(),
         });
-        let running = Running(worker.clone());
-        lane.tasks.spawn(async move { running.0.run(job_queue, abandoned_queue).await });
+        let running = Running { worker: worker.clone(), place: Some(place) };
+        lane.tasks.spawn(async move { running.worker.run(job_queue, abandoned_queue).await });
         worker
     }
 
@@ -116,7 +122,7 @@ impl Worker {
     /// A call has returned after its request had ended: if it was cancelled, it did not trap.
     pub(super) fn call_ended_well(&self) {
         if self.load() <= 1 {
-            self.shared.factory.cancels.ended_well();
+            self.cancels().inspect(|cancels| cancels.ended_well());
         }
     }
 
@@ -128,13 +134,12 @@ impl Worker {
         drop(self.jobs.send(job));
     }
 
-    /// Lets it end when it has no more requests. It has left the list. Returns false, for the list to keep it not.
-    pub(super) fn retire(&self) -> bool {
+    /// Lets it end when it has no more requests. It has left the list.
+    pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         if self.load() == 0 {
             self.empty.notify_one();
         }
-        false
     }
 
     /// Waits until its store has gone, and all that was in it.
@@ -142,6 +147,11 @@ impl Worker {
         self.gone.wait().await;
     }
 
+    fn cancels(&self) -> Option<&Arc<Cancels>> {
+        self.shared.factory.cancels.as_ref()
+    }
+
+    /// Takes no more requests, and ends when those it has have.
     fn close(&self) {
         self.shared.close(self.lane, self.number);
         self.retire();
@@ -191,7 +201,7 @@ impl Worker {
         }
         let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
         tracing::error!(app, instance = self.number, requests, "guest {}", end(error));
-        if aboard.is_empty() && self.shared.cancels && self.shared.factory.cancels.trapped() {
+        if aboard.is_empty() && self.cancels().is_some_and(|cancels| cancels.trapped()) {
             tracing::warn!(
                 app,
                 "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
@@ -284,14 +294,19 @@ impl Worker {
 }
 
 /// A worker's task. Dropped, it has ended, in whatever way.
-struct Running(Arc<Worker>);
+struct Running {
+    worker: Arc<Worker>,
+    place: Option<OwnedSemaphorePermit>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.close();
-        self.0.shared.ended();
+        self.worker.close();
+        // First the place: who waits for one looks then.
+        self.place = None;
+        self.worker.shared.queue.freed();
         // It goes once.
-        let _ = self.0.gone.set(());
+        let _ = self.worker.gone.set(());
     }
 }
 
