@@ -1,11 +1,13 @@
 //! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
 
+mod admin;
 mod code_cache;
 mod detection;
 mod events;
 mod instances;
 mod listener;
 mod pattern;
+mod probe;
 mod queues;
 mod topics;
 mod unit;
@@ -18,12 +20,14 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+pub use admin::{Admin, AdminAddress, Token};
 pub use code_cache::CodeCache;
 pub use detection::{Detection, Setting};
 pub use events::{Durability, Events, Store};
 pub use instances::InstanceLimits;
 pub use listener::{Listener, Tls};
 pub use pattern::Pattern;
+pub use probe::Probe;
 pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
 pub use topics::{Retention, TopicRule, Topics};
 
@@ -51,6 +55,9 @@ pub struct Config {
     /// How long a stopping server waits for running requests.
     #[serde(default = "default_shutdown_timeout", deserialize_with = "unit::duration")]
     pub shutdown_timeout: Duration,
+    /// The listener for operators. Without it there is none.
+    #[serde(default)]
+    pub admin: Option<Admin>,
     /// Bounds on connections and heads.
     #[serde(default)]
     pub limits: Limits,
@@ -162,6 +169,12 @@ pub struct App {
     /// Bounds on its instances.
     #[serde(default)]
     pub instances: InstanceLimits,
+    /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// How long the requests of a generation may go on when another one has taken its place.
+    #[serde(default = "default_drain_timeout", deserialize_with = "unit::duration")]
+    pub drain_timeout: Duration,
 }
 
 /// A folder that a guest sees.
@@ -234,6 +247,10 @@ fn default_shutdown_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
+fn default_drain_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
 fn default_max_log_lines() -> u32 {
     1_000
 }
@@ -274,6 +291,8 @@ impl Config {
             max_requests: None,
             max_log_lines: default_max_log_lines(),
             instances: InstanceLimits::default(),
+            probe: None,
+            drain_timeout: default_drain_timeout(),
         };
         Self {
             listen: None,
@@ -281,6 +300,7 @@ impl Config {
             threads: default_threads(),
             code_cache: CodeCache::default(),
             shutdown_timeout: default_shutdown_timeout(),
+            admin: None,
             limits: Limits::default(),
             detection: Detection::default(),
             events: Events::default(),
@@ -310,6 +330,9 @@ impl Config {
         }
         self.code_cache.complete(folder);
         self.complete_listeners(folder).map_err(wrong)?;
+        if let Some(admin) = &mut self.admin {
+            admin.complete(folder).map_err(|message| wrong(format!("admin: {message}")))?;
+        }
         for (name, app) in &mut self.apps {
             app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
             app.component = folder.join(&app.component);
@@ -373,6 +396,9 @@ impl App {
             return Err("`max_requests` is at least 1".to_owned());
         }
         self.instances.check().map_err(|message| format!("instances: {message}"))?;
+        if let Some(probe) = &self.probe {
+            probe.check().map_err(|message| format!("probe: {message}"))?;
+        }
         let unusable =
             |host: &&String| host.contains(['*', '@']) || host.parse::<http::uri::Authority>().is_err();
         match self.outgoing_hosts.iter().find(unusable) {

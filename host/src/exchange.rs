@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::cancel::{Cancellation, Reason};
 use crate::config::{OnDisconnect, Route};
 use crate::events::{Holdings, Settlement, Unsettled};
+use crate::generation::Generation;
 
 /// Names a request in the log, and to the client when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,8 +108,8 @@ impl From<&Route> for Terms {
 pub struct Exchange {
     /// Its name.
     pub id: RequestId,
-    /// The app that serves it.
-    pub app: Arc<str>,
+    /// The generation of an app that serves it.
+    pub generation: Arc<Generation>,
     /// When its head was parsed.
     pub began: Instant,
     /// What its route says of its time.
@@ -136,10 +137,15 @@ pub struct Exchange {
 impl Exchange {
     /// A request that just arrived.
     #[must_use]
-    pub fn new(app: Arc<str>, terms: Terms, max_deliveries: usize, client: Weak<dyn Client>) -> Self {
+    pub fn new(
+        generation: Arc<Generation>,
+        terms: Terms,
+        max_deliveries: usize,
+        client: Weak<dyn Client>,
+    ) -> Self {
         Self {
             id: RequestId::next(),
-            app,
+            generation,
             began: Instant::now(),
             terms,
             cancellation: Cancellation::new(),
@@ -153,6 +159,11 @@ impl Exchange {
             ticks: AtomicU32::new(0),
             ended: SetOnce::new(),
         }
+    }
+
+    /// The name of the app that serves it.
+    pub fn app(&self) -> &str {
+        &self.generation.app
     }
 
     /// Records that its response was written to its end, and hands over what it held: how the response ended
@@ -342,7 +353,12 @@ mod tests {
     #[tokio::test]
     async fn first_outcome_counts() {
         let client: Arc<dyn Client> = Arc::new(Present);
-        let exchange = Exchange::new("a".into(), Terms::default(), 1, Arc::downgrade(&client));
+        let exchange = Exchange::new(
+            Generation::new("a".into(), 1, Duration::ZERO),
+            Terms::default(),
+            1,
+            Arc::downgrade(&client),
+        );
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);

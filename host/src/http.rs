@@ -25,12 +25,13 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
 use crate::config::{Detection, Limits};
+use crate::deploy::Slot;
 use crate::events::Confirmations;
 use crate::exchange::{Client, Exchange, Stop, Terms};
 use crate::guest::{App, Body, CallError, Hold, Lane};
@@ -47,8 +48,8 @@ pub use pump::ReadAhead;
 /// Where a route leads.
 #[derive(Clone)]
 pub struct Target {
-    /// The app.
-    pub app: Arc<App>,
+    /// The app's place.
+    pub slot: Arc<Slot>,
     /// Requests that may still be taken up for it.
     pub requests: Arc<Semaphore>,
     /// How much time its requests have.
@@ -72,6 +73,8 @@ pub struct Context {
     pub confirmations: Arc<Confirmations>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
+    /// Changes when a generation of an app was replaced.
+    pub replaced: watch::Receiver<()>,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// The thread's instances, and the owner of all its tasks.
@@ -113,7 +116,7 @@ fn handle(
 
 /// A request whose exchange has begun.
 struct Begun {
-    target: Target,
+    app: Arc<App>,
     guard: Guard,
     request: Request<Incoming>,
 }
@@ -133,7 +136,7 @@ fn begin(
     }
     let host = asked_host(&request).ok_or_else(respond::bad_host)?;
     let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
-        Match::Found(target) => target.clone(),
+        Match::Found(target) => target,
         Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
         Match::Nothing => return Err(respond::not_found().into()),
     };
@@ -142,15 +145,16 @@ fn begin(
         _app: target.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?,
         _connection: token,
     };
-    let app = target.app.name().clone();
+    let deployed = target.slot.current();
     let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let exchange = Arc::new(Exchange::new(app, target.terms, context.max_deliveries, client));
+    let exchange =
+        Arc::new(Exchange::new(deployed.generation.clone(), target.terms, context.max_deliveries, client));
     let access = Access::new(&request);
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
     let request = make_absolute(request, scheme, host);
     // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
-    Ok(Box::new(Begun { target, guard, request }))
+    Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))
 }
 
 /// Gives a request to its app, and waits for the head of the response.
@@ -159,7 +163,7 @@ async fn call(
     begun: Box<Begun>,
     link: &Arc<ClientLink>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
-    let Begun { target, mut guard, request } = *begun;
+    let Begun { app, mut guard, request } = *begun;
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let request = Box::new(pumped(context, &exchange, link, request).await);
@@ -169,7 +173,7 @@ async fn call(
             Stop::ClientLeft => return Err(ClientLeft),
             Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
         },
-        result = target.app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
+        result = app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
             status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
             _ => Ok((response, hold)),
         }),
@@ -181,7 +185,7 @@ async fn call(
     Ok(match result {
         Ok(answer) => guarded(context, answer, head_only, guard),
         Err(error) => {
-            let (app, request) = (&*exchange.app, exchange.id);
+            let (app, request) = (exchange.app(), exchange.id);
             tracing::warn!(app, request = %request, "request failed: {error}");
             let response = respond::failure(&error, request);
             guard.head(response.status());

@@ -7,18 +7,23 @@
 //! - [`net`] is a connection's socket, and what the kernel knows about the client
 //! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
 //! - [`exchange`] is the request as all see it; [`cancel`] tells its guest to stop
+//! - [`deploy`] keeps the [`generation`]s of each app, and puts a new one in the place of the old
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
+//! - [`admin`] is the listener for operators
 //! - [`conformance`] tests a server, this or another, from outside
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod conformance;
+pub mod deploy;
 pub mod events;
 pub mod exchange;
+pub mod generation;
 pub mod guest;
 pub mod http;
 pub mod net;

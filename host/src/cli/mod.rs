@@ -1,11 +1,14 @@
 //! The command line: one file for each subcommand.
 
+mod admin;
 mod check;
 mod conformance;
+mod deploy;
 mod offline;
 mod publish;
 mod push;
 mod queues;
+mod rollback;
 mod serve;
 mod store;
 mod take;
@@ -26,6 +29,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Deploy(deploy::Deploy),
+    Rollback(rollback::Rollback),
     Check(check::Check),
     Wit(wit::Wit),
     Conformance(conformance::Conformance),
@@ -41,6 +46,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Deploy(deploy) => deploy.run(),
+            Command::Rollback(rollback) => rollback.run(),
             Command::Check(check) => check.run(),
             Command::Wit(_) => wit::Wit::run(),
             Command::Conformance(conformance) => conformance.run(),

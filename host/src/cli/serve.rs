@@ -10,7 +10,8 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Events, Listener, Tls};
+use crate::admin;
+use crate::config::{Admin, AdminAddress, Config, Events, Listener, Tls};
 use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
@@ -35,6 +36,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 
+    /// Take deploys and rollbacks at this address: IP:PORT of this machine, or unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<AdminAddress>,
+
     /// Keep events in this directory, so that they outlive the process; it is made if it is not there
     #[arg(long, value_name = "DIRECTORY")]
     store: Option<PathBuf>,
@@ -45,6 +50,12 @@ impl Serve {
         let mut config = read_config(&self.source)?;
         if let (Some(address), Some(listener)) = (self.listen, config.listeners.first_mut()) {
             listener.address = address;
+        }
+        if let Some(address) = self.admin {
+            let token = config.admin.take().and_then(|admin| admin.token);
+            let admin = Admin { token, ..Admin::at(address) };
+            admin.check().map_err(|message| anyhow!("--admin: {message}"))?;
+            config.admin = Some(admin);
         }
         if let Some(directory) = self.store {
             // What the configuration says of durability stays.
@@ -84,6 +95,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
     let listeners = open(&config)?;
+    let admin = open_admin(config.admin.clone()).await?;
     let names = names(&listeners)?;
     let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
@@ -91,17 +103,20 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
-        let server = Server::load(&config, &engine, &events)?;
-        anyhow::Ok((engine, server))
+        anyhow::Ok(Server::load(&config, engine, events)?)
     });
-    let (_engine, server) = tokio::select! {
+    let server = tokio::select! {
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
         () = stop.cancelled() => return Ok(()),
     };
-    let running = server.start(listeners).context("the server does not start")?;
+    let address = admin.as_ref().map(admin::Listener::address).transpose()?;
+    let running = server.start(listeners, admin).context("the server does not start")?;
     for name in names {
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");
+    }
+    if let Some(address) = address {
+        let _ = writeln!(std::io::stdout(), "admin on {address}");
     }
     if running.until(stop.cancelled()).await {
         tracing::info!("stopped");
@@ -137,6 +152,15 @@ fn open(config: &Config) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
         open.push((bind(*address, &silence)?, Entrance { eof: *eof, tls }));
     }
     Ok(open)
+}
+
+async fn open_admin(admin: Option<Admin>) -> anyhow::Result<Option<admin::Listener>> {
+    let Some(admin) = admin else { return Ok(None) };
+    let address = admin.listen.clone();
+    let opened = admin::Listener::open(admin).await.map_err(|error| {
+        anyhow!("{address}: the admin listener cannot be opened: {error}; choose another `admin.listen`")
+    })?;
+    Ok(Some(opened))
 }
 
 /// What clients would type, with the ports that they got.

@@ -9,20 +9,30 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::budget::Budget;
 use super::cancels::Cancels;
-use super::engine::{Engine, Handler, one_line};
+use super::engine::{Engine, Handler, Source, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{FloodGate, GuestOutput, Stream};
 use super::meter::{Meter, meter};
 use super::state::{Requests, State, Writing};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
-use crate::config;
+use crate::config::{self, OnDisconnect};
 use crate::events::EventStore;
 use crate::exchange::Exchange;
 
 /// A component that serves requests.
 pub struct App {
-    name: Arc<str>,
     instances: Instances,
+    /// Those whose calls can be cancelled, where some routes want that and others do not.
+    cancelling: Option<Instances>,
+}
+
+/// Which kinds of instances an app's routes want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Of the component as it is.
+    pub plain: bool,
+    /// Those whose calls can be cancelled: `on_disconnect = "cancel"`.
+    pub cancelling: bool,
 }
 
 enum Instances {
@@ -31,41 +41,78 @@ enum Instances {
 }
 
 impl App {
-    /// Compiles and links the component, for calls from so many lanes, and with `cancels` so that its calls can be
-    /// cancelled. Blocks for as long as that takes: up to seconds.
+    /// Compiles and links a component, for calls from so many lanes. Blocks for as long as that takes: up to seconds.
     pub fn load(
-        (name, cancels): (&str, bool),
+        name: &str,
+        source: &Source,
+        kinds: Kinds,
         config: &config::App,
         engine: &Engine,
         events: Arc<dyn EventStore>,
         lanes: usize,
     ) -> Result<Self, LoadError> {
-        let handler = engine.load(&config.component, cancels)?;
-        let name: Arc<str> = name.into();
         let factory = Factory {
-            app: name.clone(),
+            app: name.into(),
             engine: engine.wasmtime().clone(),
             outgoing: OutgoingHttp::to(&config.outgoing_hosts),
             events,
-            cancels: cancels.then(Arc::default),
+            cancels: None,
             flood: Arc::new(FloodGate::new(config.max_log_lines)),
             config: config.clone(),
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
             .store(&Meter::default(), &Arc::default())
-            .map_err(|error| LoadError::Folder { app: name.to_string(), message: one_line(&error) })?;
-        let instances = match handler {
-            Handler::P2(pre) => Instances::P2(p2::Instances::new(pre, factory, lanes)),
-            Handler::P3(pre) => Instances::P3(p3::Pool::new(pre, factory, lanes)),
+            .map_err(|error| LoadError::Folder { app: name.to_owned(), message: one_line(&error) })?;
+        let pre = match engine.load(source)? {
+            // An instance of WASI 0.2 is dropped instead.
+            Handler::P2(pre) => {
+                let instances = Instances::P2(p2::Instances::new(pre, factory, lanes));
+                return Ok(Self { instances, cancelling: None });
+            }
+            Handler::P3(pre) => pre,
         };
-        Ok(Self { name, instances })
+        let cancelling = if kinds.cancelling {
+            let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
+            match engine.load_cancelling(source)? {
+                Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, lanes))),
+                Handler::P2(_) => None,
+            }
+        } else {
+            None
+        };
+        Ok(match cancelling {
+            Some(instances) if !kinds.plain => Self { instances, cancelling: None },
+            cancelling => Self { instances: Instances::P3(p3::Pool::new(pre, factory, lanes)), cancelling },
+        })
     }
 
-    /// The app's name.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
+    /// Starts an instance, and drops it. An error says why none starts.
+    pub async fn try_start(&self) -> Result<(), CallError> {
+        match &self.instances {
+            Instances::P2(instances) => instances.try_start().await,
+            Instances::P3(pool) => pool.try_start().await,
+        }
+    }
+
+    /// Like [`call`](Self::call), in an instance of its own that belongs to no lane.
+    pub async fn call_apart(
+        &self,
+        lane: &Lane,
+        exchange: Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        match &self.instances {
+            Instances::P2(instances) => instances.call(lane, exchange, request).await,
+            Instances::P3(pool) => pool.call_apart(lane, exchange, request).await,
+        }
+    }
+
+    fn instances(&self, on_disconnect: OnDisconnect) -> &Instances {
+        match &self.cancelling {
+            Some(cancelling) if on_disconnect == OnDisconnect::Cancel => cancelling,
+            _ => &self.instances,
+        }
     }
 
     /// Gives a request to a guest, and waits for the head of its response.
@@ -77,7 +124,7 @@ impl App {
         exchange: Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        match &self.instances {
+        match self.instances(exchange.on_disconnect()) {
             Instances::P2(instances) => instances.call(lane, exchange, request).await,
             Instances::P3(pool) => pool.call(lane, exchange, request).await,
         }
@@ -85,6 +132,7 @@ impl App {
 }
 
 /// Makes stores with what the app's configuration grants.
+#[derive(Clone)]
 pub(super) struct Factory {
     pub(super) app: Arc<str>,
     pub(super) config: config::App,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::{p2, p3};
@@ -103,26 +104,25 @@ impl Engine {
         &self.inner
     }
 
-    /// Compiles and links a component, and with `cancels` one whose calls can be cancelled. Blocks for as long as that
-    /// takes: up to seconds.
-    pub(super) fn load(&self, file: &Path, cancels: bool) -> Result<Handler, LoadError> {
-        let bytes = read(file)?;
-        let component = self.compile(file, &bytes)?;
-        let handler = self.link(&component, file)?;
-        // An instance of WASI 0.2 is dropped instead.
-        if !cancels || matches!(handler, Handler::P2(_)) {
-            return Ok(handler);
-        }
-        let not_composable = |message| LoadError::NotComposable { file: file.to_owned(), message };
-        let composed = compose::cancelling(bytes).map_err(not_composable)?;
+    /// Compiles and links a component. Blocks for as long as that takes: up to seconds.
+    pub(super) fn load(&self, source: &Source) -> Result<Handler, LoadError> {
+        let component = self.compile(&source.name, &source.bytes)?;
+        self.link(&component, &source.name)
+    }
+
+    /// The same with the middleware in front that makes its calls cancellable, which is for WASI 0.3.
+    pub(super) fn load_cancelling(&self, source: &Source) -> Result<Handler, LoadError> {
+        let Source { name, bytes } = source;
+        let not_composable = |message| LoadError::NotComposable { file: name.clone(), message };
+        let composed = compose::cancelling(bytes.to_vec()).map_err(not_composable)?;
         let invalid = |error: wasmtime::Error| not_composable(one_line(&error));
         let composed = Component::from_binary(&self.inner, &composed).map_err(invalid)?;
-        self.link(&composed, file)
+        self.link(&composed, name)
     }
 
     /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
     pub(super) fn compile_file(&self, file: &Path) -> Result<Component, LoadError> {
-        self.compile(file, &read(file)?)
+        self.compile(file, &Source::read(file)?.bytes)
     }
 
     fn compile(&self, file: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
@@ -137,38 +137,52 @@ impl Engine {
 
     /// Links a component and finds its handler.
     pub(super) fn link(&self, component: &Component, file: &Path) -> Result<Handler, LoadError> {
-        let generation = exported_handler(component).ok_or_else(|| LoadError::NoHandler(file.to_owned()))?;
+        let wasi = exported_handler(component).ok_or_else(|| LoadError::NoHandler(file.to_owned()))?;
         let missing = |error: wasmtime::Error| LoadError::MissingImport {
             file: file.to_owned(),
             message: one_line(&error),
         };
         let pre = self.linker.instantiate_pre(component).map_err(missing)?;
-        Ok(match generation {
-            Generation::P2 => Handler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),
-            Generation::P3 => Handler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
+        Ok(match wasi {
+            Wasi::P2 => Handler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),
+            Wasi::P3 => Handler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
         })
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(file).map_err(|error| LoadError::Unreadable { file: file.to_owned(), error })
+/// A component as it comes in.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is from: its file, or what stands for it in messages.
+    pub name: PathBuf,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
+impl Source {
+    /// Reads a file. Blocks.
+    pub fn read(file: &Path) -> Result<Self, LoadError> {
+        let bytes =
+            std::fs::read(file).map_err(|error| LoadError::Unreadable { file: file.to_owned(), error })?;
+        Ok(Self { name: file.to_owned(), bytes: bytes.into() })
+    }
 }
 
 /// Which WASI a component's handler is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Generation {
+pub(super) enum Wasi {
     P2,
     P3,
 }
 
 /// The handler that a component exports; where there are both, the newer.
-pub(super) fn exported_handler(component: &Component) -> Option<Generation> {
+pub(super) fn exported_handler(component: &Component) -> Option<Wasi> {
     let ty = component.component_type();
     let exports = |prefix: &str| ty.exports(component.engine()).any(|(name, _)| name.starts_with(prefix));
     if exports("wasi:http/handler@0.3.") {
-        Some(Generation::P3)
+        Some(Wasi::P3)
     } else if exports("wasi:http/incoming-handler@0.2.") {
-        Some(Generation::P2)
+        Some(Wasi::P2)
     } else {
         None
     }

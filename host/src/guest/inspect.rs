@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::engine::{Engine, Generation, LoadError, exported_handler};
+use super::engine::{Engine, LoadError, Wasi, exported_handler};
 use crate::wit;
 
 /// What `linger check` says of a component.
@@ -20,9 +20,9 @@ pub struct Report {
 /// Inspects a component's file. Blocks while it compiles.
 pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
     let component = engine.compile_file(file)?;
-    let world = exported_handler(&component).map(|generation| match generation {
-        Generation::P2 => "linger:host/handler-p2 (WASI 0.2)",
-        Generation::P3 => "linger:host/handler (WASI 0.3)",
+    let world = exported_handler(&component).map(|wasi| match wasi {
+        Wasi::P2 => "linger:host/handler-p2 (WASI 0.2)",
+        Wasi::P3 => "linger:host/handler (WASI 0.3)",
     });
     let ty = component.component_type();
     let mut imports: Vec<_> =

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use app::App;
-pub use engine::{Engine, LoadError};
+pub use app::{App, Kinds};
+pub use engine::{Engine, LoadError, Source};
 pub use inspect::{Report, inspect};
 pub use lane::Lane;
 

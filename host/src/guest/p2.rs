@@ -98,6 +98,12 @@ impl Instances {
         Ok((response, Hold::nothing()))
     }
 
+    /// Starts an instance, and drops it.
+    pub(super) async fn try_start(&self) -> Result<(), CallError> {
+        let place = self.0.place().ok_or(CallError::Busy)?;
+        self.0.start(place).await.map(drop).map_err(|error| not_started(&error))
+    }
+
     async fn attempt(
         &self,
         lane: &Lane,
@@ -197,7 +203,7 @@ impl Task {
         let instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
-                tracing::warn!(app = &*exchange.app, request = %exchange.id, "guest stopped: it ran on after its request had ended");
+                tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it ran on after its request had ended");
                 return Err(CallError::Trapped);
             }
         };
@@ -229,7 +235,7 @@ impl Instance {
         if let Err(error) = self.meter.watch(call).await {
             // Before the store goes, and the body with it.
             exchange.fail();
-            let (app, request) = (&*exchange.app, exchange.id);
+            let (app, request) = (exchange.app(), exchange.id);
             tracing::error!(app, request = %request, "guest {}", end(&error));
             return Err(CallError::Trapped);
         }

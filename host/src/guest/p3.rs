@@ -7,18 +7,20 @@ mod seat;
 mod traps;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
-use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime::Store;
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::app::Factory;
 use super::cancels::Trial;
+use super::meter::Meter;
 use super::queue::Queue;
 use super::replay::Replay;
 use super::state::State;
-use super::{Body, CallError, Hold, Lane};
+use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
 use seat::{Abandoned, Job, Seat};
@@ -91,6 +93,25 @@ impl Pool {
         }
     }
 
+    /// Runs a request in an instance of its own.
+    pub(super) async fn call_apart(
+        &self,
+        lane: &Lane,
+        exchange: Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        self.attempt(&exchange, request, || self.0.seat(lane, Company::Nobody)).await
+    }
+
+    /// Starts an instance, and drops it.
+    pub(super) async fn try_start(&self) -> Result<(), CallError> {
+        self.0
+            .instantiate(&Meter::default(), &Arc::default())
+            .await
+            .map(drop)
+            .map_err(|error| not_started(&error))
+    }
+
     async fn attempt(
         &self,
         exchange: &Arc<Exchange>,
@@ -133,6 +154,19 @@ impl Shared {
     fn trial(&self) -> Option<Trial> {
         let cancels = self.factory.cancels.as_ref()?;
         (self.places.available_permits() > 1).then(|| cancels.trial())?
+    }
+
+    async fn instantiate(
+        &self,
+        meter: &Meter,
+        load: &Arc<AtomicUsize>,
+    ) -> wasmtime::Result<(Store<State>, Service)> {
+        let started = async {
+            let mut store = self.factory.store(meter, load)?;
+            let service = self.pre.instantiate_async(&mut store).await?;
+            Ok((store, service))
+        };
+        meter.watch(started).await
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.

@@ -62,7 +62,7 @@ impl Access {
         };
         tracing::info!(
             target: "linger::access",
-            app = &*exchange.app,
+            app = exchange.app(),
             request = %exchange.id,
             reason,
             when = self.phase.as_str(),
@@ -75,7 +75,7 @@ impl Access {
     fn log_ended(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
         tracing::debug!(
             target: "linger::access",
-            app = &*exchange.app,
+            app = exchange.app(),
             request = %exchange.id,
             receipt = receipt.map(Receipt::as_str),
             took = ?exchange.began.elapsed(),

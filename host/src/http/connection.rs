@@ -157,7 +157,7 @@ async fn serve(
             tokio::select! {
                 biased;
                 () = watch(connection), if context.detection.watch => Beside::GiveUp,
-                () = connection.supervisor.run(link, &context.stopping) => Beside::End,
+                () = connection.supervisor.run(link, &context.stopping, context.replaced.clone()) => Beside::End,
                 () = link.abandoned() => Beside::GiveUp,
                 () = overdue(requests), if ending => Beside::GiveUp,
             }

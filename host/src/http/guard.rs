@@ -188,7 +188,7 @@ impl Guard {
 
     /// The response broke off under way.
     pub(super) fn cut(self, error: &BodyError) {
-        let (app, request) = (&*self.exchange.app, self.exchange.id);
+        let (app, request) = (self.exchange.app(), self.exchange.id);
         tracing::warn!(app, request = %request, "response cut off: {error}");
         self.failed();
     }

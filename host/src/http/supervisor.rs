@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,7 @@ impl Supervisor {
         if watched.stopping {
             request.cancel(Reason::Shutdown);
         }
+        request.drain();
         let sooner = request.due.is_some_and(|due| watched.next.is_none_or(|next| due < next));
         if sooner {
             watched.next = request.due;
@@ -85,7 +86,12 @@ impl Supervisor {
 
     /// Does so until the connection should end when its requests have: the server stops, or no request came in time.
     /// Called again, it goes on, and that does not come again.
-    pub(super) async fn run(&self, link: &ClientLink, stopping: &CancellationToken) {
+    pub(super) async fn run(
+        &self,
+        link: &ClientLink,
+        stopping: &CancellationToken,
+        mut replaced: watch::Receiver<()>,
+    ) {
         let mut here = true;
         loop {
             let (next, serving) = {
@@ -105,6 +111,8 @@ impl Supervisor {
                 }
                 () = stopping.cancelled(), if serving => return self.stop(),
                 () = self.sooner.notified() => {}
+                // Without a sender nothing is replaced any more.
+                Ok(()) = replaced.changed() => self.drain(),
                 () = due => if self.act(link) {
                     return;
                 },
@@ -116,6 +124,13 @@ impl Supervisor {
         let mut watched = self.watched();
         watched.stopping = true;
         watched.requests.iter_mut().for_each(|request| request.cancel(Reason::Shutdown));
+        watched.find_next();
+    }
+
+    /// A generation was replaced.
+    fn drain(&self) {
+        let mut watched = self.watched();
+        watched.requests.iter_mut().for_each(Request::drain);
         watched.find_next();
     }
 
@@ -162,10 +177,21 @@ impl Watched {
 impl Request {
     /// Tells its guest to stop. If there was a reason before, that one stays.
     fn cancel(&mut self, reason: Reason) {
+        self.cancel_within(reason, self.exchange.grace());
+    }
+
+    /// The same if its generation was replaced.
+    fn drain(&mut self) {
+        if self.exchange.generation.is_replaced() {
+            self.cancel_within(Reason::Replaced, self.exchange.generation.drain_timeout());
+        }
+    }
+
+    fn cancel_within(&mut self, reason: Reason, time: Duration) {
         self.exchange.cancellation.cancel(reason);
         if !self.in_grace {
             self.in_grace = true;
-            self.due = Instant::now().checked_add(self.exchange.grace());
+            self.due = Instant::now().checked_add(time);
         }
     }
 }

@@ -147,7 +147,7 @@ impl Wait for Take {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
         match &mut self.0 {
             Ok(waiting) => waiting.poll(cx),
-            Err(error) => Poll::Ready(Err(error.clone())),
+            Err(error) => Poll::Ready(Err(*error)),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Abandoned {
                 true
             }
             () = exchange.overdue() => {
-                let (app, request) = (&*exchange.app, exchange.id);
+                let (app, request) = (exchange.app(), exchange.id);
                 tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
                 seat.0.give_up();
                 false

@@ -162,12 +162,7 @@ impl Worker {
         mut jobs: mpsc::UnboundedReceiver<Job>,
         mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
     ) {
-        let started = self.meter.watch(async {
-            let mut store = self.shared.factory.store(&self.meter, &self.load)?;
-            let service = self.shared.pre.instantiate_async(&mut store).await?;
-            wasmtime::error::Ok((store, service))
-        });
-        let (mut store, service) = match started.await {
+        let (mut store, service) = match self.shared.instantiate(&self.meter, &self.load).await {
             Ok(started) => started,
             Err(error) => {
                 self.close();

@@ -1,0 +1,95 @@
+//! Who may use the admin listener.
+
+use http::uri::Authority;
+use http::{HeaderMap, header};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Admin, AdminAddress};
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It does not bring the token.
+    NoToken,
+    /// A page in a browser sent it, which may be anybody's.
+    Browser,
+    /// It asks for a name that is not of this machine, as a page does that has its name point here.
+    ForeignHost,
+}
+
+/// Whether a request may be answered.
+pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(Refusal::Browser);
+    }
+    match &config.token {
+        Some(token) if bearer(headers).is_some_and(|given| same(given, token.reveal())) => Ok(()),
+        Some(_) => Err(Refusal::NoToken),
+        // Without a token it is of this machine alone.
+        None if matches!(config.listen, AdminAddress::Unix(_)) || is_local(headers) => Ok(()),
+        None => Err(Refusal::ForeignHost),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = given.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// In a time that tells nothing of the token: how far two digests agree is nobody's to choose.
+fn same(given: &str, token: &str) -> bool {
+    Sha256::digest(given) == Sha256::digest(token)
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Admin {
+        toml::from_str(text).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn token_opens_and_nothing_else_does() {
+        let config = config("listen = '0.0.0.0:1'\ntoken = '0123456789abcdef'");
+        let check = |value| check(&config, &headers(&[("host", "example.org"), ("authorization", value)]));
+        assert_eq!(check("Bearer 0123456789abcdef"), Ok(()));
+        assert_eq!(check("bearer  0123456789abcdef"), Ok(()));
+        for wrong in ["Bearer 0123456789abcdeg", "Bearer", "Basic 0123456789abcdef", "0123456789abcdef"] {
+            assert_eq!(check(wrong), Err(Refusal::NoToken), "{wrong}");
+        }
+        assert_eq!(super::check(&config, &headers(&[("host", "localhost")])), Err(Refusal::NoToken));
+    }
+
+    #[test]
+    fn without_a_token_only_local_names_are_answered() {
+        let config = config("listen = '127.0.0.1:1'");
+        let check = |host| check(&config, &headers(&[("host", host)]));
+        for local in ["127.0.0.1:1", "localhost:1", "[::1]:1"] {
+            assert_eq!(check(local), Ok(()), "{local}");
+        }
+        assert_eq!(check("rebound.example:1"), Err(Refusal::ForeignHost));
+        assert_eq!(super::check(&config, &headers(&[])), Err(Refusal::ForeignHost));
+    }
+
+    #[test]
+    fn pages_are_not_answered() {
+        let config = config("listen = '127.0.0.1:1'");
+        let headers = headers(&[("host", "localhost"), ("origin", "http://localhost:8080")]);
+        assert_eq!(check(&config, &headers), Err(Refusal::Browser));
+    }
+}

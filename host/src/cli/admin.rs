@@ -1,0 +1,39 @@
+//! What the commands for operators have in common: where the admin listener is.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::admin::client::ask;
+use crate::config::AdminAddress;
+
+/// Which server is meant.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// The admin listener of the server: IP:PORT or unix:PATH
+    #[arg(long = "admin", value_name = "ADDRESS", env = "LINGER_ADMIN", default_value = "127.0.0.1:9070")]
+    address: AdminAddress,
+
+    /// The file with the listener's token, if it wants one
+    #[arg(long, value_name = "FILE", env = "LINGER_TOKEN_FILE")]
+    token_file: Option<std::path::PathBuf>,
+}
+
+impl Server {
+    pub(super) fn ask(
+        &self,
+        method: http::Method,
+        path: &str,
+        content: (&str, bytes::Bytes),
+    ) -> anyhow::Result<Value> {
+        let token = match &self.token_file {
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?,
+            ),
+            None => None,
+        };
+        let token = token.as_deref().map(str::trim);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(ask(&self.address, token, method, path, content))
+    }
+}

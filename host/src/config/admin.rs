@@ -1,0 +1,154 @@
+//! The listener for operators.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+/// A listener for operators, apart from those for clients: it takes deploys and rollbacks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens: `IP:PORT` (port 0 takes a free one), or `unix:PATH`, relative to the configuration's folder, for a
+    /// socket that only its owner can use.
+    pub listen: AdminAddress,
+    /// What requests have to bring as `authorization: Bearer TOKEN`. Needed unless the address is of this machine alone.
+    #[serde(default)]
+    pub token: Option<Token>,
+    /// Bytes of a component that is sent. Beyond: 413.
+    #[serde(default = "default_max_component_size")]
+    pub max_component_size: ByteSize,
+}
+
+/// Where the admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum AdminAddress {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A secret. It is not printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+/// Shorter ones can be guessed.
+const MIN_TOKEN: usize = 16;
+
+fn default_max_component_size() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+impl Admin {
+    /// A listener at this address, with the defaults for all else.
+    #[must_use]
+    pub fn at(listen: AdminAddress) -> Self {
+        Self { listen, token: None, max_component_size: default_max_component_size() }
+    }
+
+    pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
+        if let AdminAddress::Unix(path) = &mut self.listen {
+            *path = folder.join(&*path);
+        }
+        self.check()
+    }
+
+    /// Whether it is safe to open.
+    pub fn check(&self) -> Result<(), String> {
+        match (&self.listen, &self.token) {
+            (_, Some(Token(token)))
+                if token.len() < MIN_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                Err(format!("`token` is at least {MIN_TOKEN} letters, digits or signs of ASCII"))
+            }
+            (AdminAddress::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
+                "{address} can be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Token {
+    /// The token itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl std::str::FromStr for AdminAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("`unix:` wants a path after it".to_owned()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| format!("`{text}` is no address; write `IP:PORT` or `unix:PATH`")),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admin(text: &str) -> Result<Admin, String> {
+        let mut admin: Admin = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        admin.complete(Path::new("/etc/linger"))?;
+        Ok(admin)
+    }
+
+    #[test]
+    fn what_others_can_reach_needs_a_token() {
+        assert!(admin("listen = '127.0.0.1:0'").is_ok());
+        assert!(admin("listen = '[::1]:9'").is_ok());
+        assert!(admin("listen = '0.0.0.0:9'").unwrap_err().contains("needs a `token`"));
+        assert!(admin("listen = '0.0.0.0:9'\ntoken = 'short'").unwrap_err().contains("at least 16"));
+        assert!(admin("listen = '0.0.0.0:9'\ntoken = '0123456789abcdef'").is_ok());
+    }
+
+    #[test]
+    fn socket_is_in_the_folder_of_the_configuration() {
+        let Admin { listen, .. } = admin("listen = 'unix:admin.sock'").unwrap();
+        assert_eq!(listen, AdminAddress::Unix("/etc/linger/admin.sock".into()));
+        assert!(admin("listen = 'localhost'").unwrap_err().contains("no address"));
+    }
+
+    #[test]
+    fn token_is_not_printed() {
+        let admin = admin("listen = '127.0.0.1:0'\ntoken = '0123456789abcdef'").unwrap();
+        assert!(!format!("{admin:?}").contains("0123"));
+    }
+}

@@ -1,0 +1,41 @@
+//! What a new generation of an app is asked before it serves.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::unit;
+
+/// A request that a new generation has to answer before it serves: `GET` with `host: localhost`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// The path, and the query if there is one.
+    pub path: String,
+    /// The status that the answer has to have.
+    #[serde(default = "default_status")]
+    pub status: u16,
+    /// How long the whole answer may take.
+    #[serde(default = "default_timeout", deserialize_with = "unit::duration")]
+    pub timeout: Duration,
+}
+
+impl Probe {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !self.path.starts_with('/') || self.path.parse::<http::Uri>().is_err() {
+            return Err(format!("path `{}` is none of HTTP; it starts with `/`", self.path));
+        }
+        if !(200..=599).contains(&self.status) {
+            return Err(format!("status {} is none from 200 to 599", self.status));
+        }
+        Ok(())
+    }
+}
+
+fn default_status() -> u16 {
+    200
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}

@@ -1,0 +1,227 @@
+//! Deploys: how a new component takes the place of an app's old one, without a failed request.
+//!
+//! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
+//! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
+//! told `replaced`; when the last one has ended, its instances end.
+
+mod compile;
+mod probe;
+mod record;
+mod slot;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::events::EventStore;
+use crate::generation::Generation;
+use crate::guest::{App, CallError, Engine, Kinds, LoadError, Source};
+pub use record::{Done, Record, State, Step};
+pub use slot::{Deployed, Slot};
+
+/// Why there is no new generation. The old one serves on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// There is no such app.
+    #[error("there is no app `{name}`; there is {known}")]
+    NoSuchApp {
+        /// The name that was given.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Another deploy of the app is under way.
+    #[error("another deploy of this app is under way; try again when it has ended")]
+    Busy,
+    /// The component serves already.
+    #[error("generation {0} is this component already")]
+    Unchanged(u64),
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No instance of it starts.
+    #[error("no instance starts: {0}")]
+    Start(CallError),
+    /// It does not answer the probe request as it should.
+    #[error("the probe failed: {0}")]
+    Probe(String),
+    /// The compiler panicked, which is a mistake in Linger or in wasmtime.
+    #[error("compiling it failed, which is a mistake in Linger; the log says more")]
+    Panicked,
+    /// No generation was there before.
+    #[error("there is no generation before this one to go back to")]
+    NothingBefore,
+}
+
+/// What components are loaded with.
+pub struct Loader {
+    /// Compiles them.
+    pub engine: Engine,
+    /// What their guests push to and take from.
+    pub events: Arc<dyn EventStore>,
+    /// How many threads call them.
+    pub lanes: usize,
+}
+
+/// All apps, and the way to change them.
+pub struct Deployments {
+    loader: Arc<Loader>,
+    apps: BTreeMap<Arc<str>, Arc<Slot>>,
+    /// Sent when a generation was replaced.
+    replaced: watch::Sender<()>,
+    /// Owns the guests of probes.
+    tasks: TaskTracker,
+}
+
+impl Deployments {
+    /// Loads the first generation of each app from its file. Blocks while they compile: up to seconds for each.
+    pub fn load<'a>(
+        loader: Loader,
+        apps: impl IntoIterator<Item = (&'a str, &'a config::App, Kinds)>,
+    ) -> Result<Self, LoadError> {
+        let slots = apps.into_iter().map(|(name, config, kinds)| {
+            let slot = loader.first(name, config, kinds)?;
+            Ok((slot.name.clone(), Arc::new(slot)))
+        });
+        let apps = slots.collect::<Result<_, LoadError>>()?;
+        Ok(Self {
+            loader: Arc::new(loader),
+            apps,
+            replaced: watch::Sender::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The place of an app.
+    pub fn slot(&self, name: &str) -> Result<&Arc<Slot>, DeployError> {
+        self.apps.get(name).ok_or_else(|| DeployError::NoSuchApp {
+            name: name.to_owned(),
+            known: self.apps.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// All of them, by name.
+    pub fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.apps.values()
+    }
+
+    /// Tells, each time, that a generation was replaced.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
+    }
+
+    /// Deploys a component for an app. Takes as long as that needs to compile, to start and to answer the probe.
+    pub async fn deploy(&self, name: &str, source: Source) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
+        let (digest, from) = (digest(&source), source.name.display().to_string());
+        let current = slot.current();
+        if current.digest == digest {
+            return Err(DeployError::Unchanged(current.generation.number));
+        }
+        let mut record = Record::new(slot.next_number(), &digest, from);
+        let generation = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
+        match self.try_out(slot, &generation, source, &mut record).await {
+            Ok(app) => {
+                let next = Deployed { generation, app, digest, source: record.source.clone() };
+                Ok(self.switch(slot, next, record))
+            }
+            Err(error) => {
+                tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
+                record.error = Some(error.to_string());
+                slot.refuse(record);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time.
+    pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
+        let before = slot.previous().ok_or(DeployError::NothingBefore)?;
+        let record = Record::new(slot.next_number(), &before.digest, before.source.clone());
+        let generation = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
+        let next = Deployed {
+            generation,
+            app: before.app.clone(),
+            digest: before.digest.clone(),
+            source: before.source.clone(),
+        };
+        Ok(self.switch(slot, next, record))
+    }
+
+    /// Waits for the guests of the last probes, and gives what guests need to the end.
+    pub async fn end(&self) -> Arc<Loader> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.loader.clone()
+    }
+
+    async fn try_out(
+        &self,
+        slot: &Arc<Slot>,
+        generation: &Arc<Generation>,
+        source: Source,
+        record: &mut Record,
+    ) -> Result<Arc<App>, DeployError> {
+        let (begun, loader, place) = (Instant::now(), self.loader.clone(), slot.clone());
+        let load = move || loader.load(&place.name, &source, &place.config, place.kinds);
+        let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
+        record.done(Step::Load, begun.elapsed());
+        let begun = Instant::now();
+        app.try_start().await.map_err(DeployError::Start)?;
+        record.done(Step::Start, begun.elapsed());
+        if let Some(wanted) = &slot.config.probe {
+            let begun = Instant::now();
+            let probed = probe::probe(&app, generation.clone(), wanted, self.tasks.clone());
+            probed.await.map_err(DeployError::Probe)?;
+            record.done(Step::Probe, begun.elapsed());
+        }
+        Ok(Arc::new(app))
+    }
+
+    fn switch(&self, slot: &Slot, next: Deployed, mut record: Record) -> Record {
+        let begun = Instant::now();
+        let name = next.generation.clone();
+        record.done(Step::Switch, Duration::ZERO);
+        slot.switch(next, record.clone());
+        // Nobody is there to be told when there is no connection.
+        let _ = self.replaced.send(());
+        tracing::info!(app = &*name.app, "generation {} serves, after {:?}", name.number, begun.elapsed());
+        record
+    }
+}
+
+impl Loader {
+    fn load(
+        &self,
+        name: &str,
+        source: &Source,
+        config: &config::App,
+        kinds: Kinds,
+    ) -> Result<App, LoadError> {
+        App::load(name, source, kinds, config, &self.engine, self.events.clone(), self.lanes)
+    }
+
+    fn first(&self, name: &str, config: &config::App, kinds: Kinds) -> Result<Slot, LoadError> {
+        let begun = Instant::now();
+        let source = Source::read(&config.component)?;
+        let app = Arc::new(self.load(name, &source, config, kinds)?);
+        let (digest, from) = (digest(&source), source.name.display().to_string());
+        let mut record = Record::new(1, &digest, from.clone());
+        record.done(Step::Load, begun.elapsed());
+        let generation = Generation::new(name.into(), 1, config.drain_timeout);
+        let first = Deployed { generation, app, digest, source: from };
+        Ok(Slot::new(config.clone(), kinds, first, record))
+    }
+}
+
+fn digest(source: &Source) -> Arc<str> {
+    Sha256::digest(&source.bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

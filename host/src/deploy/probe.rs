@@ -1,0 +1,67 @@
+//! Tries a generation before it serves: whether an instance starts, and whether it answers as its app wants it to.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Empty};
+use tokio_util::task::TaskTracker;
+
+use crate::cancel::Reason;
+use crate::config::Probe;
+use crate::exchange::{Client, Exchange, Outcome, Terms};
+use crate::generation::Generation;
+use crate::guest::{App, Lane};
+
+/// Who sends the probe: it stays until it has its answer.
+#[derive(Debug)]
+struct Prober;
+
+impl Client for Prober {
+    fn ask_departure(&self) -> Option<Reason> {
+        None
+    }
+}
+
+/// Sends the probe request to a component. An error says what is wrong with the answer.
+pub(super) async fn probe(
+    app: &App,
+    generation: Arc<Generation>,
+    probe: &Probe,
+    tasks: TaskTracker,
+) -> Result<(), String> {
+    let client: Arc<dyn Client> = Arc::new(Prober);
+    let watching: Weak<dyn Client> = Arc::downgrade(&client);
+    // It holds nothing: what it takes goes back.
+    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching));
+    // Of no core: its instance is nobody else's.
+    let lane = Lane { core: usize::MAX, tasks };
+    let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
+    exchange.end(Outcome::Failed { maybe_delivered: false });
+    match answered {
+        Ok(Ok(status)) if status == probe.status => Ok(()),
+        Ok(Ok(status)) => Err(format!("GET {} answers {status} and not {}", probe.path, probe.status)),
+        Ok(Err(error)) => Err(format!("GET {}: {error}", probe.path)),
+        Err(_) => Err(format!("GET {} is not answered within {:?}", probe.path, probe.timeout)),
+    }
+}
+
+/// The status of the answer, all of which has come.
+async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe) -> Result<u16, String> {
+    let uri = format!("http://localhost{}", probe.path);
+    let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
+    *request.uri_mut() = uri.parse().map_err(|_| "the path is none of HTTP".to_owned())?;
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
+    let (response, hold) = called.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|error| format!("the answer breaks off: {error}"))?;
+    }
+    if exchange.has_failed() {
+        return Err("the guest failed after its answer had begun".to_owned());
+    }
+    drop(hold);
+    Ok(status)
+}

@@ -1,0 +1,74 @@
+//! What is remembered of a deploy.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+/// A deploy: what came in, and how far it got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The number of the generation that it made, or would have made.
+    pub generation: u64,
+    /// The SHA-256 of the component, in hexadecimal digits.
+    pub digest: String,
+    /// Where the component is from.
+    pub source: String,
+    /// When it came in, in milliseconds since 1970.
+    pub at: u64,
+    /// The steps that succeeded, in their order.
+    pub steps: Vec<Done>,
+    /// Why it went no further. The generation before it serves on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A step that succeeded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Done {
+    /// Which.
+    pub step: Step,
+    /// How long it took, in milliseconds.
+    pub took: f64,
+}
+
+/// The steps of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// It is a component, has a handler, all that it imports is there, and it compiles.
+    Load,
+    /// An instance starts.
+    Start,
+    /// It answers the probe request of its app.
+    Probe,
+    /// Requests go to it.
+    Switch,
+}
+
+/// What became of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It serves.
+    Current,
+    /// It served before the current one, and is kept to take over again.
+    Previous,
+    /// Requests are still in it.
+    Draining,
+    /// It has ended, and its memory is free.
+    Gone,
+    /// It never served.
+    Refused,
+}
+
+impl Record {
+    pub(super) fn new(generation: u64, digest: &str, source: String) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Self { generation, digest: digest.to_owned(), source, at, steps: Vec::new(), error: None }
+    }
+
+    pub(super) fn done(&mut self, step: Step, took: Duration) {
+        self.steps.push(Done { step, took: took.as_secs_f64() * 1e3 });
+    }
+}
