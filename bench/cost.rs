@@ -1,6 +1,7 @@
 //! What the watcher and the receipts cost: two servers that differ in them take turns in one run.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use linger::config::Detection;
@@ -21,7 +22,7 @@ const HELLO: &str = "apps.hello.component = 'hello.wasm'";
 const POLL: &str = "apps.longpoll.component = 'longpoll.wasm'";
 
 /// Both on, as by default, against both off.
-pub(crate) async fn hello(engine: &Engine) -> anyhow::Result<()> {
+pub(crate) async fn hello(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!("hello: {CONNECTIONS} connections, requests a second; watcher and receipts on, and both off");
     let off = |detection: &mut Detection| {
         detection.watch = false;
@@ -33,7 +34,7 @@ pub(crate) async fn hello(engine: &Engine) -> anyhow::Result<()> {
 }
 
 /// With the watcher on in both: only answers with events wait for receipts.
-pub(crate) async fn poll(engine: &Engine) -> anyhow::Result<()> {
+pub(crate) async fn poll(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!("poll: {CONNECTIONS} pollers and pushers, events a second; receipts on, and off");
     let off = |detection: &mut Detection| detection.confirm_window = None;
     let ratio = compare(engine, POLL, off, Work::Poll).await?;
@@ -52,7 +53,7 @@ struct Round {
 
 /// The median of the ratios of both servers' rates, which take turns at going first.
 async fn compare(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     config: &str,
     off: impl FnOnce(&mut Detection),
     work: Work,

@@ -1,6 +1,7 @@
 //! From a client's close to the guest that is told of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -39,7 +40,7 @@ const CONFIG: &str = "
 
 /// The guest pushes a note when it is told, and a poll that is parked gets it: the times are from before the
 /// close to the end of that answer, with nothing subtracted. A server that does nothing else takes turns with it.
-pub(crate) async fn measure(engine: &Engine) -> anyhow::Result<()> {
+pub(crate) async fn measure(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!(
         "departure: from close() to the note of the guest that was told, {CLOSES} closes; and without Linger"
     );

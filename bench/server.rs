@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use linger::config::{Config, Detection};
@@ -43,7 +44,7 @@ impl Drop for Threads {
 impl Server {
     /// Serves what a configuration says, with what `make guests` built, after a change that it has no words for.
     pub(crate) fn start(
-        engine: &Engine,
+        engine: &Arc<Engine>,
         config: &str,
         change: impl FnOnce(&mut Detection),
     ) -> anyhow::Result<Self> {
@@ -55,11 +56,12 @@ impl Server {
         let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();
-        let server = linger::server::Server::load(&config, engine, &events).context("run `make guests`")?;
+        let server =
+            linger::server::Server::load(&config, engine.clone(), events).context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
         let server = {
             let _inside = threads.handle.enter();
-            server.start(vec![(listener, Entrance::default())])?
+            server.start(vec![(listener, Entrance::default())], None)?
         };
         let running = threads.handle.spawn(async move { server.until(stopped).await });
         Ok(Self { _threads: threads, address, stop, running })

@@ -9,6 +9,7 @@ mod listener;
 mod pattern;
 mod probe;
 mod queues;
+mod rollback;
 mod topics;
 mod unit;
 
@@ -29,6 +30,7 @@ pub use listener::{Listener, Tls};
 pub use pattern::Pattern;
 pub use probe::Probe;
 pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
+pub use rollback::Rollback;
 pub use topics::{Retention, TopicRule, Topics};
 
 /// Where `linger serve` listens when nothing else is said: this machine only.
@@ -172,6 +174,9 @@ pub struct App {
     /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// When a new generation is taken back without being asked.
+    #[serde(default)]
+    pub rollback: Rollback,
     /// How long the requests of a generation may go on when another one has taken its place.
     #[serde(default = "default_drain_timeout", deserialize_with = "unit::duration")]
     pub drain_timeout: Duration,
@@ -292,6 +297,7 @@ impl Config {
             max_log_lines: default_max_log_lines(),
             instances: InstanceLimits::default(),
             probe: None,
+            rollback: Rollback::default(),
             drain_timeout: default_drain_timeout(),
         };
         Self {
@@ -396,6 +402,7 @@ impl App {
             return Err("`max_requests` is at least 1".to_owned());
         }
         self.instances.check().map_err(|message| format!("instances: {message}"))?;
+        self.rollback.check().map_err(|message| format!("rollback: {message}"))?;
         if let Some(probe) = &self.probe {
             probe.check().map_err(|message| format!("probe: {message}"))?;
         }

@@ -38,7 +38,11 @@ pub struct Server {
 
 impl Server {
     /// Loads the apps, whose events are in `events`. Blocks while they compile: up to seconds for each.
-    pub fn load(config: &Config, engine: Engine, events: Arc<dyn EventStore>) -> Result<Self, LoadError> {
+    pub fn load(
+        config: &Config,
+        engine: Arc<Engine>,
+        events: Arc<dyn EventStore>,
+    ) -> Result<Self, LoadError> {
         let semaphore = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         let apps = config.apps.iter().map(|(name, app)| (name.as_str(), app, kinds(config, name)));
         let loader = Loader { engine, events: events.clone(), lanes: config.threads };
@@ -136,6 +140,7 @@ impl Running {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
                 () = operated => {}
+                () = deployments.judge() => {}
                 () = shutdown => {}
             }
             // From here on the kernel refuses new connections.

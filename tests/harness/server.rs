@@ -23,8 +23,10 @@ pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     pub(crate) log: Log,
+    /// What it says on its standard output.
+    pub(crate) output: Log,
     /// Where its configuration is; relative paths start here.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn command() -> Command {
@@ -115,11 +117,16 @@ impl Server {
         let output = Log::of(child.stdout.take().unwrap());
         let log = Log::of(child.stderr.take().unwrap());
         // From here on it is killed whatever happens.
-        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, _folder: folder };
-        let said = output.line(&["listening on"]).await;
+        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, output, folder };
+        let said = server.output.line(&["listening on"]).await;
         let (_, address) = said.split_once("://").expect(&said);
         server.address = address.parse().expect(&said);
         server
+    }
+
+    /// Where its configuration is, and what that names by a relative path.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -72,18 +72,13 @@ impl Api {
     }
 
     async fn deploy(&self, app: &str, request: Request<Incoming>) -> Answer {
-        // Before it is read: that may take long.
-        if let Err(unknown) = self.deployments.slot(app) {
-            return result(Err(unknown));
-        }
         let name = request.headers().get(SOURCE).and_then(|name| name.to_str().ok());
         let name = PathBuf::from(name.unwrap_or("the component"));
         let limit = self.config.max_component_size;
         let most = usize::try_from(limit.as_u64()).unwrap_or(usize::MAX);
-        let body = Limited::new(request.into_body(), most).collect();
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(cause)) if cause.is::<LengthLimitError>() => {
+        let bytes = match tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body(), most)).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Ok(None)) => {
                 let message = format!("a component is at most {limit} here: admin.max_component_size");
                 return error(StatusCode::PAYLOAD_TOO_LARGE, &message);
             }
@@ -94,6 +89,19 @@ impl Api {
         };
         result(self.deployments.deploy(app, Source { name, bytes }).await)
     }
+}
+
+/// All of a body, or none if it is longer than that. It is read to its end in any case: who still sends does not listen.
+async fn collect(mut body: Incoming, most: usize) -> hyper::Result<Option<Bytes>> {
+    let (mut all, mut fits) = (BytesMut::new(), true);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        fits &= all.len() + data.len() <= most;
+        if fits {
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(fits.then(|| all.freeze()))
 }
 
 fn result(result: Result<crate::deploy::Record, DeployError>) -> Answer {

@@ -4,7 +4,6 @@ mod access;
 mod api;
 pub mod client;
 
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::{Admin, AdminAddress};
@@ -109,21 +108,19 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn connection(
+async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     api: Arc<api::Api>,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let service = service_fn(|request| api.answer(request));
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        if let Err(error) = served {
-            tracing::debug!("admin connection ended: {error}");
-        }
-        drop(permit);
+    permit: OwnedSemaphorePermit,
+) {
+    let service = service_fn(|request| api.answer(request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("admin connection ended: {error}");
     }
+    drop(permit);
 }

@@ -19,6 +19,19 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Fails if the server has no app of this name.
+    pub(super) fn find(&self, app: &str) -> anyhow::Result<()> {
+        let found = self.ask(http::Method::GET, "/apps", ("", bytes::Bytes::new()))?;
+        let apps = found["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut names = apps.iter().filter_map(|app| app["app"].as_str());
+        if names.any(|name| name == app) {
+            return Ok(());
+        }
+        let known: Vec<_> =
+            apps.iter().map(|app| format!("`{}`", app["app"].as_str().unwrap_or("?"))).collect();
+        anyhow::bail!("there is no app `{app}`; there is {}", known.join(", "))
+    }
+
     pub(super) fn ask(
         &self,
         method: http::Method,

@@ -31,6 +31,8 @@ impl Deploy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let name = self.component.display().to_string();
         let bytes = std::fs::read(&self.component).map_err(|error| anyhow!("{name}: {error}"))?;
+        // Before all of it is sent: who may not deploy, or names no app, is told at once.
+        self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
         let record = self.server.ask(Method::PUT, &path, (&name, bytes.into()))?;
         let generation = &record["generation"];

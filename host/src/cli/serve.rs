@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -103,7 +104,7 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
-        anyhow::Ok(Server::load(&config, engine, events)?)
+        anyhow::Ok(Server::load(&config, Arc::new(engine), events)?)
     });
     let server = tokio::select! {
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,

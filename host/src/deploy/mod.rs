@@ -11,10 +11,10 @@ mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
@@ -46,7 +46,7 @@ pub enum DeployError {
     Load(#[from] LoadError),
     /// No instance of it starts.
     #[error("no instance starts: {0}")]
-    Start(CallError),
+    Start(String),
     /// It does not answer the probe request as it should.
     #[error("the probe failed: {0}")]
     Probe(String),
@@ -61,7 +61,7 @@ pub enum DeployError {
 /// What components are loaded with.
 pub struct Loader {
     /// Compiles them.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// What their guests push to and take from.
     pub events: Arc<dyn EventStore>,
     /// How many threads call them.
@@ -74,6 +74,8 @@ pub struct Deployments {
     apps: BTreeMap<Arc<str>, Arc<Slot>>,
     /// Sent when a generation was replaced.
     replaced: watch::Sender<()>,
+    /// Notified when too many requests of a new generation have failed.
+    doubt: Arc<Notify>,
     /// Owns the guests of probes.
     tasks: TaskTracker,
 }
@@ -89,12 +91,8 @@ impl Deployments {
             Ok((slot.name.clone(), Arc::new(slot)))
         });
         let apps = slots.collect::<Result<_, LoadError>>()?;
-        Ok(Self {
-            loader: Arc::new(loader),
-            apps,
-            replaced: watch::Sender::default(),
-            tasks: TaskTracker::new(),
-        })
+        let (loader, replaced, doubt) = (Arc::new(loader), watch::Sender::default(), Arc::default());
+        Ok(Self { loader, apps, replaced, doubt, tasks: TaskTracker::new() })
     }
 
     /// The place of an app.
@@ -125,9 +123,9 @@ impl Deployments {
             return Err(DeployError::Unchanged(current.generation.number));
         }
         let mut record = Record::new(slot.next_number(), &digest, from);
-        let generation = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
-        match self.try_out(slot, &generation, source, &mut record).await {
+        match self.try_out(slot, source, &mut record).await {
             Ok(app) => {
+                let generation = self.on_trial(slot, record.generation);
                 let next = Deployed { generation, app, digest, source: record.source.clone() };
                 Ok(self.switch(slot, next, record))
             }
@@ -146,14 +144,38 @@ impl Deployments {
         let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
         let before = slot.previous().ok_or(DeployError::NothingBefore)?;
         let record = Record::new(slot.next_number(), &before.digest, before.source.clone());
-        let generation = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
         let next = Deployed {
-            generation,
+            // It has proven itself.
+            generation: Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout),
             app: before.app.clone(),
             digest: before.digest.clone(),
             source: before.source.clone(),
         };
         Ok(self.switch(slot, next, record))
+    }
+
+    /// Takes generations back of which too many requests fail, for as long as it is polled.
+    pub async fn judge(&self) {
+        loop {
+            self.doubt.notified().await;
+            for slot in self.slots() {
+                let generation = slot.current().generation.clone();
+                let Some(doubt) = generation.doubt() else { continue };
+                match self.roll_back(&slot.name) {
+                    Ok(record) => {
+                        slot.doubt(generation.number, &doubt.to_string());
+                        let number = generation.number;
+                        tracing::error!(
+                            app = &*slot.name,
+                            "generation {number} is taken back: {doubt}; {} serves in its place",
+                            record.generation
+                        );
+                    }
+                    // Another deploy is under way, and will replace it.
+                    Err(error) => tracing::warn!(app = &*slot.name, "{doubt}, and it stays: {error}"),
+                }
+            }
+        }
     }
 
     /// Waits for the guests of the last probes, and gives what guests need to the end.
@@ -166,7 +188,6 @@ impl Deployments {
     async fn try_out(
         &self,
         slot: &Arc<Slot>,
-        generation: &Arc<Generation>,
         source: Source,
         record: &mut Record,
     ) -> Result<Arc<App>, DeployError> {
@@ -175,25 +196,35 @@ impl Deployments {
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
         let begun = Instant::now();
-        app.try_start().await.map_err(DeployError::Start)?;
+        app.try_start().await.map_err(|error| match error {
+            CallError::NotStarted(why) => DeployError::Start(why),
+            other => DeployError::Start(other.to_string()),
+        })?;
         record.done(Step::Start, begun.elapsed());
         if let Some(wanted) = &slot.config.probe {
             let begun = Instant::now();
-            let probed = probe::probe(&app, generation.clone(), wanted, self.tasks.clone());
+            let asked = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
+            let probed = probe::probe(&app, asked, wanted, self.tasks.clone());
             probed.await.map_err(DeployError::Probe)?;
             record.done(Step::Probe, begun.elapsed());
         }
         Ok(Arc::new(app))
     }
 
+    fn on_trial(&self, slot: &Slot, number: u64) -> Arc<Generation> {
+        let config::App { drain_timeout, rollback, .. } = &slot.config;
+        Generation::on_trial(slot.name.clone(), number, *drain_timeout, rollback, self.doubt.clone())
+    }
+
     fn switch(&self, slot: &Slot, next: Deployed, mut record: Record) -> Record {
         let begun = Instant::now();
-        let name = next.generation.clone();
-        record.done(Step::Switch, Duration::ZERO);
-        slot.switch(next, record.clone());
+        let app = Arc::downgrade(&next.app);
+        slot.switch(next);
+        record.done(Step::Switch, begun.elapsed());
+        slot.note(record.clone(), app);
         // Nobody is there to be told when there is no connection.
         let _ = self.replaced.send(());
-        tracing::info!(app = &*name.app, "generation {} serves, after {:?}", name.number, begun.elapsed());
+        tracing::info!(app = &*slot.name, "generation {} serves, from {}", record.generation, record.source);
         record
     }
 }
@@ -223,5 +254,5 @@ impl Loader {
 }
 
 fn digest(source: &Source) -> Arc<str> {
-    Sha256::digest(&source.bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    format!("{:x}", Sha256::digest(&source.bytes)).into()
 }

@@ -62,6 +62,7 @@ pub enum State {
 }
 
 impl Record {
+    #[expect(clippy::disallowed_methods, reason = "people read it")]
     pub(super) fn new(generation: u64, digest: &str, source: String) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

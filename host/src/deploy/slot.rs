@@ -68,8 +68,7 @@ impl Slot {
     }
 
     /// Lets another generation serve, from the next request on.
-    pub(super) fn switch(&self, next: Deployed, record: Record) {
-        self.remember(record, &next.app);
+    pub(super) fn switch(&self, next: Deployed) {
         let before = self.current.swap(Arc::new(next));
         // First the switch: a request that finds itself replaced, and is sent again, finds the new one.
         before.generation.replace();
@@ -82,11 +81,16 @@ impl Slot {
         self.note(record, Weak::new());
     }
 
-    fn remember(&self, record: Record, app: &Arc<App>) {
-        self.note(record, Arc::downgrade(app));
+    /// Notes why a generation was taken back.
+    pub(super) fn doubt(&self, generation: u64, why: &str) {
+        let mut records = lock(&self.records);
+        if let Some((record, _)) = records.iter_mut().find(|(record, _)| record.generation == generation) {
+            record.error = Some(format!("taken back: {why}"));
+        }
     }
 
-    fn note(&self, record: Record, app: Weak<App>) {
+    /// Notes a deploy.
+    pub(super) fn note(&self, record: Record, app: Weak<App>) {
         let mut records = lock(&self.records);
         if records.len() == REMEMBERED {
             records.pop_front();

@@ -57,7 +57,9 @@ fn not_started(error: &wasmtime::Error) -> CallError {
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         CallError::Busy
     } else {
-        CallError::NotStarted(engine::one_line(error))
+        // Where in the guest it was says little to whoever waits for the answer.
+        tracing::debug!("no instance starts: {error:#}");
+        CallError::NotStarted(error.root_cause().to_string())
     }
 }
 

@@ -83,6 +83,12 @@ impl Access {
         );
     }
 
+    /// Whether it ended in a way that its guest is to blame for.
+    pub(super) fn failed(&self, outcome: Outcome) -> bool {
+        let answered_so = self.status.is_some_and(|status| status.is_server_error());
+        answered_so || matches!(outcome, Outcome::Failed { .. })
+    }
+
     fn status(&self) -> u16 {
         self.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16())
     }

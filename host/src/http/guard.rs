@@ -169,6 +169,7 @@ impl Guard {
     /// Settles by the receipt. The exchange has ended, for all but its events.
     fn await_receipt(&mut self, span: &Range<u64>, mark: Option<Mark>, waits: ReceiptWaits) {
         let Some(access) = self.access.take() else { return };
+        self.exchange.generation.request_ended(false);
         let unsettled = self.exchange.written();
         let receipt = self.link().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
@@ -196,6 +197,7 @@ impl Guard {
     fn end(&mut self, outcome: Outcome) {
         if let Some(access) = self.access.take() {
             self.connection.supervisor.forget(&self.exchange);
+            self.exchange.generation.request_ended(access.failed(outcome));
             self.exchange.end(outcome);
             access.log(&self.exchange, outcome, None);
         }

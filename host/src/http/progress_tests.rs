@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::cancel::Reason;
 use crate::exchange::{Client, Exchange, Terms};
+use crate::generation::Generation;
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
 use crate::http::guard::{ClientLink, Shares};
@@ -29,7 +30,8 @@ async fn fixture(http2: bool) -> Fixture {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
-    let exchange = Arc::new(Exchange::new("app".into(), Terms::default(), 1, asked));
+    let exchange =
+        Arc::new(Exchange::new(Generation::new("app".into(), 1, Duration::ZERO), Terms::default(), 1, asked));
     let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);
     let access = Access::new(&http::Request::new(()));

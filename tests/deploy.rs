@@ -1,0 +1,361 @@
+//! New generations: tried before they serve, switched to at once, with nothing lost on the way.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::harness::{ABSENCE, H1, H2, Request, Server, assert_refused, both, component, linger, text};
+
+const APP: &str = "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\n";
+
+/// Serves one app, with an admin listener beside the configuration.
+async fn serve(app: &str) -> Server {
+    Server::with_config(&format!("{APP}{app}")).await
+}
+
+async fn serve_component(name: &str) -> Server {
+    serve(&format!("component = '{{{name}}}'\n")).await
+}
+
+/// Runs a command for operators, while the server goes on.
+async fn operate(server: &Server, arguments: &[&str]) -> Output {
+    let admin = format!("unix:{}", server.folder().join("admin.sock").display());
+    let mut arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    arguments.extend(["--admin".to_owned(), admin]);
+    tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap()
+}
+
+async fn deploy_file(server: &Server, file: &Path) -> Output {
+    operate(server, &["deploy", file.to_str().unwrap(), "--app", "app"]).await
+}
+
+async fn deploy(server: &Server, name: &str) -> Output {
+    deploy_file(server, &component(name)).await
+}
+
+async fn roll_back(server: &Server) -> Output {
+    operate(server, &["rollback", "app"]).await
+}
+
+#[track_caller]
+fn assert_serves(output: &Output, generation: u64) {
+    let sentence = format!("app: generation {generation} serves");
+    assert!(text(&output.stdout).starts_with(&sentence), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn next_request_goes_to_the_new_generation() {
+    let server = serve_component("hello").await;
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+    for (name, generation, greeting) in
+        [("plain-p3", 2, "plain-p3\n"), ("plain-p2", 3, "plain-p2\n"), ("hello", 4, "Hello, world!\n")]
+    {
+        assert_serves(&deploy(&server, name).await, generation);
+        for protocol in [H1, H2] {
+            assert_eq!(server.send(protocol, &Request::get("/")).await.expect(200), greeting);
+        }
+    }
+}
+
+#[tokio::test]
+async fn connection_that_is_kept_gets_the_new_generation() {
+    let server = serve_component("hello").await;
+    let mut client = crate::harness::Http1::connect(server.address()).await;
+    assert_eq!(client.ask(&Request::get("/")).await.expect(200), "Hello, world!\n");
+    assert_serves(&deploy(&server, "plain-p3").await, 2);
+    assert_eq!(client.ask(&Request::get("/")).await.expect(200), "plain-p3\n");
+}
+
+both!("longpoll", "longpoll-p2": parked_polls_are_told_that_they_are_replaced);
+
+async fn parked_polls_are_told_that_they_are_replaced(name: &str) {
+    const POLLS: usize = 30;
+    let server = serve_component(name).await;
+    let mut parked = Vec::new();
+    for number in 0..POLLS {
+        let request = Request::get(&format!("/poll/q{number}?wait=60"));
+        parked.push(server.open(if number % 2 == 0 { H1 } else { H2 }, &request).await);
+    }
+    server.get("/poll/overtaker?wait=0").await.expect(204);
+    let other = if name == "longpoll" { "longpoll-p2" } else { "longpoll" };
+    assert_serves(&deploy(&server, other).await, 2);
+    for poll in parked {
+        poll.answer().await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn events_pass_over_to_the_new_generation() {
+    let server = serve_component("longpoll").await;
+    server.send(H1, &Request::post("/push/q", "before")).await.expect(202);
+    assert_serves(&deploy(&server, "longpoll-p2").await, 2);
+    assert_eq!(server.get("/poll/q?wait=5").await.expect(200), "before");
+    let waiting = server.park(H2, &Request::get("/poll/q?wait=60")).await;
+    server.send(H1, &Request::post("/push/q", "after")).await.expect(202);
+    assert_eq!(waiting.answer().await.expect(200), "after");
+}
+
+#[tokio::test]
+async fn guest_that_does_not_listen_has_its_time_to_end() {
+    let server = serve("component = '{plain-wait}'\ndrain_timeout = '300ms'\n").await;
+    let waiting =
+        [server.open(H1, &Request::get("/wait")).await, server.open(H2, &Request::get("/wait")).await];
+    server.get("/").await.expect(200);
+    assert_serves(&deploy(&server, "hello").await, 2);
+    for waiting in waiting {
+        let answer = waiting.answer().await;
+        answer.expect(503);
+        assert_eq!(answer.header("retry-after"), Some("0"));
+    }
+}
+
+#[tokio::test]
+async fn request_of_the_old_generation_goes_on_while_the_new_one_serves() {
+    let server = serve("component = '{plain-wait}'\ndrain_timeout = '1h'\n").await;
+    let mut waiting = server.open(H1, &Request::get("/wait")).await;
+    server.get("/").await.expect(200);
+    assert_serves(&deploy(&server, "hello").await, 2);
+    server.get("/").await.expect(200);
+    assert!(timeout(ABSENCE, waiting.try_answer()).await.is_err(), "it has time");
+}
+
+#[tokio::test]
+async fn generation_before_serves_again() {
+    let server = serve_component("hello").await;
+    assert_refused(&roll_back(&server).await, &["no generation before this one"]);
+    assert_serves(&deploy(&server, "plain-p3").await, 2);
+    let output = roll_back(&server).await;
+    assert_serves(&output, 3);
+    assert!(text(&output.stdout).contains("hello.wasm"), "{output:?}");
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+    // And the other way round.
+    assert_serves(&roll_back(&server).await, 4);
+    assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
+}
+
+#[tokio::test]
+async fn same_component_is_not_deployed_again() {
+    let server = serve_component("hello").await;
+    let waiting = serve_component("longpoll").await;
+    let parked = waiting.park(H1, &Request::get("/poll/q?wait=60")).await;
+    for (server, name) in [(&server, "hello"), (&waiting, "longpoll")] {
+        let output = deploy(server, name).await;
+        assert!(text(&output.stdout).contains("generation 1 is this component already"), "{output:?}");
+    }
+    waiting.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
+    assert_eq!(parked.answer().await.expect(200), "an event");
+}
+
+fn file(folder: &TempDir, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+    let file = folder.path().join(name);
+    std::fs::write(&file, contents).unwrap();
+    file
+}
+
+/// A handler whose instances trap when they start.
+const UNSTARTABLE: &str = r#"(component
+    (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $module
+        (func $start unreachable)
+        (start $start)
+        (func (export "handle") (param i32 i32)))
+    (core instance $instance (instantiate $module))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $instance "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+#[tokio::test]
+async fn bad_component_is_refused_and_the_old_one_serves_on() {
+    const MISSING_IMPORT: &str = r#"(component
+        (import "acme:thing/api@1.2.3" (instance (export "do" (func))))
+        (component $handler)
+        (instance $handler (instantiate $handler))
+        (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
+    let server = serve_component("hello").await;
+    let folder = tempfile::tempdir().unwrap();
+    let wat = |text: &str| wat::parse_str(text).unwrap();
+    let whole = std::fs::read(component("longpoll")).unwrap();
+    for (name, contents, reasons) in [
+        ("garbage.wasm", b"no component".to_vec(), &["no WebAssembly component"][..]),
+        ("core.wasm", wat("(module)"), &["core module"]),
+        ("torn.wasm", whole[..whole.len() / 2].to_vec(), &["does not compile"]),
+        ("import.wasm", wat(MISSING_IMPORT), &["acme:thing/api"]),
+        ("world.wasm", wat("(component)"), &["handles no requests"]),
+        ("start.wasm", wat(UNSTARTABLE), &["no instance starts", "unreachable"]),
+    ] {
+        let output = deploy_file(&server, &file(&folder, name, contents)).await;
+        assert_refused(&output, reasons);
+        assert_eq!(server.get("/").await.expect(200), "Hello, world!\n", "{name}");
+    }
+    server.log.line(&["generation 7 is refused", "no instance starts"]).await;
+    // What is refused does not stand in the way.
+    assert_serves(&deploy(&server, "plain-p3").await, 8);
+}
+
+#[tokio::test]
+async fn generation_that_fails_its_probe_does_not_serve() {
+    let server = serve("component = '{faulty}'\nprobe = { path = '/ok', timeout = '500ms' }\n").await;
+    assert_refused(
+        &deploy(&server, "longpoll").await,
+        &["the probe failed", "GET /ok answers 404 and not 200"],
+    );
+    server.get("/ok").await.expect(200);
+    for (probe, reason) in [("/panic", "the guest trapped"), ("/hang", "not answered within 500ms")] {
+        let app = format!("component = '{{hello}}'\nprobe = {{ path = '{probe}', timeout = '500ms' }}\n");
+        let server = serve(&app).await;
+        assert_refused(&deploy(&server, "faulty").await, &["the probe failed", reason]);
+        assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+    }
+}
+
+#[tokio::test]
+async fn probe_that_takes_an_event_leaves_it_there() {
+    let probe = "probe = { path = '/poll/q?wait=5' }\n";
+    let server = serve(&format!("component = '{{longpoll}}'\n{probe}")).await;
+    server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
+    assert_serves(&deploy(&server, "longpoll-p2").await, 2);
+    let answer = server.get("/poll/q?wait=5").await;
+    assert_eq!(answer.expect(200), "an event");
+    assert_eq!(answer.header("maybe-delivered"), None);
+}
+
+#[tokio::test]
+async fn unknown_app_is_named_with_those_that_there_are() {
+    let server = serve_component("hello").await;
+    let file = component("plain-p3");
+    let output = operate(&server, &["deploy", file.to_str().unwrap(), "--app", "other"]).await;
+    assert_refused(&output, &["no app `other`", "`app`"]);
+    assert_refused(&operate(&server, &["rollback", "other"]).await, &["no app `other`", "`app`"]);
+}
+
+#[tokio::test]
+async fn nobody_listening_is_said_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin = format!("unix:{}", folder.path().join("none.sock").display());
+    let file = component("hello");
+    let output = linger(&["deploy", file.to_str().unwrap(), "--app", "app", "--admin", &admin]);
+    assert_refused(&output, &["no admin listener answers", "--admin"]);
+}
+
+#[tokio::test]
+async fn component_beyond_the_limit_is_refused() {
+    let server = Server::with_config(
+        "[admin]\nlisten = 'unix:admin.sock'\nmax_component_size = '10KiB'\n[apps.app]\ncomponent = '{hello}'\n",
+    )
+    .await;
+    assert_refused(&deploy(&server, "plain-p3").await, &["at most 10", "max_component_size"]);
+    server.get("/").await.expect(200);
+}
+
+#[tokio::test]
+async fn socket_is_its_owners_alone_and_goes_with_the_server() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut server = serve_component("hello").await;
+    let socket = server.folder().join("admin.sock");
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.exit().await.success());
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn without_its_token_the_admin_listener_does_nothing() {
+    const TOKEN: &str = "0123456789abcdef";
+    let server = Server::with_config(&format!(
+        "[admin]\nlisten = '127.0.0.1:0'\ntoken = '{TOKEN}'\n[apps.app]\ncomponent = '{{hello}}'\n"
+    ))
+    .await;
+    let said = server.output.line(&["admin on"]).await;
+    let address = said.rsplit(' ').next().unwrap().to_owned();
+    let (admin, file) = (address.clone(), component("plain-p3"));
+    let ask = async |authorization: Option<&str>, more: &[(&str, &str)]| {
+        let mut request = Request::get("/apps");
+        for (name, value) in authorization.map(|value| ("authorization", value)).iter().chain(more) {
+            request = request.header(name, value);
+        }
+        crate::harness::Http1::connect(admin.parse().unwrap()).await.ask(&request).await
+    };
+    for wrong in [None, Some("Bearer 0123456789abcdee"), Some("Basic 0123456789abcdef")] {
+        let answer = ask(wrong, &[]).await;
+        answer.expect(401);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    let right = format!("Bearer {TOKEN}");
+    ask(Some(&right), &[("origin", "http://localhost")]).await.expect(403);
+    assert!(ask(Some(&right), &[]).await.expect(200).contains("\"state\":\"current\""));
+    // The command line says the same.
+    let folder = tempfile::tempdir().unwrap();
+    for (token, serves) in [("another one, quite long", false), (TOKEN, true)] {
+        let token = self::file(&folder, "token", format!("{token}\n"));
+        let arguments: Vec<_> = ["deploy", file.to_str().unwrap(), "--app", "app", "--admin", &address]
+            .into_iter()
+            .chain(["--token-file", token.to_str().unwrap()])
+            .map(str::to_owned)
+            .collect();
+        let output = tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap();
+        if serves {
+            assert_serves(&output, 2);
+        } else {
+            assert_refused(&output, &["authorization: Bearer TOKEN"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn admin_listener_for_others_needs_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::harness::write_config(
+        folder.path(),
+        "[admin]\nlisten = '0.0.0.0:0'\n[apps.app]\ncomponent = '{hello}'\n",
+    );
+    assert_refused(&linger(&["serve", config.to_str().unwrap()]), &["admin", "needs a `token`", "127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn generation_of_which_too_many_requests_fail_is_taken_back() {
+    const ALLOWED: f64 = 0.05;
+    let server = serve(&format!(
+        "component = '{{hello}}'\nrollback = {{ window = '1m', max_failed = {ALLOWED}, min_requests = 20 }}\n"
+    ))
+    .await;
+    assert_serves(&deploy(&server, "faulty").await, 2);
+    let (mut sent, mut failed) = (0, 0);
+    // The one before knows no paths: all of them greet.
+    while server.get("/ok").await.expect(200) != "Hello, world!\n" {
+        sent += 1;
+        // A trap on every tenth request.
+        if sent % 10 == 0 {
+            failed += usize::from(server.get("/panic").await.status == 500);
+        }
+        assert!(sent < 1_000, "it serves on");
+    }
+    assert!(failed <= 4, "{failed} of {sent}");
+    server.log.line(&["generation 2 is taken back", "requests failed", "3 serves in its place"]).await;
+    assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
+    // Whoever insists may have it.
+    assert_serves(&deploy(&server, "faulty").await, 4);
+}
+
+#[tokio::test]
+async fn two_deploys_at_a_time_end_one_after_the_other_or_not_at_all() {
+    let server = serve("component = '{hello}'\nprobe = { path = '/hang', timeout = '2s' }\n").await;
+    // One that takes its time, since its probe hangs.
+    let slow = deploy(&server, "faulty");
+    let fast = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        deploy(&server, "plain-p3").await
+    };
+    let (slow, fast) = tokio::join!(slow, fast);
+    assert_refused(&slow, &["not answered within 2s"]);
+    assert_refused(&fast, &["another deploy of this app is under way"]);
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+}

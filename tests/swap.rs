@@ -1,0 +1,188 @@
+//! Swaps under load: no request fails, no event is lost, and every parked poll is answered.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Answer, Http1, Http2, Request, Server, component, eventually, linger, text};
+
+/// How many swaps there are where nothing else is said, and parked polls beside.
+const SWAPS: usize = 10;
+const PARKED: usize = 200;
+
+/// Clients that push, and those that poll, half of them with each protocol.
+const PRODUCERS: usize = 2;
+const CONSUMERS: usize = 8;
+
+/// What a swap leaves its clients to do.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// After this long every parked poll of the old generation has its answer.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// What has come and gone.
+#[derive(Default)]
+struct Ledger {
+    pushed: AtomicUsize,
+    read: AtomicUsize,
+    /// Answers that say that there was nothing, as a poll that is replaced does.
+    nothing: AtomicUsize,
+    stop: AtomicBool,
+}
+
+#[tokio::test]
+async fn swaps_under_load_lose_nothing() {
+    swap(SWAPS, PARKED).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: run `make swaps`"]
+async fn many_swaps_under_load_lose_nothing() {
+    swap(200, 2_000).await;
+}
+
+async fn swap(swaps: usize, parked: usize) {
+    let server = Server::with_config(
+        "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\ncomponent = '{longpoll}'\n\
+         instances.max_requests = 1000\n[apps.app.probe]\npath = '/poll/probe?wait=0'\nstatus = 204\n",
+    )
+    .await;
+    let ledger = Arc::new(Ledger::default());
+    let mut clients = JoinSet::new();
+    for number in 0..PRODUCERS {
+        clients.spawn(produce(server.address(), number, ledger.clone()));
+    }
+    for number in 0..CONSUMERS {
+        clients.spawn(consume(server.address(), number, ledger.clone()));
+    }
+    let mut memory = Vec::new();
+    for number in 0..swaps {
+        let polls = park(server.address(), parked).await;
+        let other = if number.is_multiple_of(2) { "longpoll-p2" } else { "longpoll" };
+        deploy(&server, other).await;
+        let switched = Instant::now();
+        for (index, mut poll) in polls.into_iter().enumerate() {
+            let answer = poll.answer().await;
+            answer.expect(204);
+            assert!(
+                switched.elapsed() < TOLD || index == 0,
+                "poll {index} is told after {:?}",
+                switched.elapsed()
+            );
+        }
+        sleep(BETWEEN).await;
+        memory.push(server.memory());
+    }
+    ledger.stop.store(true, Ordering::Release);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    // What no consumer has read yet is still there.
+    let mut rest = Http1::connect(server.address()).await;
+    while rest.ask(&Request::get("/poll/events?wait=0")).await.status == 200 {
+        ledger.read.fetch_add(1, Ordering::Relaxed);
+    }
+    let (pushed, read) = (ledger.pushed.load(Ordering::Acquire), ledger.read.load(Ordering::Acquire));
+    println!(
+        "{swaps} swaps: {pushed} events pushed, {read} read, {} polls without one; memory {memory:?}",
+        ledger.nothing.load(Ordering::Relaxed)
+    );
+    assert!(pushed > swaps, "the producers did nothing");
+    assert_eq!(pushed, read);
+    assert_ended(&server).await;
+}
+
+/// All generations but two have ended.
+async fn assert_ended(server: &Server) {
+    let admin = server.folder().join("admin.sock");
+    eventually("the old generations have ended", async || {
+        let states = states(&admin).await;
+        let count = |state: &str| states.get(state).copied().unwrap_or(0);
+        (count("draining") == 0 && count("current") == 1 && count("previous") == 1).then_some(())
+    })
+    .await;
+}
+
+async fn states(admin: &std::path::Path) -> HashMap<String, usize> {
+    let address = linger::config::AdminAddress::Unix(admin.to_owned());
+    let path = "/apps";
+    let asked =
+        linger::admin::client::ask(&address, None, http::Method::GET, path, ("", bytes::Bytes::new()));
+    let apps = asked.await.unwrap();
+    let mut states = HashMap::new();
+    for generation in apps["apps"][0]["generations"].as_array().unwrap() {
+        *states.entry(generation["state"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    states
+}
+
+async fn deploy(server: &Server, name: &str) {
+    let admin = format!("unix:{}", server.folder().join("admin.sock").display());
+    let arguments =
+        ["deploy", component(name).to_str().unwrap(), "--app", "app", "--admin", &admin].map(str::to_owned);
+    let output = tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Polls that wait in the generation that serves.
+async fn park(address: SocketAddr, count: usize) -> Vec<Http1> {
+    let mut polls = Vec::with_capacity(count);
+    for number in 0..count {
+        polls
+            .push(Http1::open(address, &Request::get(&format!("/poll/parked{}?wait=60", number % 50))).await);
+    }
+    // Those have gone the whole way since.
+    for _ in 0..2 {
+        Http1::connect(address).await.ask(&Request::get("/poll/overtaker?wait=0")).await.expect(204);
+    }
+    polls
+}
+
+async fn produce(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
+    let mut client = Client::connect(address, number).await;
+    while !ledger.stop.load(Ordering::Acquire) {
+        client.ask(&Request::post("/push/events", "an event")).await.expect(202);
+        ledger.pushed.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+async fn consume(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
+    let mut client = Client::connect(address, number).await;
+    while !ledger.stop.load(Ordering::Acquire) {
+        let answer = client.ask(&Request::get("/poll/events?wait=1")).await;
+        let counter = if answer.status == 204 { &ledger.nothing } else { &ledger.read };
+        if answer.status != 204 {
+            answer.expect(200);
+            assert_eq!(answer.header("maybe-delivered"), None);
+        }
+        counter.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A client that keeps its connection: through all swaps it is the same.
+enum Client {
+    One(Http1),
+    Two(Http2),
+}
+
+impl Client {
+    async fn connect(address: SocketAddr, number: usize) -> Self {
+        if number.is_multiple_of(2) {
+            Self::One(Http1::connect(address).await)
+        } else {
+            Self::Two(Http2::connect(address).await)
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Answer {
+        match self {
+            Self::One(client) => client.ask(request).await,
+            Self::Two(client) => client.ask(request).await,
+        }
+    }
+}
