@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware test peers soak hostile chaos fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests middleware test peers soak hostile swaps chaos fuzz bench lint format deny setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -78,6 +78,10 @@ soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is 
 hostile: guests ## Full load with requests whose guests trap, loop, allocate and recurse, ten minutes: memory stays flat
 	@echo "==> hostile requests (ten minutes)"
 	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture hostile::
+
+swaps: guests ## Swap an app's component 200 times under load, with 2,000 parked polls: no request fails, no event is lost
+	@echo "==> swapping (four minutes)"
+	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture swap::
 
 chaos: guests ## Poll, push and leave at random moments, 5,000 rounds of each case: nothing is lost (LINGER_SEED repeats one)
 	@echo "==> chaos (some minutes)"

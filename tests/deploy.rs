@@ -1,13 +1,18 @@
 //! New generations: tried before they serve, switched to at once, with nothing lost on the way.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
 
+use bytes::Bytes;
+use linger::admin::client::ask;
+use linger::config::AdminAddress;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::harness::{ABSENCE, H1, H2, Request, Server, assert_refused, both, component, linger, text};
+use crate::harness::{
+    ABSENCE, H1, H2, Request, Server, assert_refused, both, component, eventually, linger, text,
+};
 
 const APP: &str = "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\n";
 
@@ -351,11 +356,50 @@ async fn two_deploys_at_a_time_end_one_after_the_other_or_not_at_all() {
     // One that takes its time, since its probe hangs.
     let slow = deploy(&server, "faulty");
     let fast = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        let admin = AdminAddress::Unix(server.folder().join("admin.sock"));
+        eventually("the probe is under way", async || {
+            let asked = ask(&admin, None, http::Method::GET, "/apps", ("", Bytes::new())).await.unwrap();
+            (asked["apps"][0]["generations"][0]["state"] == "probing").then_some(())
+        })
+        .await;
         deploy(&server, "plain-p3").await
     };
     let (slow, fast) = tokio::join!(slow, fast);
     assert_refused(&slow, &["not answered within 2s"]);
     assert_refused(&fast, &["another deploy of this app is under way"]);
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+}
+
+/// Puts a file in the place of another, as `install` and `mv` do.
+fn put(folder: &Path, name: &str) {
+    let new = folder.join("new");
+    std::fs::copy(component(name), &new).unwrap();
+    std::fs::rename(new, folder.join("app.wasm")).unwrap();
+}
+
+async fn greets(server: &Server, greeting: &str) {
+    eventually(greeting, async || (server.get("/").await.expect(200) == greeting).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_watched_file_is_deployed() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "hello");
+    let file = folder.path().join("app.wasm");
+    let server = Server::in_folder(folder, &format!("{APP}component = 'app.wasm'\nwatch = true\n")).await;
+    greets(&server, "Hello, world!\n").await;
+    put(server.folder(), "plain-p3");
+    greets(&server, "plain-p3\n").await;
+    // In place, as compilers write, and in two parts: the first is no component.
+    let whole = std::fs::read(component("plain-p2")).unwrap();
+    let (start, end) = whole.split_at(whole.len() / 2);
+    std::fs::write(&file, start).unwrap();
+    server.log.line(&["generation 3 is refused", "app.wasm"]).await;
+    greets(&server, "plain-p3\n").await;
+    std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(end).unwrap();
+    greets(&server, "plain-p2\n").await;
+    // One that is gone serves on.
+    std::fs::remove_file(&file).unwrap();
+    put(server.folder(), "hello");
+    greets(&server, "Hello, world!\n").await;
 }

@@ -171,6 +171,9 @@ pub struct App {
     /// Bounds on its instances.
     #[serde(default)]
     pub instances: InstanceLimits,
+    /// Whether what is written to the component's file is deployed.
+    #[serde(default)]
+    pub watch: bool,
     /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
     #[serde(default)]
     pub probe: Option<Probe>,
@@ -296,6 +299,7 @@ impl Config {
             max_requests: None,
             max_log_lines: default_max_log_lines(),
             instances: InstanceLimits::default(),
+            watch: false,
             probe: None,
             rollback: Rollback::default(),
             drain_timeout: default_drain_timeout(),

@@ -141,6 +141,7 @@ impl Running {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
                 () = operated => {}
                 () = deployments.judge() => {}
+                () = deployments.watch() => {}
                 () = shutdown => {}
             }
             // From here on the kernel refuses new connections.

@@ -5,6 +5,7 @@
 //! told `replaced`; when the last one has ended, its instances end.
 
 mod compile;
+mod files;
 mod probe;
 mod record;
 mod slot;
@@ -154,6 +155,11 @@ impl Deployments {
         Ok(self.switch(slot, next, record))
     }
 
+    /// Deploys what is written to the files of apps that want that, for as long as it is polled.
+    pub async fn watch(&self) {
+        files::watch(self).await;
+    }
+
     /// Takes generations back of which too many requests fail, for as long as it is polled.
     pub async fn judge(&self) {
         loop {
@@ -191,10 +197,12 @@ impl Deployments {
         source: Source,
         record: &mut Record,
     ) -> Result<Arc<App>, DeployError> {
+        let trying = slot.try_out(record.clone());
         let (begun, loader, place) = (Instant::now(), self.loader.clone(), slot.clone());
         let load = move || loader.load(&place.name, &source, &place.config, place.kinds);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
+        trying.goes_on(record, State::Probing);
         let begun = Instant::now();
         app.try_start().await.map_err(|error| match error {
             CallError::NotStarted(why) => DeployError::Start(why),

@@ -49,6 +49,10 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// It is being loaded.
+    Verifying,
+    /// It is being started, and asked.
+    Probing,
     /// It serves.
     Current,
     /// It served before the current one, and is kept to take over again.

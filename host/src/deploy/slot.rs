@@ -33,6 +33,8 @@ pub struct Slot {
     previous: Mutex<Option<Arc<Deployed>>>,
     next_number: AtomicU64,
     records: Mutex<VecDeque<(Record, Weak<App>)>>,
+    /// What is being tried, and how far it has come.
+    trying: Mutex<Option<(Record, State)>>,
     /// Held by the one deploy that there is at a time.
     pub(super) deploying: tokio::sync::Mutex<()>,
 }
@@ -49,8 +51,20 @@ impl Slot {
             current: ArcSwap::from_pointee(first),
             previous: Mutex::default(),
             records: Mutex::new(VecDeque::from([(record, app)])),
+            trying: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Notes that a component is being tried, until what this gives is dropped.
+    pub(super) fn try_out(&self, record: Record) -> Trying<'_> {
+        *lock(&self.trying) = Some((record, State::Verifying));
+        Trying(self)
+    }
+
+    /// Whether a component with this digest was refused, or taken back.
+    pub(super) fn was_refused(&self, digest: &str) -> bool {
+        lock(&self.records).iter().any(|(record, _)| record.digest == digest && record.error.is_some())
     }
 
     /// The generation that serves now. Whoever has it keeps it there.
@@ -109,8 +123,26 @@ impl Slot {
             _ if app.strong_count() > 0 => State::Draining,
             _ => State::Gone,
         };
+        let trying = lock(&self.trying).clone();
         let records = lock(&self.records);
-        records.iter().rev().map(|(record, app)| (record.clone(), state(record, app))).collect()
+        let ended = records.iter().rev().map(|(record, app)| (record.clone(), state(record, app)));
+        trying.into_iter().chain(ended).collect()
+    }
+}
+
+/// A component that is being tried.
+pub(super) struct Trying<'a>(&'a Slot);
+
+impl Trying<'_> {
+    /// It has come so far.
+    pub(super) fn goes_on(&self, record: &Record, state: State) {
+        *lock(&self.0.trying) = Some((record.clone(), state));
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.trying) = None;
     }
 }
 
