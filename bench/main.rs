@@ -19,6 +19,7 @@ mod reference;
 mod server;
 mod store;
 mod summary;
+mod swap;
 mod throughput;
 mod wrk;
 
@@ -69,6 +70,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("latency") {
             latency::measure()?;
+        }
+        if wanted("swap") {
+            swap::measure().await?;
         }
         if wanted("parked") {
             parked::measure().await?;

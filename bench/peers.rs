@@ -29,6 +29,21 @@ pub(crate) fn linger(component: &str) -> anyhow::Result<Process> {
     Process::start(&mut command, Says::Stdout, Some(folder))
 }
 
+/// The same, with an admin listener at the socket that this gives.
+pub(crate) fn deployable(component: &str) -> anyhow::Result<(Process, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let (config, socket) = (folder.path().join("linger.toml"), folder.path().join("admin.sock"));
+    let text = format!(
+        "listen = '127.0.0.1:0'\nlimits = {LIMITS}\nadmin.listen = 'unix:admin.sock'\n\
+         apps.bench.component = '{}'\n",
+        built(component)?.display()
+    );
+    std::fs::write(&config, text)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
+    command.arg("serve").arg(&config).env("LINGER_LOG", "error");
+    Ok((Process::start(&mut command, Says::Stdout, Some(folder))?, socket))
+}
+
 /// Hyper, and nothing that is not needed to greet or to park.
 pub(crate) fn bare() -> anyhow::Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -70,7 +85,7 @@ pub(crate) fn installed(name: &str, program: &str, asked: &str) -> bool {
     there
 }
 
-fn built(component: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn built(component: &str) -> anyhow::Result<PathBuf> {
     root().join("target/components").join(component).canonicalize().context("run `make guests`")
 }
 

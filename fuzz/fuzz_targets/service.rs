@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linger::config::Config;
+use linger::deploy::{Deployments, Loader};
 use linger::events;
-use linger::guest::{App, Engine, Lane};
+use linger::guest::{Engine, Kinds, Lane};
 use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
 use linger::route::Table;
 use tokio::net::TcpListener;
@@ -40,7 +41,7 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     context: Arc<Context>,
-    _engine: Engine,
+    _engine: Arc<Engine>,
     /// Caught, as it is in a Rust program whose `main` is not the fuzzer's: a write to who has left is an error.
     _pipe: Signal,
 }
@@ -56,7 +57,7 @@ impl Service {
             .expect("a runtime");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let config = Config::parse(CONFIG, &folder.join("linger.toml")).expect("a configuration");
-        let engine = Engine::new(None).expect("an engine");
+        let engine = Arc::new(Engine::new(None).expect("an engine"));
         let context = runtime.block_on(async { context(&config, &engine) });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -86,15 +87,17 @@ impl Service {
     }
 }
 
-fn context(config: &Config, engine: &Engine) -> Context {
+fn context(config: &Config, engine: &Arc<Engine>) -> Context {
     let events =
         events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
-    let app = &config.apps["longpoll"];
-    let app = App::load(("longpoll", false), app, engine, events, 1).expect("`make guests` was run");
-    let app = Arc::new(app);
+    let kinds = Kinds { plain: true, cancelling: false };
+    let loader = Loader { engine: engine.clone(), events, lanes: 1 };
+    let apps = [("longpoll", &config.apps["longpoll"], kinds)];
+    let deployments = Deployments::load(loader, apps).expect("`make guests` was run");
+    let slot = deployments.slot("longpoll").expect("it was loaded").clone();
     let requests = Arc::new(Semaphore::new(config.limits.max_requests));
     let routes = config.routes.iter().map(|route| {
-        (route.clone(), Target { app: app.clone(), requests: requests.clone(), terms: route.into() })
+        (route.clone(), Target { slot: slot.clone(), requests: requests.clone(), terms: route.into() })
     });
     Context {
         routes: Arc::new(Table::new(routes)),
@@ -107,6 +110,7 @@ fn context(config: &Config, engine: &Engine) -> Context {
         ),
         confirmations: Arc::default(),
         max_deliveries: config.queues.max_deliveries_per_request,
+        replaced: deployments.replaced(),
         stopping: CancellationToken::new(),
         lane: Lane::default(),
     }
