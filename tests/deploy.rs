@@ -105,6 +105,25 @@ async fn events_pass_over_to_the_new_generation() {
 }
 
 #[tokio::test]
+async fn event_of_a_replaced_answer_that_breaks_off_goes_back() {
+    let server = serve("component = '{faulty}'\ndrain_timeout = '300ms'\n").await;
+    for protocol in [H1, H2] {
+        server.send(H1, &Request::post("/push/q", "an event")).await.expect(204);
+        let mut holding = server.open(protocol, &Request::get("/take-hold/q")).await;
+        holding.head().await;
+        assert_eq!(holding.chunk().await.unwrap().unwrap(), "an e");
+        let generation = if protocol == H1 { 2 } else { 4 };
+        assert_serves(&deploy(&server, "longpoll").await, generation);
+        // However it ends: it was half of the event.
+        while let Ok(Some(_)) = holding.chunk().await {}
+        let answer = server.get("/poll/q?wait=5").await;
+        assert_eq!(answer.expect(200), "an event");
+        assert_eq!(answer.header("maybe-delivered"), Some("true"));
+        assert_serves(&roll_back(&server).await, generation + 1);
+    }
+}
+
+#[tokio::test]
 async fn guest_that_does_not_listen_has_its_time_to_end() {
     let server = serve("component = '{plain-wait}'\ndrain_timeout = '300ms'\n").await;
     let waiting =
