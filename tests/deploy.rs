@@ -162,6 +162,28 @@ async fn generation_before_serves_again() {
 }
 
 #[tokio::test]
+async fn rollback_passes_over_a_generation_that_has_not_proven_itself() {
+    let server = serve_component("hello").await;
+    assert_serves(&deploy(&server, "faulty").await, 2);
+    assert_serves(&deploy(&server, "plain-p3").await, 3);
+    assert_serves(&roll_back(&server).await, 4);
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+}
+
+#[tokio::test]
+async fn deadline_of_a_replaced_request_stays() {
+    let server = Server::with_config(&format!(
+        "{APP}component = '{{plain-wait}}'\ndrain_timeout = '1h'\n[[routes]]\napp = 'app'\n\
+         deadline = '1s'\ngrace = '100ms'\n"
+    ))
+    .await;
+    let waiting = server.open(H1, &Request::get("/wait")).await;
+    server.get("/").await.expect(200);
+    assert_serves(&deploy(&server, "hello").await, 2);
+    waiting.answer().await.expect(503);
+}
+
+#[tokio::test]
 async fn same_component_is_not_deployed_again() {
     let server = serve_component("hello").await;
     let waiting = serve_component("longpoll").await;
@@ -365,6 +387,7 @@ async fn generation_of_which_too_many_requests_fail_is_taken_back() {
     assert!(failed <= 4, "{failed} of {sent}");
     server.log.line(&["generation 2 is taken back", "requests failed", "3 serves in its place"]).await;
     assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
+    assert_refused(&roll_back(&server).await, &["no generation before this one"]);
     // Whoever insists may have it.
     assert_serves(&deploy(&server, "faulty").await, 4);
 }

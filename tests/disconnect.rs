@@ -1,6 +1,6 @@
 //! No event is lost with a client, and none comes twice.
 
-use crate::harness::{H1, Http1, Leave, Open, Protocol, Request, Server, both, combinations};
+use crate::harness::{H1, Http1, Leave, Open, Protocol, Request, Server, both, combinations, eventually};
 
 combinations!("longpoll", "longpoll-p2":
     close_while_parked_leaves_the_event_for_the_next,
@@ -90,6 +90,23 @@ async fn event_of_a_client_that_left_reaches_a_parked_poll(server: Server, proto
         assert_eq!(second.answer().await.expect(200), round.to_string());
         drop(connection);
     }
+}
+
+#[tokio::test]
+async fn client_that_left_before_its_request_began_is_noticed() {
+    const CLIENTS: usize = 50;
+    let server = Server::start("longpoll").await;
+    // More than hyper reads at a time, so that it does not see the end behind them.
+    let many = "GET /poll/q?wait=60 HTTP/1.1\r\nhost: h\r\n\r\n".repeat(2_000);
+    for _ in 0..CLIENTS {
+        let mut client = Http1::connect(server.address()).await;
+        client.send(&many).await;
+        drop(client);
+    }
+    eventually("all clients are known to have left", async || {
+        (server.log.text().matches("the client left").count() >= CLIENTS).then_some(())
+    })
+    .await;
 }
 
 async fn push_that_breaks_off_stores_nothing(server: Server, protocol: Protocol) {

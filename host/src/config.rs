@@ -288,8 +288,8 @@ impl Config {
     /// Serves one component, for every request.
     #[must_use]
     pub fn for_component(component: &Path) -> Self {
-        let name =
-            component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy().into_owned());
+        let name = component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy());
+        let name = name.replace(|c| !is_in_names(c), "-");
         let app = App {
             component: component.to_owned(),
             env: BTreeMap::new(),
@@ -344,6 +344,7 @@ impl Config {
             admin.complete(folder).map_err(|message| wrong(format!("admin: {message}")))?;
         }
         for (name, app) in &mut self.apps {
+            check_name(name).map_err(&wrong)?;
             app.check().map_err(|message| wrong(format!("apps.{name}: {message}")))?;
             app.component = folder.join(&app.component);
             for dir in &mut app.dirs {
@@ -398,6 +399,19 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn is_in_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// Names are in paths of the admin listener, and in the log.
+fn check_name(name: &str) -> Result<(), String> {
+    const MOST: usize = 128;
+    if name.is_empty() || name.len() > MOST || !name.chars().all(is_in_names) {
+        return Err(format!("apps.{name:?}: a name is 1 to {MOST} letters, digits, '.', '_' or '-'"));
+    }
+    Ok(())
 }
 
 impl App {

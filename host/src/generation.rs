@@ -99,6 +99,12 @@ impl Generation {
         }
     }
 
+    /// Whether it is on trial still.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.as_ref().is_some_and(Trial::is_open)
+    }
+
     /// Whether too many of its requests failed while it was on trial.
     #[must_use]
     pub fn doubt(&self) -> Option<Doubt> {
@@ -115,20 +121,25 @@ impl Trial {
         // Only those ask for the time.
         if failed {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            if Instant::now() >= self.until {
-                self.open.store(false, Ordering::Relaxed);
-            } else if self.doubt().is_some() {
+            if self.doubt().is_some() {
                 self.doubt.notify_one();
             }
         }
+    }
+
+    /// Whether the window is not over.
+    fn is_open(&self) -> bool {
+        let open = self.open.load(Ordering::Relaxed) && Instant::now() < self.until;
+        self.open.store(open, Ordering::Relaxed);
+        open
     }
 
     fn doubt(&self) -> Option<Doubt> {
         let (failed, ended) = (self.failed.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
         #[expect(clippy::cast_precision_loss, reason = "a share does not have to be exact")]
         let too_many = failed as f64 > self.rule.max_failed * ended as f64;
-        let judged = self.open.load(Ordering::Relaxed) && ended >= self.rule.min_requests;
-        (judged && too_many).then_some(Doubt { failed, ended })
+        let enough = ended >= self.rule.min_requests;
+        (enough && too_many && self.is_open()).then_some(Doubt { failed, ended })
     }
 }
 

@@ -189,6 +189,9 @@ async fn call(
             tracing::warn!(app, request = %request, "request failed: {error}");
             let response = respond::failure(&error, request);
             guard.head(response.status());
+            if matches!(error, CallError::Busy) {
+                guard.not_tried();
+            }
             guard.failed();
             response.map(GuardedBody::plain)
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, SockAddr, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +24,9 @@ use crate::deploy::Deployments;
 
 /// Operators are few. More wait for a connection.
 const MAX_CONNECTIONS: usize = 32;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 32;
 
 /// How long the head of a request may take, and a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,9 +107,13 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         Ok(_) => std::fs::remove_file(path)?,
         Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Before it listens: until then nobody connects.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    socket.listen(BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 async fn connection(

@@ -20,6 +20,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        self.server.find(&self.app)?;
         let path = format!("/apps/{}/rollback", self.app);
         let record = self.server.ask(Method::POST, &path, ("", bytes::Bytes::new()))?;
         let (generation, source) = (&record["generation"], record["source"].as_str().unwrap_or("?"));

@@ -53,8 +53,10 @@ impl Serve {
             listener.address = address;
         }
         if let Some(address) = self.admin {
-            let token = config.admin.take().and_then(|admin| admin.token);
-            let admin = Admin { token, ..Admin::at(address) };
+            let admin = match config.admin.take() {
+                Some(admin) => Admin { listen: address, ..admin },
+                None => Admin::at(address),
+            };
             admin.check().map_err(|message| anyhow!("--admin: {message}"))?;
             config.admin = Some(admin);
         }

@@ -173,3 +173,14 @@ fn errors_name_the_place_and_the_remedy() {
         assert!(!error.contains('\n'), "{error:?} is more than one line");
     }
 }
+
+#[test]
+fn app_names_are_for_paths() {
+    for name in ["a b", "a/b", "a?b", "\u{e4}", ""] {
+        let text = format!("[apps.{name:?}]\ncomponent = 'a.wasm'\n");
+        let error = Config::parse(&text, Path::new("linger.toml")).unwrap_err().to_string();
+        assert!(error.contains("a name is 1 to 128"), "{name}: {error}");
+    }
+    let config = Config::for_component(Path::new("my component.v2.wasm"));
+    assert_eq!(config.apps.keys().next().unwrap(), "my-component.v2");
+}

@@ -12,10 +12,11 @@ mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
@@ -24,6 +25,9 @@ use crate::generation::Generation;
 use crate::guest::{App, CallError, Engine, Kinds, LoadError, Source};
 pub use record::{Done, Record, State, Step};
 pub use slot::{Deployed, Slot};
+
+/// How long an instance may take to start.
+const START: Duration = Duration::from_secs(30);
 
 /// Why there is no new generation. The old one serves on.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +122,8 @@ impl Deployments {
     pub async fn deploy(&self, name: &str, source: Source) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
         let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
-        let (digest, from) = (digest(&source), source.name.display().to_string());
+        let (bytes, from) = (source.clone(), source.name.display().to_string());
+        let digest = compile::aside(move || digest(&bytes)).await.ok_or(DeployError::Panicked)?;
         let current = slot.current();
         if current.digest == digest {
             return Err(DeployError::Unchanged(current.generation.number));
@@ -128,7 +133,7 @@ impl Deployments {
             Ok(app) => {
                 let generation = self.on_trial(slot, record.generation);
                 let next = Deployed { generation, app, digest, source: record.source.clone() };
-                Ok(self.switch(slot, next, record))
+                Ok(self.switch(slot, next, record, false))
             }
             Err(error) => {
                 tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
@@ -152,7 +157,7 @@ impl Deployments {
             digest: before.digest.clone(),
             source: before.source.clone(),
         };
-        Ok(self.switch(slot, next, record))
+        Ok(self.switch(slot, next, record, true))
     }
 
     /// Deploys what is written to the files of apps that want that, for as long as it is polled.
@@ -198,16 +203,21 @@ impl Deployments {
         record: &mut Record,
     ) -> Result<Arc<App>, DeployError> {
         let trying = slot.try_out(record.clone());
-        let (begun, loader, place) = (Instant::now(), self.loader.clone(), slot.clone());
-        let load = move || loader.load(&place.name, &source, &place.config, place.kinds);
+        let (begun, loader) = (Instant::now(), self.loader.clone());
+        // Not the slot: that would keep its apps for as long as this compiles.
+        let (name, config, kinds) = (slot.name.clone(), slot.config.clone(), slot.kinds);
+        let load = move || loader.load(&name, &source, &config, kinds);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
         trying.goes_on(record, State::Probing);
         let begun = Instant::now();
-        app.try_start().await.map_err(|error| match error {
-            CallError::NotStarted(why) => DeployError::Start(why),
-            other => DeployError::Start(other.to_string()),
-        })?;
+        let started = timeout(START, app.try_start()).await;
+        started.map_err(|_| DeployError::Start(format!("it takes longer than {START:?}")))?.map_err(
+            |error| match error {
+                CallError::NotStarted(why) => DeployError::Start(why),
+                other => DeployError::Start(other.to_string()),
+            },
+        )?;
         record.done(Step::Start, begun.elapsed());
         if let Some(wanted) = &slot.config.probe {
             let begun = Instant::now();
@@ -224,10 +234,10 @@ impl Deployments {
         Generation::on_trial(slot.name.clone(), number, *drain_timeout, rollback, self.doubt.clone())
     }
 
-    fn switch(&self, slot: &Slot, next: Deployed, mut record: Record) -> Record {
+    fn switch(&self, slot: &Slot, next: Deployed, mut record: Record, rollback: bool) -> Record {
         let begun = Instant::now();
         let app = Arc::downgrade(&next.app);
-        slot.switch(next);
+        slot.switch(next, rollback);
         record.done(Step::Switch, begun.elapsed());
         slot.note(record.clone(), app);
         // Nobody is there to be told when there is no connection.

@@ -36,13 +36,22 @@ pub(super) async fn probe(
     let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching));
     // Of no core: its instance is nobody else's.
     let lane = Lane { core: usize::MAX, tasks };
+    let _ends = Ends(exchange.clone());
     let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
-    exchange.end(Outcome::Failed { maybe_delivered: false });
     match answered {
         Ok(Ok(status)) if status == probe.status => Ok(()),
         Ok(Ok(status)) => Err(format!("GET {} answers {status} and not {}", probe.path, probe.status)),
         Ok(Err(error)) => Err(format!("GET {}: {error}", probe.path)),
         Err(_) => Err(format!("GET {} is not answered within {:?}", probe.path, probe.timeout)),
+    }
+}
+
+/// A probe's exchange. It ends when nobody waits for the answer any more, for whatever reason.
+struct Ends(Arc<Exchange>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end(Outcome::Failed { maybe_delivered: false });
     }
 }
 

@@ -81,12 +81,19 @@ impl Slot {
         lock(&self.previous).clone()
     }
 
-    /// Lets another generation serve, from the next request on.
-    pub(super) fn switch(&self, next: Deployed) {
+    /// Lets another generation serve, from the next request on. The one that a rollback ends is kept in any case.
+    pub(super) fn switch(&self, next: Deployed, rollback: bool) {
         let before = self.current.swap(Arc::new(next));
         // First the switch: a request that finds itself replaced, and is sent again, finds the new one.
         before.generation.replace();
-        let gone = lock(&self.previous).replace(before);
+        let mut previous = lock(&self.previous);
+        // One that has not proven itself yet is none to go back to, if there is another.
+        let gone = if !rollback && before.generation.is_on_trial() && previous.is_some() {
+            Some(before)
+        } else {
+            previous.replace(before)
+        };
+        drop(previous);
         drop(gone);
     }
 
@@ -95,8 +102,10 @@ impl Slot {
         self.note(record, Weak::new());
     }
 
-    /// Notes why a generation was taken back.
+    /// Notes why a generation was taken back. It does not serve again by a rollback.
     pub(super) fn doubt(&self, generation: u64, why: &str) {
+        let gone = lock(&self.previous).take();
+        drop(gone);
         let mut records = lock(&self.records);
         if let Some((record, _)) = records.iter_mut().find(|(record, _)| record.generation == generation) {
             record.error = Some(format!("taken back: {why}"));

@@ -31,6 +31,8 @@ pub(super) struct Guard {
     access: Option<Access>,
     /// Whether the response, once delivered, commits what was taken for it.
     commits: bool,
+    /// Whether a guest had the request.
+    tried: bool,
     /// Whether a part of the response may have left.
     any_sent: Arc<AtomicBool>,
     /// Stands for what only the client can commit.
@@ -66,8 +68,22 @@ impl Guard {
         shares: Shares,
     ) -> Self {
         connection.supervisor.watch(exchange.clone(), !http2);
+        // The supervisor tells those that are there when the client leaves. It may have left before.
+        if let Some(reason) = connection.link.departure() {
+            exchange.cancel(reason);
+        }
         let (access, any_sent) = (Some(access), Arc::default());
-        Self { exchange, connection, http2, access, commits: true, any_sent, token: None, _shares: shares }
+        Self {
+            exchange,
+            connection,
+            http2,
+            access,
+            commits: true,
+            tried: true,
+            any_sent,
+            token: None,
+            _shares: shares,
+        }
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
@@ -116,6 +132,11 @@ impl Guard {
     /// Only where requests come one after the other, and only for a response that holds events.
     pub(super) fn mark(&self) -> Option<Mark> {
         (!self.http2 && self.connection.waits.is_some() && self.holds_events()).then(|| self.link().mark())
+    }
+
+    /// No guest had the request: its end says nothing of its generation.
+    pub(super) fn not_tried(&mut self) {
+        self.tried = false;
     }
 
     /// A part of the response may have left.
@@ -197,7 +218,9 @@ impl Guard {
     fn end(&mut self, outcome: Outcome) {
         if let Some(access) = self.access.take() {
             self.connection.supervisor.forget(&self.exchange);
-            self.exchange.generation.request_ended(access.failed(outcome));
+            if self.tried {
+                self.exchange.generation.request_ended(access.failed(outcome));
+            }
             self.exchange.end(outcome);
             access.log(&self.exchange, outcome, None);
         }

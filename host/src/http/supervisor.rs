@@ -107,7 +107,7 @@ impl Supervisor {
             tokio::select! {
                 reason = link.departed(), if here => {
                     here = false;
-                    self.watched().requests.iter().for_each(|request| request.exchange.cancel(reason));
+                    self.leave(reason);
                 }
                 () = stopping.cancelled(), if serving => return self.stop(),
                 () = self.sooner.notified() => {}
@@ -118,6 +118,16 @@ impl Supervisor {
                 },
             }
         }
+    }
+
+    /// The client has left. Answers that are under way have their grace, should hyper not see it.
+    fn leave(&self, reason: Reason) {
+        let mut watched = self.watched();
+        for request in &mut watched.requests {
+            request.exchange.cancel(reason);
+            request.begin_grace(request.exchange.grace());
+        }
+        watched.find_next();
     }
 
     fn stop(&self) {
@@ -183,15 +193,28 @@ impl Request {
     /// The same if its generation was replaced.
     fn drain(&mut self) {
         if self.exchange.generation.is_replaced() {
-            self.cancel_within(Reason::Replaced, self.exchange.generation.drain_timeout());
+            let drain = self.exchange.generation.drain_timeout();
+            // Its deadline stays what it was.
+            let left =
+                self.exchange.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.map_or(drain, |left| left.saturating_add(self.exchange.grace()));
+            self.cancel_within(Reason::Replaced, drain.min(left));
         }
     }
 
     fn cancel_within(&mut self, reason: Reason, time: Duration) {
         self.exchange.cancellation.cancel(reason);
-        if !self.in_grace {
-            self.in_grace = true;
-            self.due = Instant::now().checked_add(time);
-        }
+        self.begin_grace(time);
+    }
+
+    /// It is given up after this time, if not before.
+    fn begin_grace(&mut self, time: Duration) {
+        let due = Instant::now().checked_add(time);
+        self.due = match self.due {
+            // Another grace is under way.
+            Some(before) if self.in_grace => Some(due.map_or(before, |due| due.min(before))),
+            _ => due,
+        };
+        self.in_grace = true;
     }
 }
