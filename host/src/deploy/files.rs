@@ -37,14 +37,14 @@ async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>) {
         }
     };
     // It may have changed since it was loaded.
-    let mut changed = true;
-    while changed {
+    let mut again = true;
+    while again {
         while let Ok(Some(())) = timeout(QUIET, changes.recv()).await {}
         // If one from elsewhere is under way, this one comes after it.
         while let Err(DeployError::Busy) = offer(deployments, slot).await {
             sleep(QUIET).await;
         }
-        changed = changes.recv().await.is_some();
+        again = changes.recv().await.is_some();
     }
 }
 
@@ -65,12 +65,12 @@ fn watcher(file: &Path, changes: mpsc::UnboundedSender<()>) -> notify::Result<no
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    let watched = folder.clone();
+    let home = folder.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let concerns = |path: &PathBuf| path.file_name().map(OsStr::to_owned) == name;
         let news = match event {
-            Ok(event) if event.kind.is_remove() && event.paths.contains(&watched) => {
-                tracing::error!("{}: the folder has gone: it is watched no more", watched.display());
+            Ok(event) if event.kind.is_remove() && event.paths.contains(&home) => {
+                tracing::error!("{}: the folder has gone: it is watched no more", home.display());
                 false
             }
             Ok(event) => !event.kind.is_access() && event.paths.iter().any(concerns),
