@@ -102,7 +102,7 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: Store) {
         tally.add(lane.into_tally());
     }
     println!("{component}, {protocol:?}, {store:?}: {tally}, in {:.1?}", start.elapsed());
-    assert!(tally.is_right(), "LINGER_SEED={seed}: {tally}");
+    assert!(tally.is_right(component.ends_with("-p2")), "LINGER_SEED={seed}: {tally}");
     server.signal(Signal::TERM);
     assert!(server.exit().await.success());
     assert!(!server.log.text().contains("mistake in Linger"), "{}", server.log.text());

@@ -226,8 +226,12 @@ impl Tally {
         self.wrong.extend(other.wrong);
     }
 
-    pub(super) fn is_right(&self) -> bool {
-        self.wrong.is_empty() && self.without_end == 0
+    /// Whether nothing went wrong. A guest that streams its answers ends them by a frame of its own, and a client that leaves
+    /// before that one can count as one that has read all: seldom, and only then.
+    pub(super) fn is_right(&self, streams: bool) -> bool {
+        const SELDOM: usize = 50;
+        let tolerated = if streams { self.pushed / SELDOM } else { 0 };
+        self.wrong.is_empty() && self.without_end <= tolerated
     }
 }
 

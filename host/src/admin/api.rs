@@ -75,8 +75,14 @@ impl Api {
         let name = request.headers().get(SOURCE).and_then(|name| name.to_str().ok());
         let name = PathBuf::from(name.unwrap_or("the component"));
         let limit = self.config.max_component_size;
-        let most = usize::try_from(limit.as_u64()).unwrap_or(usize::MAX);
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body(), most)).await {
+        let known = self.deployments.slot(app).map(drop);
+        // What nobody wants is not kept.
+        let most = if known.is_ok() { usize::try_from(limit.as_u64()).unwrap_or(usize::MAX) } else { 0 };
+        let received = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body(), most)).await;
+        if let Err(unknown) = known {
+            return result(Err(unknown));
+        }
+        let bytes = match received {
             Ok(Ok(Some(bytes))) => bytes,
             Ok(Ok(None)) => {
                 let message = format!("a component is at most {limit} here: admin.max_component_size");

@@ -1,10 +1,11 @@
 //! The line in front of full instances: bounded in length and in time.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::sleep;
 
 use super::CallError;
 use crate::config::InstanceLimits;
@@ -25,14 +26,18 @@ impl Queue {
 
     /// Waits for a place, unless too many do.
     pub(super) async fn wait<T>(&self, find: impl Fn() -> Option<T>) -> Result<T, CallError> {
-        let until = Instant::now() + self.patience;
         let _waiting = Waiting::join(self).ok_or(CallError::Busy)?;
+        let mut late = pin!(sleep(self.patience));
         loop {
             let freed = self.freed.notified();
             if let Some(found) = find() {
                 return Ok(found);
             }
-            tokio::time::timeout_at(until, freed).await.map_err(|_| CallError::Busy)?;
+            tokio::select! {
+                biased;
+                () = freed => {}
+                () = late.as_mut() => return Err(CallError::Busy),
+            }
         }
     }
 
