@@ -14,34 +14,30 @@ const LIMITS: &str = "{ max_connections = 20_000, max_requests = 20_000 }";
 
 /// `linger serve` with one app, a component that `make guests` built, and with the defaults beside the limits.
 pub(crate) fn linger(component: &str) -> anyhow::Result<Process> {
-    let folder = tempfile::tempdir()?;
-    let config = folder.path().join("linger.toml");
-    let text = format!(
-        "listen = '127.0.0.1:0'\n\
-         limits = {LIMITS}\n\
-         queues.max_queues = 20_000\n\
-         apps.bench.component = '{}'\n",
-        built(component)?.display()
-    );
-    std::fs::write(&config, text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
-    command.arg("serve").arg(&config).env("LINGER_LOG", "error");
-    Process::start(&mut command, Says::Stdout, Some(folder))
+    Ok(configured(component, "queues.max_queues = 20_000")?.0)
 }
 
 /// The same, with an admin listener at the socket that this gives.
 pub(crate) fn deployable(component: &str) -> anyhow::Result<(Process, PathBuf)> {
+    let (process, folder) = configured(component, "admin.listen = 'unix:admin.sock'")?;
+    Ok((process, folder.join("admin.sock")))
+}
+
+/// With one key more; and the folder of its configuration.
+fn configured(component: &str, more: &str) -> anyhow::Result<(Process, PathBuf)> {
     let folder = tempfile::tempdir()?;
-    let (config, socket) = (folder.path().join("linger.toml"), folder.path().join("admin.sock"));
+    let (path, config) = (folder.path().to_owned(), folder.path().join("linger.toml"));
     let text = format!(
-        "listen = '127.0.0.1:0'\nlimits = {LIMITS}\nadmin.listen = 'unix:admin.sock'\n\
+        "listen = '127.0.0.1:0'\n\
+         limits = {LIMITS}\n\
+         {more}\n\
          apps.bench.component = '{}'\n",
         built(component)?.display()
     );
     std::fs::write(&config, text)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
     command.arg("serve").arg(&config).env("LINGER_LOG", "error");
-    Ok((Process::start(&mut command, Says::Stdout, Some(folder))?, socket))
+    Ok((Process::start(&mut command, Says::Stdout, Some(folder))?, path))
 }
 
 /// Hyper, and nothing that is not needed to greet or to park.

@@ -10,19 +10,19 @@ use tempfile::TempDir;
 use crate::harness::{H1, H2, Request, Server, assert_refused, component, linger, text, write_config};
 
 /// A component that imports what no host has, and exports a handler all the same.
-const MISSING_IMPORT: &str = r#"(component
+pub(crate) const MISSING_IMPORT: &str = r#"(component
     (import "acme:thing/api@1.2.3" (instance (export "do" (func))))
     (component $handler)
     (instance $handler (instantiate $handler))
     (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
 
-fn file(folder: &TempDir, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn file(folder: &TempDir, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
     let file = folder.path().join(name);
     std::fs::write(&file, contents).unwrap();
     file
 }
 
-fn wat(text: &str) -> Vec<u8> {
+pub(crate) fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 

@@ -1,15 +1,15 @@
 //! New generations: tried before they serve, switched to at once, with nothing lost on the way.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use bytes::Bytes;
 use linger::admin::client::ask;
 use linger::config::AdminAddress;
-use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::cli::{MISSING_IMPORT, file, wat};
 use crate::harness::{
     ABSENCE, H1, H2, Request, Server, assert_refused, both, component, eventually, linger, text,
 };
@@ -196,12 +196,6 @@ async fn same_component_is_not_deployed_again() {
     assert_eq!(parked.answer().await.expect(200), "an event");
 }
 
-fn file(folder: &TempDir, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
-    let file = folder.path().join(name);
-    std::fs::write(&file, contents).unwrap();
-    file
-}
-
 /// A handler whose instances trap when they start.
 const UNSTARTABLE: &str = r#"(component
     (import "wasi:http/types@0.2.0" (instance $types
@@ -221,14 +215,8 @@ const UNSTARTABLE: &str = r#"(component
 
 #[tokio::test]
 async fn bad_component_is_refused_and_the_old_one_serves_on() {
-    const MISSING_IMPORT: &str = r#"(component
-        (import "acme:thing/api@1.2.3" (instance (export "do" (func))))
-        (component $handler)
-        (instance $handler (instantiate $handler))
-        (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
     let server = serve_component("hello").await;
     let folder = tempfile::tempdir().unwrap();
-    let wat = |text: &str| wat::parse_str(text).unwrap();
     let whole = std::fs::read(component("longpoll")).unwrap();
     for (name, contents, reasons) in [
         ("garbage.wasm", b"no component".to_vec(), &["no WebAssembly component"][..]),
@@ -322,7 +310,7 @@ async fn without_its_token_the_admin_listener_does_nothing() {
     .await;
     let said = server.output.line(&["admin on"]).await;
     let address = said.rsplit(' ').next().unwrap().to_owned();
-    let (admin, file) = (address.clone(), component("plain-p3"));
+    let (admin, next) = (address.clone(), component("plain-p3"));
     let ask = async |authorization: Option<&str>, more: &[(&str, &str)]| {
         let mut request = Request::get("/apps");
         for (name, value) in authorization.map(|value| ("authorization", value)).iter().chain(more) {
@@ -341,8 +329,8 @@ async fn without_its_token_the_admin_listener_does_nothing() {
     // The command line says the same.
     let folder = tempfile::tempdir().unwrap();
     for (token, serves) in [("another one, quite long", false), (TOKEN, true)] {
-        let token = self::file(&folder, "token", format!("{token}\n"));
-        let arguments: Vec<_> = ["deploy", file.to_str().unwrap(), "--app", "app", "--admin", &address]
+        let token = file(&folder, "token", format!("{token}\n"));
+        let arguments: Vec<_> = ["deploy", next.to_str().unwrap(), "--app", "app", "--admin", &address]
             .into_iter()
             .chain(["--token-file", token.to_str().unwrap()])
             .map(str::to_owned)

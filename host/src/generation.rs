@@ -149,12 +149,6 @@ impl fmt::Display for Doubt {
     }
 }
 
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.app, self.number)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

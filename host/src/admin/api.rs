@@ -20,6 +20,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::SOURCE;
 use super::access::{self, Refusal};
 use crate::config::Admin;
 use crate::deploy::{DeployError, Deployments};
@@ -27,9 +28,6 @@ use crate::guest::Source;
 
 /// How long a component may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
-
-/// Where the client says what file a component is from.
-const SOURCE: &str = "linger-source";
 
 pub(super) struct Api {
     pub(super) deployments: Arc<Deployments>,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::SOURCE;
 use crate::config::AdminAddress;
 
 /// Sends a request to the admin listener, and gives its answer. An error says in one sentence why there is none, or what
@@ -23,7 +24,7 @@ pub async fn ask(
 ) -> anyhow::Result<Value> {
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
     if !source.is_empty() {
-        request = request.header("linger-source", source);
+        request = request.header(SOURCE, source);
     }
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

@@ -22,6 +22,9 @@ use tokio::task::JoinSet;
 use crate::config::{Admin, AdminAddress};
 use crate::deploy::Deployments;
 
+/// The header in which the client says what file a component is from.
+const SOURCE: &str = "linger-source";
+
 /// Operators are few. More wait for a connection.
 const MAX_CONNECTIONS: usize = 32;
 

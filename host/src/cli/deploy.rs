@@ -13,7 +13,7 @@ use super::admin::Server;
 /// Put a component in the place of an app's current one, without a failed request
 ///
 /// The server loads it, starts an instance, sends it the app's probe request if there is one, and only then lets it
-/// serve; this waits for all that. Exits with 0 when it serves, and with 1 when it was refused: then the old one serves on.
+/// serve; this waits for all that. Exits with 0 when it serves, and with 2 when it was refused: then the old one serves on.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// The component's file

@@ -49,13 +49,12 @@ async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>) {
 }
 
 /// Deploys what the file has now, unless it serves, or was refused, which was told then.
-async fn offer(deployments: &Deployments, slot: &Slot) -> Result<(), DeployError> {
-    let Some(source) = read(&slot.config.component).await else { return Ok(()) };
-    let digest = digest(&source);
+async fn offer(deployments: &Deployments, slot: &Arc<Slot>) -> Result<(), DeployError> {
+    let Some((source, digest)) = read(&slot.config.component).await else { return Ok(()) };
     if slot.current().digest == digest || slot.was_refused(&digest) {
         return Ok(());
     }
-    deployments.deploy(&slot.name, source).await.map(drop)
+    deployments.deploy_to(slot, source, digest).await.map(drop)
 }
 
 /// The folder is watched, for files are mostly put in the place of others, which a watch of the file would not see.
@@ -86,15 +85,16 @@ fn watcher(file: &Path, changes: mpsc::UnboundedSender<()>) -> notify::Result<no
     Ok(watcher)
 }
 
-/// The file, unless it is being written or has gone.
-async fn read(file: &Path) -> Option<Source> {
+/// The file and its digest, unless it is being written or has gone.
+async fn read(file: &Path) -> Option<(Source, Arc<str>)> {
     let path = file.to_owned();
     let read = move || {
         let before = std::fs::metadata(&path).ok()?;
         let source = Source::read(&path).ok()?;
         let after = std::fs::metadata(&path).ok()?;
         let same = before.modified().ok() == after.modified().ok() && before.len() == after.len();
-        same.then_some(source)
+        let digest = digest(&source);
+        same.then_some((source, digest))
     };
     tokio::task::spawn_blocking(read).await.ok()?
 }

@@ -121,9 +121,19 @@ impl Deployments {
     /// Deploys a component for an app. Takes as long as that needs to compile, to start and to answer the probe.
     pub async fn deploy(&self, name: &str, source: Source) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
+        let whole = source.clone();
+        let digest = compile::aside(move || digest(&whole)).await.ok_or(DeployError::Panicked)?;
+        self.deploy_to(slot, source, digest).await
+    }
+
+    async fn deploy_to(
+        &self,
+        slot: &Arc<Slot>,
+        source: Source,
+        digest: Arc<str>,
+    ) -> Result<Record, DeployError> {
         let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
-        let (bytes, from) = (source.clone(), source.name.display().to_string());
-        let digest = compile::aside(move || digest(&bytes)).await.ok_or(DeployError::Panicked)?;
+        let from = source.name.display().to_string();
         let current = slot.current();
         if current.digest == digest {
             return Err(DeployError::Unchanged(current.generation.number));
