@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use bytes::Bytes;
 use http::Method;
-use linger::admin::client::ask;
+use linger::admin::client::{Sent, ask};
 use linger::config::AdminAddress;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -121,7 +121,8 @@ async fn greet(address: SocketAddr, end: Instant) -> anyhow::Result<Vec<Duration
 
 async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Duration> {
     let start = Instant::now();
-    ask(&AdminAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", ("", component)).await?;
+    let sent = Sent { bytes: component, ..Sent::default() };
+    ask(&AdminAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
     Ok(start.elapsed())
 }
 

@@ -1,55 +1,15 @@
 //! New generations: tried before they serve, switched to at once, with nothing lost on the way.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Output;
-
-use bytes::Bytes;
-use linger::admin::client::ask;
-use linger::config::AdminAddress;
 use tokio::time::timeout;
 
 use crate::cli::{MISSING_IMPORT, file, wat};
 use crate::harness::{
-    ABSENCE, H1, H2, Request, Server, assert_refused, both, component, eventually, linger, text,
+    ABSENCE, ADMIN, H1, H2, Request, Server, assert_refused, assert_serves, both, component, eventually,
+    linger, text,
 };
 
-const APP: &str = "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\n";
-
-/// Serves one app, with an admin listener beside the configuration.
-async fn serve(app: &str) -> Server {
-    Server::with_config(&format!("{APP}{app}")).await
-}
-
 async fn serve_component(name: &str) -> Server {
-    serve(&format!("component = '{{{name}}}'\n")).await
-}
-
-/// Runs a command for operators, while the server goes on.
-async fn operate(server: &Server, arguments: &[&str]) -> Output {
-    let admin = format!("unix:{}", server.folder().join("admin.sock").display());
-    let mut arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    arguments.extend(["--admin".to_owned(), admin]);
-    tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap()
-}
-
-async fn deploy_file(server: &Server, file: &Path) -> Output {
-    operate(server, &["deploy", file.to_str().unwrap(), "--app", "app"]).await
-}
-
-async fn deploy(server: &Server, name: &str) -> Output {
-    deploy_file(server, &component(name)).await
-}
-
-async fn roll_back(server: &Server) -> Output {
-    operate(server, &["rollback", "app"]).await
-}
-
-#[track_caller]
-fn assert_serves(output: &Output, generation: u64) {
-    let sentence = format!("app: generation {generation} serves");
-    assert!(text(&output.stdout).starts_with(&sentence), "{output:?}");
-    assert!(output.status.success(), "{output:?}");
+    Server::operated(&format!("component = '{{{name}}}'\n")).await
 }
 
 #[tokio::test]
@@ -59,7 +19,7 @@ async fn next_request_goes_to_the_new_generation() {
     for (name, generation, greeting) in
         [("plain-p3", 2, "plain-p3\n"), ("plain-p2", 3, "plain-p2\n"), ("hello", 4, "Hello, world!\n")]
     {
-        assert_serves(&deploy(&server, name).await, generation);
+        assert_serves(&server.deploy(name).await, generation);
         for protocol in [H1, H2] {
             assert_eq!(server.send(protocol, &Request::get("/")).await.expect(200), greeting);
         }
@@ -71,7 +31,7 @@ async fn connection_that_is_kept_gets_the_new_generation() {
     let server = serve_component("hello").await;
     let mut client = crate::harness::Http1::connect(server.address()).await;
     assert_eq!(client.ask(&Request::get("/")).await.expect(200), "Hello, world!\n");
-    assert_serves(&deploy(&server, "plain-p3").await, 2);
+    assert_serves(&server.deploy("plain-p3").await, 2);
     assert_eq!(client.ask(&Request::get("/")).await.expect(200), "plain-p3\n");
 }
 
@@ -87,7 +47,7 @@ async fn parked_polls_are_told_that_they_are_replaced(name: &str) {
     }
     server.get("/poll/overtaker?wait=0").await.expect(204);
     let other = if name == "longpoll" { "longpoll-p2" } else { "longpoll" };
-    assert_serves(&deploy(&server, other).await, 2);
+    assert_serves(&server.deploy(other).await, 2);
     for poll in parked {
         poll.answer().await.expect(204);
     }
@@ -97,7 +57,7 @@ async fn parked_polls_are_told_that_they_are_replaced(name: &str) {
 async fn events_pass_over_to_the_new_generation() {
     let server = serve_component("longpoll").await;
     server.send(H1, &Request::post("/push/q", "before")).await.expect(202);
-    assert_serves(&deploy(&server, "longpoll-p2").await, 2);
+    assert_serves(&server.deploy("longpoll-p2").await, 2);
     assert_eq!(server.get("/poll/q?wait=5").await.expect(200), "before");
     let waiting = server.park(H2, &Request::get("/poll/q?wait=60")).await;
     server.send(H1, &Request::post("/push/q", "after")).await.expect(202);
@@ -106,30 +66,30 @@ async fn events_pass_over_to_the_new_generation() {
 
 #[tokio::test]
 async fn event_of_a_replaced_answer_that_breaks_off_goes_back() {
-    let server = serve("component = '{faulty}'\ndrain_timeout = '300ms'\n").await;
+    let server = Server::operated("component = '{faulty}'\ndrain_timeout = '300ms'\n").await;
     for protocol in [H1, H2] {
         server.send(H1, &Request::post("/push/q", "an event")).await.expect(204);
         let mut holding = server.open(protocol, &Request::get("/take-hold/q")).await;
         holding.head().await;
         assert_eq!(holding.chunk().await.unwrap().unwrap(), "an e");
         let generation = if protocol == H1 { 2 } else { 4 };
-        assert_serves(&deploy(&server, "longpoll").await, generation);
+        assert_serves(&server.deploy("longpoll").await, generation);
         // However it ends: it was half of the event.
         while let Ok(Some(_)) = holding.chunk().await {}
         let answer = server.get("/poll/q?wait=5").await;
         assert_eq!(answer.expect(200), "an event");
         assert_eq!(answer.header("maybe-delivered"), Some("true"));
-        assert_serves(&roll_back(&server).await, generation + 1);
+        assert_serves(&server.roll_back().await, generation + 1);
     }
 }
 
 #[tokio::test]
 async fn guest_that_does_not_listen_has_its_time_to_end() {
-    let server = serve("component = '{plain-wait}'\ndrain_timeout = '300ms'\n").await;
+    let server = Server::operated("component = '{plain-wait}'\ndrain_timeout = '300ms'\n").await;
     let waiting =
         [server.open(H1, &Request::get("/wait")).await, server.open(H2, &Request::get("/wait")).await];
     server.get("/").await.expect(200);
-    assert_serves(&deploy(&server, "hello").await, 2);
+    assert_serves(&server.deploy("hello").await, 2);
     for waiting in waiting {
         let answer = waiting.answer().await;
         answer.expect(503);
@@ -139,10 +99,10 @@ async fn guest_that_does_not_listen_has_its_time_to_end() {
 
 #[tokio::test]
 async fn request_of_the_old_generation_goes_on_while_the_new_one_serves() {
-    let server = serve("component = '{plain-wait}'\ndrain_timeout = '1h'\n").await;
+    let server = Server::operated("component = '{plain-wait}'\ndrain_timeout = '1h'\n").await;
     let mut waiting = server.open(H1, &Request::get("/wait")).await;
     server.get("/").await.expect(200);
-    assert_serves(&deploy(&server, "hello").await, 2);
+    assert_serves(&server.deploy("hello").await, 2);
     server.get("/").await.expect(200);
     assert!(timeout(ABSENCE, waiting.try_answer()).await.is_err(), "it has time");
 }
@@ -150,36 +110,36 @@ async fn request_of_the_old_generation_goes_on_while_the_new_one_serves() {
 #[tokio::test]
 async fn generation_before_serves_again() {
     let server = serve_component("hello").await;
-    assert_refused(&roll_back(&server).await, &["no generation before this one"]);
-    assert_serves(&deploy(&server, "plain-p3").await, 2);
-    let output = roll_back(&server).await;
+    assert_refused(&server.roll_back().await, &["no generation before this one"]);
+    assert_serves(&server.deploy("plain-p3").await, 2);
+    let output = server.roll_back().await;
     assert_serves(&output, 3);
     assert!(text(&output.stdout).contains("hello.wasm"), "{output:?}");
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
     // And the other way round.
-    assert_serves(&roll_back(&server).await, 4);
+    assert_serves(&server.roll_back().await, 4);
     assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
 }
 
 #[tokio::test]
 async fn rollback_passes_over_a_generation_that_has_not_proven_itself() {
     let server = serve_component("hello").await;
-    assert_serves(&deploy(&server, "faulty").await, 2);
-    assert_serves(&deploy(&server, "plain-p3").await, 3);
-    assert_serves(&roll_back(&server).await, 4);
+    assert_serves(&server.deploy("faulty").await, 2);
+    assert_serves(&server.deploy("plain-p3").await, 3);
+    assert_serves(&server.roll_back().await, 4);
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
 }
 
 #[tokio::test]
 async fn deadline_of_a_replaced_request_stays() {
     let server = Server::with_config(&format!(
-        "{APP}component = '{{plain-wait}}'\ndrain_timeout = '1h'\n[[routes]]\napp = 'app'\n\
+        "{ADMIN}[apps.app]\ncomponent = '{{plain-wait}}'\ndrain_timeout = '1h'\n[[routes]]\napp = 'app'\n\
          deadline = '1s'\ngrace = '100ms'\n"
     ))
     .await;
     let waiting = server.open(H1, &Request::get("/wait")).await;
     server.get("/").await.expect(200);
-    assert_serves(&deploy(&server, "hello").await, 2);
+    assert_serves(&server.deploy("hello").await, 2);
     waiting.answer().await.expect(503);
 }
 
@@ -189,29 +149,39 @@ async fn same_component_is_not_deployed_again() {
     let waiting = serve_component("longpoll").await;
     let parked = waiting.park(H1, &Request::get("/poll/q?wait=60")).await;
     for (server, name) in [(&server, "hello"), (&waiting, "longpoll")] {
-        let output = deploy(server, name).await;
+        let output = server.deploy(name).await;
         assert!(text(&output.stdout).contains("generation 1 is this component already"), "{output:?}");
     }
     waiting.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
     assert_eq!(parked.answer().await.expect(200), "an event");
 }
 
-/// A handler whose instances trap when they start.
-const UNSTARTABLE: &str = r#"(component
+/// A handler with this in its module.
+fn handler_with(module: &str) -> Vec<u8> {
+    wat(&HANDLER.replace("MODULE", module))
+}
+
+const HANDLER: &str = r#"(component
     (import "wasi:http/types@0.2.0" (instance $types
         (export "incoming-request" (type (sub resource)))
         (export "response-outparam" (type (sub resource)))))
     (alias export $types "incoming-request" (type $request))
     (alias export $types "response-outparam" (type $out))
     (core module $module
-        (func $start unreachable)
-        (start $start)
+        MODULE
         (func (export "handle") (param i32 i32)))
     (core instance $instance (instantiate $module))
     (func $handle (param "request" (own $request)) (param "response-out" (own $out))
         (canon lift (core func $instance "handle")))
     (instance $handler (export "handle" (func $handle)))
     (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+/// It traps when it starts.
+const TRAPS: &str = "(func $start unreachable) (start $start)";
+
+/// It wants more memory than it may have when it starts, and traps when it does not get it.
+const GROWS: &str = "(memory 1) (start $start)
+    (func $start (loop (br_if 0 (i32.ne (memory.grow (i32.const 100)) (i32.const -1)))) unreachable)";
 
 #[tokio::test]
 async fn bad_component_is_refused_and_the_old_one_serves_on() {
@@ -224,29 +194,32 @@ async fn bad_component_is_refused_and_the_old_one_serves_on() {
         ("torn.wasm", whole[..whole.len() / 2].to_vec(), &["does not compile"]),
         ("import.wasm", wat(MISSING_IMPORT), &["acme:thing/api"]),
         ("world.wasm", wat("(component)"), &["handles no requests"]),
-        ("start.wasm", wat(UNSTARTABLE), &["no instance starts", "unreachable"]),
+        ("start.wasm", handler_with(TRAPS), &["no instance starts", "unreachable"]),
+        ("large.wasm", handler_with("(memory 20000)"), &["no instance starts", "20000 pages", "instances.max_memory"]),
+        ("grows.wasm", handler_with(GROWS), &["no instance starts", "unreachable"]),
     ] {
-        let output = deploy_file(&server, &file(&folder, name, contents)).await;
+        let output = server.deploy_file(&file(&folder, name, contents)).await;
         assert_refused(&output, reasons);
         assert_eq!(server.get("/").await.expect(200), "Hello, world!\n", "{name}");
     }
-    server.log.line(&["generation 7 is refused", "no instance starts"]).await;
+    server.log.line(&["generation 9 is refused", "no instance starts"]).await;
     // What is refused does not stand in the way.
-    assert_serves(&deploy(&server, "plain-p3").await, 8);
+    assert_serves(&server.deploy("plain-p3").await, 10);
 }
 
 #[tokio::test]
 async fn generation_that_fails_its_probe_does_not_serve() {
-    let server = serve("component = '{faulty}'\nprobe = { path = '/ok', timeout = '500ms' }\n").await;
+    let server =
+        Server::operated("component = '{faulty}'\nprobe = { path = '/ok', timeout = '500ms' }\n").await;
     assert_refused(
-        &deploy(&server, "longpoll").await,
+        &server.deploy("longpoll").await,
         &["the probe failed", "GET /ok answers 404 and not 200"],
     );
     server.get("/ok").await.expect(200);
     for (probe, reason) in [("/panic", "the guest trapped"), ("/hang", "not answered within 500ms")] {
         let app = format!("component = '{{hello}}'\nprobe = {{ path = '{probe}', timeout = '500ms' }}\n");
-        let server = serve(&app).await;
-        assert_refused(&deploy(&server, "faulty").await, &["the probe failed", reason]);
+        let server = Server::operated(&app).await;
+        assert_refused(&server.deploy("faulty").await, &["the probe failed", reason]);
         assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
     }
 }
@@ -254,9 +227,9 @@ async fn generation_that_fails_its_probe_does_not_serve() {
 #[tokio::test]
 async fn probe_that_takes_an_event_leaves_it_there() {
     let probe = "probe = { path = '/poll/q?wait=5' }\n";
-    let server = serve(&format!("component = '{{longpoll}}'\n{probe}")).await;
+    let server = Server::operated(&format!("component = '{{longpoll}}'\n{probe}")).await;
     server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
-    assert_serves(&deploy(&server, "longpoll-p2").await, 2);
+    assert_serves(&server.deploy("longpoll-p2").await, 2);
     let answer = server.get("/poll/q?wait=5").await;
     assert_eq!(answer.expect(200), "an event");
     assert_eq!(answer.header("maybe-delivered"), None);
@@ -266,9 +239,9 @@ async fn probe_that_takes_an_event_leaves_it_there() {
 async fn unknown_app_is_named_with_those_that_there_are() {
     let server = serve_component("hello").await;
     let file = component("plain-p3");
-    let output = operate(&server, &["deploy", file.to_str().unwrap(), "--app", "other"]).await;
+    let output = server.operate(&["deploy", file.to_str().unwrap(), "--app", "other"]).await;
     assert_refused(&output, &["no app `other`", "`app`"]);
-    assert_refused(&operate(&server, &["rollback", "other"]).await, &["no app `other`", "`app`"]);
+    assert_refused(&server.operate(&["rollback", "other"]).await, &["no app `other`", "`app`"]);
 }
 
 #[tokio::test]
@@ -286,7 +259,7 @@ async fn component_beyond_the_limit_is_refused() {
         "[admin]\nlisten = 'unix:admin.sock'\nmax_component_size = '10KiB'\n[apps.app]\ncomponent = '{hello}'\n",
     )
     .await;
-    assert_refused(&deploy(&server, "plain-p3").await, &["at most 10", "max_component_size"]);
+    assert_refused(&server.deploy("plain-p3").await, &["at most 10", "max_component_size"]);
     server.get("/").await.expect(200);
 }
 
@@ -357,11 +330,11 @@ async fn admin_listener_for_others_needs_a_token() {
 #[tokio::test]
 async fn generation_of_which_too_many_requests_fail_is_taken_back() {
     const ALLOWED: f64 = 0.05;
-    let server = serve(&format!(
+    let server = Server::operated(&format!(
         "component = '{{hello}}'\nrollback = {{ window = '1m', max_failed = {ALLOWED}, min_requests = 20 }}\n"
     ))
     .await;
-    assert_serves(&deploy(&server, "faulty").await, 2);
+    assert_serves(&server.deploy("faulty").await, 2);
     let (mut sent, mut failed) = (0, 0);
     // The one before knows no paths: all of them greet.
     while server.get("/ok").await.expect(200) != "Hello, world!\n" {
@@ -375,61 +348,41 @@ async fn generation_of_which_too_many_requests_fail_is_taken_back() {
     assert!(failed <= 4, "{failed} of {sent}");
     server.log.line(&["generation 2 is taken back", "requests failed", "3 serves in its place"]).await;
     assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
-    assert_refused(&roll_back(&server).await, &["no generation before this one"]);
+    assert_refused(&server.roll_back().await, &["no generation before this one"]);
     // Whoever insists may have it.
-    assert_serves(&deploy(&server, "faulty").await, 4);
+    assert_serves(&server.deploy("faulty").await, 4);
+}
+
+#[tokio::test]
+async fn generation_that_does_not_answer_its_probe_any_more_is_taken_back() {
+    let probe = "probe = { path = '/poll/probe?wait=0', status = 204, interval = '100ms' }\n";
+    let server = Server::operated(&format!("component = '{{longpoll}}'\n{probe}")).await;
+    assert_serves(&server.deploy("longpoll-p2").await, 2);
+    // From now on the probe finds an event.
+    server.send(H1, &Request::post("/push/probe", "an event")).await.expect(202);
+    server.log.line(&["generation 2: the probe failed: GET /poll/probe?wait=0 answers 200 and not 204"]).await;
+    server.log.line(&["generation 2 is taken back", "does not answer its probe", "3 serves"]).await;
+    // That one has proven itself, so nobody asks it.
+    assert_eq!(server.generations().await[0]["state"], "current");
+    let answer = server.get("/poll/probe?wait=5").await;
+    assert_eq!(answer.expect(200), "an event");
 }
 
 #[tokio::test]
 async fn two_deploys_at_a_time_end_one_after_the_other_or_not_at_all() {
-    let server = serve("component = '{hello}'\nprobe = { path = '/hang', timeout = '2s' }\n").await;
+    let server =
+        Server::operated("component = '{hello}'\nprobe = { path = '/hang', timeout = '2s' }\n").await;
     // One that takes its time, since its probe hangs.
-    let slow = deploy(&server, "faulty");
+    let slow = server.deploy("faulty");
     let fast = async {
-        let admin = AdminAddress::Unix(server.folder().join("admin.sock"));
         eventually("the probe is under way", async || {
-            let asked = ask(&admin, None, http::Method::GET, "/apps", ("", Bytes::new())).await.unwrap();
-            (asked["apps"][0]["generations"][0]["state"] == "probing").then_some(())
+            (server.generations().await[0]["state"] == "probing").then_some(())
         })
         .await;
-        deploy(&server, "plain-p3").await
+        server.deploy("plain-p3").await
     };
     let (slow, fast) = tokio::join!(slow, fast);
     assert_refused(&slow, &["not answered within 2s"]);
     assert_refused(&fast, &["another deploy of this app is under way"]);
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
-}
-
-/// Puts a file in the place of another, as `install` and `mv` do.
-fn put(folder: &Path, name: &str) {
-    let new = folder.join("new");
-    std::fs::copy(component(name), &new).unwrap();
-    std::fs::rename(new, folder.join("app.wasm")).unwrap();
-}
-
-async fn greets(server: &Server, greeting: &str) {
-    eventually(greeting, async || (server.get("/").await.expect(200) == greeting).then_some(())).await;
-}
-
-#[tokio::test]
-async fn what_is_written_to_a_watched_file_is_deployed() {
-    let folder = tempfile::tempdir().unwrap();
-    put(folder.path(), "hello");
-    let file = folder.path().join("app.wasm");
-    let server = Server::in_folder(folder, &format!("{APP}component = 'app.wasm'\nwatch = true\n")).await;
-    greets(&server, "Hello, world!\n").await;
-    put(server.folder(), "plain-p3");
-    greets(&server, "plain-p3\n").await;
-    // In place, as compilers write, and in two parts: the first is no component.
-    let whole = std::fs::read(component("plain-p2")).unwrap();
-    let (start, end) = whole.split_at(whole.len() / 2);
-    std::fs::write(&file, start).unwrap();
-    server.log.line(&["generation 3 is refused", "app.wasm"]).await;
-    greets(&server, "plain-p3\n").await;
-    std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(end).unwrap();
-    greets(&server, "plain-p2\n").await;
-    // One that is gone serves on.
-    std::fs::remove_file(&file).unwrap();
-    put(server.folder(), "hello");
-    greets(&server, "Hello, world!\n").await;
 }

@@ -14,6 +14,7 @@
 mod harness;
 
 mod browser;
+mod canary;
 mod cancellation;
 mod chaos;
 mod cli;
@@ -30,6 +31,7 @@ mod offline;
 mod on_disconnect;
 mod queues;
 mod receipts;
+mod reload;
 mod reuse;
 mod sandbox;
 mod shutdown;
@@ -41,4 +43,5 @@ mod streaming;
 mod swap;
 mod together;
 mod topics;
+mod watch;
 mod whole;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,15 +10,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Answer, Http1, Http2, Request, Server, component, eventually, linger, text};
+use crate::harness::{H1, H2, Http1, Kept, Protocol, Request, Server, component, eventually, text};
 
 /// How many swaps there are where nothing else is said, and parked polls beside.
 const SWAPS: usize = 10;
 const PARKED: usize = 200;
 
-/// Clients that push, and those that poll, half of them with each protocol.
+/// Clients that push, those that poll, and those that want to be greeted, half of them with each protocol.
 const PRODUCERS: usize = 2;
 const CONSUMERS: usize = 8;
+const GREETED: usize = 4;
+
+/// Two versions of another app, swapped at the same time, and what they answer.
+const GREETERS: [(&str, &str); 2] = [("hello", "Hello, world!\n"), ("plain-p3", "plain-p3\n")];
 
 /// What a swap leaves its clients to do.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -33,6 +37,10 @@ struct Ledger {
     read: AtomicUsize,
     /// Answers that say that there was nothing, as a poll that is replaced does.
     nothing: AtomicUsize,
+    /// Greetings, and how many switches of the greeter were asked for, and have come back.
+    greeted: AtomicUsize,
+    asked: AtomicUsize,
+    switched: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -58,7 +66,9 @@ async fn many_swaps_under_load_lose_nothing() {
 async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
     let server = Server::with_config(
         "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\ncomponent = '{longpoll}'\n\
-         instances.max_requests = 1000\n[apps.app.probe]\npath = '/poll/probe?wait=0'\nstatus = 204\n",
+         instances.max_requests = 1000\n[apps.app.probe]\npath = '/poll/probe?wait=0'\nstatus = 204\n\
+         [apps.greeter]\ncomponent = '{hello}'\n\
+         [[routes]]\napp = 'app'\n[[routes]]\napp = 'greeter'\nhost = 'greeter.example'\n",
     )
     .await;
     let ledger = Arc::new(Ledger::default());
@@ -69,11 +79,16 @@ async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
     for number in 0..CONSUMERS {
         clients.spawn(consume(server.address(), number, ledger.clone()));
     }
+    for number in 0..GREETED {
+        clients.spawn(be_greeted(server.address(), number, ledger.clone()));
+    }
     let mut memory = Vec::new();
     for number in 0..swaps {
         let polls = park(server.address(), parked).await;
-        deploy(&server, &versions[(number + 1) % 2]).await;
+        let output = server.deploy_file(&versions[(number + 1) % 2]).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
         let switched = Instant::now();
+        switch_greeter(&server, &ledger).await;
         for (index, mut poll) in polls.into_iter().enumerate() {
             let answer = poll.answer().await;
             answer.expect(204);
@@ -97,8 +112,9 @@ async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
     }
     let (pushed, read) = (ledger.pushed.load(Ordering::Acquire), ledger.read.load(Ordering::Acquire));
     println!(
-        "{swaps} swaps: {pushed} events pushed, {read} read, {} polls without one; memory {memory:?}",
-        ledger.nothing.load(Ordering::Relaxed)
+        "{swaps} swaps: {pushed} events pushed, {read} read, {} polls without one; {} greetings; memory {memory:?}",
+        ledger.nothing.load(Ordering::Relaxed),
+        ledger.greeted.load(Ordering::Relaxed)
     );
     assert!(pushed > swaps, "the producers did nothing");
     assert_eq!(pushed, read);
@@ -107,33 +123,20 @@ async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
 
 /// All generations but two have ended.
 async fn assert_ended(server: &Server) {
-    let admin = server.folder().join("admin.sock");
     eventually("the old generations have ended", async || {
-        let states = states(&admin).await;
+        let states = states(server).await;
         let count = |state: &str| states.get(state).copied().unwrap_or(0);
         (count("draining") == 0 && count("current") == 1 && count("previous") == 1).then_some(())
     })
     .await;
 }
 
-async fn states(admin: &Path) -> HashMap<String, usize> {
-    let address = linger::config::AdminAddress::Unix(admin.to_owned());
-    let path = "/apps";
-    let asked =
-        linger::admin::client::ask(&address, None, http::Method::GET, path, ("", bytes::Bytes::new()));
-    let apps = asked.await.unwrap();
+async fn states(server: &Server) -> HashMap<String, usize> {
     let mut states = HashMap::new();
-    for generation in apps["apps"][0]["generations"].as_array().unwrap() {
+    for generation in server.generations().await {
         *states.entry(generation["state"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     states
-}
-
-async fn deploy(server: &Server, file: &Path) {
-    let admin = format!("unix:{}", server.folder().join("admin.sock").display());
-    let arguments = ["deploy", file.to_str().unwrap(), "--app", "app", "--admin", &admin].map(str::to_owned);
-    let output = tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// Polls that wait in the generation that serves.
@@ -151,15 +154,37 @@ async fn park(address: SocketAddr, count: usize) -> Vec<Http1> {
 }
 
 async fn produce(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
-    let mut client = Client::connect(address, number).await;
+    let mut client = Kept::connect(protocol(number), address).await;
     while !ledger.stop.load(Ordering::Acquire) {
         client.ask(&Request::post("/push/events", "an event")).await.expect(202);
         ledger.pushed.fetch_add(1, Ordering::AcqRel);
     }
 }
 
+async fn switch_greeter(server: &Server, ledger: &Ledger) {
+    let next = ledger.asked.fetch_add(1, Ordering::AcqRel) + 1;
+    let file = component(GREETERS[next % 2].0);
+    let output = server.operate(&["deploy", file.to_str().unwrap(), "--app", "greeter"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    ledger.switched.fetch_add(1, Ordering::AcqRel);
+}
+
+/// What was asked before the switch may be answered by either, what is asked after it by the new one alone.
+async fn be_greeted(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
+    let mut client = Kept::connect(protocol(number), address).await;
+    while !ledger.stop.load(Ordering::Acquire) {
+        let switched = ledger.switched.load(Ordering::Acquire);
+        let answer = client.ask(&Request::get("/").host("greeter.example")).await;
+        let asked = ledger.asked.load(Ordering::Acquire);
+        let greeting = answer.expect(200);
+        let mut right = (switched..=asked).map(|version| GREETERS[version % 2].1);
+        assert!(right.any(|right| right == greeting), "{greeting:?} after {switched} switches");
+        ledger.greeted.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 async fn consume(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
-    let mut client = Client::connect(address, number).await;
+    let mut client = Kept::connect(protocol(number), address).await;
     while !ledger.stop.load(Ordering::Acquire) {
         let answer = client.ask(&Request::get("/poll/events?wait=1")).await;
         let counter = if answer.status == 204 { &ledger.nothing } else { &ledger.read };
@@ -171,25 +196,6 @@ async fn consume(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
     }
 }
 
-/// A client that keeps its connection: through all swaps it is the same.
-enum Client {
-    One(Http1),
-    Two(Http2),
-}
-
-impl Client {
-    async fn connect(address: SocketAddr, number: usize) -> Self {
-        if number.is_multiple_of(2) {
-            Self::One(Http1::connect(address).await)
-        } else {
-            Self::Two(Http2::connect(address).await)
-        }
-    }
-
-    async fn ask(&mut self, request: &Request) -> Answer {
-        match self {
-            Self::One(client) => client.ask(request).await,
-            Self::Two(client) => client.ask(request).await,
-        }
-    }
+fn protocol(number: usize) -> Protocol {
+    if number.is_multiple_of(2) { H1 } else { H2 }
 }

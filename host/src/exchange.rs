@@ -353,12 +353,8 @@ mod tests {
     #[tokio::test]
     async fn first_outcome_counts() {
         let client: Arc<dyn Client> = Arc::new(Present);
-        let exchange = Exchange::new(
-            Generation::new("a".into(), 1, Duration::ZERO),
-            Terms::default(),
-            1,
-            Arc::downgrade(&client),
-        );
+        let exchange =
+            Exchange::new(Generation::new("a".into(), 1), Terms::default(), 1, Arc::downgrade(&client));
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);

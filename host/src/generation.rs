@@ -1,16 +1,17 @@
 //! A generation of an app: one component that was deployed for it, as its requests see it. No IO.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Rollback;
 
-/// Names a generation, tells its requests when another one has taken its place, and counts those that failed while it is on
+/// Names a generation, counts its requests, tells them when another one has taken its place, and judges it while it is on
 /// trial.
 #[derive(Debug)]
 pub struct Generation {
@@ -18,85 +19,144 @@ pub struct Generation {
     pub app: Arc<str>,
     /// Counts the app's generations, from 1.
     pub number: u64,
-    /// How long its requests may go on when it is replaced.
-    drain_timeout: Duration,
-    replaced: AtomicBool,
+    /// How long its requests may go on, once it was replaced.
+    replaced: OnceLock<Duration>,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    failed: AtomicU64,
     trial: Option<Trial>,
 }
 
-/// The time after a switch in which a generation has to prove itself.
+/// How many requests a generation has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// Those that are in it now.
+    pub running: u64,
+    /// Those that have ended, in whatever way.
+    pub ended: u64,
+    /// Those of them that trapped, or were answered with a status of 500 or above.
+    pub failed: u64,
+}
+
+/// The time in which a generation has to prove itself.
 #[derive(Debug)]
 struct Trial {
-    until: Instant,
     rule: Rollback,
+    state: Mutex<Judgement>,
     /// Whether it still goes on.
     open: AtomicBool,
-    ended: AtomicU64,
-    failed: AtomicU64,
-    /// Notified when too many have failed.
+    /// Notified when there is a doubt.
     doubt: Arc<Notify>,
 }
 
-/// Too many of a generation's requests have failed.
+/// What a trial has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Judgement {
+    /// When it is over. A canary's has no end of its own.
+    until: Option<Instant>,
+    /// What had ended, and failed, before it began.
+    before: (u64, u64),
+    /// Probes in a row that failed.
+    failed_probes: u32,
+}
+
+/// Why a generation should not go on to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// Requests that failed.
-    pub failed: u64,
-    /// Requests that have ended, these included.
-    pub ended: u64,
+pub enum Doubt {
+    /// Too many of its requests failed.
+    Requests {
+        /// Those that did.
+        failed: u64,
+        /// Those that have ended, these included.
+        ended: u64,
+    },
+    /// It does not answer its probe any more.
+    Probes,
 }
 
 impl Generation {
+    /// Probes in a row that have to fail before there is a doubt: one may be an accident.
+    const FAILED_PROBES: u32 = 2;
+
     /// A generation that nobody judges.
     #[must_use]
-    pub fn new(app: Arc<str>, number: u64, drain_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { app, number, drain_timeout, replaced: AtomicBool::new(false), trial: None })
+    pub fn new(app: Arc<str>, number: u64) -> Arc<Self> {
+        Self::with_trial(app, number, None)
     }
 
-    /// A generation that is about to serve. `doubt` is notified when too many of its requests fail within the window that
-    /// begins now.
+    /// A generation that is about to be a canary: it is on trial for as long as it is one. `doubt` is notified when there is
+    /// one.
     #[must_use]
-    pub fn on_trial(
-        app: Arc<str>,
-        number: u64,
-        drain_timeout: Duration,
-        rule: &Rollback,
-        doubt: Arc<Notify>,
-    ) -> Arc<Self> {
-        let until = rule.window.and_then(|window| Instant::now().checked_add(window));
-        let trial = until.map(|until| Trial {
-            until,
+    pub fn on_trial(app: Arc<str>, number: u64, rule: &Rollback, doubt: Arc<Notify>) -> Arc<Self> {
+        let trial = rule.window.map(|_| Trial {
             rule: rule.clone(),
+            state: Mutex::default(),
             open: AtomicBool::new(true),
-            ended: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
             doubt,
         });
-        Arc::new(Self { app, number, drain_timeout, replaced: AtomicBool::new(false), trial })
+        Self::with_trial(app, number, trial)
     }
 
-    /// Another one serves from now on. Whoever watches over its requests is to be told.
-    pub fn replace(&self) {
-        self.replaced.store(true, Ordering::Release);
+    fn with_trial(app: Arc<str>, number: u64, trial: Option<Trial>) -> Arc<Self> {
+        let (begun, ended, failed) = Default::default();
+        Arc::new(Self { app, number, replaced: OnceLock::new(), begun, ended, failed, trial })
     }
 
-    /// Whether another one has taken its place.
-    #[must_use]
-    pub fn is_replaced(&self) -> bool {
-        self.replaced.load(Ordering::Acquire)
-    }
-
-    /// How long its requests may go on when it is replaced.
-    #[must_use]
-    pub fn drain_timeout(&self) -> Duration {
-        self.drain_timeout
-    }
-
-    /// Counts a request that has ended.
-    pub fn request_ended(&self, failed: bool) {
+    /// It serves all requests from now on: the window of its trial begins.
+    pub fn serve(&self) {
         if let Some(trial) = &self.trial {
-            trial.count(failed);
+            let until = trial.rule.window.and_then(|window| Instant::now().checked_add(window));
+            *trial.state() = Judgement { until, before: self.past(), failed_probes: 0 };
         }
+    }
+
+    /// Another one serves from now on, and its requests may go on for so long. Whoever watches over them is to be told.
+    pub fn replace(&self, drain_timeout: Duration) {
+        // Only the first counts.
+        let _ = self.replaced.set(drain_timeout);
+    }
+
+    /// If another one has taken its place: how long its requests may go on.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Option<Duration> {
+        self.replaced.get().copied()
+    }
+
+    /// Counts a request that has begun.
+    pub fn request_began(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that has ended, before a guest had it.
+    pub fn request_was_refused(&self) {
+        self.begun.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that has ended.
+    pub fn request_ended(&self, failed: bool) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        // Only those ask for the time.
+        if failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.tell_doubt();
+        }
+    }
+
+    /// Counts what became of a probe while it is on trial.
+    pub fn was_probed(&self, answered: bool) {
+        if let Some(trial) = &self.trial {
+            let mut state = trial.state();
+            state.failed_probes = if answered { 0 } else { state.failed_probes + 1 };
+            drop(state);
+            self.tell_doubt();
+        }
+    }
+
+    /// How many requests it has had.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        let (ended, failed) = self.past();
+        Requests { running: self.begun.load(Ordering::Relaxed).saturating_sub(ended), ended, failed }
     }
 
     /// Whether it is on trial still.
@@ -105,47 +165,58 @@ impl Generation {
         self.trial.as_ref().is_some_and(Trial::is_open)
     }
 
-    /// Whether too many of its requests failed while it was on trial.
+    /// Why it should not go on to serve, while it is on trial.
     #[must_use]
     pub fn doubt(&self) -> Option<Doubt> {
-        self.trial.as_ref().and_then(Trial::doubt)
+        self.trial.as_ref().filter(|trial| trial.is_open())?.doubt(self.past())
+    }
+
+    fn tell_doubt(&self) {
+        if let (Some(trial), Some(_)) = (&self.trial, self.doubt()) {
+            trial.doubt.notify_one();
+        }
+    }
+
+    /// What has ended, and failed.
+    fn past(&self) -> (u64, u64) {
+        (self.ended.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 }
 
 impl Trial {
-    fn count(&self, failed: bool) {
-        if !self.open.load(Ordering::Relaxed) {
-            return;
-        }
-        self.ended.fetch_add(1, Ordering::Relaxed);
-        // Only those ask for the time.
-        if failed {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            if self.doubt().is_some() {
-                self.doubt.notify_one();
-            }
-        }
+    fn state(&self) -> MutexGuard<'_, Judgement> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the window is not over.
     fn is_open(&self) -> bool {
-        let open = self.open.load(Ordering::Relaxed) && Instant::now() < self.until;
+        // Most ask when it has been over for long.
+        if !self.open.load(Ordering::Relaxed) {
+            return false;
+        }
+        let open = self.state().until.is_none_or(|until| Instant::now() < until);
         self.open.store(open, Ordering::Relaxed);
         open
     }
 
-    fn doubt(&self) -> Option<Doubt> {
-        let (failed, ended) = (self.failed.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
+    fn doubt(&self, (ended, failed): (u64, u64)) -> Option<Doubt> {
+        let Judgement { before, failed_probes, .. } = *self.state();
+        if failed_probes >= Generation::FAILED_PROBES {
+            return Some(Doubt::Probes);
+        }
+        let (ended, failed) = (ended.saturating_sub(before.0), failed.saturating_sub(before.1));
         #[expect(clippy::cast_precision_loss, reason = "a share does not have to be exact")]
         let too_many = failed as f64 > self.rule.max_failed * ended as f64;
-        let enough = ended >= self.rule.min_requests;
-        (enough && too_many && self.is_open()).then_some(Doubt { failed, ended })
+        (ended >= self.rule.min_requests && too_many).then_some(Doubt::Requests { failed, ended })
     }
 }
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of its first {} requests failed", self.failed, self.ended)
+        match self {
+            Self::Requests { failed, ended } => write!(f, "{failed} of its first {ended} requests failed"),
+            Self::Probes => f.write_str("it does not answer its probe any more"),
+        }
     }
 }
 
@@ -154,7 +225,9 @@ mod tests {
     use super::*;
 
     fn on_trial(rule: &Rollback) -> Arc<Generation> {
-        Generation::on_trial("a".into(), 2, Duration::ZERO, rule, Arc::default())
+        let generation = Generation::on_trial("a".into(), 2, rule, Arc::default());
+        generation.serve();
+        generation
     }
 
     fn rule() -> Rollback {
@@ -173,7 +246,7 @@ mod tests {
         }
         assert_eq!(generation.doubt(), None, "no more than may fail");
         generation.request_ended(true);
-        assert_eq!(generation.doubt(), Some(Doubt { failed: 6, ended: 51 }));
+        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 6, ended: 51 }));
     }
 
     #[test]
@@ -187,11 +260,40 @@ mod tests {
 
     #[test]
     fn generation_that_is_not_on_trial_is_not_doubted() {
-        for generation in
-            [Generation::new("a".into(), 1, Duration::ZERO), on_trial(&Rollback { window: None, ..rule() })]
-        {
+        for generation in [Generation::new("a".into(), 1), on_trial(&Rollback { window: None, ..rule() })] {
             (0..100).for_each(|_| generation.request_ended(true));
+            (0..3).for_each(|_| generation.was_probed(false));
             assert_eq!(generation.doubt(), None);
         }
+    }
+
+    #[test]
+    fn what_a_canary_did_well_does_not_count_once_it_serves() {
+        let generation = Generation::on_trial("a".into(), 2, &rule(), Arc::default());
+        (0..1_000).for_each(|_| generation.request_ended(false));
+        generation.serve();
+        (0..10).for_each(|_| generation.request_ended(true));
+        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 10, ended: 10 }));
+    }
+
+    #[test]
+    fn probes_that_fail_in_a_row_are_a_doubt() {
+        let generation = on_trial(&rule());
+        for answered in [false, true, false] {
+            generation.was_probed(answered);
+            assert_eq!(generation.doubt(), None);
+        }
+        generation.was_probed(false);
+        assert_eq!(generation.doubt(), Some(Doubt::Probes));
+    }
+
+    #[test]
+    fn requests_are_counted_as_they_come_and_go() {
+        let generation = Generation::new("a".into(), 1);
+        (0..5).for_each(|_| generation.request_began());
+        generation.request_ended(false);
+        generation.request_ended(true);
+        generation.request_was_refused();
+        assert_eq!(generation.requests(), Requests { running: 2, ended: 2, failed: 1 });
     }
 }

@@ -11,6 +11,7 @@ mod hold;
 mod probe;
 mod progress;
 mod pump;
+mod settings;
 mod stream;
 mod supervisor;
 mod version;
@@ -20,23 +21,23 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
-use crate::config::{Detection, Limits};
-use crate::deploy::Slot;
+use crate::config::Detection;
 use crate::events::Confirmations;
-use crate::exchange::{Client, Exchange, Stop, Terms};
+use crate::exchange::{Client, Exchange, Stop};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
-use crate::route::{Match, Table};
+use crate::route::Match;
 use access::Access;
 use body::GuardedBody;
 use compact::compact;
@@ -44,31 +45,15 @@ use connection::Connection;
 pub use connection::{Entrance, serve_connection};
 use guard::{ClientLink, Guard, Shares};
 pub use pump::ReadAhead;
-
-/// Where a route leads.
-#[derive(Clone)]
-pub struct Target {
-    /// The app's place.
-    pub slot: Arc<Slot>,
-    /// Requests that may still be taken up for it.
-    pub requests: Arc<Semaphore>,
-    /// How much time its requests have.
-    pub terms: Terms,
-}
+pub use settings::{Settings, Target};
 
 /// What all connections of a thread share.
 #[derive(Clone)]
 pub struct Context {
-    /// Which requests go where.
-    pub routes: Arc<Table<Target>>,
-    /// Bounds on what clients can occupy.
-    pub limits: Limits,
+    /// What can change while it serves.
+    pub settings: Arc<ArcSwap<Settings>>,
     /// How departures are noticed.
     pub detection: Detection,
-    /// Requests that may still be taken up.
-    pub requests: Arc<Semaphore>,
-    /// Bounds on request bodies that are read ahead of their guests.
-    pub read_ahead: ReadAhead,
     /// Deliveries that their clients have to commit.
     pub confirmations: Arc<Confirmations>,
     /// Unsettled deliveries of one request.
@@ -135,17 +120,18 @@ fn begin(
         connection.link.request_begins();
     }
     let host = asked_host(&request).ok_or_else(respond::bad_host)?;
-    let target = match context.routes.find(host.as_str(), request.uri(), request.method()) {
+    let settings = context.settings.load();
+    let target = match settings.routes.find(host.as_str(), request.uri(), request.method()) {
         Match::Found(target) => target,
         Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
         Match::Nothing => return Err(respond::not_found().into()),
     };
     let shares = Shares {
-        _server: context.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?,
-        _app: target.requests.clone().try_acquire_owned().map_err(|_| respond::overloaded())?,
+        _server: settings.requests.try_take().ok_or_else(respond::overloaded)?,
+        _app: target.slot.requests.try_take().ok_or_else(respond::overloaded)?,
         _connection: token,
     };
-    let deployed = target.slot.current();
+    let deployed = target.slot.choose(request.headers());
     let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
     let exchange =
         Arc::new(Exchange::new(deployed.generation.clone(), target.terms, context.max_deliveries, client));
@@ -167,7 +153,7 @@ async fn call(
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let request = Box::new(pumped(context, &exchange, link, request).await);
-    let result = tokio::select! {
+    let mut result = tokio::select! {
         biased;
         stop = exchange.stopped() => match stop {
             Stop::ClientLeft => return Err(ClientLeft),
@@ -181,6 +167,10 @@ async fn call(
     if result.as_ref().is_ok_and(|(response, _)| response.body().size_hint().exact().is_none()) {
         // What the guest writes when all others had their turn goes out with the head, in one packet.
         tokio::task::yield_now().await;
+        if exchange.has_failed() {
+            // Better an error than half an answer.
+            result = Err(CallError::Trapped);
+        }
     }
     Ok(match result {
         Ok(answer) => guarded(context, answer, head_only, guard),
@@ -210,7 +200,7 @@ async fn pumped(
     }
     let waits_for_leave = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
-    let (pump, body) = pump::split(body, &context.read_ahead, waits_for_leave);
+    let (pump, body) = pump::split(body, &context.settings.load().read_ahead, waits_for_leave);
     let (exchange, link) = (exchange.clone(), link.clone());
     let mut reading = Box::pin(async move {
         let broken = tokio::select! {

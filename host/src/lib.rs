@@ -3,7 +3,7 @@
 //! The code map, along the way of a request:
 //!
 //! - [`cli`] parses the command line, [`config`] the configuration
-//! - [`server`] composes: accepts connections, drains
+//! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds
 //! - [`net`] is a connection's socket, and what the kernel knows about the client
 //! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
 //! - [`exchange`] is the request as all see it; [`cancel`] tells its guest to stop
@@ -26,7 +26,9 @@ pub mod exchange;
 pub mod generation;
 pub mod guest;
 pub mod http;
+pub mod limit;
 pub mod net;
+pub mod reload;
 pub mod respond;
 pub mod route;
 pub mod server;

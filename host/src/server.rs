@@ -3,25 +3,25 @@
 mod core;
 mod door;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::config::{Config, OnDisconnect};
-use crate::deploy::{Deployments, Loader};
+use crate::config::Config;
+use crate::deploy::{Deployments, Loader, Spec};
 use crate::events::EventStore;
-use crate::guest::{Engine, Kinds, Lane, LoadError};
-use crate::http::{Context, Entrance, ReadAhead, Target};
-use crate::route::Table;
+use crate::guest::{Engine, Lane, LoadError};
+use crate::http::{Context, Entrance, Settings};
+use crate::limit::Limit;
+use crate::reload::{Reloader, Reread};
 use core::Core;
 use door::Door;
 
@@ -30,40 +30,27 @@ pub struct Server {
     /// One for each core.
     contexts: Vec<Arc<Context>>,
     deployments: Arc<Deployments>,
+    reloader: Reloader,
     events: Arc<dyn EventStore>,
-    max_connections: usize,
-    shutdown_timeout: Duration,
+    connections: Arc<Limit>,
     stopping: CancellationToken,
 }
 
 impl Server {
-    /// Loads the apps, whose events are in `events`. Blocks while they compile: up to seconds for each.
+    /// Loads the apps, whose events are in `events`. Blocks while they compile: up to seconds for each. `reread` reads the
+    /// configuration again, if it is one that can change.
     pub fn load(
-        config: &Config,
+        config: Config,
         engine: Arc<Engine>,
         events: Arc<dyn EventStore>,
+        reread: Option<Reread>,
     ) -> Result<Self, LoadError> {
-        let semaphore = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        let apps = config.apps.iter().map(|(name, app)| (name.as_str(), app, kinds(config, name)));
         let loader = Loader { engine, events: events.clone(), lanes: config.threads };
-        let deployments = Deployments::load(loader, apps)?;
-        let mut per_app = HashMap::new();
-        let mut routes = Vec::new();
-        for route in &config.routes {
-            // The configuration was checked: each route's app is there.
-            let Ok(slot) = deployments.slot(&route.app) else { continue };
-            let max_requests = config.apps.get(&route.app).and_then(|app| app.max_requests);
-            let max_requests = max_requests.unwrap_or(Semaphore::MAX_PERMITS);
-            let requests = per_app.entry(&route.app).or_insert_with(|| semaphore(max_requests)).clone();
-            routes.push((route.clone(), Target { slot: slot.clone(), requests, terms: route.into() }));
-        }
-        let limits = &config.limits;
+        let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
+        let settings = Settings::new(&config, |name| deployments.slot(name).ok());
         let shared = Context {
-            routes: Arc::new(Table::new(routes)),
-            limits: limits.clone(),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
-            requests: semaphore(limits.max_requests),
-            read_ahead: ReadAhead::new(limits.max_body_buffer.as_u64(), limits.max_body_buffers.as_u64()),
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
@@ -74,14 +61,11 @@ impl Server {
             let lane = Lane { core, tasks: TaskTracker::new() };
             Arc::new(Context { lane, ..shared.clone() })
         });
-        Ok(Self {
-            contexts: contexts.collect(),
-            deployments: Arc::new(deployments),
-            events,
-            max_connections: limits.max_connections,
-            shutdown_timeout: config.shutdown_timeout,
-            stopping: shared.stopping,
-        })
+        let contexts = contexts.collect();
+        let connections = Limit::new(config.limits.max_connections);
+        let reloader =
+            Reloader::new(config, reread, deployments.clone(), shared.settings, connections.clone());
+        Ok(Self { contexts, deployments, reloader, events, connections, stopping: shared.stopping })
     }
 
     /// Starts the threads that serve, and takes the listeners, which are those of [`crate::net::listen`]. To be called
@@ -91,32 +75,32 @@ impl Server {
         listeners: Vec<(TcpListener, Entrance)>,
         admin: Option<admin::Listener>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, events, max_connections, shutdown_timeout, stopping } = self;
+        let Self { contexts, deployments, reloader, events, connections, stopping } = self;
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
-        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let doors = listeners
             .into_iter()
-            .map(|(listener, entrance)| Door::open(listener, entrance, permits.clone()))
+            .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Running { cores, doors, admin, deployments, events, shutdown_timeout, stopping })
+        Ok(Running { cores, doors, admin, deployments, reloader: Arc::new(reloader), events, stopping })
     }
 }
 
 /// Serves operators, if they have a listener, for as long as it is polled.
-async fn operated(admin: Option<admin::Listener>, deployments: Arc<Deployments>) {
+async fn operated(admin: Option<admin::Listener>, deployments: Arc<Deployments>, reloader: Arc<Reloader>) {
     match admin {
-        Some(listener) => listener.serve(deployments).await,
+        Some(listener) => listener.serve(deployments, reloader).await,
         None => std::future::pending().await,
     }
 }
 
-/// Which kinds of instances the routes of an app want.
-fn kinds(config: &Config, app: &str) -> Kinds {
-    let wanted = |cancel: bool| {
-        let mut routes = config.routes.iter().filter(|route| route.app == app);
-        routes.any(|route| (route.on_disconnect == OnDisconnect::Cancel) == cancel)
-    };
-    Kinds { plain: wanted(false), cancelling: wanted(true) }
+/// Reads the configuration again whenever that is asked for, for as long as it is polled.
+async fn reload_when(asked: &Notify, reloader: &Reloader) {
+    loop {
+        asked.notified().await;
+        if let Err(error) = reloader.reload().await {
+            tracing::error!("the configuration stays as it was: {error}");
+        }
+    }
 }
 
 /// A server that has started.
@@ -125,28 +109,33 @@ pub struct Running {
     doors: Vec<Door>,
     admin: Option<admin::Listener>,
     deployments: Arc<Deployments>,
+    reloader: Arc<Reloader>,
     events: Arc<dyn EventStore>,
-    shutdown_timeout: Duration,
     stopping: CancellationToken,
 }
 
 impl Running {
     /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
-    /// requests and guests end within the configured time. Returns whether they did.
-    pub async fn until(self, shutdown: impl Future<Output = ()>) -> bool {
-        let Self { cores, doors, admin, deployments, events, shutdown_timeout, stopping } = self;
-        let operated = operated(admin, deployments.clone());
+    /// requests and guests end within the configured time. Returns whether they did. Meanwhile the configuration is read
+    /// again whenever `reload` is notified.
+    pub async fn until(self, shutdown: impl Future<Output = ()>, reload: &Notify) -> bool {
+        let Self { cores, doors, admin, deployments, reloader, events, stopping } = self;
+        let operated = operated(admin, deployments.clone(), reloader.clone());
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
                 () = operated => {}
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
+                () = reload_when(reload, &reloader) => {}
                 () = shutdown => {}
             }
             // From here on the kernel refuses new connections.
             drop(doors);
             stopping.cancel();
+            let shutdown_timeout = reloader.shutdown_timeout();
+            // It knows the apps.
+            drop(reloader);
             let drained = async {
                 let loader = deployments.end().await;
                 // With the last connection of all cores the apps go, and their instances end.

@@ -1,12 +1,13 @@
 //! A request under way on a connection of its own, of either version of HTTP.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::http1::Cut;
 use super::http2::Stream;
-use super::{Answer, Head, Http1, Http2};
+use super::{Answer, Head, Http1, Http2, Protocol, Request};
 
 /// A request that was sent.
 pub(crate) enum Open {
@@ -82,5 +83,27 @@ impl Open {
             }
         }
         None
+    }
+}
+
+/// A client that keeps its connection.
+pub(crate) enum Kept {
+    One(Http1),
+    Two(Http2),
+}
+
+impl Kept {
+    pub(crate) async fn connect(protocol: Protocol, address: SocketAddr) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::One(Http1::connect(address).await),
+            Protocol::Http2 => Self::Two(Http2::connect(address).await),
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, request: &Request) -> Answer {
+        match self {
+            Self::One(client) => client.ask(request).await,
+            Self::Two(client) => client.ask(request).await,
+        }
     }
 }

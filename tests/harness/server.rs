@@ -51,6 +51,13 @@ impl Server {
         Self::spawn(tempfile::tempdir().unwrap(), &component(name)).await
     }
 
+    /// The same with options of the command line.
+    pub(crate) async fn with_options(name: &str, options: &[&str]) -> Self {
+        let mut command = command();
+        command.arg("serve").args(options);
+        Self::started(LOOPBACK, command, tempfile::tempdir().unwrap(), &component(name)).await
+    }
+
     /// Serves what a configuration says. In it `{NAME}` stands for the file of a component.
     pub(crate) async fn with_config(text: &str) -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), text).await
@@ -106,8 +113,12 @@ impl Server {
     }
 
     async fn spawn_at(listen: SocketAddr, mut command: Command, folder: TempDir, source: &Path) -> Self {
+        command.arg("serve");
+        Self::started(listen, command, folder, source).await
+    }
+
+    async fn started(listen: SocketAddr, mut command: Command, folder: TempDir, source: &Path) -> Self {
         let mut child = command
-            .arg("serve")
             .arg(source)
             .args(["--listen", &listen.to_string()])
             .stdout(Stdio::piped())

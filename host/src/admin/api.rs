@@ -4,7 +4,11 @@
 //! |---|---|
 //! | `GET /apps` | each app, and its generations, the latest first |
 //! | `PUT /apps/{app}`, a component | deploys it: its record; 422 with the reason when it was refused |
+//! | the same with `linger-canary: 10%`, or `x-beta: 1` | as a canary: for a share of the requests, or for those with this header |
+//! | `POST /apps/{app}/promote` | the record of the canary, which serves all requests now |
+//! | `POST /apps/{app}/abort` | the record of the canary, which serves no more |
 //! | `POST /apps/{app}/rollback` | the record of the generation that serves again |
+//! | `POST /reload` | what the configuration, read again, has changed; 422 with the reason when it changes nothing |
 //!
 //! All bodies of answers are JSON. What failed has `error`, in one sentence.
 
@@ -15,22 +19,24 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::SOURCE;
 use super::access::{self, Refusal};
+use super::{CANARY, SOURCE};
 use crate::config::Admin;
-use crate::deploy::{DeployError, Deployments};
+use crate::deploy::{DeployError, Deployments, Slot, Split};
 use crate::guest::Source;
+use crate::reload::{ReloadError, Reloader};
 
 /// How long a component may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 pub(super) struct Api {
     pub(super) deployments: Arc<Deployments>,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) config: Admin,
 }
 
@@ -46,32 +52,44 @@ impl Api {
         Ok(match (request.method(), &parts[..]) {
             (&Method::GET, ["apps"]) => json(StatusCode::OK, &self.apps()),
             (&Method::PUT, ["apps", app]) => self.deploy(app, request).await,
+            (&Method::POST, ["apps", app, "promote"]) => result(self.deployments.promote(app)),
+            (&Method::POST, ["apps", app, "abort"]) => result(self.deployments.abort(app)),
             (&Method::POST, ["apps", app, "rollback"]) => result(self.deployments.roll_back(app)),
+            (&Method::POST, ["reload"]) => self.reload().await,
             (_, ["apps"]) => not_allowed("GET"),
             (_, ["apps", _]) => not_allowed("PUT"),
-            (_, ["apps", _, "rollback"]) => not_allowed("POST"),
+            (_, ["apps", _, "promote" | "abort" | "rollback"] | ["reload"]) => not_allowed("POST"),
             _ => error(
                 StatusCode::NOT_FOUND,
-                "there is GET /apps, PUT /apps/{app} and POST /apps/{app}/rollback",
+                "there is GET /apps, PUT /apps/{app}, POST /apps/{app}/promote, /abort and /rollback, and POST /reload",
             ),
         })
     }
 
+    async fn reload(&self) -> Answer {
+        match self.reloader.reload().await {
+            Ok(reloaded) => {
+                let mut answer = json!(reloaded);
+                answer["changes"] = json!(reloaded.sentences());
+                json(StatusCode::OK, &answer)
+            }
+            Err(failure @ ReloadError::NoConfiguration) => error(StatusCode::CONFLICT, &failure.to_string()),
+            Err(failure) => error(StatusCode::UNPROCESSABLE_ENTITY, &failure.to_string()),
+        }
+    }
+
     fn apps(&self) -> Value {
-        let apps = self.deployments.slots().map(|slot| {
-            let generations = slot.history().into_iter().map(|(record, state)| {
-                let mut generation = json!(record);
-                generation["state"] = json!(state);
-                generation
-            });
-            json!({ "app": &*slot.current().generation.app, "generations": generations.collect::<Vec<_>>() })
-        });
-        json!({ "apps": apps.collect::<Vec<_>>() })
+        let app = |slot: &Arc<Slot>| {
+            let generations: Vec<_> = slot.history().iter().map(|generation| json!(generation)).collect();
+            json!({ "app": &*slot.current().generation.app, "generations": generations })
+        };
+        json!({ "apps": self.deployments.slots().iter().map(app).collect::<Vec<_>>() })
     }
 
     async fn deploy(&self, app: &str, request: Request<Incoming>) -> Answer {
         let name = request.headers().get(SOURCE).and_then(|name| name.to_str().ok());
         let name = PathBuf::from(name.unwrap_or("the component"));
+        let canary = canary(request.headers());
         let limit = self.config.max_component_size;
         let known = self.deployments.slot(app).map(drop);
         // What nobody wants is not kept.
@@ -80,6 +98,10 @@ impl Api {
         if let Err(unknown) = known {
             return result(Err(unknown));
         }
+        let canary = match canary {
+            Ok(canary) => canary,
+            Err(message) => return error(StatusCode::BAD_REQUEST, &message),
+        };
         let bytes = match received {
             Ok(Ok(Some(bytes))) => bytes,
             Ok(Ok(None)) => {
@@ -91,8 +113,15 @@ impl Api {
             }
             Err(_) => return error(StatusCode::REQUEST_TIMEOUT, "the component took too long to come in"),
         };
-        result(self.deployments.deploy(app, Source { name, bytes }).await)
+        result(self.deployments.deploy(app, Source { name, bytes }, canary).await)
     }
+}
+
+/// Which requests a component is for, if not for all.
+fn canary(headers: &HeaderMap) -> Result<Option<Split>, String> {
+    let Some(value) = headers.get(CANARY) else { return Ok(None) };
+    let split = value.to_str().map_err(|_| format!("{CANARY} is not of ASCII"))?;
+    split.parse().map(Some).map_err(|message| format!("{CANARY}: {message}"))
 }
 
 /// All of a body, or none if it is longer than that. It is read to its end in any case: who still sends does not listen.
@@ -119,7 +148,7 @@ fn result(result: Result<crate::deploy::Record, DeployError>) -> Answer {
             return json(StatusCode::OK, &json!({ "generation": generation, "unchanged": true }));
         }
         DeployError::NoSuchApp { .. } => StatusCode::NOT_FOUND,
-        DeployError::Busy | DeployError::NothingBefore => StatusCode::CONFLICT,
+        DeployError::Busy | DeployError::NothingBefore | DeployError::NoCanary => StatusCode::CONFLICT,
         DeployError::Load(_) | DeployError::Start(_) | DeployError::Probe(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

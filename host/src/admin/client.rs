@@ -10,8 +10,20 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::SOURCE;
+use super::{CANARY, SOURCE};
 use crate::config::AdminAddress;
+use crate::deploy::Split;
+
+/// A component that is sent.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    /// All of it.
+    pub bytes: Bytes,
+    /// The file that it is from.
+    pub source: String,
+    /// Which requests it is for, if not for all.
+    pub canary: Option<Split>,
+}
 
 /// Sends a request to the admin listener, and gives its answer. An error says in one sentence why there is none, or what
 /// the server said.
@@ -20,16 +32,19 @@ pub async fn ask(
     token: Option<&str>,
     method: Method,
     path: &str,
-    (source, body): (&str, Bytes),
+    sent: Sent,
 ) -> anyhow::Result<Value> {
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
-    if !source.is_empty() {
-        request = request.header(SOURCE, source);
+    if !sent.source.is_empty() {
+        request = request.header(SOURCE, sent.source);
+    }
+    if let Some(split) = sent.canary {
+        request = request.header(CANARY, split.to_string());
     }
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Full::new(body)).context("this cannot be asked for")?;
+    let request = request.body(Full::new(sent.bytes)).context("this cannot be asked for")?;
     let unreachable =
         || format!("{address}: no admin listener answers; name the one of `linger serve` with --admin");
     match address {
@@ -61,8 +76,9 @@ async fn send(
     };
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     match value.get("error").and_then(Value::as_str) {
+        // A record may say so of a generation.
+        _ if status == StatusCode::OK => Ok(value),
         Some(error) => Err(anyhow!("{error}")),
-        None if status == StatusCode::OK => Ok(value),
         None => Err(anyhow!("the server answers {status}; is an admin listener there?")),
     }
 }

@@ -1,4 +1,4 @@
-//! The listener for operators: deploys, rollbacks, and what serves.
+//! The listener for operators: deploys, rollbacks, reloads, and what serves.
 
 mod access;
 mod api;
@@ -21,9 +21,13 @@ use tokio::task::JoinSet;
 
 use crate::config::{Admin, AdminAddress};
 use crate::deploy::Deployments;
+use crate::reload::Reloader;
 
 /// The header in which the client says what file a component is from.
 const SOURCE: &str = "linger-source";
+
+/// The header in which the client says which requests the component is for, if not for all.
+const CANARY: &str = "linger-canary";
 
 /// Operators are few. More wait for a connection.
 const MAX_CONNECTIONS: usize = 32;
@@ -74,8 +78,8 @@ impl Listener {
     }
 
     /// Serves for as long as it is polled.
-    pub async fn serve(self, deployments: Arc<Deployments>) {
-        let api = Arc::new(api::Api { deployments, config: self.config });
+    pub async fn serve(self, deployments: Arc<Deployments>, reloader: Arc<Reloader>) {
+        let api = Arc::new(api::Api { deployments, reloader, config: self.config });
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {

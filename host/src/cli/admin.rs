@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::admin::client::ask;
+use crate::admin::client::{Sent, ask};
 use crate::config::AdminAddress;
 
 /// Which server is meant.
@@ -21,7 +21,7 @@ pub(super) struct Server {
 impl Server {
     /// Fails if the server has no app of this name.
     pub(super) fn find(&self, app: &str) -> anyhow::Result<()> {
-        let found = self.ask(http::Method::GET, "/apps", ("", bytes::Bytes::new()))?;
+        let found = self.ask(http::Method::GET, "/apps", Sent::default())?;
         let apps = found["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut names = apps.iter().filter_map(|app| app["app"].as_str());
         if names.any(|name| name == app) {
@@ -32,12 +32,13 @@ impl Server {
         anyhow::bail!("there is no app `{app}`; there is {}", known.join(", "))
     }
 
-    pub(super) fn ask(
-        &self,
-        method: http::Method,
-        path: &str,
-        content: (&str, bytes::Bytes),
-    ) -> anyhow::Result<Value> {
+    /// Asks for something to be done with an app, and gives the record of the generation that it was done with.
+    pub(super) fn tell(&self, app: &str, what: &str) -> anyhow::Result<Value> {
+        self.find(app)?;
+        self.ask(http::Method::POST, &format!("/apps/{app}/{what}"), Sent::default())
+    }
+
+    pub(super) fn ask(&self, method: http::Method, path: &str, sent: Sent) -> anyhow::Result<Value> {
         let token = match &self.token_file {
             Some(file) => Some(
                 std::fs::read_to_string(file)
@@ -47,6 +48,6 @@ impl Server {
         };
         let token = token.as_deref().map(str::trim);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(ask(&self.address, token, method, path, content))
+        runtime.block_on(ask(&self.address, token, method, path, sent))
     }
 }

@@ -4,16 +4,23 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
 use clap::Args;
 use http::Method;
 
 use super::admin::Server;
+use crate::admin::client::Sent;
+use crate::deploy::Split;
+use crate::guest::Source;
 
 /// Put a component in the place of an app's current one, without a failed request
 ///
 /// The server loads it, starts an instance, sends it the app's probe request if there is one, and only then lets it
 /// serve; this waits for all that. Exits with 0 when it serves, and with 2 when it was refused: then the old one serves on.
+/// It serves until the server stops: at its next start that takes the file that its configuration names.
+///
+/// With --canary it serves only some requests, beside the current one: deployed again with another share it serves that,
+/// and without one, or by `linger promote`, all. `linger abort` takes it back, and so does the server when too many of its
+/// requests fail.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// The component's file
@@ -23,21 +30,27 @@ pub(super) struct Deploy {
     #[arg(long, value_name = "NAME")]
     app: String,
 
+    /// Let it serve only a share of the requests, as `10%`, or those with a header, as `x-beta: 1`
+    #[arg(long, value_name = "SHARE")]
+    canary: Option<Split>,
+
     #[command(flatten)]
     server: Server,
 }
 
 impl Deploy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let name = self.component.display().to_string();
-        let bytes = std::fs::read(&self.component).map_err(|error| anyhow!("{name}: {error}"))?;
+        let Source { name, bytes } = Source::read(&self.component)?;
         // Before all of it is sent: who may not deploy, or names no app, is told at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
-        let record = self.server.ask(Method::PUT, &path, (&name, bytes.into()))?;
+        let sent = Sent { bytes, source: name.display().to_string(), canary: self.canary };
+        let record = self.server.ask(Method::PUT, &path, sent)?;
         let generation = &record["generation"];
         let sentence = if record["unchanged"] == true {
             format!("{}: generation {generation} is this component already", self.app)
+        } else if let Some(share) = record["canary"].as_str() {
+            format!("{}: generation {generation} serves {share}", self.app)
         } else {
             format!("{}: generation {generation} serves", self.app)
         };

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod admin;
+mod canary;
 mod check;
 mod conformance;
 mod deploy;
@@ -8,6 +9,7 @@ mod offline;
 mod publish;
 mod push;
 mod queues;
+mod reload;
 mod rollback;
 mod serve;
 mod store;
@@ -30,7 +32,10 @@ pub struct Cli {
 enum Command {
     Serve(serve::Serve),
     Deploy(deploy::Deploy),
+    Promote(canary::Promote),
+    Abort(canary::Abort),
     Rollback(rollback::Rollback),
+    Reload(reload::Reload),
     Check(check::Check),
     Wit(wit::Wit),
     Conformance(conformance::Conformance),
@@ -47,7 +52,10 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Deploy(deploy) => deploy.run(),
+            Command::Promote(promote) => promote.run(),
+            Command::Abort(abort) => abort.run(),
             Command::Rollback(rollback) => rollback.run(),
+            Command::Reload(reload) => reload.run(),
             Command::Check(check) => check.run(),
             Command::Wit(_) => wit::Wit::run(),
             Command::Conformance(conformance) => conformance.run(),

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use http::Method;
 
 use super::admin::Server;
 
@@ -20,9 +19,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        self.server.find(&self.app)?;
-        let path = format!("/apps/{}/rollback", self.app);
-        let record = self.server.ask(Method::POST, &path, ("", bytes::Bytes::new()))?;
+        let record = self.server.tell(&self.app, "rollback")?;
         let (generation, source) = (&record["generation"], record["source"].as_str().unwrap_or("?"));
         // Who reads no further knows by the exit code.
         let _ = writeln!(std::io::stdout(), "{}: generation {generation} serves, from {source}", self.app);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
@@ -17,6 +18,7 @@ use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
 use crate::net::{Silence, acceptor, listen, raise_file_limit};
+use crate::reload::Reread;
 use crate::server::Server;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
@@ -26,7 +28,7 @@ const INTERRUPTED: u8 = 130;
 ///
 /// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM
 /// and SIGINT stop it: parked requests are told, running ones get their time, and it exits with 0. A second
-/// signal ends it at once.
+/// signal ends it at once. SIGHUP has it read its configuration again: see `linger reload`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// A component's file, or a configuration (a file whose name ends with `.toml`)
@@ -48,11 +50,36 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut config = read_config(&self.source)?;
+        let config = self.read()?;
+        // It accepts and keeps time; those who serve have threads of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the runtime does not start")?;
+        let reread = self
+            .has_configuration()
+            .then(|| -> Reread { Arc::new(move || self.read().map_err(|error| format!("{error:#}"))) });
+        let result = runtime.block_on(serve(config, reread));
+        // What did not end in time is not waited for.
+        runtime.shutdown_background();
+        result
+    }
+
+    fn has_configuration(&self) -> bool {
+        self.source.extension().is_some_and(|extension| extension == "toml")
+    }
+
+    /// What the configuration says, and the options.
+    fn read(&self) -> anyhow::Result<Config> {
+        let mut config = if self.has_configuration() {
+            read_config(&self.source)?
+        } else {
+            Config::for_component(&self.source)
+        };
         if let (Some(address), Some(listener)) = (self.listen, config.listeners.first_mut()) {
             listener.address = address;
         }
-        if let Some(address) = self.admin {
+        if let Some(address) = self.admin.clone() {
             let admin = match config.admin.take() {
                 Some(admin) => Admin { listen: address, ..admin },
                 None => Admin::at(address),
@@ -60,57 +87,52 @@ impl Serve {
             admin.check().map_err(|message| anyhow!("--admin: {message}"))?;
             config.admin = Some(admin);
         }
-        if let Some(directory) = self.store {
+        if let Some(directory) = self.store.clone() {
             // What the configuration says of durability stays.
             config.events = Events { durability: config.events.durability, ..Events::on_disk(directory) };
         }
-        // It accepts and keeps time; those who serve have threads of their own.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("the runtime does not start")?;
-        let result = runtime.block_on(serve(config));
-        // What did not end in time is not waited for.
-        runtime.shutdown_background();
-        result
+        Ok(config)
     }
 }
 
 fn read_config(source: &Path) -> anyhow::Result<Config> {
-    if source.extension().is_none_or(|extension| extension != "toml") {
-        return Ok(Config::for_component(source));
-    }
     let text = std::fs::read_to_string(source).map_err(|error| {
         anyhow!("{}: {error}; name a component's file or a linger.toml", source.display())
     })?;
     Ok(Config::parse(&text, source)?)
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
-    let stop = CancellationToken::new();
+async fn serve(config: Config, reread: Option<Reread>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new(reread.is_some())?;
+    let asked = Asked::default();
     tokio::select! {
-        served = load_and_run(config, &stop) => served.map(|()| ExitCode::SUCCESS),
-        () = signals.twice(&stop) => Ok(ExitCode::from(INTERRUPTED)),
+        served = load_and_run(config, reread, &asked) => served.map(|()| ExitCode::SUCCESS),
+        () = signals.pass(&asked) => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 
-async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Result<()> {
+/// What signals ask for.
+#[derive(Default)]
+struct Asked {
+    stop: CancellationToken,
+    reload: Notify,
+}
+
+async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
     let listeners = open(&config)?;
     let admin = open_admin(config.admin.clone()).await?;
     let names = names(&listeners)?;
-    let timeout = config.shutdown_timeout;
     let loading = tokio::task::spawn_blocking(move || {
         let engine = Engine::new(config.code_cache.directory(variable).as_deref())
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
-        anyhow::Ok(Server::load(&config, Arc::new(engine), events)?)
+        anyhow::Ok(Server::load(config, Arc::new(engine), events, reread)?)
     });
     let server = tokio::select! {
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
-        () = stop.cancelled() => return Ok(()),
+        () = asked.stop.cancelled() => return Ok(()),
     };
     let address = admin.as_ref().map(admin::Listener::address).transpose()?;
     let running = server.start(listeners, admin).context("the server does not start")?;
@@ -121,10 +143,10 @@ async fn load_and_run(config: Config, stop: &CancellationToken) -> anyhow::Resul
     if let Some(address) = address {
         let _ = writeln!(std::io::stdout(), "admin on {address}");
     }
-    if running.until(stop.cancelled()).await {
+    if running.until(asked.stop.cancelled(), &asked.reload).await {
         tracing::info!("stopped");
     } else {
-        tracing::warn!("stopped after {timeout:?}, before all requests and guests had ended");
+        tracing::warn!("stopped before all requests and guests had ended: `shutdown_timeout` was over");
     }
     Ok(())
 }
@@ -191,32 +213,45 @@ fn bind(address: SocketAddr, silence: &Silence) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    /// Whether SIGHUP is for a reload. Otherwise it stops: its terminal has gone.
+    reloads: bool,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    fn new(reloads: bool) -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
+            reloads,
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits for one that stops.
+    async fn next(&mut self, reload: &Notify) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => if self.reloads {
+                    reload.notify_one();
+                } else {
+                    return;
+                },
+            }
         }
     }
 
-    /// Cancels `stop` at the first signal, and resolves at the second.
-    async fn twice(&mut self, stop: &CancellationToken) {
-        self.next().await;
+    /// Passes on what they ask for, and resolves at the second that stops.
+    async fn pass(&mut self, asked: &Asked) {
+        self.next(&asked.reload).await;
         tracing::info!("stopping; a second signal ends the process at once");
-        stop.cancel();
-        self.next().await;
+        asked.stop.cancel();
+        self.next(&asked.reload).await;
     }
 }

@@ -8,7 +8,7 @@ use super::unit;
 use crate::net::{Keepalive, ReceiptWaits, Silence};
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Detection {
     /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest

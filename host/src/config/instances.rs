@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::unit;
 
 /// Bounds on the instances of an app.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
     /// Instances at a time, on all threads. Beyond: requests queue for a place.

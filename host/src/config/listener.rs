@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::net::Eof;
 
 /// An address to listen on, and how its clients are taken.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// The address, as `IP:PORT`; port 0 takes a free one.
@@ -23,7 +23,7 @@ pub struct Listener {
 }
 
 /// What TLS needs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The file with the certificate and those that lead to its root, as PEM, relative to the configuration's

@@ -11,7 +11,7 @@ use super::unit;
 use crate::events::Name;
 
 /// Bounds on queues, and how their events are handed out.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queues {
     /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `over-limit(names)`.
@@ -44,7 +44,7 @@ pub struct Queues {
 }
 
 /// What is different for the queues with some names.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueRule {
     /// The name, or the start of all names when it ends with `*`.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::unit;
 
 /// When a new generation is taken back, and the one before it serves again.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollback {
     /// For this long after it began to serve it is watched. `"none"`: never.

@@ -1,3 +1,5 @@
+use bytesize::ByteSize;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Config, String> {
@@ -125,7 +127,7 @@ fn errors_name_the_place_and_the_remedy() {
         ),
         ("[limits\n", "conf/linger.toml:1:8: "),
         ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),
-        ("[apps.a]\n", "conf/linger.toml:1:1: missing field `component`"),
+        ("[apps.a]\n", "conf/linger.toml: apps.a: it has no `component`; name its file"),
         (
             &format!("{app}outgoing_hosts = ['http://a/']"),
             "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host",

@@ -10,7 +10,7 @@ use super::unit;
 use crate::events::Name;
 
 /// Bounds on topics, and how long they keep their events.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Topics {
     /// Topics that exist at a time. One without events and readers goes after twice its `keep_for`.
@@ -34,7 +34,7 @@ pub struct Topics {
 }
 
 /// What is different for the topics with some names.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicRule {
     /// The name, or the start of all names when it ends with `*`.

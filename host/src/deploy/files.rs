@@ -1,13 +1,14 @@
 //! Deploys what is written to the files of apps that want that.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
 use notify::{RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{DeployError, Deployments, Slot, digest};
@@ -17,84 +18,116 @@ use crate::guest::Source;
 /// when more is written.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Watches the files, for as long as it is polled.
-pub(super) async fn watch(deployments: &Deployments) {
-    let slots: Vec<_> = deployments.slots().filter(|slot| slot.config.watch).cloned().collect();
-    join_all(slots.iter().map(|slot| watch_one(deployments, slot))).await;
-    // There is none, or none that can be watched.
-    std::future::pending::<()>().await;
+/// How often files are looked at, for the changes that nobody tells of: on other machines, behind symbolic links, in folders
+/// that go and come.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Tells one state of a file from another, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    place: (u64, u64),
+    length: u64,
+    modified: Option<SystemTime>,
 }
 
-async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>) {
-    let file = &slot.config.component;
-    let (sender, mut changes) = mpsc::unbounded_channel();
-    // Dropped, it watches no more.
-    let _watcher = match watcher(file, sender) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::error!(app = &*slot.name, "{}: cannot be watched: {error}", file.display());
-            return;
-        }
-    };
-    // It may have changed since it was loaded.
-    let mut again = true;
-    while again {
-        while let Ok(Some(())) = timeout(QUIET, changes.recv()).await {}
-        // If one from elsewhere is under way, this one comes after it.
-        while let Err(DeployError::Busy) = offer(deployments, slot).await {
-            sleep(QUIET).await;
-        }
-        again = changes.recv().await.is_some();
+impl Stamp {
+    /// Of a file, or what it is a link to. None if there is none. Blocks.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(file).ok()?;
+        let place = (metadata.dev(), metadata.ino());
+        Some(Self { place, length: metadata.len(), modified: metadata.modified().ok() })
     }
+}
+
+/// Watches the files, for as long as it is polled.
+pub(super) async fn watch(deployments: &Deployments) {
+    let watch_all = async |mut slots: Vec<Arc<Slot>>| {
+        slots.retain(|slot| slot.spec().config.watch);
+        let (sender, changes) = watch::channel(());
+        // Dropped, it watches no more.
+        let _watcher = watcher(&slots, sender);
+        join_all(slots.iter().map(|slot| watch_one(deployments, slot, changes.clone()))).await;
+    };
+    deployments.with_all(watch_all).await;
+}
+
+async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: watch::Receiver<()>) {
+    let file = &slot.spec().config.component;
+    loop {
+        if let Some(stamp) = settled(file, slot.seen()).await {
+            // If a deploy from elsewhere is under way, this one comes after it.
+            while let Err(DeployError::Busy) = offer(deployments, slot, file).await {
+                sleep(QUIET).await;
+            }
+            slot.saw(stamp);
+        }
+        // Without a watcher there is nothing but looking.
+        if let Ok(Err(_)) = timeout(LOOK, changes.changed()).await {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// The state of a file that is another one than was seen, once nothing is written to it any more.
+async fn settled(file: &Path, seen: Option<Stamp>) -> Option<Stamp> {
+    let mut stamp = look(file).await.filter(|stamp| Some(*stamp) != seen)?;
+    loop {
+        sleep(QUIET).await;
+        let now = look(file).await?;
+        if std::mem::replace(&mut stamp, now) == now {
+            return Some(stamp);
+        }
+    }
+}
+
+async fn look(file: &Path) -> Option<Stamp> {
+    let file = file.to_owned();
+    tokio::task::spawn_blocking(move || Stamp::of(&file)).await.ok()?
 }
 
 /// Deploys what the file has now, unless it serves, or was refused, which was told then.
-async fn offer(deployments: &Deployments, slot: &Arc<Slot>) -> Result<(), DeployError> {
-    let Some((source, digest)) = read(&slot.config.component).await else { return Ok(()) };
-    if slot.current().digest == digest || slot.was_refused(&digest) {
+async fn offer(deployments: &Deployments, slot: &Arc<Slot>, file: &Path) -> Result<(), DeployError> {
+    let file = file.to_owned();
+    let read = move || {
+        let source = Source::read(&file).ok()?;
+        let digest = digest(&source);
+        Some((source, digest))
+    };
+    // One that changes meanwhile is looked at again.
+    let Ok(Some((source, digest))) = tokio::task::spawn_blocking(read).await else { return Ok(()) };
+    if slot.was_refused(&digest) {
         return Ok(());
     }
-    deployments.deploy_to(slot, source, digest).await.map(drop)
+    deployments.deploy_to(slot, source, digest, None).await.map(drop)
 }
 
-/// The folder is watched, for files are mostly put in the place of others, which a watch of the file would not see.
-fn watcher(file: &Path, changes: mpsc::UnboundedSender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let name = file.file_name().map(OsStr::to_owned);
-    let folder = match file.parent() {
+/// The folders are watched, for files are mostly put in the place of others, which a watch of the file would not see.
+fn watcher(slots: &[Arc<Slot>], changes: watch::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let folders: BTreeSet<_> = slots.iter().map(|slot| folder(&slot.spec().config.component)).collect();
+    if folders.is_empty() {
+        return None;
+    }
+    let told = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
+        // Whoever watches may have gone.
+        let _ = changes.send(());
+    };
+    let mut watcher = notify::recommended_watcher(told)
+        .inspect_err(|error| tracing::warn!("changes of files are seen late: {error}"))
+        .ok()?;
+    for folder in folders {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            tracing::warn!("{}: changes are seen late: {error}", folder.display());
+        }
+    }
+    Some(watcher)
+}
+
+fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
-    };
-    let home = folder.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let concerns = |path: &PathBuf| path.file_name().map(OsStr::to_owned) == name;
-        let news = match event {
-            Ok(event) if event.kind.is_remove() && event.paths.contains(&home) => {
-                tracing::error!("{}: the folder has gone: it is watched no more", home.display());
-                false
-            }
-            Ok(event) => !event.kind.is_access() && event.paths.iter().any(concerns),
-            // Some may have been lost: better to look once too often.
-            Err(_) => true,
-        };
-        if news {
-            // Whoever watches may have gone.
-            let _ = changes.send(());
-        }
-    })?;
-    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
-}
-
-/// The file and its digest, unless it is being written or has gone.
-async fn read(file: &Path) -> Option<(Source, Arc<str>)> {
-    let path = file.to_owned();
-    let read = move || {
-        let before = std::fs::metadata(&path).ok()?;
-        let source = Source::read(&path).ok()?;
-        let after = std::fs::metadata(&path).ok()?;
-        let same = before.modified().ok() == after.modified().ok() && before.len() == after.len();
-        let digest = digest(&source);
-        same.then_some((source, digest))
-    };
-    tokio::task::spawn_blocking(read).await.ok()?
+    }
 }

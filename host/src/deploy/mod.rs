@@ -2,29 +2,39 @@
 //!
 //! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
 //! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
-//! told `replaced`; when the last one has ended, its instances end.
+//! told `replaced`; when the last one has ended, its instances end. A canary is a generation that has been tried and serves only
+//! some of the requests, beside the current one.
 
 mod compile;
 mod files;
+mod plan;
 mod probe;
 mod record;
 mod slot;
+mod spec;
+mod split;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::config;
 use crate::events::EventStore;
 use crate::generation::Generation;
-use crate::guest::{App, CallError, Engine, Kinds, LoadError, Source};
-pub use record::{Done, Record, State, Step};
+use crate::guest::{App, CallError, Engine, LoadError, Source};
+use files::Stamp;
+pub use plan::{Change, Plan, PlanError};
+pub use record::{Done, Record, Shown, State, Step};
+use slot::Trying;
 pub use slot::{Deployed, Slot};
+pub use spec::Spec;
+pub use split::Split;
 
 /// How long an instance may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -61,6 +71,9 @@ pub enum DeployError {
     /// No generation was there before.
     #[error("there is no generation before this one to go back to")]
     NothingBefore,
+    /// No generation serves some of the requests.
+    #[error("this app has no canary; `linger deploy --canary` begins one")]
+    NoCanary,
 }
 
 /// What components are loaded with.
@@ -73,13 +86,17 @@ pub struct Loader {
     pub lanes: usize,
 }
 
+type Apps = BTreeMap<Arc<str>, Arc<Slot>>;
+
 /// All apps, and the way to change them.
 pub struct Deployments {
     loader: Arc<Loader>,
-    apps: BTreeMap<Arc<str>, Arc<Slot>>,
+    apps: ArcSwap<Apps>,
+    /// Sent when the apps, or their configurations, are others.
+    changed: watch::Sender<()>,
     /// Sent when a generation was replaced.
     replaced: watch::Sender<()>,
-    /// Notified when too many requests of a new generation have failed.
+    /// Notified when there is a doubt of a generation on trial.
     doubt: Arc<Notify>,
     /// Owns the guests of probes.
     tasks: TaskTracker,
@@ -87,30 +104,35 @@ pub struct Deployments {
 
 impl Deployments {
     /// Loads the first generation of each app from its file. Blocks while they compile: up to seconds for each.
-    pub fn load<'a>(
-        loader: Loader,
-        apps: impl IntoIterator<Item = (&'a str, &'a config::App, Kinds)>,
-    ) -> Result<Self, LoadError> {
-        let slots = apps.into_iter().map(|(name, config, kinds)| {
-            let slot = loader.first(name, config, kinds)?;
+    pub fn load(loader: Loader, specs: BTreeMap<String, Spec>) -> Result<Self, LoadError> {
+        let slots = specs.into_iter().map(|(name, spec)| {
+            let slot = loader.first(&name, spec)?;
             Ok((slot.name.clone(), Arc::new(slot)))
         });
-        let apps = slots.collect::<Result<_, LoadError>>()?;
-        let (loader, replaced, doubt) = (Arc::new(loader), watch::Sender::default(), Arc::default());
-        Ok(Self { loader, apps, replaced, doubt, tasks: TaskTracker::new() })
-    }
-
-    /// The place of an app.
-    pub fn slot(&self, name: &str) -> Result<&Arc<Slot>, DeployError> {
-        self.apps.get(name).ok_or_else(|| DeployError::NoSuchApp {
-            name: name.to_owned(),
-            known: self.apps.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        let apps = slots.collect::<Result<Apps, LoadError>>()?;
+        Ok(Self {
+            loader: Arc::new(loader),
+            apps: ArcSwap::from_pointee(apps),
+            changed: watch::Sender::default(),
+            replaced: watch::Sender::default(),
+            doubt: Arc::default(),
+            tasks: TaskTracker::new(),
         })
     }
 
+    /// The place of an app.
+    pub fn slot(&self, name: &str) -> Result<Arc<Slot>, DeployError> {
+        self.apps.load().get(name).cloned().ok_or_else(|| self.no_such_app(name))
+    }
+
+    fn no_such_app(&self, name: &str) -> DeployError {
+        let known = self.apps.load().keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        DeployError::NoSuchApp { name: name.to_owned(), known }
+    }
+
     /// All of them, by name.
-    pub fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.apps.values()
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.apps.load().values().cloned().collect()
     }
 
     /// Tells, each time, that a generation was replaced.
@@ -118,12 +140,18 @@ impl Deployments {
         self.replaced.subscribe()
     }
 
-    /// Deploys a component for an app. Takes as long as that needs to compile, to start and to answer the probe.
-    pub async fn deploy(&self, name: &str, source: Source) -> Result<Record, DeployError> {
+    /// Deploys a component for an app: for all requests or, as a canary, for some. Takes as long as that needs to compile, to
+    /// start and to answer the probe.
+    pub async fn deploy(
+        &self,
+        name: &str,
+        source: Source,
+        canary: Option<Split>,
+    ) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
         let whole = source.clone();
         let digest = compile::aside(move || digest(&whole)).await.ok_or(DeployError::Panicked)?;
-        self.deploy_to(slot, source, digest).await
+        self.deploy_to(&slot, source, digest, canary).await
     }
 
     async fn deploy_to(
@@ -131,43 +159,105 @@ impl Deployments {
         slot: &Arc<Slot>,
         source: Source,
         digest: Arc<str>,
+        canary: Option<Split>,
     ) -> Result<Record, DeployError> {
-        let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
-        let from = source.name.display().to_string();
+        let _only = slot.change()?;
+        if slot.is_closed() {
+            return Err(self.no_such_app(&slot.name));
+        }
         let current = slot.current();
         if current.digest == digest {
             return Err(DeployError::Unchanged(current.generation.number));
         }
-        let mut record = Record::new(slot.next_number(), &digest, from);
-        match self.try_out(slot, source, &mut record).await {
+        if let Some(serving) = slot.canary().filter(|serving| serving.digest == digest) {
+            return self.divide(slot, &serving, canary).ok_or(DeployError::NoCanary);
+        }
+        let mut record = Record::new(slot.next_number(), &digest, source.name.display().to_string());
+        record.canary = canary;
+        let trying = slot.try_out(record.clone());
+        let tried = self.try_out(&slot.name, &slot.spec(), &source, &mut record, Some(&trying)).await;
+        drop(trying);
+        match tried {
             Ok(app) => {
                 let generation = self.on_trial(slot, record.generation);
-                let next = Deployed { generation, app, digest, source: record.source.clone() };
-                Ok(self.switch(slot, next, record, false))
+                Ok(self.install(slot, Deployed { generation, app, digest, source }, record, false))
             }
             Err(error) => {
                 tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
                 record.error = Some(error.to_string());
-                slot.refuse(record);
+                slot.note(record, None);
                 Err(error)
             }
         }
     }
 
-    /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time.
+    /// What a canary is told when it is deployed again: to serve another share, or all.
+    fn divide(&self, slot: &Slot, serving: &Arc<Deployed>, canary: Option<Split>) -> Option<Record> {
+        let Some(split) = canary else { return self.promote_in(slot, serving) };
+        tracing::info!(app = &*slot.name, "generation {} serves {split}", serving.generation.number);
+        slot.begin_canary(serving.clone(), split.clone());
+        slot.amend(serving.generation.number, |record| record.canary = Some(split))
+    }
+
+    /// Lets the canary serve all requests.
+    pub fn promote(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let _only = slot.change()?;
+        let canary = slot.canary().ok_or(DeployError::NoCanary)?;
+        self.promote_in(&slot, &canary).ok_or(DeployError::NoCanary)
+    }
+
+    fn promote_in(&self, slot: &Slot, canary: &Arc<Deployed>) -> Option<Record> {
+        let begun = Instant::now();
+        slot.switch(canary.clone(), false);
+        self.tell_replaced();
+        tracing::info!(app = &*slot.name, "generation {} serves all requests", canary.generation.number);
+        slot.amend(canary.generation.number, |record| {
+            record.canary = None;
+            record.done(Step::Promote, begun.elapsed());
+        })
+    }
+
+    /// Ends the canary: what serves the other requests serves all.
+    pub fn abort(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let _only = slot.change()?;
+        let canary = slot.canary().ok_or(DeployError::NoCanary)?;
+        self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
+    }
+
+    fn abort_in(&self, slot: &Slot, canary: &Deployed, why: &str) -> Option<Record> {
+        slot.end_canary();
+        self.tell_replaced();
+        let serving = slot.current().generation.number;
+        tracing::info!(
+            app = &*slot.name,
+            "generation {} serves no more, {serving} serves all requests",
+            canary.generation.number
+        );
+        slot.take_back(canary.generation.number, why)
+    }
+
+    /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time. A
+    /// canary ends with it.
     pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let _only = slot.deploying.try_lock().map_err(|_| DeployError::Busy)?;
+        let _only = slot.change()?;
+        self.roll_back_in(&slot)
+    }
+
+    fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {
         let before = slot.previous().ok_or(DeployError::NothingBefore)?;
-        let record = Record::new(slot.next_number(), &before.digest, before.source.clone());
+        let from = before.source.name.display().to_string();
+        let record = Record::new(slot.next_number(), &before.digest, from);
         let next = Deployed {
             // It has proven itself.
-            generation: Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout),
+            generation: Generation::new(slot.name.clone(), record.generation),
             app: before.app.clone(),
             digest: before.digest.clone(),
             source: before.source.clone(),
         };
-        Ok(self.switch(slot, next, record, true))
+        Ok(self.install(slot, next, record, true))
     }
 
     /// Deploys what is written to the files of apps that want that, for as long as it is polled.
@@ -175,26 +265,18 @@ impl Deployments {
         files::watch(self).await;
     }
 
-    /// Takes generations back of which too many requests fail, for as long as it is polled.
+    /// Probes generations that are on trial, and takes those back that fail, for as long as it is polled.
     pub async fn judge(&self) {
+        tokio::join!(trial::judge(self), trial::keep_probing(self));
+    }
+
+    /// Does something with the apps that there are, and begins anew when those change, for as long as it is polled.
+    async fn with_all(&self, work: impl AsyncFn(Vec<Arc<Slot>>)) {
+        let mut changed = self.changed.subscribe();
         loop {
-            self.doubt.notified().await;
-            for slot in self.slots() {
-                let generation = slot.current().generation.clone();
-                let Some(doubt) = generation.doubt() else { continue };
-                match self.roll_back(&slot.name) {
-                    Ok(record) => {
-                        slot.doubt(generation.number, &doubt.to_string());
-                        let number = generation.number;
-                        tracing::error!(
-                            app = &*slot.name,
-                            "generation {number} is taken back: {doubt}; {} serves in its place",
-                            record.generation
-                        );
-                    }
-                    // Another deploy is under way, and will replace it.
-                    Err(error) => tracing::warn!(app = &*slot.name, "{doubt}, and it stays: {error}"),
-                }
+            tokio::select! {
+                () = work(self.slots()) => drop(changed.changed().await),
+                _ = changed.changed() => {}
             }
         }
     }
@@ -206,78 +288,91 @@ impl Deployments {
         self.loader.clone()
     }
 
+    /// Loads a component, starts an instance, and asks it what its app wants to be asked.
     async fn try_out(
         &self,
-        slot: &Arc<Slot>,
-        source: Source,
+        name: &Arc<str>,
+        spec: &Arc<Spec>,
+        source: &Source,
         record: &mut Record,
+        trying: Option<&Trying<'_>>,
     ) -> Result<Arc<App>, DeployError> {
-        let trying = slot.try_out(record.clone());
         let (begun, loader) = (Instant::now(), self.loader.clone());
         // Not the slot: that would keep its apps for as long as this compiles.
-        let (name, config, kinds) = (slot.name.clone(), slot.config.clone(), slot.kinds);
-        let load = move || loader.load(&name, &source, &config, kinds);
+        let (app, wanted, source) = (name.clone(), spec.clone(), source.clone());
+        let load = move || loader.load(&app, &source, &wanted);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
-        trying.goes_on(record, State::Probing);
+        if let Some(trying) = trying {
+            trying.goes_on(record, State::Probing);
+        }
         let begun = Instant::now();
         let started = timeout(START, app.try_start()).await;
         started.map_err(|_| DeployError::Start(format!("it takes longer than {START:?}")))?.map_err(
             |error| match error {
+                CallError::NotStarted(why) if why.contains("memory") => {
+                    DeployError::Start(format!("{why}; `instances.max_memory` says how much there is"))
+                }
                 CallError::NotStarted(why) => DeployError::Start(why),
                 other => DeployError::Start(other.to_string()),
             },
         )?;
         record.done(Step::Start, begun.elapsed());
-        if let Some(wanted) = &slot.config.probe {
+        if let Some(wanted) = &spec.config.probe {
             let begun = Instant::now();
-            let asked = Generation::new(slot.name.clone(), record.generation, slot.config.drain_timeout);
+            let asked = Generation::new(name.clone(), record.generation);
             let probed = probe::probe(&app, asked, wanted, self.tasks.clone());
-            probed.await.map_err(DeployError::Probe)?;
+            probed.await.map_err(|failure| DeployError::Probe(failure.to_string()))?;
             record.done(Step::Probe, begun.elapsed());
         }
         Ok(Arc::new(app))
     }
 
     fn on_trial(&self, slot: &Slot, number: u64) -> Arc<Generation> {
-        let config::App { drain_timeout, rollback, .. } = &slot.config;
-        Generation::on_trial(slot.name.clone(), number, *drain_timeout, rollback, self.doubt.clone())
+        Generation::on_trial(slot.name.clone(), number, &slot.spec().config.rollback, self.doubt.clone())
     }
 
-    fn switch(&self, slot: &Slot, next: Deployed, mut record: Record, rollback: bool) -> Record {
-        let begun = Instant::now();
-        let app = Arc::downgrade(&next.app);
-        slot.switch(next, rollback);
+    /// Lets a generation serve: all requests, or those that its record says.
+    fn install(&self, slot: &Slot, next: Deployed, mut record: Record, rollback: bool) -> Record {
+        let (begun, next) = (Instant::now(), Arc::new(next));
+        match &record.canary {
+            Some(split) => slot.begin_canary(next.clone(), split.clone()),
+            None => slot.switch(next.clone(), rollback),
+        }
         record.done(Step::Switch, begun.elapsed());
-        slot.note(record.clone(), app);
+        slot.note(record.clone(), Some(&next));
+        self.tell_replaced();
+        let share = record.canary.as_ref().map(|split| format!(" {split}")).unwrap_or_default();
+        tracing::info!(
+            app = &*slot.name,
+            "generation {} serves{share}, from {}",
+            record.generation,
+            record.source
+        );
+        record
+    }
+
+    fn tell_replaced(&self) {
         // Nobody is there to be told when there is no connection.
         let _ = self.replaced.send(());
-        tracing::info!(app = &*slot.name, "generation {} serves, from {}", record.generation, record.source);
-        record
     }
 }
 
 impl Loader {
-    fn load(
-        &self,
-        name: &str,
-        source: &Source,
-        config: &config::App,
-        kinds: Kinds,
-    ) -> Result<App, LoadError> {
-        App::load(name, source, kinds, config, &self.engine, self.events.clone(), self.lanes)
+    fn load(&self, name: &str, source: &Source, spec: &Spec) -> Result<App, LoadError> {
+        App::load(name, source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
     }
 
-    fn first(&self, name: &str, config: &config::App, kinds: Kinds) -> Result<Slot, LoadError> {
+    fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
         let begun = Instant::now();
-        let source = Source::read(&config.component)?;
-        let app = Arc::new(self.load(name, &source, config, kinds)?);
-        let (digest, from) = (digest(&source), source.name.display().to_string());
-        let mut record = Record::new(1, &digest, from.clone());
+        let seen = Stamp::of(&spec.config.component);
+        let source = Source::read(&spec.config.component)?;
+        let app = Arc::new(self.load(name, &source, &spec)?);
+        let digest = digest(&source);
+        let mut record = Record::new(1, &digest, source.name.display().to_string());
         record.done(Step::Load, begun.elapsed());
-        let generation = Generation::new(name.into(), 1, config.drain_timeout);
-        let first = Deployed { generation, app, digest, source: from };
-        Ok(Slot::new(config.clone(), kinds, first, record))
+        let generation = Generation::new(name.into(), 1);
+        Ok(Slot::new(spec, Deployed { generation, app, digest, source }, record, seen))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cancel::Reason;
 use crate::config::Probe;
 use crate::exchange::{Client, Exchange, Outcome, Terms};
 use crate::generation::Generation;
-use crate::guest::{App, Lane};
+use crate::guest::{App, CallError, Lane};
 
 /// Who sends the probe: it stays until it has its answer.
 #[derive(Debug)]
@@ -23,13 +23,24 @@ impl Client for Prober {
     }
 }
 
-/// Sends the probe request to a component. An error says what is wrong with the answer.
+/// What is wrong with the answer to a probe.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It was not asked.
+    #[error("all instances are busy")]
+    Busy,
+    /// It was, and this is what came of it.
+    #[error("GET {0}")]
+    Answer(String),
+}
+
+/// Sends the probe request to a component.
 pub(super) async fn probe(
     app: &App,
     generation: Arc<Generation>,
     probe: &Probe,
     tasks: TaskTracker,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let client: Arc<dyn Client> = Arc::new(Prober);
     let watching: Weak<dyn Client> = Arc::downgrade(&client);
     // It holds nothing: what it takes goes back.
@@ -38,12 +49,14 @@ pub(super) async fn probe(
     let lane = Lane { core: usize::MAX, tasks };
     let _ends = Ends(exchange.clone());
     let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
-    match answered {
-        Ok(Ok(status)) if status == probe.status => Ok(()),
-        Ok(Ok(status)) => Err(format!("GET {} answers {status} and not {}", probe.path, probe.status)),
-        Ok(Err(error)) => Err(format!("GET {}: {error}", probe.path)),
-        Err(_) => Err(format!("GET {} is not answered within {:?}", probe.path, probe.timeout)),
-    }
+    let (path, wanted) = (&probe.path, probe.status);
+    Err(match answered {
+        Ok(Ok(status)) if status == wanted => return Ok(()),
+        Ok(Ok(status)) => Failure::Answer(format!("{path} answers {status} and not {wanted}")),
+        Ok(Err(Failure::Answer(failure))) => Failure::Answer(format!("{path}: {failure}")),
+        Ok(Err(Failure::Busy)) => Failure::Busy,
+        Err(_) => Failure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
+    })
 }
 
 /// A probe's exchange. It ends when nobody waits for the answer any more, for whatever reason.
@@ -56,20 +69,24 @@ impl Drop for Ends {
 }
 
 /// The status of the answer, all of which has come.
-async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe) -> Result<u16, String> {
+async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe) -> Result<u16, Failure> {
+    let wrong = |message: String| Failure::Answer(message);
     let uri = format!("http://localhost{}", probe.path);
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
-    *request.uri_mut() = uri.parse().map_err(|_| "the path is none of HTTP".to_owned())?;
+    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
-    let (response, hold) = called.map_err(|error| error.to_string())?;
+    let (response, hold) = called.map_err(|error| match error {
+        CallError::Busy => Failure::Busy,
+        other => wrong(other.to_string()),
+    })?;
     let status = response.status().as_u16();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        frame.map_err(|error| format!("the answer breaks off: {error}"))?;
+        frame.map_err(|error| wrong(format!("the answer breaks off: {error}")))?;
     }
     if exchange.has_failed() {
-        return Err("the guest failed after its answer had begun".to_owned());
+        return Err(wrong("the guest failed after its answer had begun".to_owned()));
     }
     drop(hold);
     Ok(status)

@@ -1,8 +1,13 @@
 //! What is remembered of a deploy.
 
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+use super::Split;
+use crate::generation::{Generation, Requests};
+use crate::guest::App;
 
 /// A deploy: what came in, and how far it got.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +22,10 @@ pub struct Record {
     pub at: u64,
     /// The steps that succeeded, in their order.
     pub steps: Vec<Done>,
-    /// Why it went no further. The generation before it serves on.
+    /// Which requests it serves, while they are not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Split>,
+    /// Why it went no further, or was taken back. The generation before it serves on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -41,8 +49,10 @@ pub enum Step {
     Start,
     /// It answers the probe request of its app.
     Probe,
-    /// Requests go to it.
+    /// Requests go to it, or some of them.
     Switch,
+    /// All of them do, after some did.
+    Promote,
 }
 
 /// What became of a deploy.
@@ -55,13 +65,15 @@ pub enum State {
     Probing,
     /// It serves.
     Current,
+    /// It serves some requests, beside the current one.
+    Canary,
     /// It served before the current one, and is kept to take over again.
     Previous,
     /// Requests are still in it.
     Draining,
     /// It has ended, and its memory is free.
     Gone,
-    /// It never served.
+    /// It never served, or was taken back.
     Refused,
 }
 
@@ -70,10 +82,56 @@ impl Record {
     pub(super) fn new(generation: u64, digest: &str, source: String) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        Self { generation, digest: digest.to_owned(), source, at, steps: Vec::new(), error: None }
+        Self {
+            generation,
+            digest: digest.to_owned(),
+            source,
+            at,
+            steps: Vec::new(),
+            canary: None,
+            error: None,
+        }
     }
 
     pub(super) fn done(&mut self, step: Step, took: Duration) {
         self.steps.push(Done { step, took: took.as_secs_f64() * 1e3 });
+    }
+}
+
+/// A deploy, and what is still known of the generation that it made.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) record: Record,
+    pub(super) generation: Option<Arc<Generation>>,
+    pub(super) app: Weak<App>,
+}
+
+impl Entry {
+    /// One that has made none yet.
+    pub(super) fn tried(record: Record) -> Self {
+        Self { record, generation: None, app: Weak::new() }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.generation.as_ref().is_some_and(|generation| generation.requests().running > 0)
+    }
+}
+
+/// What is shown of a deploy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The deploy.
+    #[serde(flatten)]
+    pub record: Record,
+    /// What has become of it.
+    pub state: State,
+    /// What its generation has had to do. None if it made none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
+}
+
+impl From<(Entry, State)> for Shown {
+    fn from((Entry { record, generation, .. }, state): (Entry, State)) -> Self {
+        Self { record, state, requests: generation.map(|generation| generation.requests()) }
     }
 }

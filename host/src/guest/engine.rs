@@ -1,5 +1,6 @@
 //! The engine: how components are compiled, linked and instantiated.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,9 @@ pub enum LoadError {
         /// Why.
         error: std::io::Error,
     },
+    /// It was written to while it was read.
+    #[error("{0}: it is being written to; try again when it is whole")]
+    Changing(PathBuf),
     /// It is WebAssembly, but a core module.
     #[error(
         "{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
@@ -160,10 +164,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a file. Blocks.
+    /// Reads a file. Blocks. One that is written meanwhile may be half of one and half of another: it is not taken.
     pub fn read(file: &Path) -> Result<Self, LoadError> {
-        let bytes =
-            std::fs::read(file).map_err(|error| LoadError::Unreadable { file: file.to_owned(), error })?;
+        let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
+        let mut open = std::fs::File::open(file).map_err(unreadable)?;
+        let before = open.metadata().map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        open.read_to_end(&mut bytes).map_err(unreadable)?;
+        let after = open.metadata().map_err(unreadable)?;
+        if before.modified().ok() != after.modified().ok() || before.len() != after.len() {
+            return Err(LoadError::Changing(file.to_owned()));
+        }
         Ok(Self { name: file.to_owned(), bytes: bytes.into() })
     }
 }

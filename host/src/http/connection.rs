@@ -90,12 +90,16 @@ impl Connection {
 /// What became of the last responses is then still waited for.
 pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: Arc<Context>) {
     let detection = &context.detection;
+    // It keeps to what is set now.
+    let limits = &context.settings.load_full().limits;
     let link = Link::new(stream, detection.patience(), entrance.eof);
-    let connection = Connection::new(link, entrance, context.limits.head_timeout, detection.receipt_waits());
+    let connection = Connection::new(link, entrance, limits.head_timeout, detection.receipt_waits());
     let socket = connection.link.socket();
     // Boxed, so that its room is free again: many connections stay open for long.
-    if let Some((stream, version)) = Box::pin(open(socket, entrance, &connection, &context)).await {
-        serve(stream, version, &connection, &context).await;
+    if let Some((stream, version)) =
+        Box::pin(open(socket, entrance, &connection, &context, limits.head_timeout)).await
+    {
+        serve(stream, version, &connection, &context, limits).await;
     }
     connection.receipts.close();
     connection.receipts.wait().await;
@@ -107,10 +111,11 @@ async fn open(
     entrance: &Entrance,
     connection: &Connection,
     context: &Context,
+    head_timeout: Duration,
 ) -> Option<(Transport<Arc<Progress>>, Option<Version>)> {
     let Some(tls) = &entrance.tls else {
         let version = tokio::select! {
-            version = tokio::time::timeout(context.limits.head_timeout, Version::sent(&connection.link)) => version,
+            version = tokio::time::timeout(head_timeout, Version::sent(&connection.link)) => version,
             // Whatever it is: it is about to end.
             () = context.stopping.cancelled() => Ok(None),
         };
@@ -120,7 +125,7 @@ async fn open(
         tracing::debug!("connection ended: nothing came");
         return None;
     };
-    match tokio::time::timeout(context.limits.head_timeout, tls.accept(socket)).await {
+    match tokio::time::timeout(head_timeout, tls.accept(socket)).await {
         Ok(Ok(stream)) => {
             let version = Version::negotiated(stream.get_ref().1.alpn_protocol());
             return Some((Transport::Tls(Box::new(stream)), version));
@@ -136,9 +141,10 @@ async fn serve(
     version: Option<Version>,
     connection: &Arc<Connection>,
     context: &Arc<Context>,
+    limits: &Limits,
 ) {
     let link = &connection.link;
-    let builder = builder(context, connection.eof);
+    let builder = builder(context, limits, connection.eof);
     let builder = match version {
         Some(Version::Http1) => builder.http1_only(),
         Some(Version::Http2) => builder.http2_only(),
@@ -219,8 +225,7 @@ async fn overdue(requests: &TaskTracker) {
     }
 }
 
-fn builder(context: &Context, eof: Eof) -> auto::Builder<Tasks> {
-    let limits: &Limits = &context.limits;
+fn builder(context: &Context, limits: &Limits, eof: Eof) -> auto::Builder<Tasks> {
     let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(Tasks(context.lane.tasks.clone()));
     builder

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::access::{Access, Phase};
@@ -16,6 +15,7 @@ use crate::cancel::Reason;
 use crate::events::{Confirmations, Settlement, Token};
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
+use crate::limit::Share;
 use crate::net::{Link, Mark, Receipt, ReceiptWaits};
 
 /// A connection whose flushes settle responses.
@@ -42,8 +42,8 @@ pub(super) struct Guard {
 
 /// A request's share of what the server and its app may have in progress, and what keeps the connection open.
 pub(super) struct Shares {
-    pub(super) _server: OwnedSemaphorePermit,
-    pub(super) _app: OwnedSemaphorePermit,
+    pub(super) _server: Share,
+    pub(super) _app: Share,
     pub(super) _connection: TaskTrackerToken,
 }
 
@@ -67,6 +67,7 @@ impl Guard {
         access: Access,
         shares: Shares,
     ) -> Self {
+        exchange.generation.request_began();
         connection.supervisor.watch(exchange.clone(), !http2);
         // The supervisor tells those that are there when the client leaves. It may have left before.
         if let Some(reason) = connection.link.departure() {
@@ -218,8 +219,11 @@ impl Guard {
     fn end(&mut self, outcome: Outcome) {
         if let Some(access) = self.access.take() {
             self.connection.supervisor.forget(&self.exchange);
+            let generation = &self.exchange.generation;
             if self.tried {
-                self.exchange.generation.request_ended(access.failed(outcome));
+                generation.request_ended(access.failed(outcome));
+            } else {
+                generation.request_was_refused();
             }
             self.exchange.end(outcome);
             access.log(&self.exchange, outcome, None);

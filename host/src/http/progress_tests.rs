@@ -4,7 +4,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::*;
@@ -14,6 +13,7 @@ use crate::generation::Generation;
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
 use crate::http::guard::{ClientLink, Shares};
+use crate::limit::Limit;
 use crate::net::{Eof, Link, Socket};
 
 struct Fixture {
@@ -30,12 +30,11 @@ async fn fixture(http2: bool) -> Fixture {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
-    let exchange =
-        Arc::new(Exchange::new(Generation::new("app".into(), 1, Duration::ZERO), Terms::default(), 1, asked));
-    let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let exchange = Arc::new(Exchange::new(Generation::new("app".into(), 1), Terms::default(), 1, asked));
+    let share = || Limit::new(1).try_take().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);
     let access = Access::new(&http::Request::new(()));
-    let shares = Shares { _server: permit(), _app: permit(), _connection: TaskTracker::new().token() };
+    let shares = Shares { _server: share(), _app: share(), _connection: TaskTracker::new().token() };
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
     Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }

@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::config::Limits;
 use crate::guest::BodyError;
 
 /// Bounds on what is read ahead.
@@ -26,15 +27,22 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Bounds in bytes.
+    /// Those of a configuration.
     #[must_use]
-    pub fn new(per_request: u64, total: u64) -> Self {
+    pub fn new(limits: &Limits) -> Self {
+        let (per_request, total) = (limits.max_body_buffer.as_u64(), limits.max_body_buffers.as_u64());
         let total = usize::try_from(total).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self {
             // No request may want more than there is, or it would wait for ever.
             per_request: u32::try_from(per_request.min(total as u64)).unwrap_or(u32::MAX),
             total: Arc::new(Semaphore::new(total)),
         }
+    }
+
+    /// Whether two configurations bound them alike.
+    pub(super) fn is_same(one: &Limits, other: &Limits) -> bool {
+        let bounds = |limits: &Limits| (limits.max_body_buffer, limits.max_body_buffers);
+        bounds(one) == bounds(other)
     }
 }
 

@@ -192,8 +192,7 @@ impl Request {
 
     /// The same if its generation was replaced.
     fn drain(&mut self) {
-        if self.exchange.generation.is_replaced() {
-            let drain = self.exchange.generation.drain_timeout();
+        if let Some(drain) = self.exchange.generation.drain_timeout() {
             // Its deadline stays what it was.
             let left =
                 self.exchange.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -8,10 +8,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::http::{Context, Entrance, serve_connection};
+use crate::limit::Share;
 
 /// The way to a core.
 pub(super) struct Core {
@@ -24,7 +25,7 @@ pub(super) struct Core {
 pub(super) struct Arrival {
     pub(super) stream: TcpStream,
     pub(super) entrance: Entrance,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) share: Share,
 }
 
 impl Core {
@@ -94,12 +95,12 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
 }
 
 async fn serve_one(arrival: Arrival, context: Arc<Context>) {
-    let Arrival { stream, entrance, permit } = arrival;
+    let Arrival { stream, entrance, share } = arrival;
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => serve_connection(stream, &entrance, context).await,
         Err(error) => tracing::error!("cannot serve a connection: {error}"),
     }
-    drop(permit);
+    drop(share);
 }
 
 /// Counts a connection, until it is dropped.

@@ -5,10 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::core::{Arrival, Core};
 use crate::http::Entrance;
+use crate::limit::Limit;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -16,16 +15,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Door {
     listener: tokio::net::TcpListener,
     entrance: Entrance,
-    permits: Arc<Semaphore>,
+    connections: Arc<Limit>,
 }
 
 impl Door {
     pub(super) fn open(
         listener: TcpListener,
         entrance: Entrance,
-        permits: Arc<Semaphore>,
+        connections: Arc<Limit>,
     ) -> io::Result<Self> {
-        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, permits })
+        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, connections })
     }
 
     /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
@@ -44,11 +43,10 @@ impl Door {
                 }
             };
             failing = false;
-            // The semaphore is never closed.
-            let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+            let share = self.connections.take().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
             if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
-                core.take(Arrival { stream, entrance: self.entrance.clone(), permit });
+                core.take(Arrival { stream, entrance: self.entrance.clone(), share });
             }
         }
     }

@@ -1,0 +1,33 @@
+//! `linger reload`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use super::admin::Server;
+use crate::admin::client::Sent;
+
+/// Have a server read its configuration again, without dropping a connection
+///
+/// Routes, limits and apps change; what else has changed is named, and counts at the next start. A configuration that is
+/// wrong, or whose components cannot serve, changes nothing: then this says why, and exits with 2. SIGHUP does the same, and
+/// says so in the log.
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Reload {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let reloaded = self.server.ask(Method::POST, "/reload", Sent::default())?;
+        for change in reloaded["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            // Who reads no further knows by the exit code.
+            let _ = writeln!(std::io::stdout(), "{change}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

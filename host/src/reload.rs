@@ -1,0 +1,149 @@
+//! Puts a changed configuration in force while requests are served: as a whole, or not at all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::deploy::{Change, Deployments, PlanError, Spec};
+use crate::http::Settings;
+use crate::limit::Limit;
+
+/// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
+pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The server was started with a component.
+    #[error("the server was started without a configuration, so there is none to read again")]
+    NoConfiguration,
+    /// The configuration cannot be read, or is wrong.
+    #[error("{0}")]
+    Configuration(String),
+    /// What it wants of an app is not possible.
+    #[error(transparent)]
+    App(#[from] PlanError),
+}
+
+/// What a changed configuration came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// What changed of each app.
+    pub apps: BTreeMap<String, Change>,
+    /// Keys, beside the apps', whose changes are in force.
+    pub keys: Vec<&'static str>,
+    /// Keys that have changed in the file, and are read only at the start.
+    pub restart: Vec<&'static str>,
+}
+
+/// Whoever can have the configuration read again.
+pub struct Reloader {
+    reread: Option<Reread>,
+    deployments: Arc<Deployments>,
+    settings: Arc<ArcSwap<Settings>>,
+    connections: Arc<Limit>,
+    config: ArcSwap<Config>,
+    /// Held by the one reload that there is at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Reloader {
+    /// For a server with this configuration.
+    pub(crate) fn new(
+        config: Config,
+        reread: Option<Reread>,
+        deployments: Arc<Deployments>,
+        settings: Arc<ArcSwap<Settings>>,
+        connections: Arc<Limit>,
+    ) -> Self {
+        let config = ArcSwap::from_pointee(config);
+        Self { reread, deployments, settings, connections, config, reloading: tokio::sync::Mutex::default() }
+    }
+
+    /// How long the server waits for requests when it stops.
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.config.load().shutdown_timeout
+    }
+
+    /// Reads the configuration, and puts it in force. Takes as long as new components need to compile and to start. After an
+    /// error all is as it was.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let _only = self.reloading.lock().await;
+        let reread = self.reread.clone().ok_or(ReloadError::NoConfiguration)?;
+        let read = tokio::task::spawn_blocking(move || reread()).await;
+        let wanted = read.map_err(|error| ReloadError::Configuration(error.to_string()))?;
+        let wanted = wanted.map_err(ReloadError::Configuration)?;
+        let plan = self.deployments.plan(Spec::all(&wanted)).await?;
+        let settings = self.settings.load().next(&wanted, |name| plan.slot(name).cloned());
+        let apps = self.deployments.carry_out(plan, || self.settings.store(Arc::new(settings)));
+        self.connections.set(wanted.limits.max_connections);
+        let before = self.config.load_full();
+        let reloaded = Reloaded { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
+        self.config.store(Arc::new(in_force(&before, wanted)));
+        tracing::info!("configuration read again: {reloaded}");
+        Ok(reloaded)
+    }
+}
+
+/// What is read while the server runs.
+fn changed(before: &Config, wanted: &Config) -> Vec<&'static str> {
+    names([
+        ("routes", before.routes != wanted.routes),
+        ("limits", before.limits != wanted.limits),
+        ("shutdown_timeout", before.shutdown_timeout != wanted.shutdown_timeout),
+    ])
+}
+
+/// What is read only at the start.
+fn fixed(before: &Config, wanted: &Config) -> Vec<&'static str> {
+    names([
+        ("listeners", before.listeners != wanted.listeners),
+        ("threads", before.threads != wanted.threads),
+        ("code_cache", before.code_cache != wanted.code_cache),
+        ("admin", before.admin != wanted.admin),
+        ("detection", before.detection != wanted.detection),
+        ("events", before.events != wanted.events),
+        ("queues", before.queues != wanted.queues),
+        ("topics", before.topics != wanted.topics),
+    ])
+}
+
+fn names<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str> {
+    changes.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+}
+
+/// What counts from now on: of what is read only at the start, that which was read then.
+fn in_force(before: &Config, wanted: Config) -> Config {
+    let Config { listeners, threads, code_cache, admin, detection, events, queues, topics, .. } =
+        before.clone();
+    Config { listeners, threads, code_cache, admin, detection, events, queues, topics, ..wanted }
+}
+
+impl Reloaded {
+    /// The same in words, for people: a sentence for each change.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let apps = self.apps.iter().map(|(app, change)| match change {
+            Change::Added => format!("apps.{app}: serves from now on"),
+            Change::Removed => format!("apps.{app}: serves no more"),
+            Change::Settings => format!("apps.{app}: has other settings"),
+            Change::Generation(number) => format!("apps.{app}: generation {number} serves"),
+        });
+        let keys = self.keys.iter().map(|key| format!("{key}: changed"));
+        let restart =
+            self.restart.iter().map(|key| format!("{key}: changed, which counts at the next start"));
+        let all: Vec<_> = apps.chain(keys).chain(restart).collect();
+        if all.is_empty() { vec!["nothing has changed".to_owned()] } else { all }
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentences().join("; "))
+    }
+}

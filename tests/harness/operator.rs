@@ -1,0 +1,59 @@
+//! What operators do: the commands of the binary that speak to the admin listener.
+
+use std::path::Path;
+use std::process::Output;
+
+use linger::admin::client::{Sent, ask};
+use linger::config::AdminAddress;
+use serde_json::Value;
+
+use super::{Server, component, linger, text};
+
+/// An admin listener, as a configuration has it.
+pub(crate) const ADMIN: &str = "[admin]\nlisten = 'unix:admin.sock'\n";
+
+impl Server {
+    /// Serves one app, called `app`, with an admin listener.
+    pub(crate) async fn operated(app: &str) -> Self {
+        Self::with_config(&format!("{ADMIN}[apps.app]\n{app}")).await
+    }
+
+    /// Runs a command for operators, while the server goes on.
+    pub(crate) async fn operate(&self, arguments: &[&str]) -> Output {
+        let admin = format!("unix:{}", self.folder().join("admin.sock").display());
+        let mut arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        arguments.extend(["--admin".to_owned(), admin]);
+        tokio::task::spawn_blocking(move || linger(&arguments)).await.unwrap()
+    }
+
+    pub(crate) async fn deploy_file(&self, file: &Path) -> Output {
+        self.operate(&["deploy", file.to_str().unwrap(), "--app", "app"]).await
+    }
+
+    pub(crate) async fn deploy(&self, name: &str) -> Output {
+        self.deploy_file(&component(name)).await
+    }
+
+    pub(crate) async fn deploy_canary(&self, name: &str, share: &str) -> Output {
+        let file = component(name);
+        self.operate(&["deploy", file.to_str().unwrap(), "--app", "app", "--canary", share]).await
+    }
+
+    pub(crate) async fn roll_back(&self) -> Output {
+        self.operate(&["rollback", "app"]).await
+    }
+
+    /// The generations of the first app, the latest first, as the admin listener shows them.
+    pub(crate) async fn generations(&self) -> Vec<Value> {
+        let admin = AdminAddress::Unix(self.folder().join("admin.sock"));
+        let shown = ask(&admin, None, http::Method::GET, "/apps", Sent::default()).await.unwrap();
+        shown["apps"][0]["generations"].as_array().unwrap().clone()
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_serves(output: &Output, generation: u64) {
+    let sentence = format!("app: generation {generation} serves");
+    assert!(text(&output.stdout).starts_with(&sentence), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+}
