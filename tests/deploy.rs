@@ -195,7 +195,11 @@ async fn bad_component_is_refused_and_the_old_one_serves_on() {
         ("import.wasm", wat(MISSING_IMPORT), &["acme:thing/api"]),
         ("world.wasm", wat("(component)"), &["handles no requests"]),
         ("start.wasm", handler_with(TRAPS), &["no instance starts", "unreachable"]),
-        ("large.wasm", handler_with("(memory 20000)"), &["no instance starts", "20000 pages", "instances.max_memory"]),
+        (
+            "large.wasm",
+            handler_with("(memory 20000)"),
+            &["no instance starts", "20000 pages", "instances.max_memory"],
+        ),
         ("grows.wasm", handler_with(GROWS), &["no instance starts", "unreachable"]),
     ] {
         let output = server.deploy_file(&file(&folder, name, contents)).await;
@@ -360,7 +364,10 @@ async fn generation_that_does_not_answer_its_probe_any_more_is_taken_back() {
     assert_serves(&server.deploy("longpoll-p2").await, 2);
     // From now on the probe finds an event.
     server.send(H1, &Request::post("/push/probe", "an event")).await.expect(202);
-    server.log.line(&["generation 2: the probe failed: GET /poll/probe?wait=0 answers 200 and not 204"]).await;
+    server
+        .log
+        .line(&["generation 2: the probe failed: GET /poll/probe?wait=0 answers 200 and not 204"])
+        .await;
     server.log.line(&["generation 2 is taken back", "does not answer its probe", "3 serves"]).await;
     // That one has proven itself, so nobody asks it.
     assert_eq!(server.generations().await[0]["state"], "current");

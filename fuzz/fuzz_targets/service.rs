@@ -5,16 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use linger::config::Config;
-use linger::deploy::{Deployments, Loader};
+use linger::deploy::{Deployments, Loader, Spec};
 use linger::events;
-use linger::guest::{Engine, Kinds, Lane};
-use linger::http::{Context, Entrance, ReadAhead, Target, serve_connection};
-use linger::route::Table;
+use linger::guest::{Engine, Lane};
+use linger::http::{Context, Entrance, Settings, serve_connection};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Script;
@@ -77,7 +76,7 @@ impl Service {
             let ended = tokio::time::timeout(bound, both).await;
             assert!(ended.is_ok(), "the connection goes on without its client: {script:?}");
             let free = async {
-                while self.context.requests.available_permits() != self.context.limits.max_requests {
+                while self.context.settings.load().requests.taken() > 0 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
@@ -90,24 +89,12 @@ impl Service {
 fn context(config: &Config, engine: &Arc<Engine>) -> Context {
     let events =
         events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
-    let kinds = Kinds { plain: true, cancelling: false };
     let loader = Loader { engine: engine.clone(), events, lanes: 1 };
-    let apps = [("longpoll", &config.apps["longpoll"], kinds)];
-    let deployments = Deployments::load(loader, apps).expect("`make guests` was run");
-    let slot = deployments.slot("longpoll").expect("it was loaded").clone();
-    let requests = Arc::new(Semaphore::new(config.limits.max_requests));
-    let routes = config.routes.iter().map(|route| {
-        (route.clone(), Target { slot: slot.clone(), requests: requests.clone(), terms: route.into() })
-    });
+    let deployments = Deployments::load(loader, Spec::all(config)).expect("`make guests` was run");
+    let settings = Settings::new(config, |name| deployments.slot(name).ok());
     Context {
-        routes: Arc::new(Table::new(routes)),
-        limits: config.limits.clone(),
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
         detection: config.detection.clone(),
-        requests,
-        read_ahead: ReadAhead::new(
-            config.limits.max_body_buffer.as_u64(),
-            config.limits.max_body_buffers.as_u64(),
-        ),
         confirmations: Arc::default(),
         max_deliveries: config.queues.max_deliveries_per_request,
         replaced: deployments.replaced(),
