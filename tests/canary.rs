@@ -121,9 +121,14 @@ async fn deploy_for_all_ends_the_canary() {
         (server.generations().await[1]["state"] == "gone").then_some(())
     })
     .await;
-    // And so does a rollback.
+    // So does a deploy of what serves the others,
     server.deploy_canary("faulty", "50%").await;
-    assert_serves(&server.roll_back().await, 5);
+    let output = server.deploy("plain-p3").await;
+    assert!(text(&output.stdout).contains("generation 3 is this component already"), "{output:?}");
+    assert_eq!(served_by_new(&server, 20).await, 20);
+    // and so does a rollback.
+    server.deploy_canary("faulty", "50%").await;
+    assert_serves(&server.roll_back().await, 6);
     assert_eq!(served_by_new(&server, 20).await, 0);
 }
 

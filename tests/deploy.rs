@@ -376,6 +376,73 @@ async fn generation_that_does_not_answer_its_probe_any_more_is_taken_back() {
 }
 
 #[tokio::test]
+async fn probe_that_finds_no_room_says_nothing() {
+    let server = Server::operated(
+        "component = '{longpoll}'\ninstances = { max = 1, max_requests = 1, queue_timeout = '3s' }\n\
+         probe = { path = '/poll/probe?wait=0', status = 204, interval = '100ms', timeout = '200ms' }\n",
+    )
+    .await;
+    assert_serves(&server.deploy("longpoll-p2").await, 2);
+    let parked = server.open(H1, &Request::get("/poll/q?wait=60")).await;
+    eventually("it waits", async || {
+        (server.generations().await[0]["requests"]["running"] == 1).then_some(())
+    })
+    .await;
+    // Meanwhile it is probed several times, in vain.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(server.generations().await[0]["state"], "current");
+    drop(parked);
+}
+
+#[tokio::test]
+async fn generation_that_fails_is_taken_back_while_another_is_tried() {
+    let server = Server::operated(
+        "component = '{hello}'\nprobe = { path = '/ok', timeout = '20s' }\n\
+         rollback = { window = '1m', max_failed = 0.1, min_requests = 5 }\n",
+    )
+    .await;
+    assert_serves(&server.deploy("faulty").await, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let slow = file(&folder, "slow.wasm", hanging());
+    let deploy = server.deploy_file(&slow);
+    let failing = async {
+        eventually("the other one is probed", async || {
+            (server.generations().await[0]["state"] == "probing").then_some(())
+        })
+        .await;
+        for _ in 0..10 {
+            server.get("/panic").await;
+        }
+        server.log.line(&["generation 2 is taken back"]).await;
+        assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
+    };
+    tokio::select! {
+        () = failing => {}
+        output = deploy => panic!("it ends too soon: {output:?}"),
+    }
+}
+
+/// A handler that never answers.
+fn hanging() -> Vec<u8> {
+    wat(&HANDLER.replace("MODULE", "").replace("(param i32 i32))", "(param i32 i32) (loop br 0))"))
+}
+
+#[tokio::test]
+async fn what_serves_is_never_forgotten() {
+    let server = serve_component("hello").await;
+    server.deploy_canary("plain-p3", "50%").await;
+    let folder = tempfile::tempdir().unwrap();
+    let garbage = file(&folder, "garbage.wasm", "no component");
+    for _ in 0..25 {
+        assert!(!server.deploy_file(&garbage).await.status.success());
+    }
+    let states: Vec<_> =
+        server.generations().await.iter().map(|generation| generation["state"].clone()).collect();
+    assert!(states.contains(&"canary".into()) && states.contains(&"current".into()), "{states:?}");
+    assert_serves(&server.operate(&["promote", "app"]).await, 2);
+}
+
+#[tokio::test]
 async fn two_deploys_at_a_time_end_one_after_the_other_or_not_at_all() {
     let server =
         Server::operated("component = '{hello}'\nprobe = { path = '/hang', timeout = '2s' }\n").await;

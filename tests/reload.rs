@@ -208,6 +208,61 @@ async fn wrong_configuration_changes_nothing() {
 }
 
 #[tokio::test]
+async fn reload_after_a_rollback_gives_what_the_configuration_says() {
+    let app =
+        |colour: &str| format!("[apps.app]\ncomponent = '{{probe}}'\nenv = {{ COLOUR = '{colour}' }}\n");
+    let server = serve(&app("red")).await;
+    reload(&server, &app("blue")).await;
+    assert_serves(&server.roll_back().await, 3);
+    assert_eq!(server.get("/env").await.expect(200), "COLOUR=red\n");
+    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 4 serves"]);
+    assert_eq!(server.get("/env").await.expect(200), "COLOUR=blue\n");
+}
+
+#[tokio::test]
+async fn file_that_was_replaced_is_read_unless_something_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str| {
+        let new = folder.path().join("new");
+        std::fs::copy(crate::harness::component(name), &new).unwrap();
+        std::fs::rename(new, folder.path().join("app.wasm")).unwrap();
+    };
+    put("hello");
+    let config = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.wasm");
+    let text = format!("{ADMIN}[apps.app]\ncomponent = '{}'\n", file.display());
+    let server = Server::in_folder(config, &text).await;
+    put("plain-p3");
+    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 2 serves"]);
+    assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
+    assert_serves(&server.deploy("plain-p2").await, 3);
+    put("hello");
+    assert_said(&server.operate(&["reload"]).await, &["nothing has changed"]);
+    assert_eq!(server.get("/").await.expect(200), "plain-p2\n");
+}
+
+#[tokio::test]
+async fn app_that_is_no_more_is_not_kept_by_connections() {
+    let both = format!("{ONE}{TWO}{ROUTES}");
+    let server = serve(&both).await;
+    let mut kept = Kept::connect(H1, server.address()).await;
+    kept.ask(&Request::get("/two")).await.expect(200);
+    // Compiled code is executable, and of no file.
+    let is_code = |line: &&str| line.contains(" r-xp ") && line.contains(" 00:00 0");
+    let maps = format!("/proc/{}/maps", server.id());
+    let mappings = || std::fs::read_to_string(&maps).unwrap().lines().filter(is_code).count();
+    let before = mappings();
+    for _ in 0..10 {
+        assert!(reload(&server, ONE).await.status.success());
+        kept.ask(&Request::get("/")).await.expect(200);
+        assert!(reload(&server, &both).await.status.success());
+        let mut other = Kept::connect(H2, server.address()).await;
+        other.ask(&Request::get("/two")).await.expect(200);
+    }
+    eventually("their code has gone", async || (mappings() < before + 5).then_some(())).await;
+}
+
+#[tokio::test]
 async fn what_is_read_only_at_the_start_is_named_each_time() {
     let server = serve(ONE).await;
     let config = format!("threads = 1\n[queues]\nmax_events = 7\n{ONE}");

@@ -13,7 +13,11 @@ fn put(file: &Path, name: &str) {
 }
 
 async fn greets(server: &Server, greeting: &str) {
-    eventually(greeting, async || (server.get("/").await.expect(200) == greeting).then_some(())).await;
+    greets_at(server, "/", greeting).await;
+}
+
+async fn greets_at(server: &Server, target: &str, greeting: &str) {
+    eventually(greeting, async || (server.get(target).await.expect(200) == greeting).then_some(())).await;
 }
 
 /// Serves `app.wasm`, and watches it.
@@ -141,4 +145,30 @@ async fn what_was_deployed_since_stays_until_the_file_is_written() {
     greets(&server, "plain-p3\n").await;
     put(&file, "plain-p2");
     greets(&server, "plain-p2\n").await;
+}
+
+#[tokio::test]
+async fn what_was_refused_is_tried_again_with_another_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&folder.path().join("app.wasm"), "hello");
+    let config = |probe: &str| {
+        format!("{ADMIN}[apps.app]\ncomponent = 'app.wasm'\nwatch = true\nprobe = {{ path = '{probe}' }}\n")
+    };
+    let server = Server::in_folder(folder, &config("/panic")).await;
+    put(&server.folder().join("app.wasm"), "faulty");
+    server.log.line(&["generation 2 is refused", "/panic"]).await;
+    std::fs::write(server.folder().join("linger.toml"), config("/ok")).unwrap();
+    assert!(server.operate(&["reload"]).await.status.success());
+    greets_at(&server, "/ok", "ok\n").await;
+}
+
+#[tokio::test]
+async fn folder_need_not_be_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&folder.path().join("app.wasm"), "hello");
+    let server =
+        Server::in_folder(folder, &format!("components = '.'\n{ADMIN}[apps.app]\nwatch = false\n")).await;
+    put(&server.folder().join("app.wasm"), "plain-p3");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
 }

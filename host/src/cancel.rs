@@ -31,6 +31,20 @@ impl Reason {
         matches!(self, Self::Closed | Self::Reset | Self::Unresponsive)
     }
 
+    /// Its name, as guests and logs have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Unresponsive => "unresponsive",
+            Self::Deadline => "deadline",
+            Self::Shutdown => "shutdown",
+            Self::Replaced => "replaced",
+            Self::Completed => "completed",
+        }
+    }
+
     /// Whether an answer has nowhere to go: the client is gone, or has its answer.
     #[must_use]
     pub fn ends_exchange(self) -> bool {
@@ -40,15 +54,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Reset => "reset",
-            Self::Unresponsive => "unresponsive",
-            Self::Deadline => "deadline",
-            Self::Shutdown => "shutdown",
-            Self::Replaced => "replaced",
-            Self::Completed => "completed",
-        })
+        f.write_str(self.as_str())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use http::{Method, Uri};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
@@ -112,6 +113,10 @@ pub struct Exchange {
     pub generation: Arc<Generation>,
     /// When its head was parsed.
     pub began: Instant,
+    /// What was asked for.
+    pub method: Method,
+    /// Of what, as the client sent it.
+    pub uri: Uri,
     /// What its route says of its time.
     terms: Terms,
     /// Tells the guest to stop.
@@ -142,11 +147,14 @@ impl Exchange {
         terms: Terms,
         max_deliveries: usize,
         client: Weak<dyn Client>,
+        (method, uri): (Method, Uri),
     ) -> Self {
         Self {
             id: RequestId::next(),
             generation,
             began: Instant::now(),
+            method,
+            uri,
             terms,
             cancellation: Cancellation::new(),
             holdings: Holdings::new(max_deliveries),
@@ -202,7 +210,14 @@ impl Exchange {
             self.stop(Stop::ClientLeft);
         }
         if !(self.terms.on_disconnect == OnDisconnect::Detach && reason.client_is_gone()) {
-            self.cancellation.cancel(reason);
+            self.tell(reason);
+        }
+    }
+
+    /// Tells the guest to stop, for this reason.
+    pub fn tell(&self, reason: Reason) {
+        if self.cancellation.cancel(reason) && reason != Reason::Completed {
+            self.generation.metrics.cancelled(reason, self.began.elapsed());
         }
     }
 
@@ -230,6 +245,12 @@ impl Exchange {
             self.end(Outcome::Failed { maybe_delivered: true });
         }
         answered
+    }
+
+    /// Whether the head of its response is with the client's connection.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
     }
 
     /// Why the guest should stop, or why it gets nothing any more.
@@ -262,7 +283,7 @@ impl Exchange {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
-            self.cancellation.cancel(Reason::Deadline);
+            self.tell(Reason::Deadline);
         }
         tokio::time::sleep(self.terms.grace).await;
     }
@@ -297,6 +318,7 @@ impl Exchange {
             return false;
         }
         self.holdings.put_back();
+        self.generation.metrics.retries.inc();
         self.failed.store(false, Ordering::Release);
         true
     }
@@ -353,8 +375,13 @@ mod tests {
     #[tokio::test]
     async fn first_outcome_counts() {
         let client: Arc<dyn Client> = Arc::new(Present);
-        let exchange =
-            Exchange::new(Generation::new("a".into(), 1), Terms::default(), 1, Arc::downgrade(&client));
+        let exchange = Exchange::new(
+            Generation::new(crate::telemetry::Metrics::default().of_app("a"), 1),
+            Terms::default(),
+            1,
+            Arc::downgrade(&client),
+            Default::default(),
+        );
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Rollback;
+use crate::telemetry::AppMetrics;
 
 /// Names a generation, counts its requests, tells them when another one has taken its place, and judges it while it is on
 /// trial.
@@ -19,6 +20,8 @@ pub struct Generation {
     pub app: Arc<str>,
     /// Counts the app's generations, from 1.
     pub number: u64,
+    /// What is counted of the app.
+    pub metrics: Arc<AppMetrics>,
     /// How long its requests may go on, once it was replaced.
     replaced: OnceLock<Duration>,
     begun: AtomicU64,
@@ -50,10 +53,12 @@ struct Trial {
 }
 
 /// What a trial has come to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Judgement {
-    /// When it is over. A canary's has no end of its own.
+    /// When it is over. A canary's has no end of its own: it begins anew with each window, or what went well long ago would
+    /// hide what fails now.
     until: Option<Instant>,
+    began: Instant,
     /// What had ended, and failed, before it began.
     before: (u64, u64),
     /// Probes in a row that failed.
@@ -80,33 +85,39 @@ impl Generation {
 
     /// A generation that nobody judges.
     #[must_use]
-    pub fn new(app: Arc<str>, number: u64) -> Arc<Self> {
-        Self::with_trial(app, number, None)
+    pub fn new(metrics: Arc<AppMetrics>, number: u64) -> Arc<Self> {
+        Self::with_trial(metrics, number, None)
     }
 
     /// A generation that is about to be a canary: it is on trial for as long as it is one. `doubt` is notified when there is
     /// one.
     #[must_use]
-    pub fn on_trial(app: Arc<str>, number: u64, rule: &Rollback, doubt: Arc<Notify>) -> Arc<Self> {
+    pub fn on_trial(metrics: Arc<AppMetrics>, number: u64, rule: &Rollback, doubt: Arc<Notify>) -> Arc<Self> {
         let trial = rule.window.map(|_| Trial {
             rule: rule.clone(),
-            state: Mutex::default(),
+            state: Mutex::new(Judgement {
+                until: None,
+                began: Instant::now(),
+                before: (0, 0),
+                failed_probes: 0,
+            }),
             open: AtomicBool::new(true),
             doubt,
         });
-        Self::with_trial(app, number, trial)
+        Self::with_trial(metrics, number, trial)
     }
 
-    fn with_trial(app: Arc<str>, number: u64, trial: Option<Trial>) -> Arc<Self> {
-        let (begun, ended, failed) = Default::default();
-        Arc::new(Self { app, number, replaced: OnceLock::new(), begun, ended, failed, trial })
+    fn with_trial(metrics: Arc<AppMetrics>, number: u64, trial: Option<Trial>) -> Arc<Self> {
+        let ((begun, ended, failed), app) = (Default::default(), metrics.app.clone());
+        Arc::new(Self { app, number, metrics, replaced: OnceLock::new(), begun, ended, failed, trial })
     }
 
     /// It serves all requests from now on: the window of its trial begins.
     pub fn serve(&self) {
         if let Some(trial) = &self.trial {
             let until = trial.rule.window.and_then(|window| Instant::now().checked_add(window));
-            *trial.state() = Judgement { until, before: self.past(), failed_probes: 0 };
+            let began = Instant::now();
+            *trial.state() = Judgement { until, began, before: self.past(), failed_probes: 0 };
         }
     }
 
@@ -137,7 +148,11 @@ impl Generation {
         self.ended.fetch_add(1, Ordering::Relaxed);
         // Only those ask for the time.
         if failed {
+            let (ended, failed) = self.past();
             self.failed.fetch_add(1, Ordering::Relaxed);
+            if let Some(trial) = self.trial.as_ref().filter(|trial| trial.is_open()) {
+                trial.begin_again((ended.saturating_sub(1), failed));
+            }
             self.tell_doubt();
         }
     }
@@ -199,6 +214,15 @@ impl Trial {
         open
     }
 
+    /// Lets a canary's window begin with what comes now, if the last one is over.
+    fn begin_again(&self, past: (u64, u64)) {
+        let mut state = self.state();
+        let is_over = self.rule.window.is_some_and(|window| state.began.elapsed() >= window);
+        if state.until.is_none() && is_over {
+            (state.began, state.before) = (Instant::now(), past);
+        }
+    }
+
     fn doubt(&self, (ended, failed): (u64, u64)) -> Option<Doubt> {
         let Judgement { before, failed_probes, .. } = *self.state();
         if failed_probes >= Generation::FAILED_PROBES {
@@ -223,9 +247,14 @@ impl fmt::Display for Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+
+    fn metrics() -> Arc<AppMetrics> {
+        Metrics::default().of_app("a")
+    }
 
     fn on_trial(rule: &Rollback) -> Arc<Generation> {
-        let generation = Generation::on_trial("a".into(), 2, rule, Arc::default());
+        let generation = Generation::on_trial(metrics(), 2, rule, Arc::default());
         generation.serve();
         generation
     }
@@ -260,7 +289,7 @@ mod tests {
 
     #[test]
     fn generation_that_is_not_on_trial_is_not_doubted() {
-        for generation in [Generation::new("a".into(), 1), on_trial(&Rollback { window: None, ..rule() })] {
+        for generation in [Generation::new(metrics(), 1), on_trial(&Rollback { window: None, ..rule() })] {
             (0..100).for_each(|_| generation.request_ended(true));
             (0..3).for_each(|_| generation.was_probed(false));
             assert_eq!(generation.doubt(), None);
@@ -269,9 +298,20 @@ mod tests {
 
     #[test]
     fn what_a_canary_did_well_does_not_count_once_it_serves() {
-        let generation = Generation::on_trial("a".into(), 2, &rule(), Arc::default());
+        let generation = Generation::on_trial(metrics(), 2, &rule(), Arc::default());
         (0..1_000).for_each(|_| generation.request_ended(false));
         generation.serve();
+        (0..10).for_each(|_| generation.request_ended(true));
+        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 10, ended: 10 }));
+    }
+
+    #[test]
+    fn canary_is_judged_by_what_it_did_lately() {
+        let rule = Rollback { window: Some(Duration::from_secs(60)), ..rule() };
+        let generation = Generation::on_trial(metrics(), 2, &rule, Arc::default());
+        (0..1_000).for_each(|_| generation.request_ended(false));
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(61));
+        generation.trial.as_ref().unwrap().state().began = long_ago.unwrap();
         (0..10).for_each(|_| generation.request_ended(true));
         assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 10, ended: 10 }));
     }
@@ -289,7 +329,7 @@ mod tests {
 
     #[test]
     fn requests_are_counted_as_they_come_and_go() {
-        let generation = Generation::new("a".into(), 1);
+        let generation = Generation::new(metrics(), 1);
         (0..5).for_each(|_| generation.request_began());
         generation.request_ended(false);
         generation.request_ended(true);

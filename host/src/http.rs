@@ -8,6 +8,7 @@ mod connection;
 mod frames;
 mod guard;
 mod hold;
+mod listing;
 mod probe;
 mod progress;
 mod pump;
@@ -38,12 +39,14 @@ use crate::exchange::{Client, Exchange, Stop};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::Match;
+use crate::telemetry::{Failure, Metrics, Reached};
 use access::Access;
 use body::GuardedBody;
 use compact::compact;
 use connection::Connection;
 pub use connection::{Entrance, serve_connection};
 use guard::{ClientLink, Guard, Shares};
+pub use listing::{Connections, Shown};
 pub use pump::ReadAhead;
 pub use settings::{Settings, Target};
 
@@ -54,12 +57,16 @@ pub struct Context {
     pub settings: Arc<ArcSwap<Settings>>,
     /// How departures are noticed.
     pub detection: Detection,
+    /// What is counted of all apps.
+    pub metrics: Metrics,
     /// Deliveries that their clients have to commit.
     pub confirmations: Arc<Confirmations>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Changes when a generation of an app was replaced.
     pub replaced: watch::Receiver<()>,
+    /// Those of the thread.
+    pub connections: Arc<Connections>,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// The thread's instances, and the owner of all its tasks.
@@ -127,15 +134,22 @@ fn begin(
         Match::Nothing => return Err(respond::not_found().into()),
     };
     let shares = Shares {
-        _server: settings.requests.try_take().ok_or_else(respond::overloaded)?,
-        _app: target.slot.requests.try_take().ok_or_else(respond::overloaded)?,
+        _server: settings.requests.try_take().ok_or_else(|| {
+            context.metrics.reached(Reached::Requests);
+            respond::overloaded()
+        })?,
+        _app: target.slot.requests.try_take().ok_or_else(|| {
+            target.slot.reached(Reached::AppRequests);
+            respond::overloaded()
+        })?,
         _connection: token,
     };
     let deployed = target.slot.choose(request.headers());
     let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let exchange =
-        Arc::new(Exchange::new(deployed.generation.clone(), target.terms, context.max_deliveries, client));
-    let access = Access::new(&request);
+    let asked = (request.method().clone(), request.uri().clone());
+    let generation = deployed.generation.clone();
+    let exchange = Arc::new(Exchange::new(generation, target.terms, context.max_deliveries, client, asked));
+    let access = Access::default();
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
     let request = make_absolute(request, scheme, host);
@@ -179,12 +193,28 @@ async fn call(
             tracing::warn!(app, request = %request, "request failed: {error}");
             let response = respond::failure(&error, request);
             guard.head(response.status());
-            if matches!(error, CallError::Busy) {
-                guard.not_tried();
+            let metrics = &exchange.generation.metrics;
+            match failure(&error) {
+                Some(failure) => metrics.failed(failure),
+                None => {
+                    metrics.reached(Reached::Instances);
+                    guard.not_tried();
+                }
             }
             guard.failed();
             response.map(GuardedBody::plain)
         }
+    })
+}
+
+/// What is counted of a guest that gave no response. None: no guest was asked.
+fn failure(error: &CallError) -> Option<Failure> {
+    Some(match error {
+        CallError::Trapped => Failure::Trapped,
+        CallError::NotStarted(_) => Failure::NotStarted,
+        CallError::Refused(_) | CallError::NoResponse => Failure::NoAnswer,
+        CallError::GaveUp(_) => Failure::GaveUp,
+        CallError::Busy => return None,
     })
 }
 

@@ -11,6 +11,7 @@
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
+//! - [`telemetry`] is what operators see: metrics
 //! - [`admin`] is the listener for operators
 //! - [`conformance`] tests a server, this or another, from outside
 #![deny(unsafe_code)]
@@ -32,4 +33,5 @@ pub mod reload;
 pub mod respond;
 pub mod route;
 pub mod server;
+pub mod telemetry;
 pub mod wit;

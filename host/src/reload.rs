@@ -78,7 +78,12 @@ impl Reloader {
         let read = tokio::task::spawn_blocking(move || reread()).await;
         let wanted = read.map_err(|error| ReloadError::Configuration(error.to_string()))?;
         let wanted = wanted.map_err(ReloadError::Configuration)?;
-        let plan = self.deployments.plan(Spec::all(&wanted)).await?;
+        let plan = loop {
+            let plan = self.deployments.plan(Spec::all(&wanted)).await?;
+            if !plan.is_stale() {
+                break plan;
+            }
+        };
         let settings = self.settings.load().next(&wanted, |name| plan.slot(name).cloned());
         let apps = self.deployments.carry_out(plan, || self.settings.store(Arc::new(settings)));
         self.connections.set(wanted.limits.max_connections);

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin;
+use crate::admin::{self, Operated};
 use crate::config::Config;
 use crate::deploy::{Deployments, Loader, Spec};
 use crate::events::EventStore;
@@ -22,6 +22,7 @@ use crate::guest::{Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, Settings};
 use crate::limit::Limit;
 use crate::reload::{Reloader, Reread};
+use crate::telemetry::{Exposition, Metrics};
 use core::Core;
 use door::Door;
 
@@ -33,6 +34,7 @@ pub struct Server {
     reloader: Reloader,
     events: Arc<dyn EventStore>,
     connections: Arc<Limit>,
+    metrics: Metrics,
     stopping: CancellationToken,
 }
 
@@ -45,27 +47,31 @@ impl Server {
         events: Arc<dyn EventStore>,
         reread: Option<Reread>,
     ) -> Result<Self, LoadError> {
-        let loader = Loader { engine, events: events.clone(), lanes: config.threads };
+        let metrics = Metrics::default();
+        let loader =
+            Loader { engine, events: events.clone(), lanes: config.threads, metrics: metrics.clone() };
         let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
         let settings = Settings::new(&config, |name| deployments.slot(name).ok());
         let shared = Context {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
+            metrics: metrics.clone(),
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
+            connections: Arc::default(),
             stopping: CancellationToken::new(),
             lane: Lane::default(),
         };
         let contexts = (0..config.threads).map(|core| {
             let lane = Lane { core, tasks: TaskTracker::new() };
-            Arc::new(Context { lane, ..shared.clone() })
+            Arc::new(Context { lane, connections: Arc::default(), ..shared.clone() })
         });
         let contexts = contexts.collect();
         let connections = Limit::new(config.limits.max_connections);
         let reloader =
             Reloader::new(config, reread, deployments.clone(), shared.settings, connections.clone());
-        Ok(Self { contexts, deployments, reloader, events, connections, stopping: shared.stopping })
+        Ok(Self { contexts, deployments, reloader, events, connections, metrics, stopping: shared.stopping })
     }
 
     /// Starts the threads that serve, and takes the listeners, which are those of [`crate::net::listen`]. To be called
@@ -75,20 +81,33 @@ impl Server {
         listeners: Vec<(TcpListener, Entrance)>,
         admin: Option<admin::Listener>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, reloader, events, connections, stopping } = self;
+        let Self { contexts, deployments, reloader, events, connections, metrics, stopping } = self;
+        let reloader = Arc::new(reloader);
+        let admin = admin.map(|listener| {
+            let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
+            let operated = Operated {
+                deployments: Arc::downgrade(&deployments),
+                reloader: Arc::downgrade(&reloader),
+                events: events.clone(),
+                exposition,
+                connections: contexts.iter().map(|context| context.connections.clone()).collect(),
+                stopping: stopping.clone(),
+            };
+            (listener, operated)
+        });
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Running { cores, doors, admin, deployments, reloader: Arc::new(reloader), events, stopping })
+        Ok(Running { cores, doors, admin, deployments, reloader, events, stopping })
     }
 }
 
 /// Serves operators, if they have a listener, for as long as it is polled.
-async fn operated(admin: Option<admin::Listener>, deployments: Arc<Deployments>, reloader: Arc<Reloader>) {
+async fn operated(admin: Option<(admin::Listener, Operated)>) {
     match admin {
-        Some(listener) => listener.serve(deployments, reloader).await,
+        Some((listener, operated)) => listener.serve(operated).await,
         None => std::future::pending().await,
     }
 }
@@ -107,7 +126,7 @@ async fn reload_when(asked: &Notify, reloader: &Reloader) {
 pub struct Running {
     cores: Vec<Core>,
     doors: Vec<Door>,
-    admin: Option<admin::Listener>,
+    admin: Option<(admin::Listener, Operated)>,
     deployments: Arc<Deployments>,
     reloader: Arc<Reloader>,
     events: Arc<dyn EventStore>,
@@ -120,11 +139,9 @@ impl Running {
     /// again whenever `reload` is notified.
     pub async fn until(self, shutdown: impl Future<Output = ()>, reload: &Notify) -> bool {
         let Self { cores, doors, admin, deployments, reloader, events, stopping } = self;
-        let operated = operated(admin, deployments.clone(), reloader.clone());
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
-                () = operated => {}
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
                 () = reload_when(reload, &reloader) => {}
@@ -149,6 +166,8 @@ impl Running {
         tokio::select! {
             drained = served => drained,
             () = events.keep_time() => unreachable!("time goes on"),
+            // To the end: who asks learns that the server stops.
+            () = operated(admin) => unreachable!("it serves on"),
         }
     }
 }

@@ -232,6 +232,10 @@ impl Server {
         assert_eq!(self.child.try_wait().unwrap(), None, "the server has exited:\n{}", self.log.text());
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let file = format!("/proc/{}/status", self.child.id());

@@ -1,4 +1,4 @@
-//! The listener for operators: deploys, rollbacks, reloads, and what serves.
+//! The listener for operators: health, metrics, deploys, reloads, requests, queues and topics.
 
 mod access;
 mod api;
@@ -20,8 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::{Admin, AdminAddress};
-use crate::deploy::Deployments;
-use crate::reload::Reloader;
+pub use api::Operated;
 
 /// The header in which the client says what file a component is from.
 const SOURCE: &str = "linger-source";
@@ -78,8 +77,8 @@ impl Listener {
     }
 
     /// Serves for as long as it is polled.
-    pub async fn serve(self, deployments: Arc<Deployments>, reloader: Arc<Reloader>) {
-        let api = Arc::new(api::Api { deployments, reloader, config: self.config });
+    pub async fn serve(self, operated: Operated) {
+        let api = Arc::new(api::Api { operated, config: self.config });
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {

@@ -217,7 +217,8 @@ fn bind(address: SocketAddr, silence: &Silence) -> anyhow::Result<TcpListener> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// None where whoever started this does not want it to hear of that: `nohup`, say.
+    hangup: Option<Signal>,
     /// Whether SIGHUP is for a reload. Otherwise it stops: its terminal has gone.
     reloads: bool,
 }
@@ -227,18 +228,27 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
-            hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
+            hangup: match reloads || !ignores_hangup() {
+                true => Some(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?),
+                false => None,
+            },
             reloads,
         })
     }
 
     /// Waits for one that stops.
-    async fn next(&mut self, reload: &Notify) {
+    async fn first(&mut self, reload: &Notify) {
         loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => if self.reloads {
+                _ = hangup => if self.reloads {
                     reload.notify_one();
                 } else {
                     return;
@@ -247,11 +257,28 @@ impl Signals {
         }
     }
 
+    /// Waits for another one that somebody sent: a terminal that goes sends its SIGHUP twice.
+    async fn second(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
     /// Passes on what they ask for, and resolves at the second that stops.
     async fn pass(&mut self, asked: &Asked) {
-        self.next(&asked.reload).await;
+        self.first(&asked.reload).await;
         tracing::info!("stopping; a second signal ends the process at once");
         asked.stop.cancel();
-        self.next(&asked.reload).await;
+        self.second().await;
     }
+}
+
+/// Whether SIGHUP was ignored when this process was started. Where the kernel does not say, it was not.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first bit is the first signal.
+    mask.is_some_and(|mask| mask & 1 != 0)
 }

@@ -29,8 +29,8 @@ pub struct App {
     pub max_log_lines: u32,
     /// Bounds on its instances.
     pub instances: InstanceLimits,
-    /// Whether what is written to the component's file is deployed.
-    pub watch: bool,
+    /// Whether what is written to the component's file is deployed. By default only where it is in the folder of `components`.
+    pub watch: Option<bool>,
     /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
     pub probe: Option<Probe>,
     /// When a new generation is taken back without being asked.
@@ -64,7 +64,7 @@ impl Default for App {
             max_requests: None,
             max_log_lines: 1_000,
             instances: InstanceLimits::default(),
-            watch: false,
+            watch: None,
             probe: None,
             rollback: Rollback::default(),
             drain_timeout: Duration::from_secs(30),
@@ -104,7 +104,7 @@ impl App {
             _ if !self.component.as_os_str().is_empty() => self.component = folder.join(&self.component),
             Some(components) => {
                 self.component = components.join(format!("{name}.wasm"));
-                self.watch = true;
+                self.watch = self.watch.or(Some(true));
             }
             None => return Err("it has no `component`; name its file".to_owned()),
         }

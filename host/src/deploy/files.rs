@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{DeployError, Deployments, Slot, digest};
-use crate::guest::Source;
+use super::{Component, DeployError, Deployments, Slot};
+use crate::guest::{LoadError, Source};
 
 /// A file on which nothing was written for so long is taken for whole. What is not loads no component, and is tried again
 /// when more is written.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// A file is looked at no more often, whatever happens in its folder.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often files are looked at, for the changes that nobody tells of: on other machines, behind symbolic links, in folders
 /// that go and come.
@@ -27,7 +30,9 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Stamp {
     place: (u64, u64),
     length: u64,
-    modified: Option<SystemTime>,
+    /// Of its contents, and of all else, in seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -35,14 +40,16 @@ impl Stamp {
     pub(super) fn of(file: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(file).ok()?;
         let place = (metadata.dev(), metadata.ino());
-        Some(Self { place, length: metadata.len(), modified: metadata.modified().ok() })
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some(Self { place, length: metadata.len(), modified, changed })
     }
 }
 
 /// Watches the files, for as long as it is polled.
 pub(super) async fn watch(deployments: &Deployments) {
     let watch_all = async |mut slots: Vec<Arc<Slot>>| {
-        slots.retain(|slot| slot.spec().config.watch);
+        slots.retain(|slot| slot.spec().config.watch == Some(true));
         let (sender, changes) = watch::channel(());
         // Dropped, it watches no more.
         let _watcher = watcher(&slots, sender);
@@ -53,14 +60,23 @@ pub(super) async fn watch(deployments: &Deployments) {
 
 async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: watch::Receiver<()>) {
     let file = &slot.spec().config.component;
+    let mut unreadable = None;
     loop {
         if let Some(stamp) = settled(file, slot.seen()).await {
-            // If a deploy from elsewhere is under way, this one comes after it.
-            while let Err(DeployError::Busy) = offer(deployments, slot, file).await {
-                sleep(QUIET).await;
+            match read(file).await {
+                Ok(component) => {
+                    let served = offer(deployments, slot, component).await;
+                    slot.saw(stamp, served);
+                }
+                // It changes meanwhile, or will be readable later. It is said once.
+                Err(error) => {
+                    if unreadable.replace(stamp) != Some(stamp) {
+                        tracing::warn!(app = &*slot.name, "not deployed yet: {error}");
+                    }
+                }
             }
-            slot.saw(stamp);
         }
+        sleep(PAUSE).await;
         // Without a watcher there is nothing but looking.
         if let Ok(Err(_)) = timeout(LOOK, changes.changed()).await {
             sleep(LOOK).await;
@@ -85,20 +101,33 @@ async fn look(file: &Path) -> Option<Stamp> {
     tokio::task::spawn_blocking(move || Stamp::of(&file)).await.ok()?
 }
 
-/// Deploys what the file has now, unless it serves, or was refused, which was told then.
-async fn offer(deployments: &Deployments, slot: &Arc<Slot>, file: &Path) -> Result<(), DeployError> {
-    let file = file.to_owned();
-    let read = move || {
-        let source = Source::read(&file).ok()?;
-        let digest = digest(&source);
-        Some((source, digest))
-    };
-    // One that changes meanwhile is looked at again.
-    let Ok(Some((source, digest))) = tokio::task::spawn_blocking(read).await else { return Ok(()) };
-    if slot.was_refused(&digest) {
-        return Ok(());
+/// Deploys it, unless it serves, or was taken back. Returns whether it serves then.
+async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component) -> bool {
+    if slot.was_taken_back(&component.digest) {
+        tracing::warn!(
+            app = &*slot.name,
+            "{}: not deployed: it was taken back before; `linger deploy` deploys it in any case",
+            component.source.name.display()
+        );
+        return false;
     }
-    deployments.deploy_to(slot, source, digest, None).await.map(drop)
+    loop {
+        match deployments.deploy_to(slot, component.clone(), None).await {
+            // This one comes after it.
+            Err(DeployError::Busy) => sleep(QUIET).await,
+            deployed => return matches!(deployed, Ok(_) | Err(DeployError::Unchanged(_))),
+        }
+    }
+}
+
+/// What a file has now.
+pub(super) async fn read(file: &Path) -> Result<Component, LoadError> {
+    let file = file.to_owned();
+    let read = move || Ok(Component::new(Source::read(&file)?, true));
+    // Neither of the two panics.
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The folders are watched, for files are mostly put in the place of others, which a watch of the file would not see.

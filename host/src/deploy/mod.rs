@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -28,10 +27,11 @@ use tokio_util::task::TaskTracker;
 use crate::events::EventStore;
 use crate::generation::Generation;
 use crate::guest::{App, CallError, Engine, LoadError, Source};
+use crate::telemetry::{self, AppMetrics, Metrics};
 use files::Stamp;
 pub use plan::{Change, Plan, PlanError};
 pub use record::{Done, Record, Shown, State, Step};
-use slot::Trying;
+use slot::{Component, Trying};
 pub use slot::{Deployed, Slot};
 pub use spec::Spec;
 pub use split::Split;
@@ -84,6 +84,8 @@ pub struct Loader {
     pub events: Arc<dyn EventStore>,
     /// How many threads call them.
     pub lanes: usize,
+    /// What is counted of them.
+    pub metrics: Metrics,
 }
 
 type Apps = BTreeMap<Arc<str>, Arc<Slot>>;
@@ -149,46 +151,62 @@ impl Deployments {
         canary: Option<Split>,
     ) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let whole = source.clone();
-        let digest = compile::aside(move || digest(&whole)).await.ok_or(DeployError::Panicked)?;
-        self.deploy_to(&slot, source, digest, canary).await
+        let component = compile::aside(move || Component::new(source, false)).await;
+        self.deploy_to(&slot, component.ok_or(DeployError::Panicked)?, canary).await
     }
 
     async fn deploy_to(
         &self,
         slot: &Arc<Slot>,
-        source: Source,
-        digest: Arc<str>,
+        component: Component,
         canary: Option<Split>,
     ) -> Result<Record, DeployError> {
-        let _only = slot.change()?;
+        let _only = slot.try_one()?;
         if slot.is_closed() {
             return Err(self.no_such_app(&slot.name));
         }
-        let current = slot.current();
-        if current.digest == digest {
-            return Err(DeployError::Unchanged(current.generation.number));
+        if let Some(serving) = self.serves_already(slot, &component, canary.as_ref()) {
+            return serving;
         }
-        if let Some(serving) = slot.canary().filter(|serving| serving.digest == digest) {
-            return self.divide(slot, &serving, canary).ok_or(DeployError::NoCanary);
-        }
-        let mut record = Record::new(slot.next_number(), &digest, source.name.display().to_string());
+        let from = component.source.name.display().to_string();
+        let mut record = Record::new(slot.next_number(), &component.digest, from);
         record.canary = canary;
-        let trying = slot.try_out(record.clone());
-        let tried = self.try_out(&slot.name, &slot.spec(), &source, &mut record, Some(&trying)).await;
+        let (trying, spec) = (slot.try_out(record.clone()), slot.spec());
+        let tried = self.try_out(&slot.metrics, &spec, &component.source, &mut record, Some(&trying)).await;
         drop(trying);
         match tried {
             Ok(app) => {
                 let generation = self.on_trial(slot, record.generation);
-                Ok(self.install(slot, Deployed { generation, app, digest, source }, record, false))
+                Ok(self.install(slot, Deployed { generation, app, component, spec }, record, false))
             }
             Err(error) => {
                 tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
                 record.error = Some(error.to_string());
+                slot.metrics.deployed(telemetry::Deploy::Refused);
                 slot.note(record, None);
                 Err(error)
             }
         }
+    }
+
+    /// What there is to do for a component that serves already, if it does.
+    fn serves_already(
+        &self,
+        slot: &Slot,
+        component: &Component,
+        canary: Option<&Split>,
+    ) -> Option<Result<Record, DeployError>> {
+        let (current, serving) = (slot.current(), slot.canary());
+        let is_same = |deployed: &Arc<Deployed>| deployed.component.digest == component.digest;
+        if is_same(&current) {
+            if let (Some(serving), None) = (&serving, canary) {
+                // It is to serve all requests.
+                self.abort_in(slot, serving, "taken back: the generation beside it was deployed again");
+            }
+            return Some(Err(DeployError::Unchanged(current.generation.number)));
+        }
+        let serving = serving.filter(is_same)?;
+        Some(self.divide(slot, &serving, canary.cloned()).ok_or(DeployError::NoCanary))
     }
 
     /// What a canary is told when it is deployed again: to serve another share, or all.
@@ -202,7 +220,6 @@ impl Deployments {
     /// Lets the canary serve all requests.
     pub fn promote(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let _only = slot.change()?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
         self.promote_in(&slot, &canary).ok_or(DeployError::NoCanary)
     }
@@ -221,7 +238,6 @@ impl Deployments {
     /// Ends the canary: what serves the other requests serves all.
     pub fn abort(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let _only = slot.change()?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
         self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
     }
@@ -235,27 +251,32 @@ impl Deployments {
             "generation {} serves no more, {serving} serves all requests",
             canary.generation.number
         );
-        slot.take_back(canary.generation.number, why)
+        slot.take_back(canary, why)
     }
 
     /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time. A
     /// canary ends with it.
     pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let _only = slot.change()?;
         self.roll_back_in(&slot)
     }
 
     fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {
         let before = slot.previous().ok_or(DeployError::NothingBefore)?;
-        let from = before.source.name.display().to_string();
-        let record = Record::new(slot.next_number(), &before.digest, from);
+        let from = before.component.source.name.display().to_string();
+        let record = Record::new(slot.next_number(), &before.component.digest, from);
+        if !before.spec.has_same_guests(&slot.spec()) {
+            tracing::warn!(
+                app = &*slot.name,
+                "what serves again was loaded with another configuration; a reload loads it with the one that counts now"
+            );
+        }
         let next = Deployed {
             // It has proven itself.
-            generation: Generation::new(slot.name.clone(), record.generation),
+            generation: Generation::new(slot.metrics.clone(), record.generation),
             app: before.app.clone(),
-            digest: before.digest.clone(),
-            source: before.source.clone(),
+            component: before.component.clone(),
+            spec: before.spec.clone(),
         };
         Ok(self.install(slot, next, record, true))
     }
@@ -281,6 +302,11 @@ impl Deployments {
         }
     }
 
+    /// What the pooling allocator of instances has handed out, by kind. None without one.
+    pub fn pool(&self) -> Option<[(&'static str, i64); 5]> {
+        self.loader.engine.pool()
+    }
+
     /// Waits for the guests of the last probes, and gives what guests need to the end.
     pub async fn end(&self) -> Arc<Loader> {
         self.tasks.close();
@@ -291,7 +317,7 @@ impl Deployments {
     /// Loads a component, starts an instance, and asks it what its app wants to be asked.
     async fn try_out(
         &self,
-        name: &Arc<str>,
+        metrics: &Arc<AppMetrics>,
         spec: &Arc<Spec>,
         source: &Source,
         record: &mut Record,
@@ -299,8 +325,8 @@ impl Deployments {
     ) -> Result<Arc<App>, DeployError> {
         let (begun, loader) = (Instant::now(), self.loader.clone());
         // Not the slot: that would keep its apps for as long as this compiles.
-        let (app, wanted, source) = (name.clone(), spec.clone(), source.clone());
-        let load = move || loader.load(&app, &source, &wanted);
+        let (counted, wanted, source) = (metrics.clone(), spec.clone(), source.clone());
+        let load = move || loader.load(&counted, &source, &wanted);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
         if let Some(trying) = trying {
@@ -320,7 +346,7 @@ impl Deployments {
         record.done(Step::Start, begun.elapsed());
         if let Some(wanted) = &spec.config.probe {
             let begun = Instant::now();
-            let asked = Generation::new(name.clone(), record.generation);
+            let asked = Generation::new(metrics.clone(), record.generation);
             let probed = probe::probe(&app, asked, wanted, self.tasks.clone());
             probed.await.map_err(|failure| DeployError::Probe(failure.to_string()))?;
             record.done(Step::Probe, begun.elapsed());
@@ -329,7 +355,7 @@ impl Deployments {
     }
 
     fn on_trial(&self, slot: &Slot, number: u64) -> Arc<Generation> {
-        Generation::on_trial(slot.name.clone(), number, &slot.spec().config.rollback, self.doubt.clone())
+        Generation::on_trial(slot.metrics.clone(), number, &slot.spec().config.rollback, self.doubt.clone())
     }
 
     /// Lets a generation serve: all requests, or those that its record says.
@@ -340,6 +366,11 @@ impl Deployments {
             None => slot.switch(next.clone(), rollback),
         }
         record.done(Step::Switch, begun.elapsed());
+        slot.metrics.deployed(if rollback {
+            telemetry::Deploy::RolledBack
+        } else {
+            telemetry::Deploy::Served
+        });
         slot.note(record.clone(), Some(&next));
         self.tell_replaced();
         let share = record.canary.as_ref().map(|split| format!(" {split}")).unwrap_or_default();
@@ -359,23 +390,19 @@ impl Deployments {
 }
 
 impl Loader {
-    fn load(&self, name: &str, source: &Source, spec: &Spec) -> Result<App, LoadError> {
-        App::load(name, source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
+    fn load(&self, metrics: &Arc<AppMetrics>, source: &Source, spec: &Spec) -> Result<App, LoadError> {
+        App::load(metrics, source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
     }
 
     fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
-        let begun = Instant::now();
+        let (begun, spec) = (Instant::now(), Arc::new(spec));
         let seen = Stamp::of(&spec.config.component);
-        let source = Source::read(&spec.config.component)?;
-        let app = Arc::new(self.load(name, &source, &spec)?);
-        let digest = digest(&source);
-        let mut record = Record::new(1, &digest, source.name.display().to_string());
+        let component = Component::new(Source::read(&spec.config.component)?, true);
+        let metrics = self.metrics.of_app(name);
+        let app = Arc::new(self.load(&metrics, &component.source, &spec)?);
+        let mut record = Record::new(1, &component.digest, component.source.name.display().to_string());
         record.done(Step::Load, begun.elapsed());
-        let generation = Generation::new(name.into(), 1);
-        Ok(Slot::new(spec, Deployed { generation, app, digest, source }, record, seen))
+        let generation = Generation::new(metrics, 1);
+        Ok(Slot::new(Deployed { generation, app, component, spec }, record, seen))
     }
-}
-
-fn digest(source: &Source) -> Arc<str> {
-    format!("{:x}", Sha256::digest(&source.bytes)).into()
 }

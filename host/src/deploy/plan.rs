@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::slot::Changing;
-use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, Stamp, digest};
+use super::slot::OnlyOne;
+use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, Stamp, files};
 use crate::generation::Generation;
-use crate::guest::Source;
 
 /// Why a configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -22,16 +21,25 @@ pub struct PlanError {
 pub struct Plan {
     apps: Apps,
     steps: Vec<Prepared>,
-    removed: Vec<(Arc<Slot>, Changing)>,
+    removed: Vec<(Arc<Slot>, OnlyOne)>,
 }
 
 struct Prepared {
     slot: Arc<Slot>,
-    spec: Spec,
-    /// Where its guests would be others.
-    next: Option<(Deployed, Record)>,
-    _only: Option<Changing>,
+    spec: Arc<Spec>,
+    /// Where its instances would be made otherwise.
+    next: Option<Next>,
+    _only: Option<OnlyOne>,
     change: Change,
+}
+
+/// A generation that is to serve.
+struct Next {
+    deployed: Deployed,
+    record: Record,
+    /// What served when it was made.
+    after: Arc<Deployed>,
+    seen: Option<Stamp>,
 }
 
 /// What a new configuration changes about an app.
@@ -44,7 +52,7 @@ pub enum Change {
     Removed,
     /// What the host does with its requests and deploys.
     Settings,
-    /// What its guests see, or which component it is: this generation serves now.
+    /// How its instances are made, or of which component: this generation serves now.
     Generation(u64),
 }
 
@@ -54,69 +62,86 @@ impl Plan {
     pub fn slot(&self, name: &str) -> Option<&Arc<Slot>> {
         self.apps.get(name)
     }
+
+    /// Whether something else serves by now than that which it was made for, as after a rollback.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let is_stale = |step: &Prepared| {
+            step.next.as_ref().is_some_and(|next| !Arc::ptr_eq(&next.after, &step.slot.current()))
+        };
+        self.steps.iter().any(is_stale)
+    }
 }
 
 impl Deployments {
-    /// Prepares what these apps need: new ones are loaded and tried, and so are those whose guests would be others.
-    /// Changes nothing.
+    /// Prepares what these apps need: new ones are loaded and tried, and so are those whose instances would be made otherwise.
+    /// Waits for deploys of them that are under way. Changes nothing.
     pub async fn plan(&self, specs: BTreeMap<String, Spec>) -> Result<Plan, PlanError> {
         let here = self.apps.load_full();
         let mut plan = Plan { apps: Apps::new(), steps: Vec::new(), removed: Vec::new() };
-        for (name, slot) in here.iter().filter(|(name, _)| !specs.contains_key(&***name)) {
-            let only = slot.change().map_err(|error| PlanError { app: name.to_string(), error })?;
-            plan.removed.push((slot.clone(), only));
+        for (_, slot) in here.iter().filter(|(name, _)| !specs.contains_key(&***name)) {
+            plan.removed.push((slot.clone(), slot.wait_for_one().await));
         }
         for (name, spec) in specs {
+            let spec = Arc::new(spec);
             let prepared = match here.get(&*name) {
-                Some(slot) if *slot.spec() == spec => {
+                Some(slot) => {
                     plan.apps.insert(slot.name.clone(), slot.clone());
-                    continue;
+                    self.prepare(slot.clone(), spec).await
                 }
-                Some(slot) => self.prepare(slot, spec).await,
-                None => self.prepare_first(&name, spec).await,
+                None => self.prepare_first(&name, spec).await.map(Some),
             };
-            let prepared = prepared.map_err(|error| PlanError { app: name, error })?;
-            plan.apps.insert(prepared.slot.name.clone(), prepared.slot.clone());
-            plan.steps.push(prepared);
+            if let Some(prepared) = prepared.map_err(|error| PlanError { app: name, error })? {
+                plan.apps.insert(prepared.slot.name.clone(), prepared.slot.clone());
+                plan.steps.push(prepared);
+            }
         }
         Ok(plan)
     }
 
-    async fn prepare(&self, slot: &Arc<Slot>, spec: Spec) -> Result<Prepared, DeployError> {
-        let _only = Some(slot.change()?);
-        let (before, slot) = (slot.spec(), slot.clone());
-        if spec.has_same_guests(&before) {
-            return Ok(Prepared { slot, spec, next: None, _only, change: Change::Settings });
-        }
-        let current = slot.current();
-        let source = if spec.config.component == before.config.component {
-            // What was deployed since stays.
-            current.source.clone()
+    /// None if all is as it should be.
+    async fn prepare(&self, slot: Arc<Slot>, spec: Arc<Spec>) -> Result<Option<Prepared>, DeployError> {
+        let only = slot.wait_for_one().await;
+        let (before, after) = (slot.spec(), slot.current());
+        let seen = Stamp::of(&spec.config.component);
+        // What was sent stays until there is another file.
+        let is_as_before = !after.component.from_file || seen == slot.seen();
+        let component = if spec.config.component == before.config.component && is_as_before {
+            after.component.clone()
         } else {
-            Source::read(&spec.config.component)?
+            files::read(&spec.config.component).await?
         };
-        let (digest, wanted) = (digest(&source), Arc::new(spec.clone()));
-        let mut record = Record::new(slot.next_number(), &digest, source.name.display().to_string());
-        let app = self.try_out(&slot.name, &wanted, &source, &mut record, None).await?;
-        let generation = Generation::on_trial(
-            slot.name.clone(),
-            record.generation,
-            &spec.config.rollback,
-            self.doubt.clone(),
-        );
+        let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
+        if is_same {
+            let change = Change::Settings;
+            return Ok((spec != before).then_some(Prepared {
+                slot,
+                spec,
+                next: None,
+                _only: Some(only),
+                change,
+            }));
+        }
+        let mut record =
+            Record::new(slot.next_number(), &component.digest, component.source.name.display().to_string());
+        let app = self.try_out(&slot.metrics, &spec, &component.source, &mut record, None).await?;
+        let (rule, doubt) = (&spec.config.rollback, self.doubt.clone());
+        let generation = Generation::on_trial(slot.metrics.clone(), record.generation, rule, doubt);
         let change = Change::Generation(record.generation);
-        let next = Some((Deployed { generation, app, digest, source }, record));
-        Ok(Prepared { slot, spec, next, _only, change })
+        let deployed = Deployed { generation, app, component, spec: spec.clone() };
+        let next = Some(Next { deployed, record, after, seen });
+        Ok(Some(Prepared { slot, spec, next, _only: Some(only), change }))
     }
 
-    async fn prepare_first(&self, name: &str, spec: Spec) -> Result<Prepared, DeployError> {
+    async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
         let seen = Stamp::of(&spec.config.component);
-        let source = Source::read(&spec.config.component)?;
-        let (name, digest, wanted): (Arc<str>, _, _) = (name.into(), digest(&source), Arc::new(spec.clone()));
-        let mut record = Record::new(1, &digest, source.name.display().to_string());
-        let app = self.try_out(&name, &wanted, &source, &mut record, None).await?;
-        let first = Deployed { generation: Generation::new(name, 1), app, digest, source };
-        let slot = Arc::new(Slot::new(spec.clone(), first, record, seen));
+        let component = files::read(&spec.config.component).await?;
+        let metrics = self.loader.metrics.of_app(name);
+        let mut record = Record::new(1, &component.digest, component.source.name.display().to_string());
+        let app = self.try_out(&metrics, &spec, &component.source, &mut record, None).await?;
+        let generation = Generation::new(metrics, 1);
+        let first = Deployed { generation, app, component, spec: spec.clone() };
+        let slot = Arc::new(Slot::new(first, record, seen));
         Ok(Prepared { slot, spec, next: None, _only: None, change: Change::Added })
     }
 
@@ -126,9 +151,12 @@ impl Deployments {
         let Plan { apps, steps, removed } = plan;
         let mut changes = BTreeMap::new();
         for Prepared { slot, spec, next, _only, change } in steps {
-            slot.configure(spec);
-            if let Some((next, record)) = next {
-                self.install(&slot, next, record, false);
+            if change != Change::Added {
+                slot.configure(spec);
+            }
+            if let Some(Next { deployed, record, seen, .. }) = next {
+                self.install(&slot, deployed, record, false);
+                seen.inspect(|&seen| slot.saw(seen, true));
             }
             changes.insert(slot.name.to_string(), change);
         }

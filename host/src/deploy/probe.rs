@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Empty};
 use tokio_util::task::TaskTracker;
 
@@ -44,7 +44,8 @@ pub(super) async fn probe(
     let client: Arc<dyn Client> = Arc::new(Prober);
     let watching: Weak<dyn Client> = Arc::downgrade(&client);
     // It holds nothing: what it takes goes back.
-    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching));
+    let asked = (Method::GET, probe.path.parse().unwrap_or_default());
+    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked));
     // Of no core: its instance is nobody else's.
     let lane = Lane { core: usize::MAX, tasks };
     let _ends = Ends(exchange.clone());

@@ -1,11 +1,12 @@
 //! The place of an app: which of its generations serve, which one was before, and what has been tried.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::files::Stamp;
@@ -15,9 +16,29 @@ use super::{DeployError, Spec};
 use crate::generation::Generation;
 use crate::guest::{App, Source};
 use crate::limit::Limit;
+use crate::telemetry::{self, AppMetrics};
 
 /// How many deploys are remembered.
 const REMEMBERED: usize = 20;
+
+/// A component that came in.
+#[derive(Clone)]
+pub(super) struct Component {
+    /// Kept for a configuration that wants the same component with other grants.
+    pub(super) source: Source,
+    /// Tells it from others: its SHA-256.
+    pub(super) digest: Arc<str>,
+    /// Whether it is what the file of its app had, and not sent.
+    pub(super) from_file: bool,
+}
+
+impl Component {
+    /// Takes as long as its digest.
+    pub(super) fn new(source: Source, from_file: bool) -> Self {
+        let digest = format!("{:x}", Sha256::digest(&source.bytes)).into();
+        Self { source, digest, from_file }
+    }
+}
 
 /// A component that serves, or has served, as a generation of its app.
 pub struct Deployed {
@@ -25,14 +46,16 @@ pub struct Deployed {
     pub generation: Arc<Generation>,
     /// Runs them. A generation that a rollback made shares it with the one that it came from.
     pub app: Arc<App>,
-    pub(super) digest: Arc<str>,
-    /// Kept for a configuration that wants the same component with other grants.
-    pub(super) source: Source,
+    pub(super) component: Component,
+    /// What it was loaded with.
+    pub(super) spec: Arc<Spec>,
 }
 
 /// Where an app's requests find the generation that serves them.
 pub struct Slot {
     pub(super) name: Arc<str>,
+    /// What is counted of it.
+    pub(super) metrics: Arc<AppMetrics>,
     /// Its requests in progress.
     pub requests: Arc<Limit>,
     spec: ArcSwap<Spec>,
@@ -42,8 +65,10 @@ pub struct Slot {
     entries: Mutex<VecDeque<Entry>>,
     /// What is being tried, and how far it has come.
     trying: Mutex<Option<(Record, State)>>,
-    /// The file that was read last.
-    seen: Mutex<Option<Stamp>>,
+    /// The file that was read last, and whether it could serve.
+    seen: Mutex<Option<(Stamp, bool)>>,
+    /// Digests of components that are not deployed again without being asked for.
+    taken_back: Mutex<HashSet<Arc<str>>>,
     deploying: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -59,8 +84,8 @@ struct Canary {
     divider: Divider,
 }
 
-/// Held by the one change of a slot that there is at a time.
-pub(super) type Changing = OwnedMutexGuard<()>;
+/// Held by the one deploy of an app that there is at a time. What takes no time does without: it all happens on one thread.
+pub(super) type OnlyOne = OwnedMutexGuard<()>;
 
 impl Serving {
     fn all(&self) -> impl Iterator<Item = &Arc<Deployed>> {
@@ -70,18 +95,21 @@ impl Serving {
 
 impl Slot {
     /// A place with its first generation.
-    pub(super) fn new(spec: Spec, first: Deployed, record: Record, seen: Option<Stamp>) -> Self {
+    pub(super) fn new(first: Deployed, record: Record, seen: Option<Stamp>) -> Self {
+        let spec = first.spec.clone();
         let max_requests = spec.config.max_requests.unwrap_or(usize::MAX);
         let slot = Self {
             name: first.generation.app.clone(),
+            metrics: first.generation.metrics.clone(),
             requests: Limit::new(max_requests),
-            spec: ArcSwap::from_pointee(spec),
+            spec: ArcSwap::new(spec),
             next_number: AtomicU64::new(first.generation.number + 1),
             serving: ArcSwap::from_pointee(Serving { current: Arc::new(first), canary: None }),
             previous: Mutex::default(),
             entries: Mutex::default(),
             trying: Mutex::default(),
-            seen: Mutex::new(seen),
+            seen: Mutex::new(seen.map(|stamp| (stamp, true))),
+            taken_back: Mutex::default(),
             deploying: Arc::default(),
         };
         slot.note(record, Some(&slot.current()));
@@ -94,14 +122,22 @@ impl Slot {
     }
 
     /// Takes another configuration, whose guests are the same, or are about to be.
-    pub(super) fn configure(&self, spec: Spec) {
+    pub(super) fn configure(&self, spec: Arc<Spec>) {
         self.requests.set(spec.config.max_requests.unwrap_or(usize::MAX));
-        self.spec.store(Arc::new(spec));
+        self.spec.store(spec);
+        // What could not serve before may do so now.
+        lock(&self.taken_back).clear();
+        lock(&self.seen).take_if(|(_, served)| !*served);
     }
 
-    /// For the one who changes what serves. Fails while another one does.
-    pub(super) fn change(&self) -> Result<Changing, DeployError> {
+    /// For the one who tries something that is to serve. Fails while another one does.
+    pub(super) fn try_one(&self) -> Result<OnlyOne, DeployError> {
         self.deploying.clone().try_lock_owned().map_err(|_| DeployError::Busy)
+    }
+
+    /// The same, when the other one has ended.
+    pub(super) async fn wait_for_one(&self) -> OnlyOne {
+        self.deploying.clone().lock_owned().await
     }
 
     /// The generation for a request with these headers. The request keeps it.
@@ -121,6 +157,16 @@ impl Slot {
     /// The generation that serves some of them, if there is one.
     pub fn canary(&self) -> Option<Arc<Deployed>> {
         self.serving.load().canary.as_ref().map(|canary| canary.deployed.clone())
+    }
+
+    /// Counts a limit of the app that was reached.
+    pub fn reached(&self, limit: telemetry::Reached) {
+        self.metrics.reached(limit);
+    }
+
+    /// Instances of the generations that serve.
+    pub fn instances(&self) -> usize {
+        self.serving.load().all().map(|deployed| deployed.app.instance_count()).sum()
     }
 
     /// The one that served before, which is kept to take over again.
@@ -177,6 +223,10 @@ impl Slot {
         let drain_timeout = self.spec().config.drain_timeout;
         for gone in before.all().filter(|gone| !now.all().any(|deployed| Arc::ptr_eq(deployed, gone))) {
             gone.generation.replace(drain_timeout);
+            if before.canary.as_ref().is_some_and(|canary| Arc::ptr_eq(&canary.deployed, gone)) {
+                let number = gone.generation.number;
+                tracing::info!(app = &*self.name, "generation {number}, a canary, serves no more");
+            }
         }
     }
 
@@ -186,28 +236,31 @@ impl Slot {
         Trying(self)
     }
 
-    /// Whether a component with this digest was refused, or taken back.
-    pub(super) fn was_refused(&self, digest: &str) -> bool {
-        lock(&self.entries)
-            .iter()
-            .any(|Entry { record, .. }| record.digest == digest && record.error.is_some())
+    /// Whether a component with this digest was taken back.
+    pub(super) fn was_taken_back(&self, digest: &str) -> bool {
+        lock(&self.taken_back).contains(digest)
     }
 
     /// The file that was read last.
     pub(super) fn seen(&self) -> Option<Stamp> {
-        *lock(&self.seen)
+        lock(&self.seen).map(|(stamp, _)| stamp)
     }
 
-    /// Notes that a file was read.
-    pub(super) fn saw(&self, stamp: Stamp) {
-        *lock(&self.seen) = Some(stamp);
+    /// Notes that a file was read, and whether it could serve.
+    pub(super) fn saw(&self, stamp: Stamp, served: bool) {
+        *lock(&self.seen) = Some((stamp, served));
     }
 
     /// Notes a deploy. One that was refused made no generation.
     pub(super) fn note(&self, record: Record, made: Option<&Arc<Deployed>>) {
+        let kept = self.kept();
         let mut entries = lock(&self.entries);
-        if entries.len() == REMEMBERED {
-            entries.pop_front();
+        // Those that serve, or may again, are not forgotten.
+        let old = |entry: &Entry| kept.iter().all(|kept| kept.generation.number != entry.record.generation);
+        if entries.len() >= REMEMBERED
+            && let Some(oldest) = entries.iter().position(old)
+        {
+            entries.remove(oldest);
         }
         let generation = made.map(|made| made.generation.clone());
         let app = made.map_or_else(Weak::new, |made| Arc::downgrade(&made.app));
@@ -222,22 +275,28 @@ impl Slot {
         Some(entry.record.clone())
     }
 
-    /// Notes why a generation was taken back. It does not serve again by a rollback.
-    pub(super) fn take_back(&self, generation: u64, why: &str) -> Option<Record> {
+    /// Notes why a generation was taken back. It does not serve again by a rollback, nor without being asked for.
+    pub(super) fn take_back(&self, taken_back: &Deployed, why: &str) -> Option<Record> {
+        let generation = taken_back.generation.number;
         let gone = lock(&self.previous).take_if(|previous| previous.generation.number == generation);
         drop(gone);
+        lock(&self.taken_back).insert(taken_back.component.digest.clone());
+        self.metrics.deployed(telemetry::Deploy::TakenBack);
         self.amend(generation, |record| record.error = Some(why.to_owned()))
+    }
+
+    /// What serves, and what is kept to serve again.
+    fn kept(&self) -> Vec<Arc<Deployed>> {
+        self.serving.load().all().cloned().chain(self.previous()).collect()
     }
 
     /// What has been tried, the latest first, and what became of each.
     pub fn history(&self) -> Vec<Shown> {
-        let (serving, previous) = (self.serving.load_full(), self.previous());
+        let (serving, previous, kept) = (self.serving.load_full(), self.previous(), self.kept());
         let is = |deployed: Option<&Arc<Deployed>>, number| {
             deployed.is_some_and(|deployed| deployed.generation.number == number)
         };
-        let kept = |entry: &Entry| {
-            serving.all().chain(&previous).any(|kept| entry.app.as_ptr() == Arc::as_ptr(&kept.app))
-        };
+        let is_kept = |entry: &Entry| kept.iter().any(|kept| entry.app.as_ptr() == Arc::as_ptr(&kept.app));
         let canary = serving.canary.as_ref().map(|canary| &canary.deployed);
         let state = |entry: &Entry| match entry.record.generation {
             _ if entry.record.error.is_some() => State::Refused,
@@ -245,7 +304,7 @@ impl Slot {
             number if is(canary, number) => State::Canary,
             number if is(previous.as_ref(), number) => State::Previous,
             _ if entry.is_running() => State::Draining,
-            _ if entry.app.strong_count() > 0 && !kept(entry) => State::Draining,
+            _ if entry.app.strong_count() > 0 && !is_kept(entry) => State::Draining,
             _ => State::Gone,
         };
         let trying = lock(&self.trying).clone();

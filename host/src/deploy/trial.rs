@@ -24,14 +24,6 @@ pub(super) async fn judge(deployments: &Deployments) {
 
 fn take_back(deployments: &Deployments, slot: &Slot, doubted: &Arc<Deployed>, doubt: &str) {
     let number = doubted.generation.number;
-    let Ok(_only) = slot.change() else {
-        // What fails next will say so again.
-        tracing::warn!(
-            app = &*slot.name,
-            "{doubt}, and generation {number} stays while another deploy is under way"
-        );
-        return;
-    };
     let why = format!("taken back: {doubt}");
     if slot.canary().is_some_and(|canary| Arc::ptr_eq(&canary, doubted)) {
         deployments.abort_in(slot, doubted, &why);
@@ -43,7 +35,7 @@ fn take_back(deployments: &Deployments, slot: &Slot, doubted: &Arc<Deployed>, do
     }
     match deployments.roll_back_in(slot) {
         Ok(record) => {
-            slot.take_back(number, &why);
+            slot.take_back(doubted, &why);
             let next = record.generation;
             tracing::error!(
                 app = &*slot.name,
@@ -70,7 +62,7 @@ async fn keep_probing_one(deployments: &Deployments, slot: &Slot) {
         let serving = [slot.canary(), Some(slot.current())].into_iter().flatten();
         for deployed in serving.filter(|deployed| deployed.generation.is_on_trial()) {
             let number = deployed.generation.number;
-            let asked = Generation::new(slot.name.clone(), number);
+            let asked = Generation::new(slot.metrics.clone(), number);
             match probe::probe(&deployed.app, asked, wanted, deployments.tasks.clone()).await {
                 // That says nothing of the component.
                 Err(probe::Failure::Busy) => {}

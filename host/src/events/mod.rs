@@ -10,6 +10,7 @@ mod held;
 mod journal;
 mod local;
 mod name;
+mod usage;
 
 use std::fmt;
 use std::future::Future;
@@ -28,6 +29,7 @@ pub use disk::{Content, Contents, OpenError, check};
 pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
 use local::MemoryStore;
 pub use name::{InvalidName, Name};
+pub use usage::{Fates, QueueUsage, TopicUsage, Usage};
 
 /// Why a store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -168,25 +170,6 @@ pub enum Settlement {
     Untaken,
 }
 
-/// How much a store holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Queues with an event or a waiting taker.
-    pub queues: usize,
-    /// Events, leased ones included.
-    pub events: usize,
-    /// Bytes in queues, with 256 added for each event.
-    pub bytes: u64,
-    /// Topics.
-    pub topics: usize,
-    /// Events that topics keep.
-    pub published: usize,
-    /// Bytes in topics, with 256 added for each event.
-    pub published_bytes: u64,
-    /// Readers that wait at topics.
-    pub readers: usize,
-}
-
 /// Names a lease within its store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId {
@@ -241,6 +224,18 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// How much it holds now.
     fn usage(&self) -> Usage;
+
+    /// What became of events since it was opened.
+    fn fates(&self) -> Fates;
+
+    /// Its queues, by name. Takes as long as there are many.
+    fn queues(&self) -> Vec<QueueUsage>;
+
+    /// Its topics, by name. Takes as long as there are many.
+    fn topics(&self) -> Vec<TopicUsage>;
+
+    /// Removes the events of a queue that nobody holds, and gives their number.
+    fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize>;
 }
 
 /// Opens the store that a configuration asks for. Blocks while it reads all events.

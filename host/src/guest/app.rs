@@ -18,6 +18,7 @@ use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config::{self, OnDisconnect};
 use crate::events::EventStore;
 use crate::exchange::Exchange;
+use crate::telemetry::AppMetrics;
 
 /// A component that serves requests.
 pub struct App {
@@ -43,7 +44,7 @@ enum Instances {
 impl App {
     /// Compiles and links a component, for calls from so many lanes. Blocks for as long as that takes: up to seconds.
     pub fn load(
-        name: &str,
+        metrics: &Arc<AppMetrics>,
         source: &Source,
         kinds: Kinds,
         config: &config::App,
@@ -52,18 +53,19 @@ impl App {
         lanes: usize,
     ) -> Result<Self, LoadError> {
         let factory = Factory {
-            app: name.into(),
+            app: metrics.app.clone(),
+            metrics: metrics.clone(),
             engine: engine.wasmtime().clone(),
             outgoing: OutgoingHttp::to(&config.outgoing_hosts),
             events,
             cancels: None,
-            flood: Arc::new(FloodGate::new(config.max_log_lines)),
+            flood: Arc::new(FloodGate::new(config.max_log_lines, metrics.clone())),
             config: config.clone(),
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
             .store(&Meter::default(), &Arc::default())
-            .map_err(|error| LoadError::Folder { app: name.to_owned(), message: one_line(&error) })?;
+            .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
         let pre = match engine.load(source)? {
             // An instance of WASI 0.2 is dropped instead.
             Handler::P2(pre) => {
@@ -87,6 +89,16 @@ impl App {
         })
     }
 
+    /// Instances that there are.
+    #[must_use]
+    pub fn instance_count(&self) -> usize {
+        let count = |instances: &Instances| match instances {
+            Instances::P2(instances) => instances.count(),
+            Instances::P3(pool) => pool.count(),
+        };
+        count(&self.instances) + self.cancelling.as_ref().map_or(0, count)
+    }
+
     /// Starts an instance, and drops it. An error says why none starts.
     pub async fn try_start(&self) -> Result<(), CallError> {
         match &self.instances {
@@ -95,7 +107,7 @@ impl App {
         }
     }
 
-    /// Like [`call`](Self::call), in an instance of its own that belongs to no lane.
+    /// Like [`call`](Self::call), in an instance of its own if there is room for one. Does not wait for room.
     pub async fn call_apart(
         &self,
         lane: &Lane,
@@ -103,7 +115,7 @@ impl App {
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         match &self.instances {
-            Instances::P2(instances) => instances.call(lane, exchange, request).await,
+            Instances::P2(instances) => instances.call_apart(lane, exchange, request).await,
             Instances::P3(pool) => pool.call_apart(lane, exchange, request).await,
         }
     }
@@ -135,6 +147,8 @@ impl App {
 #[derive(Clone)]
 pub(super) struct Factory {
     pub(super) app: Arc<str>,
+    /// What is counted of it.
+    pub(super) metrics: Arc<AppMetrics>,
     pub(super) config: config::App,
     engine: wasmtime::Engine,
     outgoing: OutgoingHttp,

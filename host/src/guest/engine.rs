@@ -104,6 +104,20 @@ impl Engine {
         Ok(Self { inner: engine, linker, _ticker: ticker })
     }
 
+    /// What the pooling allocator has handed out, by kind. None without one.
+    pub fn pool(&self) -> Option<[(&'static str, i64); 5]> {
+        let pool = self.inner.pooling_allocator_metrics()?;
+        let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let instances = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Some([
+            ("component-instances", instances(pool.component_instances())),
+            ("core-instances", instances(pool.core_instances())),
+            ("memories", count(pool.memories())),
+            ("tables", count(pool.tables())),
+            ("stacks", count(pool.stacks())),
+        ])
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner
     }

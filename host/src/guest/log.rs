@@ -14,6 +14,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::state::Writing;
+use crate::telemetry::{AppMetrics, Reached};
 
 /// The longest line in the log, in bytes. A longer one is split.
 const MAX_LINE: usize = 8 * 1024;
@@ -39,6 +40,7 @@ pub(super) struct FloodGate {
     /// Lines a second.
     max: u32,
     second: Mutex<Second>,
+    metrics: Arc<AppMetrics>,
 }
 
 struct Second {
@@ -47,8 +49,8 @@ struct Second {
 }
 
 impl FloodGate {
-    pub(super) fn new(max: u32) -> Self {
-        Self { max, second: Mutex::new(Second { began: Instant::now(), lines: 0 }) }
+    pub(super) fn new(max: u32, metrics: Arc<AppMetrics>) -> Self {
+        Self { max, second: Mutex::new(Second { began: Instant::now(), lines: 0 }), metrics }
     }
 
     /// Whether another line may be logged. Says so when the first may not, and how many there were when that is over.
@@ -69,7 +71,11 @@ impl FloodGate {
                 "guests write more than max_log_lines = {max} lines a second: what is beyond is dropped"
             );
         }
-        second.lines <= self.max
+        let admitted = second.lines <= self.max;
+        if !admitted {
+            self.metrics.reached(Reached::LogLines);
+        }
+        admitted
     }
 }
 

@@ -98,6 +98,23 @@ impl Instances {
         Ok((response, Hold::nothing()))
     }
 
+    pub(super) fn count(&self) -> usize {
+        let Shared { places, factory, .. } = &*self.0;
+        factory.config.instances.max.saturating_sub(places.available_permits())
+    }
+
+    /// The same once, if there is room for it at once.
+    pub(super) async fn call_apart(
+        &self,
+        lane: &Lane,
+        exchange: Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        let seat = self.0.seat(lane).ok_or(CallError::Busy)?;
+        let response = self.attempt(lane, seat, &exchange, request).await?;
+        Ok((response, Hold::nothing()))
+    }
+
     /// Starts an instance, and drops it.
     pub(super) async fn try_start(&self) -> Result<(), CallError> {
         let place = self.0.place().ok_or(CallError::Busy)?;
@@ -165,6 +182,7 @@ impl Shared {
         let meter = Meter::default();
         let mut store = self.factory.store(&meter, &Arc::default())?;
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
+        self.factory.metrics.started.inc();
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })
     }
 
@@ -236,6 +254,7 @@ impl Instance {
             // Before the store goes, and the body with it.
             exchange.fail();
             let (app, request) = (exchange.app(), exchange.id);
+            exchange.generation.metrics.traps.inc();
             tracing::error!(app, request = %request, "guest {}", end(&error));
             return Err(CallError::Trapped);
         }

@@ -93,14 +93,21 @@ impl Pool {
         }
     }
 
-    /// Runs a request in an instance of its own.
+    /// Runs a request in an instance of its own, or with others if there is no room for one more. Does not wait for room.
     pub(super) async fn call_apart(
         &self,
         lane: &Lane,
         exchange: Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        self.attempt(&exchange, request, || self.0.seat(lane, Company::Nobody)).await
+        let seat = |company| self.0.seat(lane, company);
+        let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
+        self.run(&exchange, request, seat).await
+    }
+
+    pub(super) fn count(&self) -> usize {
+        let Shared { places, factory, .. } = &*self.0;
+        factory.config.instances.max.saturating_sub(places.available_permits())
     }
 
     /// Starts an instance, and drops it.
@@ -122,6 +129,15 @@ impl Pool {
             Some(seat) => seat,
             None => self.0.queue.wait(find).await?,
         };
+        self.run(exchange, request, seat).await
+    }
+
+    async fn run(
+        &self,
+        exchange: &Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+        seat: Seat,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
         let (answer, answered) = oneshot::channel();
         seat.worker().send(Job { exchange: exchange.clone(), request, answer, seat: seat.clone() });
         if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {
@@ -166,7 +182,10 @@ impl Shared {
             let service = self.pre.instantiate_async(&mut store).await?;
             Ok((store, service))
         };
-        meter.watch(started).await
+        let started: wasmtime::Result<_> = meter.watch(started).await;
+        started.inspect(|_| {
+            self.factory.metrics.started.inc();
+        })
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
@@ -176,7 +195,8 @@ impl Shared {
             seat.worker().retire();
             return Some(seat);
         }
-        let own = self.open.get(lane.core)?;
+        // One of no lane has those of the first.
+        let own = self.open.get(lane.core).or_else(|| self.open.first())?;
         let others = || self.open.iter().filter(|open| !std::ptr::eq(*open, own));
         let idle = |worker: &Worker| !worker.is_busy();
         let any = |_: &Worker| true;

@@ -1,9 +1,10 @@
 //! What the log says of each request when it has ended.
 
-use http::{Method, Request, StatusCode, Uri};
+use http::StatusCode;
 
 use crate::exchange::{Exchange, Outcome};
 use crate::net::Receipt;
+use crate::telemetry::Ending;
 
 /// The status that stands for "the client left before there was a response", as in other servers' logs.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -28,22 +29,17 @@ impl Phase {
 
 /// What is told of one request.
 pub(super) struct Access {
-    method: Method,
-    uri: Uri,
     pub(super) status: Option<StatusCode>,
     pub(super) phase: Phase,
 }
 
-impl Access {
-    pub(super) fn new<B>(request: &Request<B>) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            status: None,
-            phase: Phase::BeforeHead,
-        }
+impl Default for Access {
+    fn default() -> Self {
+        Self { status: None, phase: Phase::BeforeHead }
     }
+}
 
+impl Access {
     /// Logs how it ended: at `info` where the client has left with its events, or may have, at `debug` otherwise.
     pub(super) fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
         let left = matches!(outcome, Outcome::Lost { .. })
@@ -68,7 +64,7 @@ impl Access {
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
             took = ?exchange.began.elapsed(),
-            "{} {} {}: the client left", self.method, self.uri, self.status(),
+            "{} {} {}: the client left", exchange.method, exchange.uri, self.status(),
         );
     }
 
@@ -79,7 +75,7 @@ impl Access {
             request = %exchange.id,
             receipt = receipt.map(Receipt::as_str),
             took = ?exchange.began.elapsed(),
-            "{} {} {}: {outcome}", self.method, self.uri, self.status(),
+            "{} {} {}: {outcome}", exchange.method, exchange.uri, self.status(),
         );
     }
 
@@ -87,6 +83,15 @@ impl Access {
     pub(super) fn failed(&self, outcome: Outcome) -> bool {
         let answered_so = self.status.is_some_and(|status| status.is_server_error());
         answered_so || matches!(outcome, Outcome::Failed { .. })
+    }
+
+    /// Counts how it ended, before all else learns of it.
+    pub(super) fn count(&self, exchange: &Exchange, outcome: Outcome) {
+        let metrics = &exchange.generation.metrics;
+        metrics.ended(Ending::new(outcome, exchange.cancellation.reason()));
+        if let Some(status) = self.status {
+            metrics.answered(&exchange.method, status, exchange.began.elapsed());
+        }
     }
 
     fn status(&self) -> u16 {

@@ -90,10 +90,11 @@ impl Connection {
 /// What became of the last responses is then still waited for.
 pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: Arc<Context>) {
     let detection = &context.detection;
-    // It keeps to what is set now.
-    let limits = &context.settings.load_full().limits;
+    // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
+    let limits = &context.settings.load().limits.clone();
     let link = Link::new(stream, detection.patience(), entrance.eof);
     let connection = Connection::new(link, entrance, limits.head_timeout, detection.receipt_waits());
+    let _listed = context.connections.add(&connection);
     let socket = connection.link.socket();
     // Boxed, so that its room is free again: many connections stay open for long.
     if let Some((stream, version)) =

@@ -17,6 +17,7 @@ use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
 use crate::limit::Share;
 use crate::net::{Link, Mark, Receipt, ReceiptWaits};
+use crate::telemetry::Failure;
 
 /// A connection whose flushes settle responses.
 pub(super) type ClientLink = Link<Arc<Progress>>;
@@ -191,13 +192,16 @@ impl Guard {
     /// Settles by the receipt. The exchange has ended, for all but its events.
     fn await_receipt(&mut self, span: &Range<u64>, mark: Option<Mark>, waits: ReceiptWaits) {
         let Some(access) = self.access.take() else { return };
-        self.exchange.generation.request_ended(false);
+        let generation = &self.exchange.generation;
+        generation.request_ended(false);
+        access.count(&self.exchange, Outcome::Delivered);
         let unsettled = self.exchange.written();
         let receipt = self.link().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
         self.connection.quiet.begin();
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;
+            exchange.generation.metrics.received(receipt);
             unsettled.settle(settlement(receipt));
             drop(token);
             access.log(&exchange, Outcome::Delivered, Some(receipt));
@@ -213,6 +217,7 @@ impl Guard {
     pub(super) fn cut(self, error: &BodyError) {
         let (app, request) = (self.exchange.app(), self.exchange.id);
         tracing::warn!(app, request = %request, "response cut off: {error}");
+        self.exchange.generation.metrics.failed(Failure::BrokeOff);
         self.failed();
     }
 
@@ -225,6 +230,7 @@ impl Guard {
             } else {
                 generation.request_was_refused();
             }
+            access.count(&self.exchange, outcome);
             self.exchange.end(outcome);
             access.log(&self.exchange, outcome, None);
         }

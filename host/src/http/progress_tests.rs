@@ -30,10 +30,16 @@ async fn fixture(http2: bool) -> Fixture {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
     let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
-    let exchange = Arc::new(Exchange::new(Generation::new("app".into(), 1), Terms::default(), 1, asked));
+    let exchange = Arc::new(Exchange::new(
+        Generation::new(crate::telemetry::Metrics::default().of_app("app"), 1),
+        Terms::default(),
+        1,
+        asked,
+        Default::default(),
+    ));
     let share = || Limit::new(1).try_take().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);
-    let access = Access::new(&http::Request::new(()));
+    let access = Access::default();
     let shares = Shares { _server: share(), _app: share(), _connection: TaskTracker::new().token() };
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();

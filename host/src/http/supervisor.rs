@@ -74,6 +74,11 @@ impl Supervisor {
         }
     }
 
+    /// Those that it watches over.
+    pub(super) fn requests(&self) -> Vec<Arc<Exchange>> {
+        self.watched().requests.iter().map(|request| request.exchange.clone()).collect()
+    }
+
     /// Its response has ended, or is with hyper to its end.
     pub(super) fn forget(&self, exchange: &Exchange) {
         let mut watched = self.watched();
@@ -202,7 +207,7 @@ impl Request {
     }
 
     fn cancel_within(&mut self, reason: Reason, time: Duration) {
-        self.exchange.cancellation.cancel(reason);
+        self.exchange.tell(reason);
         self.begin_grace(time);
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,6 +121,11 @@ impl<T: Flushed> Link<T> {
     /// anything was read.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.stream.peek(buf).await
+    }
+
+    /// Where the client is. None once the kernel has forgotten.
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 
     /// How the client left, as far as it has been noticed.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// What is known of how a response ended, from the worst to the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Receipt {
     /// The client's kernel did not get every byte, as far as this one knows.
     Undelivered {

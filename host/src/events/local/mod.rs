@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Journal, Nothing, Saved};
-use super::{Batch, Cursor, EventId, EventStore, Lease, LeaseId, Name, NewEvent, Schedule, Settlement};
-use super::{StoreError, StoreFuture, Usage};
+use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Name, NewEvent, QueueUsage};
+use super::{Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
 use crate::config::{Queues, Topics};
 use clock::Clock;
 
@@ -124,6 +124,23 @@ impl<J: Journal> EventStore for LocalStore<J> {
     fn usage(&self) -> Usage {
         let queues = lock(&self.queues).usage();
         lock(&self.topics).usage(queues)
+    }
+
+    fn fates(&self) -> Fates {
+        let queues = lock(&self.queues).fates();
+        Fates { published: lock(&self.topics).ever_published(), ..queues }
+    }
+
+    fn queues(&self) -> Vec<QueueUsage> {
+        lock(&self.queues).list()
+    }
+
+    fn topics(&self) -> Vec<TopicUsage> {
+        lock(&self.topics).list()
+    }
+
+    fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize> {
+        Box::pin(self.purge_now(queue))
     }
 }
 

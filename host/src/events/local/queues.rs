@@ -13,7 +13,9 @@ use super::wait::Wait;
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Queues;
 use crate::events::journal::{Entry, Journal, Record};
-use crate::events::{EventId, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError, Usage};
+use crate::events::{
+    EventId, Fates, LeaseId, Limit, Name, NewEvent, QueueUsage, Schedule, Settlement, StoreError, Usage,
+};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -26,6 +28,7 @@ pub(super) struct State {
     next_lease: u64,
     /// By sequence.
     timers: Timers,
+    fates: Fates,
 }
 
 impl<J: Journal> LocalStore<J> {
@@ -101,6 +104,7 @@ impl<J: Journal> LocalStore<J> {
         let Some(queue) = state.queues.get_mut(&name) else { return };
         queue.arriving -= 1;
         if written {
+            state.fates.pushed += 1;
             self.place(state, stored, self.clock.now());
             self.serve(state, &name);
         } else {
@@ -113,6 +117,7 @@ impl<J: Journal> LocalStore<J> {
     /// use any more is gone.
     fn place(&self, state: &mut State, mut stored: Stored, now: u64) {
         if stored.is_over(now) {
+            state.fates.expired += 1;
             return self.journal.note(self.remove(state, stored));
         }
         let State { queues, timers, .. } = state;
@@ -148,6 +153,7 @@ impl<J: Journal> LocalStore<J> {
     fn return_with(&self, state: &mut State, mut stored: Stored, entry: Entry) -> Entry {
         let now = self.clock.now();
         if stored.is_over(now) {
+            state.fates.expired += 1;
             return self.remove(state, stored);
         }
         stored.noted = !J::KEEPS;
@@ -210,6 +216,7 @@ impl<J: Journal> LocalStore<J> {
             return self.journal.note(self.untaken(state, stored));
         }
         state.next_lease += 1;
+        state.fates.taken += 1;
         stored.lease = Some(lease);
         self.set_timer(&mut state.timers, &mut stored, Some(until));
         queue.leased.insert(sequence, stored);
@@ -267,9 +274,13 @@ impl<J: Journal> LocalStore<J> {
     {
         let name = stored.record.queue.clone();
         let unwritten = match settlement {
-            Settlement::Commit => self.journal.record(self.remove(state, stored), told_so),
+            Settlement::Commit => {
+                state.fates.committed += 1;
+                self.journal.record(self.remove(state, stored), told_so)
+            }
             Settlement::Untaken => self.journal.record(self.untaken(state, stored), told_so),
             Settlement::PutBack { maybe_delivered } => {
+                state.fates.returned += 1;
                 stored.returns(maybe_delivered);
                 let (entry, place) = self.put_back(state, stored);
                 let unwritten = self.journal.record(entry, told_so);
@@ -316,6 +327,7 @@ impl<J: Journal> LocalStore<J> {
         state.release(stored);
         match state.make_room(&dead, size, 0, &self.limits.queues) {
             Ok(()) => {
+                state.fates.dead += 1;
                 tracing::warn!("queue {name}: {id} goes to {dead}: it was handed out {attempts} times");
                 Some(dead)
             }
@@ -350,6 +362,7 @@ impl<J: Journal> LocalStore<J> {
         let Some(queue) = state.queues.get_mut(name) else { return };
         if let Some(mut stored) = queue.leased.remove(&sequence) {
             stored.timer = None;
+            state.fates.overdue += 1;
             tracing::warn!("queue {name}: the lease on {} has run out: it returns", stored.id());
             let returns = Settlement::PutBack { maybe_delivered: true };
             let _ = self.settle_stored(state, stored, returns, |_| ());
@@ -360,6 +373,39 @@ impl<J: Journal> LocalStore<J> {
             self.place(state, stored, now);
             self.serve(state, name);
             state.forget_if_unused(name);
+        }
+    }
+
+    /// Removes what nobody holds.
+    pub(super) fn purge_now(
+        &self,
+        name: &Name,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send + use<J> {
+        let mut state = lock(&self.queues);
+        let state = &mut *state;
+        let mut removed = Vec::new();
+        if let Some(queue) = state.queues.get_mut(name) {
+            removed.extend(std::mem::take(&mut queue.ready).into_values());
+            removed.extend(std::mem::take(&mut queue.delayed).into_values());
+        }
+        let number = removed.len();
+        state.fates.purged += number as u64;
+        let mut receivers = Vec::new();
+        for stored in removed {
+            let (sender, receiver) = oneshot::channel();
+            // Nobody may want to know.
+            let told_so = move |written| drop(sender.send(written));
+            match self.journal.record(self.remove(state, stored), told_so) {
+                Some(told_so) => told_so(Ok(())),
+                None => receivers.push(told(receiver)),
+            }
+        }
+        state.forget_if_unused(name);
+        async move {
+            for written in receivers {
+                written.await?;
+            }
+            Ok(number)
         }
     }
 
@@ -445,6 +491,25 @@ impl State {
 
     pub(super) fn usage(&self) -> Usage {
         let events = self.queues.values().map(Queue::events).sum();
-        Usage { queues: self.queues.len(), events, bytes: self.bytes, ..Usage::default() }
+        let waiting = self.queues.values().map(|queue| queue.waiters.len()).sum();
+        Usage { queues: self.queues.len(), events, bytes: self.bytes, waiting, ..Usage::default() }
+    }
+
+    pub(super) fn fates(&self) -> Fates {
+        self.fates
+    }
+
+    pub(super) fn list(&self) -> Vec<QueueUsage> {
+        let usage = |(name, queue): (&Name, &Queue)| QueueUsage {
+            queue: name.to_string(),
+            ready: queue.ready.len(),
+            delayed: queue.delayed.len(),
+            leased: queue.leased.len(),
+            waiting: queue.waiters.len(),
+            bytes: queue.bytes,
+        };
+        let mut all: Vec<_> = self.queues.iter().map(usage).collect();
+        all.sort_by(|one, other| one.queue.cmp(&other.queue));
+        all
     }
 }

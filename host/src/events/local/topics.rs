@@ -12,7 +12,7 @@ use super::topic::{Kept, Topic};
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Topics;
 use crate::events::journal::{Entry, Epoch, Journal, Tidy, TopicRecord};
-use crate::events::{Batch, Cursor, Limit, Name, NewEvent, Published, StoreError, Usage};
+use crate::events::{Batch, Cursor, Limit, Name, NewEvent, Published, StoreError, TopicUsage, Usage};
 
 /// The most events that one read gives.
 const MAX_BATCH: usize = 1000;
@@ -25,6 +25,7 @@ pub(super) struct State {
     next_number: u64,
     /// By the numbers of topics.
     timers: Timers,
+    published: u64,
 }
 
 impl<J: Journal> LocalStore<J> {
@@ -103,6 +104,7 @@ impl<J: Journal> LocalStore<J> {
         let Some(topic) = state.topics.get_mut(name) else { return };
         topic.arriving -= 1;
         if written {
+            state.published += 1;
             topic.add(kept);
             topic.wake.notify_waiters();
         } else {
@@ -274,5 +276,22 @@ impl State {
             readers: self.topics.values().map(|topic| topic.readers).sum(),
             ..others
         }
+    }
+    /// How many were published.
+    pub(super) fn ever_published(&self) -> u64 {
+        self.published
+    }
+
+    pub(super) fn list(&self) -> Vec<TopicUsage> {
+        let usage = |(name, topic): (&Name, &Topic)| TopicUsage {
+            topic: name.to_string(),
+            events: topic.len(),
+            end: topic.end().to_string(),
+            waiting: topic.readers,
+            bytes: topic.bytes,
+        };
+        let mut all: Vec<_> = self.topics.iter().map(usage).collect();
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
     }
 }

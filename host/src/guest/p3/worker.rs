@@ -195,6 +195,7 @@ impl Worker {
             requests.push(format!("and {} more", aboard.len() - NAMED));
         }
         let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
+        self.shared.factory.metrics.traps.inc();
         tracing::error!(app, instance = self.number, requests, "guest {}", end(error));
         if aboard.is_empty() && self.cancels().is_some_and(|cancels| cancels.trapped()) {
             tracing::warn!(

@@ -1,0 +1,49 @@
+//! Answers.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::Answer;
+
+pub(super) fn error(status: StatusCode, message: &str) -> Answer {
+    json(status, &json!({ "error": message }))
+}
+
+pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
+    with(status, "application/json", format!("{value}\n").into())
+}
+
+/// A document that was made before.
+pub(super) fn document(json: &'static str) -> Answer {
+    with(StatusCode::OK, "application/json", json.into())
+}
+
+pub(super) fn text(status: StatusCode, text: &str) -> Answer {
+    with(status, "text/plain; charset=utf-8", text.to_owned().into())
+}
+
+fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+pub(super) fn not_allowed(allowed: &[&'static str]) -> Answer {
+    let allowed = allowed.join(", ");
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} here"));
+    // Methods are of ASCII.
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        answer.headers_mut().insert(ALLOW, allowed);
+    }
+    answer
+}
+
+pub(super) fn unauthorized() -> Answer {
+    let mut answer = error(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN`, with admin.token");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
+}

@@ -1,0 +1,96 @@
+//! Apps and their generations.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::answer::{error, json};
+use super::routes::Route;
+use super::{Answer, Api, receive};
+use crate::admin::{CANARY, SOURCE};
+use crate::deploy::{DeployError, Deployments, Record, Slot, Split};
+use crate::guest::Source;
+
+impl Api {
+    /// None when the apps have gone.
+    pub(super) async fn answer_of_apps(
+        &self,
+        route: Route,
+        names: &[&str],
+        request: Request<Incoming>,
+    ) -> Option<Answer> {
+        let deployments = self.operated.deployments.upgrade()?;
+        let app = names.first().copied().unwrap_or_default();
+        Some(match route {
+            Route::Deploy => self.deploy(&deployments, app, request).await,
+            Route::Promote => result(deployments.promote(app)),
+            Route::Abort => result(deployments.abort(app)),
+            Route::RollBack => result(deployments.roll_back(app)),
+            Route::Reload => self.reload().await?,
+            _ => json(StatusCode::OK, &apps(&deployments)),
+        })
+    }
+
+    async fn deploy(&self, deployments: &Deployments, app: &str, request: Request<Incoming>) -> Answer {
+        let name = request.headers().get(SOURCE).and_then(|name| name.to_str().ok());
+        let name = PathBuf::from(name.unwrap_or("the component"));
+        let canary = canary(request.headers());
+        let limit = self.config.max_component_size;
+        let known = deployments.slot(app).map(drop);
+        // What nobody wants is not kept.
+        let most = if known.is_ok() { usize::try_from(limit.as_u64()).unwrap_or(usize::MAX) } else { 0 };
+        let too_long = format!("a component is at most {limit} here: admin.max_component_size");
+        let received = receive(request.into_body(), most, &too_long).await;
+        if let Err(unknown) = known {
+            return result(Err(unknown));
+        }
+        match (received, canary) {
+            (Err(answer), _) => answer,
+            (_, Err(message)) => error(StatusCode::BAD_REQUEST, &message),
+            (Ok(bytes), Ok(canary)) => result(deployments.deploy(app, Source { name, bytes }, canary).await),
+        }
+    }
+}
+
+fn apps(deployments: &Deployments) -> Value {
+    let app = |slot: &Arc<Slot>| {
+        let generations: Vec<_> = slot.history().iter().map(|generation| json!(generation)).collect();
+        json!({
+            "app": &*slot.current().generation.app,
+            "requests": slot.requests.taken(),
+            "instances": slot.instances(),
+            "generations": generations,
+        })
+    };
+    json!({ "apps": deployments.slots().iter().map(app).collect::<Vec<_>>() })
+}
+
+/// Which requests a component is for, if not for all.
+fn canary(headers: &HeaderMap) -> Result<Option<Split>, String> {
+    let Some(value) = headers.get(CANARY) else { return Ok(None) };
+    let split = value.to_str().map_err(|_| format!("{CANARY} is not of ASCII"))?;
+    split.parse().map(Some).map_err(|message| format!("{CANARY}: {message}"))
+}
+
+fn result(result: Result<Record, DeployError>) -> Answer {
+    let failure = match result {
+        Ok(record) => return json(StatusCode::OK, &json!(record)),
+        Err(failure) => failure,
+    };
+    let status = match failure {
+        // It is as it was asked for.
+        DeployError::Unchanged(generation) => {
+            return json(StatusCode::OK, &json!({ "generation": generation, "unchanged": true }));
+        }
+        DeployError::NoSuchApp { .. } => StatusCode::NOT_FOUND,
+        DeployError::Busy | DeployError::NothingBefore | DeployError::NoCanary => StatusCode::CONFLICT,
+        DeployError::Load(_) | DeployError::Start(_) | DeployError::Probe(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        DeployError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    error(status, &failure.to_string())
+}

@@ -1,0 +1,134 @@
+//! Queues and topics.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::answer::{error, json};
+use super::routes::Route;
+use super::{Answer, Api, receive};
+use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement, StoreError};
+
+/// The longest that a take waits.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+
+/// What a body may have before a store says what it allows.
+const MAX_EVENT: usize = 64 << 20;
+
+impl Api {
+    pub(super) async fn answer_of_events(
+        &self,
+        route: Route,
+        names: &[&str],
+        request: Request<Incoming>,
+    ) -> Answer {
+        let store = self.operated.events.clone();
+        match route {
+            Route::Queues => return json(StatusCode::OK, &json!({ "queues": store.queues() })),
+            Route::Topics => return json(StatusCode::OK, &json!({ "topics": store.topics() })),
+            _ => {}
+        }
+        let name: Name = match names.first().copied().unwrap_or_default().parse() {
+            Ok(name) => name,
+            Err(invalid) => return error(StatusCode::BAD_REQUEST, &format!("{invalid}")),
+        };
+        let answer = match route {
+            Route::Push => self.push(&name, request).await,
+            Route::Publish => self.publish(&name, request).await,
+            Route::Purge => store.purge(&name).await.map_err(unavailable).map(|purged| {
+                tracing::info!("queue {name}: {purged} events are purged");
+                json(StatusCode::OK, &json!({ "purged": purged }))
+            }),
+            _ => self.take(&name, request.uri().query().unwrap_or_default()).await,
+        };
+        answer.unwrap_or_else(|answer| answer)
+    }
+
+    async fn push(&self, queue: &Name, request: Request<Incoming>) -> Result<Answer, Answer> {
+        let query = request.uri().query().unwrap_or_default();
+        let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
+        let event = event(request).await?;
+        let id = self.operated.events.clone().push(queue, event, schedule).await.map_err(unavailable)?;
+        Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
+    }
+
+    async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Answer> {
+        let event = event(request).await?;
+        let cursor = self.operated.events.clone().publish(topic, event).await.map_err(unavailable)?;
+        Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
+    }
+
+    /// Takes an event, which is gone then. With `?peek=true` it stays, and with `?wait=5s` it may come first.
+    async fn take(&self, queue: &Name, query: &str) -> Result<Answer, Answer> {
+        let wait = duration(query, "wait")?.unwrap_or_default().min(MAX_WAIT);
+        let peek = parameter(query, "peek") == Some("true");
+        let store = self.operated.events.clone();
+        // One that is there is handed out at once, whatever the wait.
+        let taken = tokio::time::timeout(wait.max(Duration::from_millis(100)), store.take(queue)).await;
+        let Ok(lease) = taken else {
+            return Err(error(StatusCode::NOT_FOUND, &format!("queue {queue}: no event can be taken")));
+        };
+        let lease = lease.map_err(unavailable)?;
+        let answer = taken_answer(&lease);
+        let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
+        lease.settle(settlement).await.map_err(unavailable)?;
+        Ok(answer)
+    }
+}
+
+fn taken_answer(lease: &Lease) -> Answer {
+    let event = lease.event();
+    let kind = event.content_type.as_deref().unwrap_or("application/octet-stream");
+    let kind = HeaderValue::from_str(kind).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let mut answer = Response::new(Full::new(event.data.clone()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert("attempt", event.attempt.into());
+    // It is of digits.
+    if let Ok(id) = HeaderValue::from_str(&event.id.to_string()) {
+        headers.insert("event-id", id);
+    }
+    if event.maybe_delivered {
+        headers.insert("maybe-delivered", HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+async fn event(request: Request<Incoming>) -> Result<NewEvent, Answer> {
+    let content_type = content_type(request.headers())?;
+    let data = receive(request.into_body(), MAX_EVENT, "an event is at most 64 MiB here").await?;
+    Ok(NewEvent { data, content_type })
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Answer> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if events::is_content_type(text) => Ok(Some(text.into())),
+        _ => Err(error(StatusCode::BAD_REQUEST, "a content type is at most 256 bytes of ASCII")),
+    }
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn duration(query: &str, name: &str) -> Result<Option<Duration>, Answer> {
+    let Some(text) = parameter(query, name) else { return Ok(None) };
+    let wrong =
+        |error_of| error(StatusCode::BAD_REQUEST, &format!("`{name}`: {error_of}; write `10s` or `5m`"));
+    humantime::parse_duration(text).map(Some).map_err(wrong)
+}
+
+fn unavailable(failure: StoreError) -> Answer {
+    let status = match failure {
+        StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        StoreError::OverLimit(_) => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::Settled => StatusCode::CONFLICT,
+        StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    error(status, &failure.to_string())
+}

@@ -1,0 +1,152 @@
+//! What the admin listener answers: `openapi.json`, beside this file, says what there is.
+//!
+//! Bodies of answers are JSON, but for `/livez`, `/readyz`, `/metrics` and events. What failed has `error`, in one sentence.
+
+mod answer;
+mod apps;
+mod events;
+mod requests;
+mod routes;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::access::{self, Refusal};
+use crate::config::Admin;
+use crate::deploy::Deployments;
+use crate::events::EventStore;
+use crate::http::Connections;
+use crate::reload::{ReloadError, Reloader};
+use crate::telemetry::Exposition;
+use answer::{error, json, text};
+use routes::{Found, Route};
+
+/// How long a body may take to come in.
+const BODY_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// What operators can see and change. The apps go with the last request to them, and not with this.
+pub struct Operated {
+    /// All apps.
+    pub deployments: Weak<Deployments>,
+    /// Reads the configuration again.
+    pub reloader: Weak<Reloader>,
+    /// The queues and topics.
+    pub events: Arc<dyn EventStore>,
+    /// All metrics.
+    pub exposition: Exposition,
+    /// The connections of clients, for each core.
+    pub connections: Vec<Arc<Connections>>,
+    /// Cancelled when the server stops.
+    pub stopping: CancellationToken,
+}
+
+pub(super) struct Api {
+    pub(super) operated: Operated,
+    pub(super) config: Admin,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Api {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let path = request.uri().path().to_owned();
+        let found = routes::find(request.method(), &path);
+        let open = matches!(found, Found::Route(Route::Live | Route::Ready, _));
+        if !open && let Err(refusal) = access::check(&self.config, request.headers()) {
+            return Ok(refused(refusal));
+        }
+        Ok(match found {
+            Found::Route(route, names) => self.act(route, &names, request).await,
+            Found::OtherMethods(allowed) => answer::not_allowed(&allowed),
+            Found::Nothing => error(
+                StatusCode::NOT_FOUND,
+                "there is no such thing here; GET /openapi.json lists what there is",
+            ),
+        })
+    }
+
+    /// What reads is answered to the end; what changes apps is given up when the server stops, which waits for them.
+    async fn act(&self, route: Route, names: &[&str], request: Request<Incoming>) -> Answer {
+        match route {
+            Route::Live => text(StatusCode::OK, "the server runs\n"),
+            Route::Ready if self.operated.stopping.is_cancelled() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
+            }
+            Route::Ready => text(StatusCode::OK, "the server takes requests\n"),
+            Route::Metrics => {
+                let mut answer = text(StatusCode::OK, &self.operated.exposition.text());
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));
+                answer
+            }
+            Route::OpenApi => answer::document(include_str!("openapi.json")),
+            Route::Requests => self.requests(request.uri().query()),
+            Route::Queues | Route::Push | Route::Take | Route::Purge | Route::Topics | Route::Publish => {
+                self.answer_of_events(route, names, request).await
+            }
+            Route::Apps | Route::Deploy | Route::Promote | Route::Abort | Route::RollBack | Route::Reload => {
+                let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server stops");
+                tokio::select! {
+                    biased;
+                    () = self.operated.stopping.cancelled() => stopping,
+                    answer = self.answer_of_apps(route, names, request) => answer.unwrap_or(stopping),
+                }
+            }
+        }
+    }
+
+    async fn reload(&self) -> Option<Answer> {
+        let reloader = self.operated.reloader.upgrade()?;
+        Some(match reloader.reload().await {
+            Ok(reloaded) => {
+                let mut answer = json!(reloaded);
+                answer["changes"] = json!(reloaded.sentences());
+                json(StatusCode::OK, &answer)
+            }
+            Err(failure @ ReloadError::NoConfiguration) => error(StatusCode::CONFLICT, &failure.to_string()),
+            Err(failure) => error(StatusCode::UNPROCESSABLE_ENTITY, &failure.to_string()),
+        })
+    }
+}
+
+/// All of a body, or the answer that says why there is none.
+async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, Answer> {
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body, most)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
+        Ok(Err(cause)) => Err(error(StatusCode::BAD_REQUEST, &format!("the body broke off: {cause}"))),
+        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
+    }
+}
+
+/// All of a body, or none if it is longer than that. It is read to its end in any case: who still sends does not listen.
+async fn collect(mut body: Incoming, most: usize) -> hyper::Result<Option<Bytes>> {
+    let (mut all, mut fits) = (BytesMut::new(), true);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        fits &= all.len() + data.len() <= most;
+        if fits {
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(fits.then(|| all.freeze()))
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::NoToken => answer::unauthorized(),
+        Refusal::Browser => error(StatusCode::FORBIDDEN, "pages in browsers have no access here"),
+        Refusal::ForeignHost => error(
+            StatusCode::FORBIDDEN,
+            "ask for 127.0.0.1, [::1] or localhost, or set admin.token for other names",
+        ),
+    }
+}

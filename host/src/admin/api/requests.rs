@@ -1,0 +1,48 @@
+//! Requests in progress.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{error, json};
+use super::{Answer, Api};
+use crate::http::Shown;
+
+/// How many are listed where nothing is said, and at most.
+const LISTED: usize = 100;
+const MOST: usize = 10_000;
+
+impl Api {
+    /// The oldest requests in progress. `?limit=N` says how many of them.
+    pub(super) fn requests(&self, query: Option<&str>) -> Answer {
+        let Some(limit) = limit(query.unwrap_or_default()) else {
+            return error(StatusCode::BAD_REQUEST, &format!("`limit` is a number from 1 to {MOST}"));
+        };
+        let mut all: Vec<Shown> =
+            self.operated.connections.iter().flat_map(|connections| connections.requests()).collect();
+        all.sort_by_key(|request| std::cmp::Reverse(request.age));
+        let listed: Vec<_> = all.iter().take(limit).map(show).collect();
+        json(StatusCode::OK, &json!({ "total": all.len(), "requests": listed }))
+    }
+}
+
+fn limit(query: &str) -> Option<usize> {
+    match query.split('&').find_map(|pair| pair.strip_prefix("limit=")) {
+        None => Some(LISTED),
+        Some(limit) => limit.parse().ok().filter(|limit| (1..=MOST).contains(limit)),
+    }
+}
+
+fn show(request: &Shown) -> Value {
+    let exchange = &request.exchange;
+    json!({
+        "request": exchange.id.to_string(),
+        "app": exchange.app(),
+        "generation": exchange.generation.number,
+        "client": request.client.map(|client| client.to_string()),
+        "method": exchange.method.as_str(),
+        "uri": exchange.uri.to_string(),
+        "age": request.age.as_secs_f64(),
+        "state": if exchange.is_answered() { "answering" } else { "waiting" },
+        "cancelled": exchange.reason().map(crate::cancel::Reason::as_str),
+    })
+}

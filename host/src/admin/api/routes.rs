@@ -1,0 +1,111 @@
+//! Which requests the admin listener knows.
+
+use http::Method;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Live,
+    Ready,
+    Metrics,
+    OpenApi,
+    Requests,
+    Apps,
+    Deploy,
+    Promote,
+    Abort,
+    RollBack,
+    Reload,
+    Queues,
+    Push,
+    Take,
+    Purge,
+    Topics,
+    Publish,
+}
+
+/// All of them, as OpenAPI writes paths.
+const ROUTES: [(&str, &str, Route); 17] = [
+    ("GET", "/livez", Route::Live),
+    ("GET", "/readyz", Route::Ready),
+    ("GET", "/metrics", Route::Metrics),
+    ("GET", "/openapi.json", Route::OpenApi),
+    ("GET", "/requests", Route::Requests),
+    ("GET", "/apps", Route::Apps),
+    ("PUT", "/apps/{app}", Route::Deploy),
+    ("POST", "/apps/{app}/promote", Route::Promote),
+    ("POST", "/apps/{app}/abort", Route::Abort),
+    ("POST", "/apps/{app}/rollback", Route::RollBack),
+    ("POST", "/reload", Route::Reload),
+    ("GET", "/queues", Route::Queues),
+    ("POST", "/queues/{queue}", Route::Push),
+    ("DELETE", "/queues/{queue}", Route::Purge),
+    ("POST", "/queues/{queue}/take", Route::Take),
+    ("GET", "/topics", Route::Topics),
+    ("POST", "/topics/{topic}", Route::Publish),
+];
+
+/// What there is at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// This, with the names that the path has.
+    Route(Route, Vec<&'a str>),
+    /// Something for these other methods.
+    OtherMethods(Vec<&'static str>),
+    Nothing,
+}
+
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let here = || {
+        ROUTES.iter().filter_map(|&(method, template, route)| Some((method, route, names(template, path)?)))
+    };
+    // Who may read may ask how long it would be.
+    let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
+    if let Some((_, route, names)) = here().find(|&(method, ..)| method == asked) {
+        return Found::Route(route, names);
+    }
+    let others: Vec<_> = here().map(|(method, ..)| method).collect();
+    if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
+}
+
+/// The names in a path that fits.
+fn names<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let (mut names, mut parts) = (Vec::new(), path.split('/'));
+    for wanted in template.split('/') {
+        let part = parts.next()?;
+        if wanted.starts_with('{') {
+            names.push(part);
+        } else if wanted != part {
+            return None;
+        }
+    }
+    parts.next().is_none().then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn path_leads_to_its_route_with_its_names() {
+        assert_eq!(find(&Method::PUT, "/apps/a"), Found::Route(Route::Deploy, vec!["a"]));
+        assert_eq!(find(&Method::HEAD, "/livez"), Found::Route(Route::Live, vec![]));
+        assert_eq!(find(&Method::GET, "/queues/q"), Found::OtherMethods(vec!["POST", "DELETE"]));
+        for nothing in ["/", "", "/apps/a/b", "/apps/", "/livez/"] {
+            let found = find(&Method::GET, nothing);
+            assert!(matches!(found, Found::Nothing | Found::OtherMethods(_)), "{nothing}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn document_has_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let documented = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (method.to_ascii_uppercase(), path.clone()))
+        });
+        let known = ROUTES.iter().map(|&(method, path, _)| (method.to_owned(), path.to_owned())).collect();
+        assert_eq!(documented.collect::<BTreeSet<_>>(), known);
+    }
+}

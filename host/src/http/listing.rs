@@ -1,0 +1,68 @@
+//! The connections of a thread, for those who ask what it does.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::connection::Connection;
+use crate::exchange::Exchange;
+
+/// Knows the connections of a thread. Only who asks looks at them.
+#[derive(Default)]
+pub struct Connections {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Weak<Connection>>>,
+}
+
+/// A request in progress.
+pub struct Shown {
+    /// The request.
+    pub exchange: Arc<Exchange>,
+    /// How long it has been there.
+    pub age: Duration,
+    /// Who sent it. None if it has left.
+    pub client: Option<SocketAddr>,
+}
+
+/// A connection's place in the list, until it is dropped.
+pub(super) struct Listed {
+    connections: Arc<Connections>,
+    number: u64,
+}
+
+impl Connections {
+    pub(super) fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, Arc::downgrade(connection));
+        Listed { connections: self.clone(), number }
+    }
+
+    /// The requests in progress.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Shown> {
+        let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+        open.iter().flat_map(|connection| show(connection)).collect()
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn show(connection: &Connection) -> Vec<Shown> {
+    let requests = connection.supervisor.requests();
+    if requests.is_empty() {
+        return Vec::new();
+    }
+    let client = connection.link.client();
+    let show = |exchange: Arc<Exchange>| Shown { age: exchange.began.elapsed(), exchange, client };
+    requests.into_iter().map(show).collect()
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.connections.open().remove(&self.number);
+    }
+}

@@ -1,0 +1,212 @@
+//! What is counted as it happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached};
+use crate::cancel::Reason;
+use crate::net::Receipt;
+
+/// Seconds from the quick answer of a warm instance to the longest poll that clients and proxies wait for.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
+
+type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted as it happens, of all apps. Clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    duration: Times<Answer>,
+    ended: Family<Ended, Counter>,
+    failures: Family<OfKind<Failure>, Counter>,
+    receipts: Family<OfKind<Receipt>, Counter>,
+    cancelled: Times<OfKind<Reason>>,
+    traps: Family<OfApp, Counter>,
+    retries: Family<OfApp, Counter>,
+    started: Family<OfApp, Counter>,
+    reached: Family<OfKind<Reached>, Counter>,
+    deploys: Family<OfKind<Deploy>, Counter>,
+    /// Connections that were accepted.
+    pub connections: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            duration: times(),
+            ended: Family::default(),
+            failures: Family::default(),
+            receipts: Family::default(),
+            cancelled: times(),
+            traps: Family::default(),
+            retries: Family::default(),
+            started: Family::default(),
+            reached: Family::default(),
+            deploys: Family::default(),
+            connections: Counter::default(),
+        }
+    }
+}
+
+fn times<L: Clone + std::hash::Hash + Eq>() -> Times<L> {
+    Family::new_with_constructor(|| Histogram::new(SECONDS))
+}
+
+impl Metrics {
+    /// What is counted of one app.
+    #[must_use]
+    pub fn of_app(&self, app: &str) -> Arc<AppMetrics> {
+        let app: Arc<str> = app.into();
+        let of_app = OfApp { app: app.clone() };
+        Arc::new(AppMetrics {
+            retries: self.retries.get_or_create_owned(&of_app),
+            traps: self.traps.get_or_create_owned(&of_app),
+            started: self.started.get_or_create_owned(&of_app),
+            all: self.clone(),
+            app,
+        })
+    }
+
+    /// Counts a limit of the whole server that was reached.
+    pub fn reached(&self, limit: Reached) {
+        self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
+    }
+
+    /// Tells a registry of all.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "http_server_request_duration",
+            "From a request's head to the end of its response",
+            Unit::Seconds,
+            self.duration.clone(),
+        );
+        let linger = registry.sub_registry_with_prefix("linger");
+        linger.register_with_unit(
+            "cancellation",
+            "From a request's head to the cancellation of its guest",
+            Unit::Seconds,
+            self.cancelled.clone(),
+        );
+        let mut counter =
+            |name: &str, help: &str, family: Box<dyn Register>| family.register(linger, name, help);
+        counter(
+            "requests",
+            "Requests by how they ended, and why their guests were told to stop",
+            family(&self.ended),
+        );
+        counter(
+            "request_failures",
+            "Requests that the host answered, or whose answers broke off",
+            family(&self.failures),
+        );
+        counter("receipts", "Responses with events, by what the kernel said of them", family(&self.receipts));
+        counter("traps", "Guests that trapped, or were stopped", family(&self.traps));
+        counter(
+            "request_retries",
+            "Requests that ran again because their instance had trapped",
+            family(&self.retries),
+        );
+        counter("instances_started", "Instances that were started", family(&self.started));
+        counter("limits_reached", "Times that a limit kept something from being done", family(&self.reached));
+        counter("deploys", "Deploys by what became of them", family(&self.deploys));
+        linger.register("connections_accepted", "Connections that were accepted", self.connections.clone());
+    }
+}
+
+/// A family of counters, whatever its labels are.
+trait Register {
+    fn register(self: Box<Self>, registry: &mut Registry, name: &str, help: &str);
+}
+
+impl<L> Register for Family<L, Counter>
+where
+    L: Clone + std::fmt::Debug + std::hash::Hash + Eq + EncodeLabelSet + Send + Sync + 'static,
+{
+    fn register(self: Box<Self>, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, *self);
+    }
+}
+
+fn family<L>(family: &Family<L, Counter>) -> Box<dyn Register>
+where
+    Family<L, Counter>: Register + Clone + 'static,
+{
+    Box::new(family.clone())
+}
+
+/// What is counted of one app.
+pub struct AppMetrics {
+    /// Its name.
+    pub app: Arc<str>,
+    /// Requests that ran again because their instance had trapped.
+    pub retries: Counter,
+    /// Guests that trapped, or were stopped.
+    pub traps: Counter,
+    /// Instances that were started.
+    pub started: Counter,
+    all: Metrics,
+}
+
+impl std::fmt::Debug for AppMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AppMetrics").field(&self.app).finish()
+    }
+}
+
+impl AppMetrics {
+    /// Counts a request that has ended.
+    pub fn ended(&self, ending: Ending) {
+        let Ending { outcome, reason } = ending;
+        self.all.ended.get_or_create(&Ended { app: self.app.clone(), outcome, reason }).inc();
+    }
+
+    /// Counts a response that has ended.
+    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+        let answer = Answer {
+            app: self.app.clone(),
+            http_request_method: labels::method(method),
+            http_response_status_code: labels::status(status),
+        };
+        self.all.duration.get_or_create(&answer).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request whose guest did not answer, or not to the end.
+    pub fn failed(&self, failure: Failure) {
+        self.all.failures.get_or_create(&self.of(failure)).inc();
+    }
+
+    /// Counts what the kernel said of a response with events.
+    pub fn received(&self, receipt: Receipt) {
+        let receipt = match receipt {
+            Receipt::Undelivered { .. } => Receipt::Undelivered { maybe_delivered: false },
+            other => other,
+        };
+        self.all.receipts.get_or_create(&self.of(receipt)).inc();
+    }
+
+    /// Counts a guest that was told to stop, so long after its request had come.
+    pub fn cancelled(&self, reason: Reason, after: Duration) {
+        self.all.cancelled.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
+    }
+
+    /// Counts a limit of the app that was reached.
+    pub fn reached(&self, limit: Reached) {
+        self.all.reached.get_or_create(&self.of(limit)).inc();
+    }
+
+    /// Counts a deploy.
+    pub fn deployed(&self, result: Deploy) {
+        self.all.deploys.get_or_create(&self.of(result)).inc();
+    }
+
+    fn of<K>(&self, kind: K) -> OfKind<K> {
+        OfKind { app: self.app.clone(), kind }
+    }
+}
