@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
@@ -26,6 +26,15 @@ impl RequestId {
         let process = *PROCESS.get_or_init(random_u32);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self(u64::from(process) << 32 | u64::from(number))
+    }
+}
+
+impl RequestId {
+    /// As a header has it.
+    #[must_use]
+    pub fn to_header(self) -> HeaderValue {
+        // Digits are allowed in headers.
+        HeaderValue::from_str(&self.to_string()).unwrap_or_else(|_| HeaderValue::from_static("0"))
     }
 }
 
@@ -134,6 +143,8 @@ pub struct Exchange {
     failed: AtomicBool,
     /// Whether it may not be run again.
     last_try: AtomicBool,
+    /// When its guest had it, in nanoseconds after it began. 0: not yet.
+    handed_over: AtomicU64,
     /// Ticks of processor time that its guest was seen to use.
     ticks: AtomicU32,
     ended: SetOnce<()>,
@@ -164,6 +175,7 @@ impl Exchange {
             answered: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
+            handed_over: AtomicU64::new(0),
             ticks: AtomicU32::new(0),
             ended: SetOnce::new(),
         }
@@ -229,6 +241,21 @@ impl Exchange {
     fn stop(&self, stop: Stop) {
         // Only the first counts.
         let _ = self.stop.set(stop);
+    }
+
+    /// Notes that a guest has it: it has waited for a place in an instance so long.
+    pub fn hand_over(&self) {
+        let waited = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.handed_over.store(waited, Ordering::Relaxed);
+    }
+
+    /// How long it waited for a place in an instance. None if it has none yet.
+    #[must_use]
+    pub fn queued(&self) -> Option<Duration> {
+        match self.handed_over.load(Ordering::Relaxed) {
+            0 => None,
+            waited => Some(Duration::from_nanos(waited)),
+        }
     }
 
     /// Notes that the head of its response is with the client's connection.

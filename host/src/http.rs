@@ -186,7 +186,7 @@ async fn call(
             result = Err(CallError::Trapped);
         }
     }
-    Ok(match result {
+    let mut response = match result {
         Ok(answer) => guarded(context, answer, head_only, guard),
         Err(error) => {
             let (app, request) = (exchange.app(), exchange.id);
@@ -204,7 +204,9 @@ async fn call(
             guard.failed();
             response.map(GuardedBody::plain)
         }
-    })
+    };
+    response.headers_mut().entry(respond::REQUEST_ID).or_insert_with(|| exchange.id.to_header());
+    Ok(response)
 }
 
 /// What is counted of a guest that gave no response. None: no guest was asked.

@@ -1,37 +1,30 @@
 //! The `linger` command.
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use linger::cli::Cli;
-use tracing_subscriber::EnvFilter;
+use linger::telemetry::{Format, Log};
 
 /// The exit code for mistakes in the input, as clap has it too.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = std::env::var("LINGER_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = match EnvFilter::try_new(&filter) {
-        Ok(filter) => filter,
-        Err(error) => {
-            return refuse(&format!(
-                "LINGER_LOG={filter}: {error}; set it to error, warn, info, debug or trace"
-            ));
-        }
+    let log = match start_log() {
+        Ok(log) => log,
+        Err(message) => return refuse(&message),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // A log that nobody reads any more is no reason to fail.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     // The chain of causes, without a backtrace.
-    cli.run().unwrap_or_else(|error| refuse(&format!("{error:#}")))
+    cli.run(log).unwrap_or_else(|error| refuse(&format!("{error:#}")))
+}
+
+fn start_log() -> Result<Log, String> {
+    let format = Format::wanted(std::env::var("LINGER_LOG_FORMAT").ok().as_deref())?;
+    let wanted = std::env::var("LINGER_LOG").unwrap_or_else(|_| "info".to_owned());
+    Log::start(&wanted, format).map_err(|error| format!("LINGER_LOG={error}"))
 }
 
 /// Says what is wrong in one line.

@@ -9,7 +9,8 @@ use crate::cancel::Reason;
 use crate::exchange::RequestId;
 use crate::guest::{Body, CallError};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names a request to its client, as the log does.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// 404: no route leads there.
 #[must_use]
@@ -57,9 +58,6 @@ pub fn failure(error: &CallError, id: RequestId) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or("error").to_lowercase();
     let mut response = text(status, format!("{reason} (request {id})\n"));
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -22,7 +22,7 @@ use crate::guest::{Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, Settings};
 use crate::limit::Limit;
 use crate::reload::{Reloader, Reread};
-use crate::telemetry::{Exposition, Metrics};
+use crate::telemetry::{Exposition, Log, Metrics};
 use core::Core;
 use door::Door;
 
@@ -80,6 +80,7 @@ impl Server {
         self,
         listeners: Vec<(TcpListener, Entrance)>,
         admin: Option<admin::Listener>,
+        log: Log,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, connections, metrics, stopping } = self;
         let reloader = Arc::new(reloader);
@@ -91,6 +92,7 @@ impl Server {
                 events: events.clone(),
                 exposition,
                 connections: contexts.iter().map(|context| context.connections.clone()).collect(),
+                log,
                 stopping: stopping.clone(),
             };
             (listener, operated)
@@ -98,7 +100,7 @@ impl Server {
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
-            .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone()))
+            .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Running { cores, doors, admin, deployments, reloader, events, stopping })
     }

@@ -31,6 +31,7 @@ pub(crate) struct Server {
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
+    command.env("LINGER_LOG_FORMAT", "text");
     command.env_remove("LINGER_LOG").env_remove("RUST_BACKTRACE").env(SECRET, "seen").stdin(Stdio::null());
     command
 }

@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry::Log;
+
 /// An HTTP server for WebAssembly components that knows when the client has gone.
 #[derive(Debug, Parser)]
 #[command(name = "linger", version, arg_required_else_help = true)]
@@ -48,9 +50,9 @@ enum Command {
 
 impl Cli {
     /// Runs the command. An error is a mistake in the input, said in one line.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub fn run(self, log: Log) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(serve) => serve.run(),
+            Command::Serve(serve) => serve.run(log),
             Command::Deploy(deploy) => deploy.run(),
             Command::Promote(promote) => promote.run(),
             Command::Abort(abort) => abort.run(),

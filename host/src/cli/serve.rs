@@ -20,6 +20,7 @@ use crate::http::Entrance;
 use crate::net::{Silence, acceptor, listen, raise_file_limit};
 use crate::reload::Reread;
 use crate::server::Server;
+use crate::telemetry::Log;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -49,7 +50,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, log: Log) -> anyhow::Result<ExitCode> {
         let config = self.read()?;
         // It accepts and keeps time; those who serve have threads of their own.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -59,7 +60,7 @@ impl Serve {
         let reread = self
             .has_configuration()
             .then(|| -> Reread { Arc::new(move || self.read().map_err(|error| format!("{error:#}"))) });
-        let result = runtime.block_on(serve(config, reread));
+        let result = runtime.block_on(serve(config, reread, log));
         // What did not end in time is not waited for.
         runtime.shutdown_background();
         result
@@ -102,11 +103,11 @@ fn read_config(source: &Path) -> anyhow::Result<Config> {
     Ok(Config::parse(&text, source)?)
 }
 
-async fn serve(config: Config, reread: Option<Reread>) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, reread: Option<Reread>, log: Log) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new(reread.is_some())?;
     let asked = Asked::default();
     tokio::select! {
-        served = load_and_run(config, reread, &asked) => served.map(|()| ExitCode::SUCCESS),
+        served = load_and_run(config, reread, &asked, log) => served.map(|()| ExitCode::SUCCESS),
         () = signals.pass(&asked) => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
@@ -118,7 +119,7 @@ struct Asked {
     reload: Notify,
 }
 
-async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked) -> anyhow::Result<()> {
+async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log: Log) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
     let listeners = open(&config)?;
     let admin = open_admin(config.admin.clone()).await?;
@@ -135,7 +136,7 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked) -> 
         () = asked.stop.cancelled() => return Ok(()),
     };
     let address = admin.as_ref().map(admin::Listener::address).transpose()?;
-    let running = server.start(listeners, admin).context("the server does not start")?;
+    let running = server.start(listeners, admin, log).context("the server does not start")?;
     for name in names {
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");

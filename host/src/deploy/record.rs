@@ -94,7 +94,8 @@ impl Record {
     }
 
     pub(super) fn done(&mut self, step: Step, took: Duration) {
-        self.steps.push(Done { step, took: took.as_secs_f64() * 1e3 });
+        // Microseconds are enough.
+        self.steps.push(Done { step, took: (took.as_secs_f64() * 1e6).round() / 1e3 });
     }
 }
 

@@ -128,6 +128,7 @@ impl Instances {
         exchange: &Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<http::Response<Body>, CallError> {
+        exchange.hand_over();
         let (sender, answer) = oneshot::channel();
         let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.

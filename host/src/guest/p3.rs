@@ -138,6 +138,7 @@ impl Pool {
         request: Box<http::Request<Body>>,
         seat: Seat,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
+        exchange.hand_over();
         let (answer, answered) = oneshot::channel();
         seat.worker().send(Job { exchange: exchange.clone(), request, answer, seat: seat.clone() });
         if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {

@@ -1,7 +1,11 @@
 //! What the log says of each request when it has ended.
 
-use http::StatusCode;
+use std::time::Duration;
 
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::cancel::Reason;
 use crate::exchange::{Exchange, Outcome};
 use crate::net::Receipt;
 use crate::telemetry::Ending;
@@ -31,11 +35,15 @@ impl Phase {
 pub(super) struct Access {
     pub(super) status: Option<StatusCode>,
     pub(super) phase: Phase,
+    /// When the head of the response came.
+    pub(super) head: Option<Instant>,
+    /// Of the response's body, as the guest has written it.
+    pub(super) bytes: u64,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { status: None, phase: Phase::BeforeHead }
+        Self { status: None, phase: Phase::BeforeHead, head: None, bytes: 0 }
     }
 }
 
@@ -59,11 +67,14 @@ impl Access {
         tracing::info!(
             target: "linger::access",
             app = exchange.app(),
+            generation = exchange.generation.number,
             request = %exchange.id,
             reason,
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
+            bytes = self.bytes,
             took = ?exchange.began.elapsed(),
+            queued = exchange.queued().map(tracing::field::debug),
             "{} {} {}: the client left", exchange.method, exchange.uri, self.status(),
         );
     }
@@ -72,11 +83,21 @@ impl Access {
         tracing::debug!(
             target: "linger::access",
             app = exchange.app(),
+            generation = exchange.generation.number,
             request = %exchange.id,
+            reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
+            bytes = self.bytes,
             took = ?exchange.began.elapsed(),
+            queued = exchange.queued().map(tracing::field::debug),
+            guest = self.guest(exchange).map(tracing::field::debug),
             "{} {} {}: {outcome}", exchange.method, exchange.uri, self.status(),
         );
+    }
+
+    /// From when the guest had it to the head of its response.
+    fn guest(&self, exchange: &Exchange) -> Option<Duration> {
+        Some(self.head?.saturating_duration_since(exchange.began).saturating_sub(exchange.queued()?))
     }
 
     /// Whether it ended in a way that its guest is to blame for.

@@ -113,6 +113,7 @@ impl GuardedBody {
             (Poll::Ready(Some(Err(error))), _) => this.cut(error),
             (Poll::Ready(Some(Ok(frame))), guarded) => {
                 if let Some(guarded) = guarded {
+                    guarded.guard.sent(frame.data_ref().map_or(0, Bytes::len));
                     guarded.note(&frame);
                 }
                 this.pass(frame, cx)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::access::{Access, Phase};
@@ -105,8 +106,16 @@ impl Guard {
         if let Some(access) = &mut self.access {
             access.status = Some(status);
             access.phase = Phase::DuringBody;
+            access.head = Some(Instant::now());
         }
         self.exchange.answered();
+    }
+
+    /// So many bytes of a body are with hyper.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(access) = &mut self.access {
+            access.bytes += bytes as u64;
+        }
     }
 
     /// All of the response is with hyper.

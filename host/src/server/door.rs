@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::core::{Arrival, Core};
 use crate::http::Entrance;
 use crate::limit::Limit;
+use crate::telemetry::Metrics;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -16,6 +17,7 @@ pub(super) struct Door {
     listener: tokio::net::TcpListener,
     entrance: Entrance,
     connections: Arc<Limit>,
+    metrics: Metrics,
 }
 
 impl Door {
@@ -23,8 +25,9 @@ impl Door {
         listener: TcpListener,
         entrance: Entrance,
         connections: Arc<Limit>,
+        metrics: Metrics,
     ) -> io::Result<Self> {
-        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, connections })
+        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, connections, metrics })
     }
 
     /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
@@ -43,6 +46,7 @@ impl Door {
                 }
             };
             failing = false;
+            self.metrics.connections.inc();
             let share = self.connections.take().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
             if let Some(core) = cores.iter().min_by_key(|core| core.load()) {

@@ -169,7 +169,7 @@ impl Live {
             fate("purged", fates.purged),
             fate("published", fates.published),
         ];
-        writer.counters("linger_events_fates", "Events by what became of them", fates)
+        writer.counters("linger_event_fates", "Events by what became of them", fates)
     }
 }
 

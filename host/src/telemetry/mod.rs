@@ -1,10 +1,12 @@
-//! What operators see of a running server: metrics.
+//! What operators see of a running server: metrics, and the log.
 
 mod labels;
 mod live;
+mod log;
 mod metrics;
 mod process;
 
 pub use labels::{Deploy, Ending, Failure, Reached};
 pub use live::Exposition;
+pub use log::{Format, Log};
 pub use metrics::{AppMetrics, Metrics};

@@ -26,7 +26,7 @@ use crate::deploy::Deployments;
 use crate::events::EventStore;
 use crate::http::Connections;
 use crate::reload::{ReloadError, Reloader};
-use crate::telemetry::Exposition;
+use crate::telemetry::{Exposition, Log};
 use answer::{error, json, text};
 use routes::{Found, Route};
 
@@ -45,6 +45,8 @@ pub struct Operated {
     pub exposition: Exposition,
     /// The connections of clients, for each core.
     pub connections: Vec<Arc<Connections>>,
+    /// What of the log is wanted.
+    pub log: Log,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
 }
@@ -88,6 +90,8 @@ impl Api {
                 answer
             }
             Route::OpenApi => answer::document(include_str!("openapi.json")),
+            Route::Log => self.log(),
+            Route::SetLog => self.set_log(request).await,
             Route::Requests => self.requests(request.uri().query()),
             Route::Queues | Route::Push | Route::Take | Route::Purge | Route::Topics | Route::Publish => {
                 self.answer_of_events(route, names, request).await
@@ -100,6 +104,25 @@ impl Api {
                     answer = self.answer_of_apps(route, names, request) => answer.unwrap_or(stopping),
                 }
             }
+        }
+    }
+
+    fn log(&self) -> Answer {
+        json(StatusCode::OK, &json!({ "log": self.operated.log.wanted() }))
+    }
+
+    async fn set_log(&self, request: Request<Incoming>) -> Answer {
+        /// More than anybody writes.
+        const MOST: usize = 4096;
+        let wanted =
+            match receive(request.into_body(), MOST, "what is wanted of the log is at most 4 KiB").await {
+                Ok(wanted) => wanted,
+                Err(answer) => return answer,
+            };
+        let wanted = String::from_utf8_lossy(&wanted);
+        match self.operated.log.want(wanted.trim()) {
+            Ok(()) => self.log(),
+            Err(message) => error(StatusCode::BAD_REQUEST, &message),
         }
     }
 

@@ -9,6 +9,8 @@ pub(super) enum Route {
     Ready,
     Metrics,
     OpenApi,
+    Log,
+    SetLog,
     Requests,
     Apps,
     Deploy,
@@ -25,11 +27,13 @@ pub(super) enum Route {
 }
 
 /// All of them, as OpenAPI writes paths.
-const ROUTES: [(&str, &str, Route); 17] = [
+const ROUTES: [(&str, &str, Route); 19] = [
     ("GET", "/livez", Route::Live),
     ("GET", "/readyz", Route::Ready),
     ("GET", "/metrics", Route::Metrics),
     ("GET", "/openapi.json", Route::OpenApi),
+    ("GET", "/log", Route::Log),
+    ("PUT", "/log", Route::SetLog),
     ("GET", "/requests", Route::Requests),
     ("GET", "/apps", Route::Apps),
     ("PUT", "/apps/{app}", Route::Deploy),

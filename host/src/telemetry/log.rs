@@ -1,0 +1,75 @@
+//! The log: where it goes, how it looks, and what of it is wanted.
+
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+/// What of the log is wanted. It can change while the server runs.
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    wanted: Mutex<String>,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line for people.
+    Text,
+    /// An object of JSON on a line, for programs.
+    Json,
+}
+
+impl Format {
+    /// What is asked for: `text`, `json` or, without a word, text on a terminal and JSON elsewhere.
+    pub fn wanted(asked: Option<&str>) -> Result<Self, String> {
+        match asked {
+            Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            None if std::io::stderr().is_terminal() => Ok(Self::Text),
+            None => Ok(Self::Json),
+            Some(other) => Err(format!("LINGER_LOG_FORMAT={other}: set it to text or json")),
+        }
+    }
+}
+
+impl Log {
+    /// Begins to log to standard error, for the whole process. `wanted` is a level, or one for each target, as
+    /// `info,linger::access=debug`.
+    pub fn start(wanted: &str, format: Format) -> Result<Self, String> {
+        let (filter, handle) = reload::Layer::new(parse(wanted)?);
+        let registry = tracing_subscriber::registry().with(filter);
+        let lines = fmt::layer()
+            // A log that nobody reads any more is no reason to fail.
+            .log_internal_errors(false)
+            .with_writer(std::io::stderr)
+            .with_target(false);
+        let started = match format {
+            Format::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+            Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        };
+        started.map_err(|error| error.to_string())?;
+        Ok(Self { filter: handle, wanted: Mutex::new(wanted.to_owned()) })
+    }
+
+    /// What is wanted now.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wants something else from now on.
+    pub fn want(&self, wanted: &str) -> Result<(), String> {
+        self.filter.reload(parse(wanted)?).map_err(|error| error.to_string())?;
+        wanted.clone_into(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+}
+
+fn parse(wanted: &str) -> Result<EnvFilter, String> {
+    let unusable =
+        |error| format!("{wanted}: {error}; write error, warn, info, debug or trace, or TARGET=LEVEL");
+    EnvFilter::try_new(wanted).map_err(|error| unusable(error.to_string()))
+}
