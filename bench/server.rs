@@ -49,7 +49,7 @@ impl Server {
         change: impl FnOnce(&mut Detection),
     ) -> anyhow::Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
-        let mut config = Config::parse(config, &folder.join("linger.toml"))?;
+        let mut config = Config::parse(config, &folder.join("linger.toml"), |_| None)?;
         change(&mut config.detection);
         let events = crate::store::open(&config)?;
         let listener = linger::net::listen(([127, 0, 0, 1], 0).into(), &config.detection.silence())?;
