@@ -9,6 +9,7 @@ use linger::config::{Config, Detection};
 use linger::guest::Engine;
 use linger::http::Entrance;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -56,14 +57,17 @@ impl Server {
         let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();
-        let server =
-            linger::server::Server::load(&config, engine.clone(), events).context("run `make guests`")?;
+        let server = linger::server::Server::load(config, engine.clone(), events, None)
+            .context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
         let server = {
             let _inside = threads.handle.enter();
             server.start(vec![(listener, Entrance::default())], None)?
         };
-        let running = threads.handle.spawn(async move { server.until(stopped).await });
+        let handle = threads.handle.clone();
+        // On a thread of its own, since what it waits for borrows.
+        let running =
+            threads.handle.spawn_blocking(move || handle.block_on(server.until(stopped, &Notify::new())));
         Ok(Self { _threads: threads, address, stop, running })
     }
 

@@ -83,10 +83,10 @@ impl Deployments {
     }
 
     async fn prepare(&self, slot: &Arc<Slot>, spec: Spec) -> Result<Prepared, DeployError> {
-        let _only = Some(slot.change()?);
+        let only = Some(slot.change()?);
         let (before, slot) = (slot.spec(), slot.clone());
         if spec.has_same_guests(&before) {
-            return Ok(Prepared { slot, spec, next: None, _only, change: Change::Settings });
+            return Ok(Prepared { slot, spec, next: None, _only: only, change: Change::Settings });
         }
         let current = slot.current();
         let source = if spec.config.component == before.config.component {
@@ -106,7 +106,7 @@ impl Deployments {
         );
         let change = Change::Generation(record.generation);
         let next = Some((Deployed { generation, app, digest, source }, record));
-        Ok(Prepared { slot, spec, next, _only, change })
+        Ok(Prepared { slot, spec, next, _only: only, change })
     }
 
     async fn prepare_first(&self, name: &str, spec: Spec) -> Result<Prepared, DeployError> {
