@@ -9,6 +9,7 @@ use linger::config::{Config, Detection};
 use linger::guest::Engine;
 use linger::http::Entrance;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -49,21 +50,24 @@ impl Server {
         change: impl FnOnce(&mut Detection),
     ) -> anyhow::Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
-        let mut config = Config::parse(config, &folder.join("linger.toml"))?;
+        let mut config = Config::parse(config, &folder.join("linger.toml"), |_| None)?;
         change(&mut config.detection);
         let events = crate::store::open(&config)?;
         let listener = linger::net::listen(([127, 0, 0, 1], 0).into(), &config.detection.silence())?;
         let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();
-        let server =
-            linger::server::Server::load(&config, engine.clone(), events).context("run `make guests`")?;
+        let server = linger::server::Server::load(config, engine.clone(), events, None)
+            .context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
         let server = {
             let _inside = threads.handle.enter();
             server.start(vec![(listener, Entrance::default())], None)?
         };
-        let running = threads.handle.spawn(async move { server.until(stopped).await });
+        let handle = threads.handle.clone();
+        // On a thread of its own, since what it waits for borrows.
+        let running =
+            threads.handle.spawn_blocking(move || handle.block_on(server.until(stopped, &Notify::new())));
         Ok(Self { _threads: threads, address, stop, running })
     }
 

@@ -35,12 +35,12 @@ async fn canary_serves_its_share_until_it_serves_all() {
     let server = greeter().await;
     let output = server.deploy_canary("plain-p3", "25%").await;
     assert_eq!(text(&output.stdout), "app: generation 2 serves 25%\n");
-    let served = served_by_new(&server, 200).await;
-    assert!((40..=60).contains(&served), "{served} of 200");
+    let of_200 = served_by_new(&server, 200).await;
+    assert!((40..=60).contains(&of_200), "{of_200} of 200");
     // Deployed again it has another share.
     server.deploy_canary("plain-p3", "50%").await;
-    let served = served_by_new(&server, 200).await;
-    assert!((90..=110).contains(&served), "{served} of 200");
+    let of_200 = served_by_new(&server, 200).await;
+    assert!((90..=110).contains(&of_200), "{of_200} of 200");
     assert_serves(&server.operate(&["promote", "app"]).await, 2);
     assert_eq!(served_by_new(&server, 20).await, 20);
     assert_refused(&server.operate(&["promote", "app"]).await, &["no canary", "--canary"]);

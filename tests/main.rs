@@ -18,6 +18,7 @@ mod canary;
 mod cancellation;
 mod chaos;
 mod cli;
+mod config;
 mod conformance;
 mod deploy;
 mod disconnect;

@@ -295,9 +295,10 @@ async fn reloads_under_load_fail_no_request() {
     let config = |round: usize| format!("{ONE}env = {{ ROUND = '{round}' }}\n{TWO}{ROUTES}");
     let server = serve(&config(0)).await;
     let (stop, stopped) = tokio::sync::watch::channel(());
-    let clients = [H1, H2, H1, H2].map(|protocol| {
+    let mut clients = tokio::task::JoinSet::new();
+    for protocol in [H1, H2, H1, H2] {
         let (address, mut stopped) = (server.address(), stopped.clone());
-        tokio::spawn(async move {
+        clients.spawn(async move {
             let mut client = Kept::connect(protocol, address).await;
             let mut answered = 0;
             loop {
@@ -309,8 +310,8 @@ async fn reloads_under_load_fail_no_request() {
                     return answered;
                 }
             }
-        })
-    });
+        });
+    }
     for round in 1..=20 {
         assert_said(
             &reload(&server, &config(round)).await,
@@ -318,7 +319,7 @@ async fn reloads_under_load_fail_no_request() {
         );
     }
     drop(stop);
-    for client in clients {
-        assert!(client.await.unwrap() > 20);
+    while let Some(answered) = clients.join_next().await {
+        assert!(answered.unwrap() > 20);
     }
 }

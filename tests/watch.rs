@@ -63,7 +63,7 @@ async fn apps_without_a_component_have_it_in_the_folder() {
          [[routes]]\napp = 'one'\n[[routes]]\napp = 'two'\npath = '/two'\n[[routes]]\napp = 'three'\npath = '/three'\n"
     );
     // Keys of the whole come before tables.
-    let config = config.replace(ADMIN, "").to_owned() + ADMIN;
+    let config = config.replace(ADMIN, "") + ADMIN;
     let server = Server::in_folder(folder, &config).await;
     put(&components.join("two.wasm"), "plain-p3");
     eventually("the new one serves", async || {

@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod code_cache;
 mod detection;
+mod document;
 mod events;
 mod instances;
 mod limits;
@@ -15,18 +16,23 @@ mod rollback;
 mod route;
 mod topics;
 mod unit;
+mod unknown;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
 pub use admin::{Admin, AdminAddress, Token};
 pub use app::{App, Dir};
 pub use code_cache::CodeCache;
 pub use detection::{Detection, Setting};
+pub use document::{reference, schema, template};
 pub use events::{Durability, Events, Store};
 pub use instances::InstanceLimits;
 pub use limits::Limits;
@@ -42,21 +48,24 @@ pub use topics::{Retention, TopicRule, Topics};
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// A whole configuration: what a `linger.toml` says, or what stands in for one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "linger.toml")]
 pub struct Config {
     /// Short for one listener without TLS: its address, as `IP:PORT`; port 0 takes a free one.
+    #[schemars(extend("default" = DEFAULT_LISTEN))]
     pub listen: Option<SocketAddr>,
     /// The listeners. Without any there is one, without TLS, at `listen`.
     pub listeners: Vec<Listener>,
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
+    #[schemars(extend("default" = null), example = 4)]
     pub threads: usize,
     /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
     /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
     /// (or a service's, where systemd names one).
     pub code_cache: CodeCache,
     /// How long a stopping server waits for running requests.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub shutdown_timeout: Duration,
     /// The listener for operators. Without it there is none.
     pub admin: Option<Admin>,
@@ -72,6 +81,7 @@ pub struct Config {
     pub topics: Topics,
     /// A folder, relative to the configuration's. An app that names no component has it there, as `NAME.wasm`, and what is
     /// written to that is deployed.
+    #[schemars(example = &"components")]
     pub components: Option<PathBuf>,
     /// The apps by name.
     pub apps: BTreeMap<String, App>,
@@ -135,12 +145,21 @@ impl Config {
     }
 
     /// Parses the text of a `linger.toml`. `file` names it in errors, and its folder is the one that
-    /// relative paths start from.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError {
-            place: place(text, file, error.span().map(|span| span.start)),
-            message: error.message().replace('\n', " "),
-        })?;
+    /// relative paths start from. `variable` gives the value of an environment variable.
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |offset, message| ConfigError { place: place(text, file, offset), message };
+        let misread = |error: toml::de::Error| {
+            let message = unknown::explain(error.message()).unwrap_or_else(|| error.message().to_owned());
+            wrong(error.span().map(|span| span.start), message.replace('\n', " "))
+        };
+        let mut table = DeTable::parse(text).map_err(misread)?;
+        variables::replace(table.get_mut(), &variable)
+            .map_err(|unusable| wrong(Some(unusable.offset), unusable.message))?;
+        let mut config = Self::deserialize(toml::Deserializer::from(table)).map_err(misread)?;
         config.complete(file)?;
         Ok(config)
     }

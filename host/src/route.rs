@@ -99,7 +99,7 @@ mod tests {
         let used = ["a", "b", "c"].into_iter().filter(|app| routes.contains(&format!("app='{app}'")));
         let apps: Vec<_> = used.map(|app| format!("[apps.{app}]\ncomponent='{app}'\n")).collect();
         let apps = apps.concat();
-        let config = Config::parse(&format!("{apps}{routes}"), "t.toml".as_ref()).unwrap();
+        let config = Config::parse(&format!("{apps}{routes}"), "t.toml".as_ref(), |_| None).unwrap();
         Table::new(config.routes.into_iter().map(|route| (route.clone(), route.app)))
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Server {
     folder: TempDir,
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
     command.env("LINGER_LOG_FORMAT", "text");
     command.env_remove("LINGER_LOG").env_remove("RUST_BACKTRACE").env(SECRET, "seen").stdin(Stdio::null());

@@ -3,6 +3,7 @@
 mod admin;
 mod canary;
 mod check;
+mod config;
 mod conformance;
 mod deploy;
 mod offline;
@@ -39,6 +40,7 @@ enum Command {
     Rollback(rollback::Rollback),
     Reload(reload::Reload),
     Check(check::Check),
+    Config(config::Config),
     Wit(wit::Wit),
     Conformance(conformance::Conformance),
     Push(push::Push),
@@ -59,6 +61,7 @@ impl Cli {
             Command::Rollback(rollback) => rollback.run(),
             Command::Reload(reload) => reload.run(),
             Command::Check(check) => check.run(),
+            Command::Config(config) => config.run(),
             Command::Wit(_) => wit::Wit::run(),
             Command::Conformance(conformance) => conformance.run(),
             Command::Push(push) => push.run(),

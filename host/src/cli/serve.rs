@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::config::read;
 use crate::admin;
 use crate::config::{Admin, AdminAddress, Config, Events, Listener, Tls};
 use crate::events;
@@ -73,7 +74,7 @@ impl Serve {
     /// What the configuration says, and the options.
     fn read(&self) -> anyhow::Result<Config> {
         let mut config = if self.has_configuration() {
-            read_config(&self.source)?
+            read(&self.source, "name a component's file or a linger.toml")?
         } else {
             Config::for_component(&self.source)
         };
@@ -94,13 +95,6 @@ impl Serve {
         }
         Ok(config)
     }
-}
-
-fn read_config(source: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(source).map_err(|error| {
-        anyhow!("{}: {error}; name a component's file or a linger.toml", source.display())
-    })?;
-    Ok(Config::parse(&text, source)?)
 }
 
 async fn serve(config: Config, reread: Option<Reread>, log: Log) -> anyhow::Result<ExitCode> {

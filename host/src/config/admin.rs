@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::unit;
 
 /// A listener for operators, apart from those for clients: it takes deploys and rollbacks.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Where it listens: `IP:PORT` (port 0 takes a free one), or `unix:PATH`, relative to the configuration's folder, for a
@@ -18,13 +21,14 @@ pub struct Admin {
     #[serde(default)]
     pub token: Option<Token>,
     /// Bytes of a component that is sent. Beyond: 413.
-    #[serde(default = "default_max_component_size")]
+    #[serde(default = "default_max_component_size", with = "unit::Size")]
     pub max_component_size: ByteSize,
 }
 
 /// Where the admin listener is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(example = "127.0.0.1:9070", example = "unix:admin.sock")]
 pub enum AdminAddress {
     /// TCP.
     Tcp(SocketAddr),
@@ -33,8 +37,9 @@ pub enum AdminAddress {
 }
 
 /// A secret. It is not printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(example = "${LINGER_TOKEN}")]
 pub struct Token(String);
 
 /// Shorter ones can be guessed.
@@ -82,6 +87,12 @@ impl Token {
     }
 }
 
+impl Serialize for Token {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_str("***")
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
@@ -120,6 +131,12 @@ impl fmt::Display for AdminAddress {
     }
 }
 
+impl Serialize for AdminAddress {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +167,6 @@ mod tests {
     fn token_is_not_printed() {
         let admin = admin("listen = '127.0.0.1:0'\ntoken = '0123456789abcdef'").unwrap();
         assert!(!format!("{admin:?}").contains("0123"));
+        assert!(!toml::to_string(&admin).unwrap().contains("0123"));
     }
 }

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{InstanceLimits, Probe, Rollback, unit};
 
 /// One app: a component, what it may reach, and how much it may use.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct App {
     /// The component's file, relative to the configuration's folder. Needed, unless there is a folder of `components`.
+    #[schemars(extend("default" = null), example = "poll.wasm")]
     pub component: PathBuf,
     /// Environment variables that the guest sees. None by default; the host's own are never seen.
     pub env: BTreeMap<String, String>,
@@ -24,6 +26,7 @@ pub struct App {
     /// Hosts, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. None by default.
     pub outgoing_hosts: Vec<String>,
     /// Its requests in progress, parked ones included. By default as many as the server may have. Beyond: 503.
+    #[schemars(example = 10_000)]
     pub max_requests: Option<usize>,
     /// Lines that its guests may log a second. What is beyond is dropped, and the log says how many lines.
     pub max_log_lines: u32,
@@ -36,17 +39,19 @@ pub struct App {
     /// When a new generation is taken back without being asked.
     pub rollback: Rollback,
     /// How long the requests of a generation may go on when another one has taken its place.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub drain_timeout: Duration,
 }
 
 /// A folder that a guest sees.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dir {
     /// The folder's path on this machine, relative to the configuration's folder.
+    #[schemars(example = &"data")]
     pub host: PathBuf,
     /// The path under which the guest sees it.
+    #[schemars(example = "/data")]
     pub guest: String,
     /// Whether the guest may change it.
     #[serde(default)]

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Where compiled code is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "String")]
+#[schemars(example = &"none")]
 pub enum CodeCache {
     /// In the user's cache directory, or a service's.
     #[default]
@@ -20,6 +22,16 @@ pub enum CodeCache {
 impl From<String> for CodeCache {
     fn from(text: String) -> Self {
         if text == "none" { Self::None } else { Self::Directory(text.into()) }
+    }
+}
+
+impl Serialize for CodeCache {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Usual => output.serialize_none(),
+            Self::Directory(directory) => directory.serialize(output),
+            Self::None => output.serialize_str("none"),
+        }
     }
 }
 

@@ -2,47 +2,43 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 use crate::net::{Keepalive, ReceiptWaits, Silence};
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Detection {
     /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
     /// that a client may stop to read an answer. `"none"` means never.
-    #[serde(deserialize_with = "unit::optional_duration")]
+    #[serde(with = "unit::TimeOrNone")]
     pub client_timeout: Option<Duration>,
     /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
     /// set, `"none"` for no probes.
-    #[serde(deserialize_with = "unit::setting")]
     pub keepalive_idle: Setting,
     /// Between probes, in whole seconds; a sixth of `client_timeout` unless set.
-    #[serde(deserialize_with = "unit::setting")]
     pub keepalive_interval: Setting,
     /// Probes without an answer until the client is given up.
     pub keepalive_probes: u32,
     /// `TCP_USER_TIMEOUT`, for bytes that stay unacknowledged or unread; five sixths of `client_timeout`
     /// unless set, `"none"` for the kernel's own.
-    #[serde(deserialize_with = "unit::setting")]
     pub user_timeout: Setting,
     /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
     /// unless set, `"none"` for no PING.
-    #[serde(deserialize_with = "unit::setting")]
     pub ping_interval: Setting,
     /// For the answer to a PING; a third of `client_timeout` unless set.
-    #[serde(deserialize_with = "unit::setting")]
     pub ping_timeout: Setting,
     /// How long a response that holds events may stay unacknowledged by the client's kernel, without
     /// progress. Beyond: the events return.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub ack_timeout: Duration,
     /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
     /// response, or has not. Beyond: the events are gone. `"none"` takes a response for read when the kernel
     /// has it.
-    #[serde(deserialize_with = "unit::optional_duration")]
+    #[serde(with = "unit::TimeOrNone")]
     pub confirm_window: Option<Duration>,
     /// Whether the watcher runs, for measuring what it costs.
     #[serde(skip)]
@@ -50,7 +46,8 @@ pub struct Detection {
 }
 
 /// A duration that has a derived default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Setting {
     /// A share of `client_timeout`.
     #[default]

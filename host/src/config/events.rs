@@ -2,23 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Where events live.
-#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// What keeps them.
     pub store: Store,
     /// The directory of a store on disk, relative to the configuration's folder. It is made if it is not there,
     /// and one process has it at a time.
+    #[schemars(example = &"events")]
     pub directory: Option<PathBuf>,
     /// When an event counts as stored on disk.
     pub durability: Durability,
 }
 
 /// What keeps events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Store {
     /// Nothing outlives the process.
@@ -29,7 +31,7 @@ pub enum Store {
 }
 
 /// When an event counts as stored on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When the disk has it: nothing is lost with the machine's power. Those that come together share one write.

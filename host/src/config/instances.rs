@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 
 /// Bounds on the instances of an app.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
     /// Instances at a time, on all threads. Beyond: requests queue for a place.
@@ -17,19 +18,21 @@ pub struct InstanceLimits {
     pub max_requests: usize,
     /// Requests that an instance is used for, one after the other or together, before another one takes its place.
     /// By default a million with WASI 0.3, and 1 with WASI 0.2: whose components may not expect a second request.
+    #[schemars(example = 100)]
     pub max_uses: Option<u64>,
     /// Linear memory of one instance. Beyond: an allocation in the guest fails.
+    #[serde(with = "unit::Size")]
     pub max_memory: ByteSize,
     /// Processor time that a guest may use without a pause. Beyond: its instance is stopped.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub max_turn: Duration,
     /// Processor time that a request may use in all. Beyond: its instance is stopped.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub max_cpu: Duration,
     /// Requests that wait for a place in an instance when all are full. Beyond: 503.
     pub max_queued: usize,
     /// How long they wait. After it: 503.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub queue_timeout: Duration,
 }
 

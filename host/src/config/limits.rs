@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 
 /// Bounds on what clients can occupy.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Open connections. At the limit new ones wait in the kernel's backlog.
@@ -18,14 +19,17 @@ pub struct Limits {
     /// Streams that an HTTP/2 client may have open on one connection.
     pub max_streams_per_connection: u32,
     /// Bytes of a request's head, at least 8 KiB. Beyond: 431.
+    #[serde(with = "unit::Size")]
     pub max_head_size: ByteSize,
     /// Bytes of a request's body that are read ahead of its guest, at least 64 KiB. Beyond, the client waits
     /// until the guest reads; and when it leaves in order meanwhile, that is noticed only then.
+    #[serde(with = "unit::Size")]
     pub max_body_buffer: ByteSize,
     /// The same for all requests together, at least as much. Beyond, clients wait in the same way.
+    #[serde(with = "unit::Size")]
     pub max_body_buffers: ByteSize,
     /// How long a client may take to send a head, and how long an idle HTTP/1.1 connection is kept.
-    #[serde(deserialize_with = "unit::duration")]
+    #[serde(with = "unit::Time")]
     pub head_timeout: Duration,
 }
 

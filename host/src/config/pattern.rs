@@ -1,12 +1,14 @@
 //! Which queues or topics a rule is for.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::events::Name;
 
 /// One name, or all that start in the same way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", example = "orders.*")]
 pub struct Pattern {
     start: String,
     whole: bool,
@@ -31,6 +33,13 @@ impl<'de> Deserialize<'de> for Pattern {
             })?;
         }
         Ok(Self { start: start.to_owned(), whole: start == text })
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let rest = if self.whole { "" } else { "*" };
+        output.collect_str(&format_args!("{}{rest}", self.start))
     }
 }
 

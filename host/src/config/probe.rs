@@ -2,24 +2,26 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 
 /// A request that a new generation has to answer before it serves: `GET` with `host: localhost`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// The path, and the query if there is one.
+    #[schemars(example = "/health")]
     pub path: String,
     /// The status that the answer has to have.
     #[serde(default = "default_status")]
     pub status: u16,
     /// How long the whole answer may take.
-    #[serde(default = "default_timeout", deserialize_with = "unit::duration")]
+    #[serde(default = "default_timeout", with = "unit::Time")]
     pub timeout: Duration,
     /// How often it is asked again while the generation is on trial: as a canary, and for `rollback.window`.
-    #[serde(default = "default_interval", deserialize_with = "unit::duration")]
+    #[serde(default = "default_interval", with = "unit::Time")]
     pub interval: Duration,
 }
 

@@ -4,14 +4,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
 use super::unit;
 use crate::events::Name;
 
 /// Bounds on queues, and how their events are handed out.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queues {
     /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `over-limit(names)`.
@@ -19,10 +20,13 @@ pub struct Queues {
     /// Events in one queue, leased ones included. Beyond: `over-limit(events)`.
     pub max_events: usize,
     /// Bytes in one queue, with 256 bytes added for each event. Beyond: `over-limit(bytes)`.
+    #[serde(with = "unit::Size")]
     pub max_bytes: ByteSize,
     /// Bytes in all queues together, counted in the same way. Beyond: `over-limit(total-bytes)`.
+    #[serde(with = "unit::Size")]
     pub max_total_bytes: ByteSize,
     /// Bytes of one event. Beyond: `too-large`.
+    #[serde(with = "unit::Size")]
     pub max_event_size: ByteSize,
     /// Takers that wait at one queue. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
@@ -33,9 +37,10 @@ pub struct Queues {
     /// How long a delivery may stay unsettled, at least 1 s. Then its event returns, flagged `maybe-delivered`. With
     /// `commit = "client"` the time counts from the end of the response, and is 30 s unless set; otherwise it
     /// counts from the take, is the last resort, and is 2 h unless set: longer than a request takes.
-    #[serde(deserialize_with = "unit::some_duration")]
+    #[serde(with = "unit::SomeTime")]
     pub lease: Option<Duration>,
     /// How often an event is handed out before it goes to the dead letters of its queue. Without, it always returns.
+    #[schemars(example = 20)]
     pub max_attempts: Option<NonZeroU32>,
     /// The queue for dead letters; `NAME.dead` unless set. From there an event goes nowhere else.
     pub dead_letters: Option<Name>,
@@ -44,27 +49,28 @@ pub struct Queues {
 }
 
 /// What is different for the queues with some names.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueueRule {
     /// The name, or the start of all names when it ends with `*`.
     pub name: Pattern,
-    /// As in [`Queues`].
+    /// As in `[queues]`.
     #[serde(default)]
     pub commit: Option<Commit>,
-    /// As in [`Queues`].
-    #[serde(default, deserialize_with = "unit::some_duration")]
+    /// As in `[queues]`.
+    #[serde(default, with = "unit::SomeTime")]
     pub lease: Option<Duration>,
-    /// As in [`Queues`].
+    /// As in `[queues]`.
     #[serde(default)]
+    #[schemars(example = 20)]
     pub max_attempts: Option<NonZeroU32>,
-    /// As in [`Queues`].
+    /// As in `[queues]`.
     #[serde(default)]
     pub dead_letters: Option<Name>,
 }
 
 /// What says that an event was delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Commit {
     /// The receipt of the response: what the kernels of both sides know.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 
 /// When a new generation is taken back, and the one before it serves again.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollback {
     /// For this long after it began to serve it is watched. `"none"`: never.
-    #[serde(deserialize_with = "unit::optional_duration")]
+    #[serde(with = "unit::TimeOrNone")]
     pub window: Option<Duration>,
     /// The share of its requests that may fail meanwhile, from 0 to 1: that trap, or answer with a status of 500 or above.
     pub max_failed: f64,

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::unit;
 
 /// Which requests go to an app, and how long it may take for one.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// The app's name.
+    #[schemars(example = &"NAME")]
     pub app: String,
     /// The host that was asked for, without a port; none means any.
     #[serde(default)]
+    #[schemars(example = "example.com")]
     pub host: Option<String>,
     /// The start of the path, by whole segments: `/a` takes `/a` and `/a/b`, and not `/ab`.
     #[serde(default = "default_path")]
@@ -22,10 +25,10 @@ pub struct Route {
     #[serde(default)]
     pub methods: Vec<String>,
     /// After this time the request is cancelled with `deadline`. `"none"` means never.
-    #[serde(default = "default_deadline", deserialize_with = "unit::optional_duration")]
+    #[serde(default = "default_deadline", with = "unit::TimeOrNone")]
     pub deadline: Option<Duration>,
     /// How long a guest may go on after its request was cancelled.
-    #[serde(default = "default_grace", deserialize_with = "unit::duration")]
+    #[serde(default = "default_grace", with = "unit::Time")]
     pub grace: Duration,
     /// What becomes of a guest whose client leaves.
     #[serde(default)]
@@ -33,7 +36,7 @@ pub struct Route {
 }
 
 /// What becomes of a guest whose client leaves before it has returned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDisconnect {
     /// It is told, and has its grace.

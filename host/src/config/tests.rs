@@ -3,7 +3,15 @@ use bytesize::ByteSize;
 use super::*;
 
 fn parse(text: &str) -> Result<Config, String> {
-    Config::parse(text, Path::new("conf/linger.toml")).map_err(|error| error.to_string())
+    Config::parse(text, Path::new("conf/linger.toml"), variable).map_err(|error| error.to_string())
+}
+
+fn variable(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" => Some("0123456789'\"abcdef\"\nadmin.token = 1".to_owned()),
+        "PORT" => Some("9070".to_owned()),
+        _ => None,
+    }
 }
 
 #[test]
@@ -108,8 +116,19 @@ fn every_key_is_read() {
 fn errors_name_the_place_and_the_remedy() {
     let app = "[apps.a]\ncomponent = 'a.wasm'\n";
     for (text, expected) in [
-        ("lisen = 'x'", "conf/linger.toml:1:1: unknown field `lisen`, expected one of `listen`"),
+        ("lisen = 'x'", "conf/linger.toml:1:1: unknown key `lisen`; did you mean `listen`?"),
         ("listen = 'nowhere'", "conf/linger.toml:1:10: invalid socket address"),
+        (
+            "[limits]\nmax_conections = 1",
+            "conf/linger.toml:2:1: unknown key `max_conections`; did you mean `max_conn",
+        ),
+        ("[events]\nstore = 'disc'", "conf/linger.toml:2:9: unknown value `disc`; did you mean `disk`?"),
+        (
+            "[admin]\nlisten = '127.0.0.1:1'\ntoken = '${LINGER_TOKEN}'",
+            "conf/linger.toml:3:9: the environment variable `LINGER_TOKEN` is not set; set it",
+        ),
+        (&format!("{app}sockets = ['[::1]:1',\n '${{A']"), "conf/linger.toml:4:2: `${` has no `}` after it"),
+        ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: invalid socket address"),
         ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
         ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer `10`"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),
@@ -133,7 +152,7 @@ fn errors_name_the_place_and_the_remedy() {
             "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host",
         ),
         (&format!("{app}instances.max = 0"), "conf/linger.toml: apps.a: instances: `max`"),
-        (&format!("{app}instances.mx = 1"), "unknown field `mx`, expected one of `max`"),
+        (&format!("{app}instances.mx = 1"), "conf/linger.toml:3:11: unknown key `mx`; did you mean `max`?"),
         (
             &format!("{app}[apps.b]\ncomponent = 'b.wasm'"),
             "conf/linger.toml: there are several apps and no route",
@@ -177,10 +196,23 @@ fn errors_name_the_place_and_the_remedy() {
 }
 
 #[test]
+fn variable_is_replaced_by_a_string() {
+    let config = parse(
+        "listen = '127.0.0.1:${PORT}'\n[apps.a]\ncomponent = '$${PORT}'\nenv = { '${KEY}' = '<${TOKEN}>' }",
+    )
+    .unwrap();
+    assert_eq!(config.listeners[0].address.port(), 9070);
+    assert_eq!(config.apps["a"].component, Path::new("conf/${PORT}"));
+    let expected = format!("<{}>", variable("TOKEN").unwrap());
+    assert_eq!(config.apps["a"].env, BTreeMap::from([("${KEY}".to_owned(), expected)]));
+    assert!(config.admin.is_none());
+}
+
+#[test]
 fn app_names_are_for_paths() {
     for name in ["a b", "a/b", "a?b", "\u{e4}", ""] {
         let text = format!("[apps.{name:?}]\ncomponent = 'a.wasm'\n");
-        let error = Config::parse(&text, Path::new("linger.toml")).unwrap_err().to_string();
+        let error = Config::parse(&text, Path::new("linger.toml"), variable).unwrap_err().to_string();
         assert!(error.contains("a name is 1 to 128"), "{name}: {error}");
     }
     let config = Config::for_component(Path::new("my component.v2.wasm"));

@@ -3,50 +3,55 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
 use super::unit;
 use crate::events::Name;
 
 /// Bounds on topics, and how long they keep their events.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Topics {
     /// Topics that exist at a time. One without events and readers goes after twice its `keep_for`.
     /// Beyond: `over-limit(names)`.
     pub max_topics: usize,
     /// Bytes in all topics together, with 256 bytes added for each event. Beyond: `over-limit(total-bytes)`.
+    #[serde(with = "unit::Size")]
     pub max_total_bytes: ByteSize,
     /// Bytes of one event. Beyond: `too-large`.
+    #[serde(with = "unit::Size")]
     pub max_event_size: ByteSize,
     /// Readers that wait at one topic. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
     /// Events that a topic keeps, the newest ones.
     pub keep_events: usize,
     /// Bytes that a topic keeps, with 256 bytes added for each event. It keeps the newest event in any case.
+    #[serde(with = "unit::Size")]
     pub keep_bytes: ByteSize,
     /// How long a topic keeps an event, at least 1 s. `"none"` means as long as the other bounds allow.
-    #[serde(deserialize_with = "unit::optional_duration")]
+    #[serde(with = "unit::TimeOrNone")]
     pub keep_for: Option<Duration>,
     /// What is different for some topics. The first rule that fits a topic counts.
     pub rules: Vec<TopicRule>,
 }
 
 /// What is different for the topics with some names.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopicRule {
     /// The name, or the start of all names when it ends with `*`.
     pub name: Pattern,
-    /// As in [`Topics`].
+    /// As in `[topics]`.
     #[serde(default)]
+    #[schemars(example = 10_000)]
     pub keep_events: Option<usize>,
-    /// As in [`Topics`].
-    #[serde(default)]
+    /// As in `[topics]`.
+    #[serde(default, with = "unit::SomeSize")]
     pub keep_bytes: Option<ByteSize>,
-    /// As in [`Topics`].
-    #[serde(default, deserialize_with = "unit::setting")]
+    /// As in `[topics]`.
+    #[serde(default)]
     pub keep_for: super::Setting,
 }
 

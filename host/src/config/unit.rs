@@ -1,33 +1,129 @@
-//! Durations with a unit, as `"10s"` or `"1h 30m"`.
+//! Durations and sizes with a unit, as `"1h 30m"` or `"64KiB"`: each type here is a way to write one, for
+//! `#[serde(with = "…")]`, which the schema goes by too.
+#![expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference to the field, whatever its type"
+)]
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
 use super::Setting;
 
-pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    parse(&text).map_err(D::Error::custom)
-}
+/// A duration.
+pub(super) struct Time;
 
 /// A duration, where one does not have to be set.
-pub(super) fn some_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-    duration(input).map(Some)
+pub(super) struct SomeTime;
+
+/// A duration, or `"none"`.
+pub(super) struct TimeOrNone;
+
+/// A size. A number without a unit is of bytes.
+pub(super) struct Size;
+
+/// A size, where one does not have to be set.
+pub(super) struct SomeSize;
+
+impl Time {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(input)?;
+        parse(&text).map_err(D::Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(&humantime::format_duration(*time))
+    }
 }
 
-pub(super) fn optional_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(input)?;
-    if text == "none" { Ok(None) } else { parse(&text).map(Some).map_err(D::Error::custom) }
+impl SomeTime {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        Time::deserialize(input).map(Some)
+    }
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, output: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => Time::serialize(time, output),
+            None => output.serialize_none(),
+        }
+    }
 }
 
-/// A duration, or `"none"`, for what is derived when it is not set.
-pub(super) fn setting<'de, D: Deserializer<'de>>(input: D) -> Result<Setting, D::Error> {
-    Ok(optional_duration(input)?.map_or(Setting::Off, Setting::Time))
+impl TimeOrNone {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(input)?;
+        parse_or_none(&text).map_err(D::Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, output: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => Time::serialize(time, output),
+            None => output.serialize_str(NONE),
+        }
+    }
 }
+
+impl TryFrom<String> for Setting {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Ok(parse_or_none(&text)?.map_or(Self::Off, Self::Time))
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Derived => output.serialize_none(),
+            Self::Off => output.serialize_str(NONE),
+            Self::Time(time) => Time::serialize(time, output),
+        }
+    }
+}
+
+impl Size {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
+        ByteSize::deserialize(input)
+    }
+
+    /// In the largest unit that says it exactly.
+    pub(super) fn serialize<S: Serializer>(size: &ByteSize, output: S) -> Result<S::Ok, S::Error> {
+        let bytes = size.as_u64();
+        let units = [(bytesize::GIB, "GiB"), (bytesize::MIB, "MiB"), (bytesize::KIB, "KiB")];
+        match units.iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+            Some((unit, name)) => output.collect_str(&format_args!("{}{name}", bytes / unit)),
+            None => output.collect_str(&format_args!("{bytes}B")),
+        }
+    }
+}
+
+impl SomeSize {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<ByteSize>, D::Error> {
+        Size::deserialize(input).map(Some)
+    }
+
+    pub(super) fn serialize<S: Serializer>(size: &Option<ByteSize>, output: S) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => Size::serialize(size, output),
+            None => output.serialize_none(),
+        }
+    }
+}
+
+/// What stands for no bound on a time.
+const NONE: &str = "none";
 
 /// The longest duration, a hundred years: more means `none`, and clocks cannot add it.
 const MAX: Duration = Duration::from_hours(100 * 365 * 24);
+
+fn parse_or_none(text: &str) -> Result<Option<Duration>, String> {
+    if text == NONE { Ok(None) } else { parse(text).map(Some) }
+}
 
 fn parse(text: &str) -> Result<Duration, String> {
     let duration = parse_any(text)?;
@@ -42,3 +138,37 @@ fn parse_any(text: &str) -> Result<Duration, String> {
         format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\"")
     })
 }
+
+/// What editors are told of types. Each pattern lets a variable through, whose value they cannot know.
+macro_rules! schema {
+    ($($type:ty),+: $title:literal, $rest:tt) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $title.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = json_schema!($rest);
+                schema.insert("title".to_owned(), $title.into());
+                schema
+            }
+        }
+    )+};
+}
+
+schema!(Time, SomeTime: "duration", {
+    "type": "string",
+    "pattern": r"^([0-9.]+ *[A-Za-zµ]+ *)+$|\$\{",
+    "examples": ["10s", "1h 30m"],
+});
+schema!(TimeOrNone, Setting: "duration or \"none\"", {
+    "type": "string",
+    "pattern": r"^([0-9.]+ *[A-Za-zµ]+ *)+$|^none$|\$\{",
+    "examples": ["10s", "none"],
+});
+schema!(Size, SomeSize: "size", {
+    "type": ["string", "integer"],
+    "minimum": 0,
+    "pattern": r"^[0-9.]+ *([kKmMgGtTpPeE][iI]?)?[bB]?$|\$\{",
+    "examples": ["64KiB", "10MB"],
+});

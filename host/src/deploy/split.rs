@@ -122,7 +122,8 @@ mod tests {
         #[test]
         fn share_is_kept_in_every_rhythm(percent in 1.0..99.0, start in 0u64..1_000_000, stride in 1u64..12) {
             let chosen = (0..400).filter(|turn| is_chosen(start + turn * stride, percent)).count();
-            prop_assert!((chosen as f64 / 4.0 - percent).abs() < 6.0, "{chosen} of 400 with {percent}%");
+            let chosen = u32::try_from(chosen).unwrap();
+            prop_assert!((f64::from(chosen) / 4.0 - percent).abs() < 6.0, "{chosen} of 400 with {percent}%");
         }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 const MAX_LENGTH: usize = 128;
 
 /// The name of a queue or a topic: 1 to 128 letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String", example = &"lost")]
 pub struct Name(Arc<str>);
 
 /// The name of a queue or a topic is not allowed.
@@ -37,6 +38,12 @@ impl<'de> serde::Deserialize<'de> for Name {
     fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let name = String::deserialize(input)?;
         name.parse().map_err(|error| serde::de::Error::custom(format!("`{name}`: {error}")))
+    }
+}
+
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_str(&self.0)
     }
 }
 

@@ -28,7 +28,9 @@ pub trait Flushed: Send {
 
 /// What the end of a client's stream means: it comes with a close, and also from a client that has only said
 /// all that it has to say, and still reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Eof {
     /// The client has left. Right for nearly all that comes: browsers and libraries close both directions.

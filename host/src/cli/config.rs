@@ -1,0 +1,97 @@
+//! `linger config`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{anyhow, bail};
+use clap::{Args, Subcommand};
+
+use crate::config::{self, App, Tls};
+use crate::net::acceptor;
+
+/// Check a configuration, or print what one can say
+#[derive(Debug, Args)]
+pub(super) struct Config {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Check(Check),
+    /// Print a linger.toml with every key at its default, and what each is for
+    Default,
+    /// Print the JSON Schema of a linger.toml, for editors
+    Schema,
+    /// Print docs/configuration.md
+    #[command(hide = true)]
+    Docs,
+}
+
+/// Say what a configuration serves, or what is wrong with it
+///
+/// Reads all that it says, its environment variables and certificates, and looks whether its components and folders are
+/// there. It does not load components: `linger check` tells whether one can be served. Exits with 0 if nothing is wrong, and
+/// with 2 otherwise.
+#[derive(Debug, Args)]
+struct Check {
+    /// The configuration, a linger.toml
+    file: PathBuf,
+}
+
+impl Config {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let text = match self.action {
+            Action::Check(Check { file }) => {
+                let config = read(&file, "name a linger.toml")?;
+                look(&config).map_err(|error| error.context(file.display().to_string()))?;
+                format!("{}: {}\n", file.display(), summary(&config))
+            }
+            Action::Default => config::template(),
+            Action::Schema => config::schema(),
+            Action::Docs => config::reference(),
+        };
+        // Who reads no further has seen enough.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads a configuration. `remedy` is for when the file cannot be read.
+pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<config::Config> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| anyhow!("{}: {error}; {remedy}", file.display()))?;
+    Ok(config::Config::parse(&text, file, |name| std::env::var(name).ok())?)
+}
+
+/// Whether the files are there that it names.
+fn look(config: &config::Config) -> anyhow::Result<()> {
+    for Tls { certificate, key } in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        acceptor(certificate, key)?;
+    }
+    for (name, App { component, dirs, .. }) in &config.apps {
+        if !component.is_file() {
+            bail!("apps.{name}: there is no file {}; build it, or correct `component`", component.display());
+        }
+        if let Some(dir) = dirs.iter().find(|dir| !dir.host.is_dir()) {
+            bail!("apps.{name}: there is no folder {}; make it, or correct `dirs`", dir.host.display());
+        }
+    }
+    Ok(())
+}
+
+fn summary(config: &config::Config) -> String {
+    let listeners = config.listeners.iter().map(|listener| {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", listener.address)
+    });
+    let listeners: Vec<String> = listeners.collect();
+    let apps: Vec<&str> = config.apps.keys().map(String::as_str).collect();
+    format!(
+        "listeners: {}; apps: {}; routes: {}; the components are there, and were not loaded",
+        listeners.join(", "),
+        apps.join(", "),
+        config.routes.len(),
+    )
+}
