@@ -59,8 +59,9 @@ setup-target:
 	fi
 
 test: guests ## Run all tests: host, guest SDK, and both together over real sockets
-	@echo "==> testing the guest SDK"
-	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml --package linger-guest
+	@echo "==> testing the guest SDK and the examples"
+	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml \
+	    --package linger-guest --package hello --package longpoll --package sse
 	@echo "==> testing the host (the first time takes about five minutes to build)"
 	@cargo test --release --locked --workspace
 	@echo "==> testing what other systems than Linux get"

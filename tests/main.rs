@@ -27,6 +27,7 @@ mod hostile;
 mod http;
 mod isolation;
 mod longpoll;
+mod new;
 mod offline;
 mod on_disconnect;
 mod queues;

@@ -12,6 +12,7 @@
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
 //! - [`admin`] is the listener for operators
+//! - [`project`] is what a new project of a handler holds
 //! - [`conformance`] tests a server, this or another, from outside
 #![deny(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod guest;
 pub mod http;
 pub mod limit;
 pub mod net;
+pub mod project;
 pub mod reload;
 pub mod respond;
 pub mod route;
