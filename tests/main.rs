@@ -30,6 +30,7 @@ mod longpoll;
 mod new;
 mod offline;
 mod on_disconnect;
+mod packaging;
 mod queues;
 mod receipts;
 mod reload;

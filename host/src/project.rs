@@ -231,11 +231,11 @@ pub fn check_name(name: &str, template: Template) -> Result<(), String> {
             "`{name}` is no name for a crate: take up to {MOST} letters, digits, `-` and `_`, of which a letter is the first"
         ));
     }
-    let name = name.replace('-', "_");
-    if TAKEN.contains(&name.as_str()) {
+    let spelled = |name: &str| name.replace('-', "_");
+    if TAKEN.contains(&spelled(name).as_str()) {
         return Err(format!("`{name}` means something else in Rust; take another name"));
     }
-    if lock::needs(template.name()).any(|other| other.replace('-', "_") == name) {
+    if lock::needs(template.name()).any(|other| spelled(other) == spelled(name)) {
         return Err(format!("`{name}` is a crate that the project needs; take another name"));
     }
     Ok(())
