@@ -1,6 +1,7 @@
 //! The `Cargo.lock` of a project: of our workspace's what its crate needs, so that it builds what was tested.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 const WORKSPACE: &str = include_str!("../../../guest/Cargo.lock");
 
@@ -75,7 +76,8 @@ pub(super) fn of_project(root: &str, name: &str) -> String {
         for Package { name, version, .. } in &alone {
             text = text.replace(&format!(" \"{name} {version}\","), &format!(" \"{name}\","));
         }
-        lock += &format!("\n[[package]]\n{text}\n");
+        // Writing to a string cannot fail.
+        let _ = write!(lock, "\n[[package]]\n{text}\n");
     }
     lock
 }
