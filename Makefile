@@ -124,7 +124,7 @@ deb: host ## Build a Debian package in target/debian (installs cargo-deb)
 	@rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
 	@$(TARGET)/release/linger man $(PACKAGE)/man
 	@for shell in bash zsh fish; do $(TARGET)/release/linger completions $$shell >$(PACKAGE)/linger.$$shell; done
-	@cargo deb --package linger --locked --no-build
+	@cargo deb --package linger --locked --no-build --strip
 
 format: ## Format all code
 	@cargo fmt --all
