@@ -3,12 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware test peers soak hostile swaps chaos fuzz bench lint format deny setup-target clean
+.PHONY: help run host guests middleware test peers soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 GUEST_TARGET := $(TARGET)/guests
 COMPONENTS := target/components
+# Man pages and completions, on their way into the Debian package.
+PACKAGE := target/package
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 LISTEN := 127.0.0.1:8080
 ROUNDS := 6
@@ -59,8 +61,9 @@ setup-target:
 	fi
 
 test: guests ## Run all tests: host, guest SDK, and both together over real sockets
-	@echo "==> testing the guest SDK"
-	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml --package linger-guest
+	@echo "==> testing the guest SDK and the examples"
+	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml \
+	    --package linger-guest --package hello --package longpoll --package sse
 	@echo "==> testing the host (the first time takes about five minutes to build)"
 	@cargo test --release --locked --workspace
 	@echo "==> testing what other systems than Linux get"
@@ -114,6 +117,14 @@ deny: ## Check the dependencies' licenses and sources (installs cargo-deny)
 	@echo "==> checking the dependencies' licenses and sources"
 	@cargo deny check bans licenses sources
 	@cargo deny --manifest-path guest/Cargo.toml check bans licenses sources
+
+deb: host ## Build a Debian package in target/debian (installs cargo-deb)
+	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	@echo "==> packaging"
+	@rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
+	@$(TARGET)/release/linger man $(PACKAGE)/man
+	@for shell in bash zsh fish; do $(TARGET)/release/linger completions $$shell >$(PACKAGE)/linger.$$shell; done
+	@cargo deb --package linger --locked --no-build --strip
 
 format: ## Format all code
 	@cargo fmt --all

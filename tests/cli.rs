@@ -232,6 +232,47 @@ fn help_names_the_commands() {
     assert_eq!(linger(&["serv"]).status.code(), Some(2));
 }
 
+#[test]
+fn help_documents_exit_codes_and_has_examples() {
+    let output = linger(&["--help"]);
+    for part in ["Exit codes:", "\n  130  ", "LINGER_LOG", "linger serve linger.toml"] {
+        assert!(text(&output.stdout).contains(part), "{}", text(&output.stdout));
+    }
+    for command in ["new", "serve", "deploy", "reload", "conformance", "push", "take", "queues"] {
+        let output = linger(&[command, "--help"]);
+        let example =
+            format!("Examples:\n  {}linger {command}", if command == "push" { "echo hello | " } else { "" });
+        assert!(text(&output.stdout).contains(&example), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn completions_are_those_of_the_shell() {
+    for (shell, part) in
+        [("bash", "complete -F _linger"), ("zsh", "#compdef linger"), ("fish", "complete -c linger")]
+    {
+        let output = linger(&["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        assert!(text(&output.stdout).contains(part), "{shell}: {}", text(&output.stdout));
+    }
+    assert_eq!(linger(&["completions", "none"]).status.code(), Some(2));
+}
+
+#[test]
+fn man_writes_a_page_for_each_command() {
+    let printed = linger(&["man"]);
+    assert!(text(&printed.stdout).contains(".TH linger 1"), "{}", text(&printed.stdout));
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("share/man1");
+    assert!(linger(&["man".as_ref(), pages.as_os_str()]).status.success());
+    for page in ["linger.1", "linger-serve.1", "linger-store-check.1"] {
+        assert!(pages.join(page).exists(), "{page}");
+    }
+    let file = file(&folder, "file", "");
+    let refused = linger(&["man".as_ref(), file.as_os_str()]);
+    assert_refused(&refused, &[file.to_str().unwrap(), "another folder"]);
+}
+
 #[tokio::test]
 async fn unmodified_components_are_served() {
     for name in ["plain-p2", "plain-p3"] {

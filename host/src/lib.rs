@@ -13,6 +13,7 @@
 //! - [`respond`] maps errors to responses
 //! - [`telemetry`] is what operators see: metrics
 //! - [`admin`] is the listener for operators
+//! - [`project`] is what a new project of a handler holds
 //! - [`conformance`] tests a server, this or another, from outside
 #![deny(unsafe_code)]
 
@@ -29,6 +30,7 @@ pub mod guest;
 pub mod http;
 pub mod limit;
 pub mod net;
+pub mod project;
 pub mod reload;
 pub mod respond;
 pub mod route;

@@ -25,7 +25,7 @@ pub(crate) use namespace::Namespace;
 pub(crate) use operator::{ADMIN, assert_serves};
 pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer};
-pub(crate) use server::{SECRET, Server, command, linger, write_config};
+pub(crate) use server::{SECRET, Server, command, linger, linger_in, write_config};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -46,6 +46,11 @@ pub(crate) fn linger(arguments: &[impl AsRef<OsStr>]) -> Output {
     command().args(arguments).output().unwrap()
 }
 
+/// The same, in a folder.
+pub(crate) fn linger_in(folder: &Path, arguments: &[&str]) -> Output {
+    command().current_dir(folder).args(arguments).output().unwrap()
+}
+
 impl Server {
     /// Serves one component, with the defaults of everything.
     pub(crate) async fn start(name: &str) -> Self {
@@ -101,6 +106,11 @@ impl Server {
         let mut command = command();
         command.env("LINGER_LOG", "info,linger::access=debug");
         Self::spawn_at(LOOPBACK, command, folder, &file).await
+    }
+
+    /// Serves what a configuration says that is in the folder.
+    pub(crate) async fn of_folder(folder: TempDir, configuration: &Path) -> Self {
+        Self::spawn(folder, configuration).await
     }
 
     /// The same, with files beside the configuration.

@@ -13,6 +13,9 @@ use crate::guest::{Engine, inspect};
 ///
 /// Exits with 0 if this host can serve it, and with 1 if not.
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger check poll.wasm",
+))]
 pub(super) struct Check {
     /// The component's file
     component: PathBuf,

@@ -22,6 +22,11 @@ use crate::guest::Source;
 /// and without one, or by `linger promote`, all. `linger abort` takes it back, and so does the server when too many of its
 /// requests fail.
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger deploy poll.wasm --app poll",
+    "linger deploy poll.wasm --app poll --canary 10%",
+    r#"linger deploy poll.wasm --app poll --canary "x-beta: 1" --admin unix:admin.sock"#,
+))]
 pub(super) struct Deploy {
     /// The component's file
     component: PathBuf,

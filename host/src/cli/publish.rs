@@ -10,6 +10,9 @@ use crate::events::Name;
 
 /// Store an event at the end of a topic, and print the cursor after it
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "echo hello | linger publish news --store events",
+))]
 pub(super) struct Publish {
     /// The topic's name
     topic: Name,

@@ -11,6 +11,10 @@ use crate::events::{Name, Schedule};
 
 /// Store an event at the end of a queue, and print its id
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "echo hello | linger push jobs --store events",
+    "linger push jobs job.json --content-type application/json --delay 10s --store events",
+))]
 pub(super) struct Push {
     /// The queue's name
     queue: Name,

@@ -13,6 +13,10 @@ use crate::events::{Content, Contents};
 
 /// List the queues and topics of a store, with how much they hold
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger queues --store events",
+    "linger queues --store events --json",
+))]
 pub(super) struct Queues {
     /// Print one JSON document instead of a table
     #[arg(long)]

@@ -16,6 +16,10 @@ use crate::admin::client::Sent;
 /// wrong, or whose components cannot serve, changes nothing: then this says why, and exits with 2. SIGHUP does the same, and
 /// says so in the log.
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger reload",
+    "linger reload --admin unix:admin.sock",
+))]
 pub(super) struct Reload {
     #[command(flatten)]
     server: Server,

@@ -32,6 +32,11 @@ const INTERRUPTED: u8 = 130;
 /// and SIGINT stop it: parked requests are told, running ones get their time, and it exits with 0. A second
 /// signal ends it at once. SIGHUP has it read its configuration again: see `linger reload`.
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger serve poll.wasm",
+    "linger serve poll.wasm --listen 0.0.0.0:80 --store events",
+    "linger serve linger.toml --admin unix:admin.sock",
+))]
 pub(super) struct Serve {
     /// A component's file, or a configuration (a file whose name ends with `.toml`)
     #[arg(value_name = "COMPONENT|CONFIG")]

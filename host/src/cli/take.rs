@@ -15,6 +15,10 @@ use crate::events::{Lease, Name, Settlement};
 /// It is gone once they are written to standard output; if they cannot be, it stays, flagged `maybe-delivered`.
 /// What else is known of it goes to standard error. Exits with 1 if there is none.
 #[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger take jobs --store events",
+    "linger take jobs --store events --peek | jq .",
+))]
 pub(super) struct Take {
     /// The queue's name
     queue: Name,

@@ -69,11 +69,29 @@ fn seconds(request: &Request, name: &str, limit: u64) -> Result<Option<Duration>
     let Some(given) = request.query(name) else {
         return Ok(None);
     };
-    match given.parse() {
-        Ok(seconds) if seconds <= limit => Ok(Some(Duration::from_secs(seconds))),
-        _ => {
+    match whole_seconds(&given, limit) {
+        Some(time) => Ok(Some(time)),
+        None => {
             let range = format!("a whole number of seconds from 0 to {limit}");
             Err(refusal(400, &format!("{name} is {range}, not {given:?}")).into())
+        }
+    }
+}
+
+fn whole_seconds(given: &str, limit: u64) -> Option<Duration> {
+    given.parse().ok().filter(|&seconds| seconds <= limit).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_over_the_limit_is_none() {
+        assert_eq!(whole_seconds("0", 60), Some(Duration::ZERO));
+        assert_eq!(whole_seconds("60", 60), Some(Duration::from_secs(60)));
+        for wrong in ["61", "-1", "1.5", "", "soon"] {
+            assert_eq!(whole_seconds(wrong, 60), None, "{wrong}");
         }
     }
 }

@@ -5,8 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use linger_guest::sse::Message;
 use linger_guest::{
-    Batch, BodyWriter, Event, EventError, Request, Response, Result, Topic, cancellation, select, sleep,
-    topic,
+    Batch, BodyWriter, EventError, Request, Response, Result, Topic, cancellation, select, sleep, topic,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -90,15 +89,15 @@ async fn send(batch: &Batch, body: &mut BodyWriter) -> Result<(), Box<dyn Error>
         if chunk.len() >= CHUNK {
             body.send(std::mem::take(&mut chunk)).await?;
         }
-        chunk += &message(event).to_string();
+        chunk += &message(&event.cursor(), event.data()).to_string();
     }
     Ok(body.send(chunk).await?)
 }
 
 /// What the client gets of an event.
-fn message(event: &Event) -> Message {
-    let message = Message::new().id(&event.cursor());
-    match String::from_utf8(event.data()) {
+fn message(cursor: &str, data: Vec<u8>) -> Message {
+    let message = Message::new().id(cursor);
+    match String::from_utf8(data) {
         Ok(text) => message.data(&text),
         Err(error) => message.event("base64").data(&BASE64_STANDARD.encode(error.as_bytes())),
     }
@@ -107,4 +106,15 @@ fn message(event: &Event) -> Message {
 /// Tells how many events are no longer kept.
 fn missed(count: &str) -> Message {
     Message::new().event("missed").data(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_that_is_not_text_is_sent_as_base64() {
+        assert_eq!(message("7", b"a\nb".to_vec()).to_string(), "id: 7\ndata: a\ndata: b\n\n");
+        assert_eq!(message("8", vec![0xff]).to_string(), "id: 8\nevent: base64\ndata: /w==\n\n");
+    }
 }

@@ -1,0 +1,70 @@
+//! `linger new`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+
+use crate::project::{Template, check_name, files};
+
+/// Make a new project for a handler in Rust, with all that it needs of Linger
+///
+/// The folder NAME gets a crate, which builds to a component and has a test, and a configuration that serves it. The SDK is in
+/// it, as a crate of its own.
+#[derive(Debug, Args)]
+#[command(after_help = examples!(
+    "linger new hello",
+    "linger new chat --template longpoll",
+))]
+pub(super) struct New {
+    /// The project's name, and that of its folder
+    name: String,
+
+    /// What it starts as
+    #[arg(long, value_enum, default_value = "hello")]
+    template: Template,
+}
+
+impl New {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { name, template } = self;
+        check_name(&name, template).map_err(|message| anyhow!(message))?;
+        let folder = Path::new(&name);
+        refuse_what_is_there(folder)?;
+        for file in files(&name, template) {
+            let path = folder.join(file.path);
+            let parent = path.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+            std::fs::write(&path, file.text.as_bytes()).with_context(|| path.display().to_string())?;
+        }
+        // It is there, whoever reads this.
+        let _ = write!(
+            std::io::stdout(),
+            "{name}: made. Next:\n\n  \
+             cd {name}\n  \
+             rustup target add wasm32-wasip2      # once\n  \
+             cargo test\n  \
+             cargo build --release --target wasm32-wasip2\n  \
+             linger serve linger.toml\n\n\
+             {name}/README.md says how to try it.\n"
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Nothing that somebody has written is overwritten.
+fn refuse_what_is_there(folder: &Path) -> anyhow::Result<()> {
+    let name = folder.display();
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => {
+                bail!("{name}: the folder is there, and is not empty; take another name, or remove it")
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => bail!("{name}: {error}; take another name, or remove what is there"),
+    }
+}

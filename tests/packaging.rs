@@ -1,0 +1,37 @@
+//! What packages bring beside the binary.
+
+use std::path::Path;
+
+use linger::config::{AdminAddress, Config, Store};
+
+const CONFIGURATION: &str = include_str!("../packaging/linger.toml");
+const UNIT: &str = include_str!("../packaging/linger.service");
+
+#[test]
+fn configuration_of_the_package_serves_once_it_names_an_app() {
+    let file = Path::new("/etc/linger/linger.toml");
+    let empty = Config::parse(CONFIGURATION, file).unwrap_err().to_string();
+    assert!(empty.contains("there is no app"), "{empty}");
+    // The app that it has as a comment.
+    let (before, app) = CONFIGURATION.split_once("# [apps.hello]").unwrap();
+    let text = format!("{before}[apps.hello]{}", app.replace("\n# ", "\n"));
+    let config = Config::parse(&text, file).unwrap();
+    assert_eq!(config.apps["hello"].component, Path::new("/var/lib/linger/components/hello.wasm"));
+    assert!(config.apps["hello"].watch);
+    assert_eq!(config.events.store, Store::Disk);
+    assert_eq!(config.admin.unwrap().listen, AdminAddress::Unix("/run/linger/admin.sock".into()));
+}
+
+#[test]
+fn unit_lets_compiled_code_be_run_and_written_to_its_cache() {
+    let settings: Vec<_> = UNIT.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(!settings.iter().any(|line| line.starts_with("MemoryDenyWriteExecute")), "nothing would start");
+    for setting in [
+        "ExecStart=/usr/bin/linger serve /etc/linger/linger.toml",
+        "StateDirectory=linger",
+        "CacheDirectory=linger",
+        "RuntimeDirectory=linger",
+    ] {
+        assert!(settings.contains(&setting), "{setting}");
+    }
+}
