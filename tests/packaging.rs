@@ -10,14 +10,14 @@ const UNIT: &str = include_str!("../packaging/linger.service");
 #[test]
 fn configuration_of_the_package_serves_once_it_names_an_app() {
     let file = Path::new("/etc/linger/linger.toml");
-    let empty = Config::parse(CONFIGURATION, file).unwrap_err().to_string();
+    let empty = Config::parse(CONFIGURATION, file, |_| None).unwrap_err().to_string();
     assert!(empty.contains("there is no app"), "{empty}");
     // The app that it has as a comment.
     let (before, app) = CONFIGURATION.split_once("# [apps.hello]").unwrap();
     let text = format!("{before}[apps.hello]{}", app.replace("\n# ", "\n"));
-    let config = Config::parse(&text, file).unwrap();
+    let config = Config::parse(&text, file, |_| None).unwrap();
     assert_eq!(config.apps["hello"].component, Path::new("/var/lib/linger/components/hello.wasm"));
-    assert!(config.apps["hello"].watch);
+    assert_eq!(config.apps["hello"].watch, Some(true));
     assert_eq!(config.events.store, Store::Disk);
     assert_eq!(config.admin.unwrap().listen, AdminAddress::Unix("/run/linger/admin.sock".into()));
 }

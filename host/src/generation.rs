@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn canary_is_judged_by_what_it_did_lately() {
-        let rule = Rollback { window: Some(Duration::from_secs(60)), ..rule() };
+        let rule = Rollback { window: Some(Duration::from_mins(1)), ..rule() };
         let generation = Generation::on_trial(metrics(), 2, &rule, Arc::default());
         (0..1_000).for_each(|_| generation.request_ended(false));
         let long_ago = Instant::now().checked_sub(Duration::from_secs(61));

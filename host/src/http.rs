@@ -194,12 +194,11 @@ async fn call(
             let response = respond::failure(&error, request);
             guard.head(response.status());
             let metrics = &exchange.generation.metrics;
-            match failure(&error) {
-                Some(failure) => metrics.failed(failure),
-                None => {
-                    metrics.reached(Reached::Instances);
-                    guard.not_tried();
-                }
+            if let Some(failure) = failure(&error) {
+                metrics.failed(failure);
+            } else {
+                metrics.reached(Reached::Instances);
+                guard.not_tried();
             }
             guard.failed();
             response.map(GuardedBody::plain)

@@ -79,12 +79,11 @@ impl Server {
     pub fn start(
         self,
         listeners: Vec<(TcpListener, Entrance)>,
-        admin: Option<admin::Listener>,
-        log: Log,
+        admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, connections, metrics, stopping } = self;
         let reloader = Arc::new(reloader);
-        let admin = admin.map(|listener| {
+        let admin = admin.map(|(listener, log)| {
             let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
             let operated = Operated {
                 deployments: Arc::downgrade(&deployments),

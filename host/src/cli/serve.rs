@@ -135,7 +135,8 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
         () = asked.stop.cancelled() => return Ok(()),
     };
     let address = admin.as_ref().map(admin::Listener::address).transpose()?;
-    let running = server.start(listeners, admin, log).context("the server does not start")?;
+    let running =
+        server.start(listeners, admin.map(|admin| (admin, log))).context("the server does not start")?;
     for name in names {
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");
@@ -228,9 +229,10 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
-            hangup: match reloads || !ignores_hangup() {
-                true => Some(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?),
-                false => None,
+            hangup: if reloads || !ignores_hangup() {
+                Some(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?)
+            } else {
+                None
             },
             reloads,
         })

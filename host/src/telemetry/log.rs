@@ -27,9 +27,8 @@ impl Format {
     pub fn wanted(asked: Option<&str>) -> Result<Self, String> {
         match asked {
             Some("text") => Ok(Self::Text),
-            Some("json") => Ok(Self::Json),
             None if std::io::stderr().is_terminal() => Ok(Self::Text),
-            None => Ok(Self::Json),
+            Some("json") | None => Ok(Self::Json),
             Some(other) => Err(format!("LINGER_LOG_FORMAT={other}: set it to text or json")),
         }
     }

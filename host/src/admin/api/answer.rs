@@ -8,6 +8,23 @@ use serde_json::{Value, json};
 
 use super::Answer;
 
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    message: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        error(self.status, &self.message)
+    }
+}
+
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     json(status, &json!({ "error": message }))
 }

@@ -48,7 +48,7 @@ impl Api {
             return result(Err(unknown));
         }
         match (received, canary) {
-            (Err(answer), _) => answer,
+            (Err(problem), _) => problem.answer(),
             (_, Err(message)) => error(StatusCode::BAD_REQUEST, &message),
             (Ok(bytes), Ok(canary)) => result(deployments.deploy(app, Source { name, bytes }, canary).await),
         }

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::answer::{error, json};
+use super::answer::{Problem, error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
 use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement, StoreError};
@@ -39,43 +39,55 @@ impl Api {
         let answer = match route {
             Route::Push => self.push(&name, request).await,
             Route::Publish => self.publish(&name, request).await,
-            Route::Purge => store.purge(&name).await.map_err(unavailable).map(|purged| {
+            Route::Purge => store.purge(&name).await.map_err(|failure| unavailable(&failure)).map(|purged| {
                 tracing::info!("queue {name}: {purged} events are purged");
                 json(StatusCode::OK, &json!({ "purged": purged }))
             }),
             _ => self.take(&name, request.uri().query().unwrap_or_default()).await,
         };
-        answer.unwrap_or_else(|answer| answer)
+        answer.unwrap_or_else(|problem| problem.answer())
     }
 
-    async fn push(&self, queue: &Name, request: Request<Incoming>) -> Result<Answer, Answer> {
+    async fn push(&self, queue: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let query = request.uri().query().unwrap_or_default();
         let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
         let event = event(request).await?;
-        let id = self.operated.events.clone().push(queue, event, schedule).await.map_err(unavailable)?;
+        let id = self
+            .operated
+            .events
+            .clone()
+            .push(queue, event, schedule)
+            .await
+            .map_err(|failure| unavailable(&failure))?;
         Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
     }
 
-    async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Answer> {
+    async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let event = event(request).await?;
-        let cursor = self.operated.events.clone().publish(topic, event).await.map_err(unavailable)?;
+        let cursor = self
+            .operated
+            .events
+            .clone()
+            .publish(topic, event)
+            .await
+            .map_err(|failure| unavailable(&failure))?;
         Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
     }
 
     /// Takes an event, which is gone then. With `?peek=true` it stays, and with `?wait=5s` it may come first.
-    async fn take(&self, queue: &Name, query: &str) -> Result<Answer, Answer> {
+    async fn take(&self, queue: &Name, query: &str) -> Result<Answer, Problem> {
         let wait = duration(query, "wait")?.unwrap_or_default().min(MAX_WAIT);
         let peek = parameter(query, "peek") == Some("true");
         let store = self.operated.events.clone();
         // One that is there is handed out at once, whatever the wait.
         let taken = tokio::time::timeout(wait.max(Duration::from_millis(100)), store.take(queue)).await;
         let Ok(lease) = taken else {
-            return Err(error(StatusCode::NOT_FOUND, &format!("queue {queue}: no event can be taken")));
+            return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
         };
-        let lease = lease.map_err(unavailable)?;
+        let lease = lease.map_err(|failure| unavailable(&failure))?;
         let answer = taken_answer(&lease);
         let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
-        lease.settle(settlement).await.map_err(unavailable)?;
+        lease.settle(settlement).await.map_err(|failure| unavailable(&failure))?;
         Ok(answer)
     }
 }
@@ -98,17 +110,17 @@ fn taken_answer(lease: &Lease) -> Answer {
     answer
 }
 
-async fn event(request: Request<Incoming>) -> Result<NewEvent, Answer> {
+async fn event(request: Request<Incoming>) -> Result<NewEvent, Problem> {
     let content_type = content_type(request.headers())?;
     let data = receive(request.into_body(), MAX_EVENT, "an event is at most 64 MiB here").await?;
     Ok(NewEvent { data, content_type })
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Answer> {
+fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     match value.to_str() {
         Ok(text) if events::is_content_type(text) => Ok(Some(text.into())),
-        _ => Err(error(StatusCode::BAD_REQUEST, "a content type is at most 256 bytes of ASCII")),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "a content type is at most 256 bytes of ASCII")),
     }
 }
 
@@ -116,19 +128,19 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn duration(query: &str, name: &str) -> Result<Option<Duration>, Answer> {
+fn duration(query: &str, name: &str) -> Result<Option<Duration>, Problem> {
     let Some(text) = parameter(query, name) else { return Ok(None) };
     let wrong =
-        |error_of| error(StatusCode::BAD_REQUEST, &format!("`{name}`: {error_of}; write `10s` or `5m`"));
+        |cause| Problem::new(StatusCode::BAD_REQUEST, format!("`{name}`: {cause}; write `10s` or `5m`"));
     humantime::parse_duration(text).map(Some).map_err(wrong)
 }
 
-fn unavailable(failure: StoreError) -> Answer {
+fn unavailable(failure: &StoreError) -> Problem {
     let status = match failure {
         StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         StoreError::OverLimit(_) => StatusCode::INSUFFICIENT_STORAGE,
         StoreError::Settled => StatusCode::CONFLICT,
         StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    error(status, &failure.to_string())
+    Problem::new(status, failure.to_string())
 }

@@ -27,7 +27,7 @@ use crate::events::EventStore;
 use crate::http::Connections;
 use crate::reload::{ReloadError, Reloader};
 use crate::telemetry::{Exposition, Log};
-use answer::{error, json, text};
+use answer::{Problem, error, json, text};
 use routes::{Found, Route};
 
 /// How long a body may take to come in.
@@ -117,7 +117,7 @@ impl Api {
         let wanted =
             match receive(request.into_body(), MOST, "what is wanted of the log is at most 4 KiB").await {
                 Ok(wanted) => wanted,
-                Err(answer) => return answer,
+                Err(problem) => return problem.answer(),
             };
         let wanted = String::from_utf8_lossy(&wanted);
         match self.operated.log.want(wanted.trim()) {
@@ -129,9 +129,9 @@ impl Api {
     async fn reload(&self) -> Option<Answer> {
         let reloader = self.operated.reloader.upgrade()?;
         Some(match reloader.reload().await {
-            Ok(reloaded) => {
-                let mut answer = json!(reloaded);
-                answer["changes"] = json!(reloaded.sentences());
+            Ok(changes) => {
+                let mut answer = json!(changes);
+                answer["changes"] = json!(changes.sentences());
                 json(StatusCode::OK, &answer)
             }
             Err(failure @ ReloadError::NoConfiguration) => error(StatusCode::CONFLICT, &failure.to_string()),
@@ -140,13 +140,13 @@ impl Api {
     }
 }
 
-/// All of a body, or the answer that says why there is none.
-async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, Answer> {
+/// All of a body.
+async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIMEOUT, collect(body, most)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
-        Ok(Err(cause)) => Err(error(StatusCode::BAD_REQUEST, &format!("the body broke off: {cause}"))),
-        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
+        Ok(Ok(None)) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
+        Ok(Err(cause)) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {cause}"))),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Route {
     Publish,
 }
 
-/// All of them, as OpenAPI writes paths.
+/// All of them, with paths as `openapi.json` writes them.
 const ROUTES: [(&str, &str, Route); 19] = [
     ("GET", "/livez", Route::Live),
     ("GET", "/readyz", Route::Ready),
