@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -83,6 +84,38 @@ impl Browser {
             "new Promise(done => {{ const look = () => ({expression}) ? done(true) : setTimeout(look, 10); look(); }})"
         );
         assert_eq!(self.evaluate(&watch).await, true);
+    }
+
+    /// Presses a key, for what has the focus.
+    pub(crate) async fn press(&mut self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            let text = if key == "Enter" { "\r" } else { "" };
+            let press =
+                json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": 13 });
+            self.command("Input.dispatchKeyEvent", press).await;
+        }
+    }
+
+    /// What the browser would give a screen reader of buttons and inputs without a name.
+    pub(crate) async fn nameless_controls(&mut self) -> Vec<String> {
+        let tree = self.command("Accessibility.getFullAXTree", json!({})).await;
+        let is_control = |node: &&Value| matches!(node["role"]["value"].as_str(), Some("button" | "textbox"));
+        let nodes = tree["nodes"].as_array().unwrap().iter().filter(is_control);
+        nodes
+            .filter(|node| node["name"]["value"].as_str().is_none_or(str::is_empty))
+            .map(Value::to_string)
+            .collect()
+    }
+
+    /// Keeps a picture of the page as `target/NAME.png`.
+    pub(crate) async fn screenshot(&mut self, name: &str) {
+        let size = json!({ "width": 1100, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+        self.command("Emulation.setDeviceMetricsOverride", size).await;
+        let picture = self.command("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await;
+        let file =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target").join(name).with_extension("png");
+        let bytes = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
     }
 
     async fn command(&mut self, method: &str, parameters: Value) -> Value {

@@ -113,6 +113,15 @@ impl Server {
         Self::spawn(folder, configuration).await
     }
 
+    /// The same, with a log for programs.
+    pub(crate) async fn with_json_log(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write_config(folder.path(), text);
+        let mut command = command();
+        command.env("LINGER_LOG", "info,linger::access=debug").env_remove("LINGER_LOG_FORMAT");
+        Self::spawn_at(LOOPBACK, command, folder, &file).await
+    }
+
     /// The same, with files beside the configuration.
     pub(crate) async fn in_folder(folder: TempDir, text: &str) -> Self {
         let file = write_config(folder.path(), text);

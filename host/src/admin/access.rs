@@ -19,7 +19,7 @@ pub(super) enum Refusal {
 
 /// Whether a request may be answered.
 pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.contains_key(header::ORIGIN) {
+    if !is_of_own_page(headers) {
         return Err(Refusal::Browser);
     }
     match &config.token {
@@ -29,6 +29,14 @@ pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> 
         None if matches!(config.listen, AdminAddress::Unix(_)) || is_local(headers) => Ok(()),
         None => Err(Refusal::ForeignHost),
     }
+}
+
+/// Whether it does not come from a page in a browser, or from one of this listener. A page cannot say that it is another's.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host.as_bytes());
+    host.is_some_and(|host| headers.get(header::HOST).is_some_and(|asked| asked.as_bytes() == host))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -89,7 +97,13 @@ mod tests {
     #[test]
     fn pages_are_not_answered() {
         let config = config("listen = '127.0.0.1:1'");
-        let headers = headers(&[("host", "localhost"), ("origin", "http://localhost:8080")]);
-        assert_eq!(check(&config, &headers), Err(Refusal::Browser));
+        for other in ["http://localhost:8080", "http://example.org", "null", ""] {
+            let headers = headers(&[("host", "localhost"), ("origin", other)]);
+            assert_eq!(check(&config, &headers), Err(Refusal::Browser), "{other}");
+        }
+        // But for the one of this listener, under a name of this machine.
+        let own = |host: &str| headers(&[("host", host), ("origin", &format!("http://{host}"))]);
+        assert_eq!(check(&config, &own("localhost:1")), Ok(()));
+        assert_eq!(check(&config, &own("rebound.example:1")), Err(Refusal::ForeignHost));
     }
 }

@@ -1,8 +1,10 @@
 //! The command line's side of the admin listener.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
@@ -14,19 +16,21 @@ use super::{CANARY, SOURCE};
 use crate::config::AdminAddress;
 use crate::deploy::Split;
 
-/// A component that is sent.
+/// What is sent: a component, or an event.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
     /// All of it.
     pub bytes: Bytes,
-    /// The file that it is from.
+    /// The media type of an event.
+    pub content_type: Option<Arc<str>>,
+    /// The file that a component is from.
     pub source: String,
-    /// Which requests it is for, if not for all.
+    /// Which requests a component is for, if not for all.
     pub canary: Option<Split>,
 }
 
-/// Sends a request to the admin listener, and gives its answer. An error says in one sentence why there is none, or what
-/// the server said.
+/// Sends a request to the admin listener, and gives what its answer of JSON says. An error says in one sentence why there is
+/// none, or what the server said.
 pub async fn ask(
     address: &AdminAddress,
     token: Option<&str>,
@@ -34,12 +38,39 @@ pub async fn ask(
     path: &str,
     sent: Sent,
 ) -> anyhow::Result<Value> {
+    let answer = succeeded(exchange(address, token, method, path, sent).await?)?;
+    Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+}
+
+/// The answer, if it is one of success. An error says what the server said.
+pub fn succeeded(answer: Response<Bytes>) -> anyhow::Result<Response<Bytes>> {
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let value: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) => Err(anyhow!("{error}")),
+        None => Err(anyhow!("the server answers {}; is an admin listener there?", answer.status())),
+    }
+}
+
+/// Sends a request to the admin listener, and gives its answer, whatever that is.
+pub async fn exchange(
+    address: &AdminAddress,
+    token: Option<&str>,
+    method: Method,
+    path: &str,
+    sent: Sent,
+) -> anyhow::Result<Response<Bytes>> {
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
     if !sent.source.is_empty() {
         request = request.header(SOURCE, sent.source);
     }
     if let Some(split) = sent.canary {
         request = request.header(CANARY, split.to_string());
+    }
+    if let Some(content_type) = &sent.content_type {
+        request = request.header(header::CONTENT_TYPE, &**content_type);
     }
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -60,25 +91,17 @@ pub async fn ask(
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<Response<Bytes>> {
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        anyhow::Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     };
-    let (status, body) = tokio::select! {
-        answer = exchange => answer.context("the server broke off")?,
+    tokio::select! {
+        answer = exchange => answer.context("the server broke off"),
         ended = connection => {
             ended?;
             bail!("the server closed the connection");
         }
-    };
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match value.get("error").and_then(Value::as_str) {
-        // A record may say so of a generation.
-        _ if status == StatusCode::OK => Ok(value),
-        Some(error) => Err(anyhow!("{error}")),
-        None => Err(anyhow!("the server answers {status}; is an admin listener there?")),
     }
 }

@@ -1,10 +1,12 @@
 //! What the commands for operators have in common: where the admin listener is.
 
+use bytes::Bytes;
 use clap::Args;
 use serde_json::Value;
 
-use crate::admin::client::{Sent, ask};
+use crate::admin::client::{Sent, exchange, succeeded};
 use crate::config::AdminAddress;
+use crate::events::NewEvent;
 
 /// Which server is meant.
 #[derive(Debug, Args)]
@@ -38,7 +40,26 @@ impl Server {
         self.ask(http::Method::POST, &format!("/apps/{app}/{what}"), Sent::default())
     }
 
+    /// Has an event stored, and gives what the answer says under this key.
+    pub(super) fn store(&self, path: &str, event: NewEvent, key: &str) -> anyhow::Result<String> {
+        let NewEvent { data, content_type } = event;
+        let sent = Sent { bytes: data, content_type, ..Sent::default() };
+        let answer = self.ask(http::Method::POST, path, sent)?;
+        Ok(answer[key].as_str().unwrap_or("?").to_owned())
+    }
+
+    /// Asks for something, and gives what an answer of JSON says. Fails if it is not one of success.
     pub(super) fn ask(&self, method: http::Method, path: &str, sent: Sent) -> anyhow::Result<Value> {
+        let answer = succeeded(self.exchange(method, path, sent)?)?;
+        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+
+    pub(super) fn exchange(
+        &self,
+        method: http::Method,
+        path: &str,
+        sent: Sent,
+    ) -> anyhow::Result<http::Response<Bytes>> {
         let token = match &self.token_file {
             Some(file) => Some(
                 std::fs::read_to_string(file)
@@ -48,6 +69,6 @@ impl Server {
         };
         let token = token.as_deref().map(str::trim);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(ask(&self.address, token, method, path, sent))
+        runtime.block_on(exchange(&self.address, token, method, path, sent))
     }
 }

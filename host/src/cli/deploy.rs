@@ -49,7 +49,7 @@ impl Deploy {
         // Before all of it is sent: who may not deploy, or names no app, is told at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
-        let sent = Sent { bytes, source: name.display().to_string(), canary: self.canary };
+        let sent = Sent { bytes, source: name.display().to_string(), canary: self.canary, ..Sent::default() };
         let record = self.server.ask(Method::PUT, &path, sent)?;
         let generation = &record["generation"];
         let sentence = if record["unchanged"] == true {

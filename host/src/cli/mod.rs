@@ -12,15 +12,18 @@ mod completions;
 mod config;
 mod conformance;
 mod deploy;
+mod log;
 mod man;
 mod new;
 mod offline;
+mod place;
 mod publish;
 mod push;
 mod queues;
 mod reload;
 mod rollback;
 mod serve;
+mod status;
 mod store;
 mod take;
 mod wit;
@@ -68,6 +71,8 @@ enum Command {
     Abort(canary::Abort),
     Rollback(rollback::Rollback),
     Reload(reload::Reload),
+    Status(status::Status),
+    Log(log::Log),
     Check(check::Check),
     Config(config::Config),
     Wit(wit::Wit),
@@ -92,6 +97,8 @@ impl Cli {
             Command::Abort(abort) => abort.run(),
             Command::Rollback(rollback) => rollback.run(),
             Command::Reload(reload) => reload.run(),
+            Command::Status(status) => status.run(),
+            Command::Log(wanted) => wanted.run(),
             Command::Check(check) => check.run(),
             Command::Config(config) => config.run(),
             Command::Wit(_) => wit::Wit::run(),

@@ -11,15 +11,16 @@ use clap::Args;
 use crate::config::{Events, Queues, Topics};
 use crate::events::{self, Contents, EventStore, NewEvent};
 
-/// Where the events are.
-#[derive(Debug, Args)]
+/// The directory of a store.
 pub(super) struct Directory {
-    /// The directory that `linger serve` is given by `--store`; no host may have it open
-    #[arg(long, value_name = "DIRECTORY")]
     store: PathBuf,
 }
 
 impl Directory {
+    pub(super) fn new(store: PathBuf) -> Self {
+        Self { store }
+    }
+
     /// Opens the store for one action, and writes all that the action caused.
     pub(super) fn with<T, F>(&self, action: impl FnOnce(Arc<dyn EventStore>) -> F) -> anyhow::Result<T>
     where

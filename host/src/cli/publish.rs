@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::offline::{Directory, Payload};
+use super::offline::Payload;
+use super::place::{Events, Place};
 use crate::events::Name;
 
 /// Store an event at the end of a topic, and print the cursor after it
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
+    "echo hello | linger publish news                   to the server at 127.0.0.1:9070",
     "echo hello | linger publish news --store events",
 ))]
 pub(super) struct Publish {
@@ -21,14 +23,19 @@ pub(super) struct Publish {
     payload: Payload,
 
     #[command(flatten)]
-    directory: Directory,
+    place: Place,
 }
 
 impl Publish {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { topic, payload, directory } = self;
+        let Self { topic, payload, place } = self;
         let event = payload.read()?;
-        let cursor = directory.with(async |store| Ok(store.publish(&topic, event).await?))?;
+        let cursor = match place.events() {
+            Events::Stored(directory) => {
+                directory.with(async |store| Ok(store.publish(&topic, event).await?))?.to_string()
+            }
+            Events::Served(server) => server.store(&format!("/topics/{topic}"), event, "cursor")?,
+        };
         // It is stored, whoever reads this.
         let _ = writeln!(std::io::stdout(), "{cursor}");
         Ok(ExitCode::SUCCESS)

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::offline::{Directory, Payload};
+use super::offline::Payload;
+use super::place::{Events, Place};
 use crate::events::{Name, Schedule};
 
 /// Store an event at the end of a queue, and print its id
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
+    "echo hello | linger push jobs                                  to the server at 127.0.0.1:9070",
     "echo hello | linger push jobs --store events",
     "linger push jobs job.json --content-type application/json --delay 10s --store events",
 ))]
@@ -31,15 +33,28 @@ pub(super) struct Push {
     ttl: Option<Duration>,
 
     #[command(flatten)]
-    directory: Directory,
+    place: Place,
 }
 
 impl Push {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { queue, payload, delay, ttl, directory } = self;
+        let Self { queue, payload, delay, ttl, place } = self;
         let event = payload.read()?;
-        let schedule = Schedule { delay, time_to_live: ttl };
-        let id = directory.with(async |store| Ok(store.push(&queue, event, schedule).await?))?;
+        let id = match place.events() {
+            Events::Stored(directory) => {
+                let schedule = Schedule { delay, time_to_live: ttl };
+                let id = directory.with(async |store| Ok(store.push(&queue, event, schedule).await?))?;
+                id.to_string()
+            }
+            Events::Served(server) => {
+                let times = [("delay", delay), ("ttl", ttl)];
+                let times = times
+                    .iter()
+                    .filter_map(|(name, time)| Some(format!("{name}={}ms", time.as_ref()?.as_millis())));
+                let query = times.collect::<Vec<_>>().join("&");
+                server.store(&format!("/queues/{queue}?{query}"), event, "id")?
+            }
+        };
         // It is stored, whoever reads this.
         let _ = writeln!(std::io::stdout(), "{id}");
         Ok(ExitCode::SUCCESS)

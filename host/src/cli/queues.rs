@@ -6,14 +6,18 @@ use std::process::ExitCode;
 
 use bytesize::ByteSize;
 use clap::Args;
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
-use super::offline::Directory;
+use super::admin::Server;
+use super::place::{Events, Place};
+use crate::admin::client::Sent;
 use crate::events::{Content, Contents};
 
-/// List the queues and topics of a store, with how much they hold
+/// List the queues and topics of a server or a store, with how much they hold
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
+    "linger queues                           of the server at 127.0.0.1:9070",
     "linger queues --store events",
     "linger queues --store events --json",
 ))]
@@ -23,12 +27,15 @@ pub(super) struct Queues {
     json: bool,
 
     #[command(flatten)]
-    directory: Directory,
+    place: Place,
 }
 
 impl Queues {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let contents = self.directory.contents()?;
+        let contents = match self.place.events() {
+            Events::Stored(directory) => directory.contents()?,
+            Events::Served(server) => contents(&server)?,
+        };
         let text = if self.json { format!("{:#}\n", to_json(&contents)) } else { to_table(&contents) };
         // Who reads no further has seen enough.
         let _ = std::io::stdout().write_all(text.as_bytes());
@@ -36,7 +43,26 @@ impl Queues {
     }
 }
 
-fn to_json(contents: &Contents) -> serde_json::Value {
+/// Those of a server.
+fn contents(server: &Server) -> anyhow::Result<Contents> {
+    let list = |kind: &str, name: &str, counts: &[&str]| {
+        let answer = server.ask(Method::GET, &format!("/{kind}"), Sent::default())?;
+        let content = |one: &Value| {
+            let count = |key: &&str| one[*key].as_u64().unwrap_or_default();
+            let events: u64 = counts.iter().map(count).sum();
+            Ok(Content {
+                name: one[name].as_str().unwrap_or_default().parse()?,
+                events: usize::try_from(events)?,
+                bytes: count(&"bytes"),
+            })
+        };
+        answer[kind].as_array().into_iter().flatten().map(content).collect::<anyhow::Result<Vec<_>>>()
+    };
+    let queues = list("queues", "queue", &["ready", "delayed", "leased"])?;
+    Ok(Contents { queues, topics: list("topics", "topic", &["events"])? })
+}
+
+fn to_json(contents: &Contents) -> Value {
     let list = |all: &[Content]| {
         all.iter()
             .map(|Content { name, events, bytes }| json!({ "name": name.as_str(), "events": events, "bytes": bytes }))

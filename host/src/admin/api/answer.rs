@@ -1,7 +1,10 @@
 //! Answers.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -36,6 +39,21 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
 /// A document that was made before.
 pub(super) fn document(json: &'static str) -> Answer {
     with(StatusCode::OK, "application/json", json.into())
+}
+
+/// A part of the dashboard, which uses nothing from elsewhere, and is in no frame.
+pub(super) fn page(content_type: &'static str, text: &'static str) -> Answer {
+    let mut answer = with(StatusCode::OK, content_type, text.into());
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
 }
 
 pub(super) fn text(status: StatusCode, text: &str) -> Answer {

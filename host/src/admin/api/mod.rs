@@ -62,7 +62,7 @@ impl Api {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let path = request.uri().path().to_owned();
         let found = routes::find(request.method(), &path);
-        let open = matches!(found, Found::Route(Route::Live | Route::Ready, _));
+        let open = matches!(&found, Found::Route(route, _) if route.is_open());
         if !open && let Err(refusal) = access::check(&self.config, request.headers()) {
             return Ok(refused(refusal));
         }
@@ -79,6 +79,13 @@ impl Api {
     /// What reads is answered to the end; what changes apps is given up when the server stops, which waits for them.
     async fn act(&self, route: Route, names: &[&str], request: Request<Incoming>) -> Answer {
         match route {
+            Route::Page => answer::page("text/html; charset=utf-8", include_str!("../dashboard/index.html")),
+            Route::Style => {
+                answer::page("text/css; charset=utf-8", include_str!("../dashboard/dashboard.css"))
+            }
+            Route::Script => {
+                answer::page("text/javascript; charset=utf-8", include_str!("../dashboard/dashboard.js"))
+            }
             Route::Live => text(StatusCode::OK, "the server runs\n"),
             Route::Ready if self.operated.stopping.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")

@@ -5,6 +5,9 @@ use http::Method;
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
+    Page,
+    Style,
+    Script,
     Live,
     Ready,
     Metrics,
@@ -26,8 +29,18 @@ pub(super) enum Route {
     Publish,
 }
 
+impl Route {
+    /// Whether it tells and changes nothing: it needs no token.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Page | Self::Style | Self::Script | Self::Live | Self::Ready)
+    }
+}
+
 /// All of them, with paths as `openapi.json` writes them.
-const ROUTES: [(&str, &str, Route); 19] = [
+const ROUTES: [(&str, &str, Route); 22] = [
+    ("GET", "/", Route::Page),
+    ("GET", "/dashboard.css", Route::Style),
+    ("GET", "/dashboard.js", Route::Script),
     ("GET", "/livez", Route::Live),
     ("GET", "/readyz", Route::Ready),
     ("GET", "/metrics", Route::Metrics),
@@ -97,7 +110,7 @@ mod tests {
         assert_eq!(find(&Method::PUT, "/apps/a"), Found::Route(Route::Deploy, vec!["a"]));
         assert_eq!(find(&Method::HEAD, "/livez"), Found::Route(Route::Live, vec![]));
         assert_eq!(find(&Method::GET, "/queues/q"), Found::OtherMethods(vec!["POST", "DELETE"]));
-        for nothing in ["/", "", "/apps/a/b", "/apps/", "/livez/"] {
+        for nothing in ["", "/apps/a/b", "/apps/", "/livez/"] {
             let found = find(&Method::GET, nothing);
             assert!(matches!(found, Found::Nothing | Found::OtherMethods(_)), "{nothing}: {found:?}");
         }
