@@ -47,6 +47,7 @@ mod sse;
 mod store;
 mod streaming;
 mod swap;
+mod tls;
 mod together;
 mod topics;
 mod watch;

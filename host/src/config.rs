@@ -223,6 +223,7 @@ impl Config {
         for tls in self.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
             tls.certificate = folder.join(&tls.certificate);
             tls.key = folder.join(&tls.key);
+            tls.client_ca = tls.client_ca.as_ref().map(|file| folder.join(file));
         }
         Ok(())
     }

@@ -35,5 +35,6 @@ pub mod reload;
 pub mod respond;
 pub mod route;
 pub mod server;
+mod stamp;
 pub mod telemetry;
 pub mod wit;

@@ -143,6 +143,7 @@ impl Running {
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
+                _ = join_all(doors.iter().map(Door::tend)) => {}
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
                 () = reload_when(reload, &reloader) => {}

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 
-use crate::config::{self, App, Tls};
-use crate::net::acceptor;
+use crate::config::{self, App};
+use crate::net::Tls;
 
 /// Check a configuration, or print what one can say
 #[derive(Debug, Args)]
@@ -67,8 +67,8 @@ pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<config::Config> 
 
 /// Whether the files are there that it names.
 fn look(config: &config::Config) -> anyhow::Result<()> {
-    for Tls { certificate, key } in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        acceptor(certificate, key)?;
+    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        Tls::open(files.clone())?;
     }
     for (name, App { component, dirs, .. }) in &config.apps {
         if !component.is_file() {

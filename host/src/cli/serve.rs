@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::read;
 use crate::admin;
-use crate::config::{Admin, AdminAddress, Config, Events, Listener, Tls};
+use crate::config::{Admin, AdminAddress, Config, Events, Listener};
 use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
-use crate::net::{Silence, acceptor, listen, raise_file_limit};
+use crate::net::{Silence, Tls, listen, raise_file_limit};
 use crate::reload::Reread;
 use crate::server::Server;
 use crate::telemetry::Log;
@@ -172,7 +172,7 @@ fn open(config: &Config) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
     let mut open = Vec::new();
     for Listener { address, eof, tls } in &config.listeners {
         let tls = match tls {
-            Some(Tls { certificate, key }) => Some(acceptor(certificate, key)?),
+            Some(files) => Some(Tls::open(files.clone())?),
             None => None,
         };
         open.push((bind(*address, &silence)?, Entrance { eof: *eof, tls }));

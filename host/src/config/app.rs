@@ -33,6 +33,7 @@ pub struct App {
     /// Bounds on its instances.
     pub instances: InstanceLimits,
     /// Whether what is written to the component's file is deployed. By default only where it is in the folder of `components`.
+    #[schemars(example = true)]
     pub watch: Option<bool>,
     /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
     pub probe: Option<Probe>,

@@ -35,6 +35,11 @@ pub struct Tls {
     /// The file with its private key, as PEM, relative to the configuration's folder.
     #[schemars(example = "key.pem")]
     pub key: PathBuf,
+    /// A file with certificates, as PEM, relative to the configuration's folder. With it each client needs a certificate that
+    /// one of them has signed. All three files are read again when they change.
+    #[serde(default)]
+    #[schemars(example = "clients.pem")]
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Listener {

@@ -1,7 +1,6 @@
 //! Deploys what is written to the files of apps that want that.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Component, DeployError, Deployments, Slot};
 use crate::guest::{LoadError, Source};
+use crate::stamp::Stamp;
 
 /// A file on which nothing was written for so long is taken for whole. What is not loads no component, and is tried again
 /// when more is written.
@@ -24,27 +24,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often files are looked at, for the changes that nobody tells of: on other machines, behind symbolic links, in folders
 /// that go and come.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Tells one state of a file from another, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    place: (u64, u64),
-    length: u64,
-    /// Of its contents, and of all else, in seconds and nanoseconds.
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// Of a file, or what it is a link to. None if there is none. Blocks.
-    pub(super) fn of(file: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(file).ok()?;
-        let place = (metadata.dev(), metadata.ino());
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        let changed = (metadata.ctime(), metadata.ctime_nsec());
-        Some(Self { place, length: metadata.len(), modified, changed })
-    }
-}
 
 /// Watches the files, for as long as it is polled.
 pub(super) async fn watch(deployments: &Deployments) {
@@ -86,19 +65,14 @@ async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: wat
 
 /// The state of a file that is another one than was seen, once nothing is written to it any more.
 async fn settled(file: &Path, seen: Option<Stamp>) -> Option<Stamp> {
-    let mut stamp = look(file).await.filter(|stamp| Some(*stamp) != seen)?;
+    let mut stamp = Stamp::look(file).await.filter(|stamp| Some(*stamp) != seen)?;
     loop {
         sleep(QUIET).await;
-        let now = look(file).await?;
+        let now = Stamp::look(file).await?;
         if std::mem::replace(&mut stamp, now) == now {
             return Some(stamp);
         }
     }
-}
-
-async fn look(file: &Path) -> Option<Stamp> {
-    let file = file.to_owned();
-    tokio::task::spawn_blocking(move || Stamp::of(&file)).await.ok()?
 }
 
 /// Deploys it, unless it serves, or was taken back. Returns whether it serves then.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::slot::OnlyOne;
-use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, Stamp, files};
+use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, files};
 use crate::generation::Generation;
+use crate::stamp::Stamp;
 
 /// Why a configuration is not put in force.
 #[derive(Debug, thiserror::Error)]

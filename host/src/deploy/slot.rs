@@ -9,13 +9,13 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use super::files::Stamp;
 use super::record::{Entry, Record, Shown, State};
 use super::split::{Divider, Split};
 use super::{DeployError, Spec};
 use crate::generation::Generation;
 use crate::guest::{App, Source};
 use crate::limit::Limit;
+use crate::stamp::Stamp;
 use crate::telemetry::{self, AppMetrics};
 
 /// How many deploys are remembered.

@@ -12,7 +12,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
@@ -24,7 +23,7 @@ use super::supervisor::Supervisor;
 use super::version::Version;
 use super::{Context, handle};
 use crate::config::Limits;
-use crate::net::{Eof, Link, ReceiptWaits, Socket, Transport};
+use crate::net::{Eof, Link, ReceiptWaits, Socket, Tls, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -32,7 +31,7 @@ pub struct Entrance {
     /// What the end of a client's direction means.
     pub eof: Eof,
     /// Speaks TLS, if it does.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// What the requests of one connection share.
@@ -126,7 +125,7 @@ async fn open(
         tracing::debug!("connection ended: nothing came");
         return None;
     };
-    match tokio::time::timeout(head_timeout, tls.accept(socket)).await {
+    match tokio::time::timeout(head_timeout, tls.acceptor().accept(socket)).await {
         Ok(Ok(stream)) => {
             let version = Version::negotiated(stream.get_ref().1.alpn_protocol());
             return Some((Transport::Tls(Box::new(stream)), version));

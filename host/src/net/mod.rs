@@ -21,5 +21,5 @@ pub use link::{Eof, Flushed, Link};
 pub use options::{Keepalive, Silence, listen};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
-pub use tls::{TlsError, acceptor};
+pub use tls::{Tls, TlsError};
 pub use transport::Transport;

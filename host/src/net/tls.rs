@@ -1,13 +1,20 @@
-//! TLS: a listener's certificate and key.
+//! TLS: a listener's certificate and key, and those of its clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+use crate::config;
+use crate::stamp::Stamp;
 
 /// Why a listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
@@ -30,23 +37,112 @@ pub enum TlsError {
         /// What is wrong.
         source: rustls::Error,
     },
+    /// What clients' certificates are to be signed by is of no use for that.
+    #[error("{}: clients' certificates cannot be checked with this: {source}", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: VerifierBuilderError,
+    },
 }
 
-/// Speaks TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. Reads files, so it blocks.
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let unreadable = |file: &Path, what| {
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Speaks TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with files that can change.
+pub struct Tls {
+    files: config::Tls,
+    /// For the next connection. Those that there are keep theirs.
+    current: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files. Blocks.
+    pub fn open(files: config::Tls) -> Result<Arc<Self>, TlsError> {
+        let current = ArcSwap::from_pointee(read(&files)?);
+        Ok(Arc::new(Self { files, current }))
+    }
+
+    /// Takes the next connection.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+
+    /// Reads the files again whenever they have changed, for as long as it is polled. Those that cannot be used, as when one
+    /// of them was replaced and the other not yet, change nothing.
+    pub async fn watch(self: Arc<Self>) {
+        let mut seen = self.look().await;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.look().await;
+            if std::mem::replace(&mut seen, now) == now {
+                continue;
+            }
+            let (this, file) = (self.clone(), self.files.certificate.display());
+            // Neither of the two panics.
+            match tokio::task::spawn_blocking(move || read(&this.files)).await {
+                Ok(Ok(config)) => {
+                    self.current.store(Arc::new(config));
+                    tracing::info!("{file}: the certificate counts from the next connection on");
+                }
+                Ok(Err(error)) => tracing::error!("the certificate stays as it was: {error}"),
+                Err(error) => tracing::error!("{file}: cannot be read: {error}"),
+            }
+        }
+    }
+
+    async fn look(&self) -> [Option<Stamp>; 3] {
+        let config::Tls { certificate, key, client_ca } = &self.files;
+        let authority = match client_ca {
+            Some(file) => Stamp::look(file).await,
+            None => None,
+        };
+        [Stamp::look(certificate).await, Stamp::look(key).await, authority]
+    }
+}
+
+fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {
+    let config::Tls { certificate, key, client_ca } = files;
+    let unusable = |file: &Path| {
         let file = file.to_owned();
-        move |source| TlsError::File { file, what, source }
+        move |source| TlsError::Unusable { file, source }
     };
-    let certificates = CertificateDer::pem_file_iter(certificate)
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable(certificate))?;
+    let builder = match client_ca {
+        Some(file) => builder.with_client_cert_verifier(verifier(file, provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let private_key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key, "private key"))?;
+    let mut config =
+        builder.with_single_cert(certificates(certificate)?, private_key).map_err(unusable(certificate))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Wants a certificate of each client that one of these has signed.
+fn verifier(file: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|source| TlsError::Unusable { file: file.to_owned(), source })?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|source| TlsError::Authority { file: file.to_owned(), source })
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) })
-        .map_err(unreadable(certificate, "certificate"))?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key, "private key"))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private_key))
-        .map_err(|source| TlsError::Unusable { file: certificate.to_owned(), source })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+        .map_err(unreadable(file, "certificate"))
+}
+
+fn unreadable(file: &Path, what: &'static str) -> impl FnOnce(pem::Error) -> TlsError {
+    let file = file.to_owned();
+    move |source| TlsError::File { file, what, source }
 }

@@ -30,6 +30,14 @@ impl Door {
         Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, connections, metrics })
     }
 
+    /// Does what is to be done beside, for as long as it is polled.
+    pub(super) async fn tend(&self) {
+        match self.entrance.tls.clone() {
+            Some(tls) => tls.watch().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
     pub(super) async fn accept(&self, cores: &[Core]) {
         let mut failing = false;

@@ -127,7 +127,7 @@ function generation(record) {
     element('td', { class: 'number' }, String(record.generation)),
     element('td', {}, state, why),
     element('td', {}, record.source, element('div', {}, element('small', {}, record.digest.slice(0, 12)))),
-    element('td', {}, new Date(record.at).toLocaleTimeString()),
+    element('td', {}, element('time', { datetime: new Date(record.at).toISOString() }, new Date(record.at).toLocaleTimeString())),
     ...['running', 'ended', 'failed'].map(name => element('td', { class: 'number' }, String(counts[name] ?? '–'))));
 }
 
