@@ -20,30 +20,30 @@ use crate::stamp::Stamp;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or holds nothing of its kind.
-    #[error("{}: no {what} in it ({source}); name a PEM file with one", file.display())]
+    #[error("{}: no {what} in it ({cause}); name a PEM file with one", file.display())]
     File {
         /// The file.
         file: PathBuf,
         /// What should be in it.
         what: &'static str,
         /// What is wrong.
-        source: pem::Error,
+        cause: pem::Error,
     },
     /// The two do not go together, or are of a kind that is not known.
-    #[error("{}: the certificate and its key cannot be used: {source}", file.display())]
+    #[error("{}: the certificate and its key cannot be used: {cause}", file.display())]
     Unusable {
         /// The certificate's file.
         file: PathBuf,
         /// What is wrong.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// What clients' certificates are to be signed by is of no use for that.
-    #[error("{}: clients' certificates cannot be checked with this: {source}", file.display())]
+    #[error("{}: clients' certificates cannot be checked with this: {cause}", file.display())]
     Authority {
         /// The file.
         file: PathBuf,
         /// What is wrong.
-        source: VerifierBuilderError,
+        cause: VerifierBuilderError,
     },
 }
 
@@ -107,7 +107,7 @@ fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {
     let config::Tls { certificate, key, client_ca } = files;
     let unusable = |file: &Path| {
         let file = file.to_owned();
-        move |source| TlsError::Unusable { file, source }
+        move |cause| TlsError::Unusable { file, cause }
     };
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -117,9 +117,9 @@ fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {
         Some(file) => builder.with_client_cert_verifier(verifier(file, provider)?),
         None => builder.with_no_client_auth(),
     };
+    let chain = certificates(certificate)?;
     let private_key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key, "private key"))?;
-    let mut config =
-        builder.with_single_cert(certificates(certificate)?, private_key).map_err(unusable(certificate))?;
+    let mut config = builder.with_single_cert(chain, private_key).map_err(unusable(certificate))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -128,11 +128,11 @@ fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {
 fn verifier(file: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|source| TlsError::Unusable { file: file.to_owned(), source })?;
+        roots.add(certificate).map_err(|cause| TlsError::Unusable { file: file.to_owned(), cause })?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
-        .map_err(|source| TlsError::Authority { file: file.to_owned(), source })
+        .map_err(|cause| TlsError::Authority { file: file.to_owned(), cause })
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -144,5 +144,5 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn unreadable(file: &Path, what: &'static str) -> impl FnOnce(pem::Error) -> TlsError {
     let file = file.to_owned();
-    move |source| TlsError::File { file, what, source }
+    move |cause| TlsError::File { file, what, cause }
 }
