@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::Method;
 use linger::admin::client::{Sent, ask};
@@ -38,8 +38,7 @@ enum Deploys {
 /// What came of a round.
 struct Round {
     times: Times,
-    /// Milliseconds.
-    deploys: Vec<f64>,
+    deploys: Vec<Deployed>,
 }
 
 pub(crate) async fn measure() -> anyhow::Result<()> {
@@ -58,7 +57,9 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
         let deploys = if round.deploys.is_empty() {
             String::new()
         } else {
-            format!(", {} deploys of {:.1} ms", round.deploys.len(), median(&round.deploys))
+            let of = |of: fn(&Deployed) -> f64| median(&round.deploys.iter().map(of).collect::<Vec<_>>());
+            let (count, all, switch) = (round.deploys.len(), of(|one| one.all), of(|one| one.switch) * 1e3);
+            format!(", {count} deploys of {all:.1} ms, {switch:.0} us of them the switch")
         };
         println!("  {name:>18} p50 {half:.0} us, p99 {most:.0} us{deploys}");
     }
@@ -97,7 +98,7 @@ async fn round(
     }
     let mut took = Vec::new();
     while !matches!(deploys, Deploys::None) && Instant::now() < end {
-        took.push(deploy(socket, versions.next(deploys)).await?.as_secs_f64() * 1e3);
+        took.push(deploy(socket, versions.next(deploys)).await?);
         sleep(BETWEEN).await;
     }
     let mut times = Vec::new();
@@ -119,11 +120,20 @@ async fn greet(address: SocketAddr, end: Instant) -> anyhow::Result<Vec<Duration
     Ok(times)
 }
 
-async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Duration> {
+/// Milliseconds, of the whole and of its last step alone: the switch.
+struct Deployed {
+    all: f64,
+    switch: f64,
+}
+
+async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Deployed> {
     let start = Instant::now();
     let sent = Sent { bytes: component, ..Sent::default() };
-    ask(&AdminAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
-    Ok(start.elapsed())
+    let record = ask(&AdminAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
+    let all = start.elapsed().as_secs_f64() * 1e3;
+    let steps = record["steps"].as_array().into_iter().flatten();
+    let switch = steps.filter(|step| step["step"] == "switch").find_map(|step| step["took"].as_f64());
+    Ok(Deployed { all, switch: switch.context("the record has no switch")? })
 }
 
 /// The same component with one note or another at its end: a custom section without a name.

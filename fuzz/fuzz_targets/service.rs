@@ -11,6 +11,7 @@ use linger::deploy::{Deployments, Loader, Spec};
 use linger::events;
 use linger::guest::{Engine, Lane};
 use linger::http::{Context, Entrance, Settings, serve_connection};
+use linger::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,7 +56,7 @@ impl Service {
             .build()
             .expect("a runtime");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
-        let config = Config::parse(CONFIG, &folder.join("linger.toml")).expect("a configuration");
+        let config = Config::parse(CONFIG, &folder.join("linger.toml"), |_| None).expect("a configuration");
         let engine = Arc::new(Engine::new(None).expect("an engine"));
         let context = runtime.block_on(async { context(&config, &engine) });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -89,13 +90,16 @@ impl Service {
 fn context(config: &Config, engine: &Arc<Engine>) -> Context {
     let events =
         events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
-    let loader = Loader { engine: engine.clone(), events, lanes: 1 };
+    let metrics = Metrics::default();
+    let loader = Loader { engine: engine.clone(), events, lanes: 1, metrics: metrics.clone() };
     let deployments = Deployments::load(loader, Spec::all(config)).expect("`make guests` was run");
     let settings = Settings::new(config, |name| deployments.slot(name).ok());
     Context {
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         detection: config.detection.clone(),
+        metrics,
         confirmations: Arc::default(),
+        connections: Arc::default(),
         max_deliveries: config.queues.max_deliveries_per_request,
         replaced: deployments.replaced(),
         stopping: CancellationToken::new(),
