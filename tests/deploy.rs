@@ -98,6 +98,22 @@ async fn guest_that_does_not_listen_has_its_time_to_end() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_deploy_waits_for_the_old_requests_too() {
+    let server = Server::operated("component = '{plain-wait}'\ndrain_timeout = '2s'\n").await;
+    let waiting = server.open(H1, &Request::get("/wait")).await;
+    server.get("/").await.expect(200);
+    let next = component("hello");
+    let output = server.operate(&["deploy", next.to_str().unwrap(), "--app", "app", "--wait"]).await;
+    assert_serves(&output, 2);
+    let generations = server.generations().await;
+    assert_eq!(
+        (&generations[1]["state"], &generations[1]["requests"]["running"]),
+        (&"previous".into(), &0.into())
+    );
+    waiting.answer().await.expect(503);
+}
+
+#[tokio::test]
 async fn request_of_the_old_generation_goes_on_while_the_new_one_serves() {
     let server = Server::operated("component = '{plain-wait}'\ndrain_timeout = '1h'\n").await;
     let mut waiting = server.open(H1, &Request::get("/wait")).await;

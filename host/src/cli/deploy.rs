@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use http::Method;
+use serde_json::Value;
 
 use super::admin::Server;
 use crate::admin::client::Sent;
@@ -39,9 +41,16 @@ pub(super) struct Deploy {
     #[arg(long, value_name = "SHARE")]
     canary: Option<Split>,
 
+    /// Wait also until the requests of generations that it has replaced have ended, at most for their `drain_timeout`
+    #[arg(long)]
+    wait: bool,
+
     #[command(flatten)]
     server: Server,
 }
+
+/// How often the server is asked whether they have.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Deploy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
@@ -49,7 +58,12 @@ impl Deploy {
         // Before all of it is sent: who may not deploy, or names no app, is told at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
-        let sent = Sent { bytes, source: name.display().to_string(), canary: self.canary, ..Sent::default() };
+        let sent = Sent {
+            bytes,
+            source: name.display().to_string(),
+            canary: self.canary.clone(),
+            ..Sent::default()
+        };
         let record = self.server.ask(Method::PUT, &path, sent)?;
         let generation = &record["generation"];
         let sentence = if record["unchanged"] == true {
@@ -61,6 +75,22 @@ impl Deploy {
         };
         // Who reads no further knows by the exit code.
         let _ = writeln!(std::io::stdout(), "{sentence}");
+        while self.wait && self.drains()? {
+            std::thread::sleep(LOOK);
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether requests are left in generations that serve no more.
+    fn drains(&self) -> anyhow::Result<bool> {
+        let shown = self.server.ask(Method::GET, "/apps", Sent::default())?;
+        let apps = shown["apps"].as_array().into_iter().flatten();
+        let generations =
+            apps.filter(|app| app["app"] == *self.app).filter_map(|app| app["generations"].as_array());
+        let drains = |generation: &Value| {
+            let serves = matches!(generation["state"].as_str(), Some("current" | "canary"));
+            !serves && generation["requests"]["running"].as_u64().is_some_and(|running| running > 0)
+        };
+        Ok(generations.flatten().any(drains))
     }
 }
