@@ -12,11 +12,13 @@ async fn serve(admin: &str) -> (Server, SocketAddr) {
 }
 
 async fn open(address: SocketAddr) -> Option<Browser> {
-    let browser = Browser::open(&format!("http://{address}/")).await;
-    if browser.is_none() {
+    let Some(mut browser) = Browser::open(&format!("http://{address}/")).await else {
         println!("skipped: there is no Chromium here");
-    }
-    browser
+        return None;
+    };
+    // Before, its elements may be missing.
+    browser.until("document.readyState === 'complete'").await;
+    Some(browser)
 }
 
 /// Drops a file onto an app's place, as people do: the component with this name.
@@ -47,7 +49,7 @@ async fn dashboard_shows_what_runs_and_changes_it() {
     page.until(&text_has("/poll/waiting?wait=60")).await;
     page.until(&text_has("letters")).await;
     page.until("document.getElementById('parked').textContent === '1'").await;
-    page.until("document.querySelectorAll('#rate-chart polyline').length === 1").await;
+    page.until("document.querySelectorAll('#rate-chart path').length === 1").await;
     // By a dropped file, and back by the keyboard.
     page.evaluate(&drop_file("longpoll-p2")).await;
     page.until(&format!("{SAID}.includes('deploy of longpoll-p2.wasm: generation 2')")).await;

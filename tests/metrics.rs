@@ -86,6 +86,9 @@ async fn failures_limits_and_deploys_are_counted() {
     counts(&mut admin, "linger_deploys_total{app=\"app\",result=\"refused\"}", 1.0).await;
     counts(&mut admin, "linger_deploys_total{app=\"app\",result=\"served\"}", 1.0).await;
     counts(&mut admin, "linger_generation{app=\"app\"}", 3.0).await;
+    let roll_back = Request::post("/apps/app/rollback", "").host("localhost");
+    admin.ask(&roll_back).await.expect(200);
+    counts(&mut admin, "linger_deploys_total{app=\"app\",result=\"rolled-back\"}", 1.0).await;
 }
 
 #[tokio::test]

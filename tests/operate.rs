@@ -67,7 +67,9 @@ async fn log_changes_while_the_server_runs() {
         .line(&["GET", "200: delivered", "generation=1", "bytes=14", "queued=", "guest=", &request])
         .await;
     assert_eq!(says(&server, &["log"]).await, output);
-    assert_refused(&server.operate(&["log", "linger=loud"]).await, &["linger=loud", "debug"]);
+    for wrong in ["linger=loud", "inof"] {
+        assert_refused(&server.operate(&["log", wrong]).await, &[wrong, "debug"]);
+    }
 }
 
 #[tokio::test]

@@ -242,6 +242,28 @@ async fn file_that_was_replaced_is_read_unless_something_was_sent() {
 }
 
 #[tokio::test]
+async fn reload_does_not_bring_back_what_was_rolled_back_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.wasm");
+    let put = |name: &str| {
+        let new = folder.path().join("new");
+        std::fs::copy(crate::harness::component(name), &new).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    put("hello");
+    let app = format!("[apps.app]\ncomponent = '{}'\n", file.display());
+    let server = serve(&app).await;
+    put("plain-p3");
+    assert_serves(&server.deploy_file(&file).await, 2);
+    assert_serves(&server.roll_back().await, 3);
+    let output = reload(&server, &format!("[limits]\nmax_requests = 77\n{app}")).await;
+    assert_said(&output, &["limits: changed"]);
+    assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
+    // Whoever insists may have it.
+    assert_serves(&server.deploy_file(&file).await, 4);
+}
+
+#[tokio::test]
 async fn app_that_is_no_more_is_not_kept_by_connections() {
     let both = format!("{ONE}{TWO}{ROUTES}");
     let server = serve(&both).await;

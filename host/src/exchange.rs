@@ -246,7 +246,8 @@ impl Exchange {
     /// Notes that a guest has it: it has waited for a place in an instance so long.
     pub fn hand_over(&self) {
         let waited = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
-        self.handed_over.store(waited, Ordering::Relaxed);
+        // Only the first counts: what runs again has not waited for so long.
+        let _ = self.handed_over.compare_exchange(0, waited, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// How long it waited for a place in an instance. None if it has none yet.

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 fn start_log() -> Result<Log, String> {
     let format = Format::wanted(std::env::var("LINGER_LOG_FORMAT").ok().as_deref())?;
     let wanted = std::env::var("LINGER_LOG").unwrap_or_else(|_| "info".to_owned());
-    Log::start(&wanted, format).map_err(|error| format!("LINGER_LOG={error}"))
+    Log::start(&wanted, format).map_err(|error| format!("LINGER_LOG: {error}"))
 }
 
 /// Says what is wrong in one line.

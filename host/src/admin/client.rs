@@ -8,6 +8,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -28,6 +29,9 @@ pub struct Sent {
     /// Which requests a component is for, if not for all.
     pub canary: Option<Split>,
 }
+
+/// What a header cannot hold, and what says that something is encoded.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Sends a request to the admin listener, and gives what its answer of JSON says. An error says in one sentence why there is
 /// none, or what the server said.
@@ -64,7 +68,7 @@ pub async fn exchange(
 ) -> anyhow::Result<Response<Bytes>> {
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
     if !sent.source.is_empty() {
-        request = request.header(SOURCE, sent.source);
+        request = request.header(SOURCE, utf8_percent_encode(&sent.source, UNSAFE).to_string());
     }
     if let Some(split) = sent.canary {
         request = request.header(CANARY, split.to_string());

@@ -29,13 +29,13 @@ const SOURCE: &str = "linger-source";
 const CANARY: &str = "linger-canary";
 
 /// Operators are few. More wait for a connection.
-const MAX_CONNECTIONS: usize = 32;
+const MAX_CONNECTIONS: usize = 256;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 32;
 
 /// How long the head of a request may take, and a connection may be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open admin listener.
 pub struct Listener {
@@ -78,7 +78,7 @@ impl Listener {
 
     /// Serves for as long as it is polled.
     pub async fn serve(self, operated: Operated) {
-        let api = Arc::new(api::Api { operated, config: self.config });
+        let api = Arc::new(api::Api::new(operated, self.config));
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {

@@ -258,7 +258,11 @@ impl Deployments {
     /// canary ends with it.
     pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        self.roll_back_in(&slot)
+        let unwanted = slot.current();
+        let record = self.roll_back_in(&slot)?;
+        slot.set_aside(&unwanted);
+        slot.metrics.deployed(telemetry::Deploy::RolledBack);
+        Ok(record)
     }
 
     fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {

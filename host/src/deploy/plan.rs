@@ -22,6 +22,8 @@ pub struct PlanError {
 pub struct Plan {
     apps: Apps,
     steps: Vec<Prepared>,
+    /// What served in each app that is there when it was prepared.
+    after: Vec<(Arc<Slot>, Arc<Deployed>)>,
     removed: Vec<(Arc<Slot>, OnlyOne)>,
 }
 
@@ -38,8 +40,6 @@ struct Prepared {
 struct Next {
     deployed: Deployed,
     record: Record,
-    /// What served when it was made.
-    after: Arc<Deployed>,
     seen: Option<Stamp>,
 }
 
@@ -67,10 +67,7 @@ impl Plan {
     /// Whether something else serves by now than that which it was made for, as after a rollback.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        let is_stale = |step: &Prepared| {
-            step.next.as_ref().is_some_and(|next| !Arc::ptr_eq(&next.after, &step.slot.current()))
-        };
-        self.steps.iter().any(is_stale)
+        self.after.iter().any(|(slot, after)| !Arc::ptr_eq(after, &slot.current()))
     }
 }
 
@@ -79,7 +76,7 @@ impl Deployments {
     /// Waits for deploys of them that are under way. Changes nothing.
     pub async fn plan(&self, specs: BTreeMap<String, Spec>) -> Result<Plan, PlanError> {
         let here = self.apps.load_full();
-        let mut plan = Plan { apps: Apps::new(), steps: Vec::new(), removed: Vec::new() };
+        let mut plan = Plan { apps: Apps::new(), steps: Vec::new(), after: Vec::new(), removed: Vec::new() };
         for (_, slot) in here.iter().filter(|(name, _)| !specs.contains_key(&***name)) {
             plan.removed.push((slot.clone(), slot.wait_for_one().await));
         }
@@ -88,7 +85,7 @@ impl Deployments {
             let prepared = match here.get(&*name) {
                 Some(slot) => {
                     plan.apps.insert(slot.name.clone(), slot.clone());
-                    self.prepare(slot.clone(), spec).await
+                    self.prepare(slot.clone(), spec, &mut plan.after).await
                 }
                 None => self.prepare_first(&name, spec).await.map(Some),
             };
@@ -101,16 +98,24 @@ impl Deployments {
     }
 
     /// None if all is as it should be.
-    async fn prepare(&self, slot: Arc<Slot>, spec: Arc<Spec>) -> Result<Option<Prepared>, DeployError> {
+    async fn prepare(
+        &self,
+        slot: Arc<Slot>,
+        spec: Arc<Spec>,
+        served: &mut Vec<(Arc<Slot>, Arc<Deployed>)>,
+    ) -> Result<Option<Prepared>, DeployError> {
         let only = slot.wait_for_one().await;
         let (before, after) = (slot.spec(), slot.current());
+        served.push((slot.clone(), after.clone()));
         let seen = Stamp::of(&spec.config.component);
         // What was sent stays until there is another file.
         let is_as_before = !after.component.from_file || seen == slot.seen();
         let component = if spec.config.component == before.config.component && is_as_before {
             after.component.clone()
         } else {
-            files::read(&spec.config.component).await?
+            let read = files::read(&spec.config.component).await?;
+            // One that was taken back serves only when somebody deploys it.
+            if slot.was_taken_back(&read.digest) { after.component.clone() } else { read }
         };
         let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
         if is_same {
@@ -130,7 +135,7 @@ impl Deployments {
         let generation = Generation::on_trial(slot.metrics.clone(), record.generation, rule, doubt);
         let change = Change::Generation(record.generation);
         let deployed = Deployed { generation, app, component, spec: spec.clone() };
-        let next = Some(Next { deployed, record, after, seen });
+        let next = Some(Next { deployed, record, seen });
         Ok(Some(Prepared { slot, spec, next, _only: Some(only), change }))
     }
 
@@ -149,13 +154,13 @@ impl Deployments {
     /// Puts a plan in force. `between` comes when the apps are those of the plan, and before those are told that are no more:
     /// there requests have to be sent elsewhere.
     pub fn carry_out(&self, plan: Plan, between: impl FnOnce()) -> BTreeMap<String, Change> {
-        let Plan { apps, steps, removed } = plan;
+        let Plan { apps, steps, removed, .. } = plan;
         let mut changes = BTreeMap::new();
         for Prepared { slot, spec, next, _only, change } in steps {
             if change != Change::Added {
-                slot.configure(spec);
+                slot.configure(&spec);
             }
-            if let Some(Next { deployed, record, seen, .. }) = next {
+            if let Some(Next { deployed, record, seen }) = next {
                 self.install(&slot, deployed, record, false);
                 seen.inspect(|&seen| slot.saw(seen, true));
             }

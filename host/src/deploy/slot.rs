@@ -122,11 +122,13 @@ impl Slot {
     }
 
     /// Takes another configuration, whose guests are the same, or are about to be.
-    pub(super) fn configure(&self, spec: Arc<Spec>) {
+    pub(super) fn configure(&self, spec: &Arc<Spec>) {
         self.requests.set(spec.config.max_requests.unwrap_or(usize::MAX));
-        self.spec.store(spec);
+        let before = self.spec.swap(spec.clone());
         // What could not serve before may do so now.
-        lock(&self.taken_back).clear();
+        if !spec.has_same_guests(&before) {
+            lock(&self.taken_back).clear();
+        }
         lock(&self.seen).take_if(|(_, served)| !*served);
     }
 
@@ -186,6 +188,7 @@ impl Slot {
     /// Lets another generation serve, from the next request on. The one that a rollback ends is kept in any case.
     pub(super) fn switch(&self, next: Arc<Deployed>, rollback: bool) {
         let before = self.current();
+        lock(&self.taken_back).remove(&next.component.digest);
         next.generation.serve();
         self.serve(next, None);
         let mut previous = lock(&self.previous);
@@ -280,9 +283,14 @@ impl Slot {
         let generation = taken_back.generation.number;
         let gone = lock(&self.previous).take_if(|previous| previous.generation.number == generation);
         drop(gone);
-        lock(&self.taken_back).insert(taken_back.component.digest.clone());
+        self.set_aside(taken_back);
         self.metrics.deployed(telemetry::Deploy::TakenBack);
         self.amend(generation, |record| record.error = Some(why.to_owned()))
+    }
+
+    /// Notes that somebody does not want a component to serve.
+    pub(super) fn set_aside(&self, deployed: &Deployed) {
+        lock(&self.taken_back).insert(deployed.component.digest.clone());
     }
 
     /// What serves, and what is kept to serve again.

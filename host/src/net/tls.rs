@@ -55,13 +55,17 @@ pub struct Tls {
     files: config::Tls,
     /// For the next connection. Those that there are keep theirs.
     current: ArcSwap<ServerConfig>,
+    /// What the files were when they were read first.
+    seen: [Option<Stamp>; 3],
 }
 
 impl Tls {
     /// Reads the files. Blocks.
     pub fn open(files: config::Tls) -> Result<Arc<Self>, TlsError> {
+        let config::Tls { certificate, key, client_ca } = &files;
+        let seen = [Some(certificate), Some(key), client_ca.as_ref()].map(|file| Stamp::of(file?));
         let current = ArcSwap::from_pointee(read(&files)?);
-        Ok(Arc::new(Self { files, current }))
+        Ok(Arc::new(Self { files, current, seen }))
     }
 
     /// Takes the next connection.
@@ -73,7 +77,7 @@ impl Tls {
     /// Reads the files again whenever they have changed, for as long as it is polled. Those that cannot be used, as when one
     /// of them was replaced and the other not yet, change nothing.
     pub async fn watch(self: Arc<Self>) {
-        let mut seen = self.look().await;
+        let mut seen = self.seen;
         loop {
             tokio::time::sleep(LOOK).await;
             let now = self.look().await;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -68,7 +69,27 @@ impl Log {
 }
 
 fn parse(wanted: &str) -> Result<EnvFilter, String> {
-    let unusable =
-        |error| format!("{wanted}: {error}; write error, warn, info, debug or trace, or TARGET=LEVEL");
-    EnvFilter::try_new(wanted).map_err(|error| unusable(error.to_string()))
+    const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
+    // Other words would be taken for targets, and all else would be dropped.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let mut words = wanted.split(',').map(str::trim);
+    if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
+        return Err(format!("`{word}` is no level; {REMEDY}"));
+    }
+    EnvFilter::try_new(wanted).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn word_that_is_no_level_is_refused() {
+        for right in ["info", "INFO", "off", "info,linger::access=debug", "linger=trace, warn"] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        for wrong in ["inof", "", "info,", "info,linger", "linger=loud"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
 use super::answer::{error, json};
@@ -35,8 +36,9 @@ impl Api {
     }
 
     async fn deploy(&self, deployments: &Deployments, app: &str, request: Request<Incoming>) -> Answer {
-        let name = request.headers().get(SOURCE).and_then(|name| name.to_str().ok());
-        let name = PathBuf::from(name.unwrap_or("the component"));
+        let name = request.headers().get(SOURCE);
+        let name = name.map(|name| percent_decode(name.as_bytes()).decode_utf8_lossy().into_owned());
+        let name = name.map_or_else(|| PathBuf::from("the component"), PathBuf::from);
         let canary = canary(request.headers());
         let limit = self.config.max_component_size;
         let known = deployments.slot(app).map(drop);

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::answer::{Problem, error, json};
@@ -77,7 +78,11 @@ impl Api {
     /// Takes an event, which is gone then. With `?peek=true` it stays, and with `?wait=5s` it may come first.
     async fn take(&self, queue: &Name, query: &str) -> Result<Answer, Problem> {
         let wait = duration(query, "wait")?.unwrap_or_default().min(MAX_WAIT);
-        let peek = parameter(query, "peek") == Some("true");
+        let peek = match parameter(query, "peek").as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(Problem::new(StatusCode::BAD_REQUEST, "`peek` is true or false")),
+        };
         let store = self.operated.events.clone();
         // One that is there is handed out at once, whatever the wait.
         let taken = tokio::time::timeout(wait.max(Duration::from_millis(100)), store.take(queue)).await;
@@ -124,15 +129,16 @@ fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Prob
     }
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
 fn duration(query: &str, name: &str) -> Result<Option<Duration>, Problem> {
     let Some(text) = parameter(query, name) else { return Ok(None) };
     let wrong =
         |cause| Problem::new(StatusCode::BAD_REQUEST, format!("`{name}`: {cause}; write `10s` or `5m`"));
-    humantime::parse_duration(text).map(Some).map_err(wrong)
+    humantime::parse_duration(&text).map(Some).map_err(wrong)
 }
 
 fn unavailable(failure: &StoreError) -> Problem {

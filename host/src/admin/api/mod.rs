@@ -25,6 +25,7 @@ use crate::config::Admin;
 use crate::deploy::Deployments;
 use crate::events::EventStore;
 use crate::http::Connections;
+use crate::limit::Limit;
 use crate::reload::{ReloadError, Reloader};
 use crate::telemetry::{Exposition, Log};
 use answer::{Problem, error, json, text};
@@ -52,13 +53,22 @@ pub struct Operated {
 }
 
 pub(super) struct Api {
-    pub(super) operated: Operated,
-    pub(super) config: Admin,
+    operated: Operated,
+    config: Admin,
+    /// Requests that take long, and leave connections to those that ask how the server is.
+    long: Arc<Limit>,
 }
+
+/// How many requests may take long at a time.
+const MAX_LONG: usize = 64;
 
 type Answer = Response<Full<Bytes>>;
 
 impl Api {
+    pub(super) fn new(operated: Operated, config: Admin) -> Self {
+        Self { operated, config, long: Limit::new(MAX_LONG) }
+    }
+
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let path = request.uri().path().to_owned();
         let found = routes::find(request.method(), &path);
@@ -78,6 +88,11 @@ impl Api {
 
     /// What reads is answered to the end; what changes apps is given up when the server stops, which waits for them.
     async fn act(&self, route: Route, names: &[&str], request: Request<Incoming>) -> Answer {
+        let takes_long = matches!(route, Route::Take | Route::Deploy | Route::Reload);
+        let share = takes_long.then(|| self.long.try_take());
+        if matches!(share, Some(None)) {
+            return error(StatusCode::SERVICE_UNAVAILABLE, "too many requests take long already; try again");
+        }
         match route {
             Route::Page => answer::page("text/html; charset=utf-8", include_str!("../dashboard/index.html")),
             Route::Style => {

@@ -35,7 +35,11 @@ async function ask(path, options = {}) {
   return (answer.headers.get('content-type') ?? '').includes('json') ? answer.json() : answer.text();
 }
 
-class Unauthorized extends Error {}
+class Unauthorized extends Error {
+  constructor() {
+    super('the server wants its token');
+  }
+}
 
 /** The lines of the metrics: name, labels, value. */
 function parse(text) {
@@ -80,12 +84,20 @@ function push(name, value) {
 function draw(chart, ...names) {
   const most = Math.max(1e-9, ...names.flatMap(name => series[name]).filter(Number.isFinite));
   const line = name => {
-    const points = series[name].map((value, index) => {
+    let pen = 'M';
+    const steps = series[name].map((value, index) => {
+      // Where nothing is known there is a gap.
+      if (value === null) {
+        pen = 'M';
+        return '';
+      }
       const x = 240 - (series[name].length - 1 - index) * (240 / (KEPT - 1));
-      return `${x.toFixed(1)},${(46 - 44 * Math.min(1, (value ?? 0) / most)).toFixed(1)}`;
+      const step = `${pen}${x.toFixed(1)} ${(46 - 44 * Math.min(1, value / most)).toFixed(1)}`;
+      pen = 'L';
+      return step;
     });
-    const made = document.createElementNS('http://www.w3.org/2000/svg', 'polyline');
-    made.setAttribute('points', points.join(' '));
+    const made = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+    made.setAttribute('d', steps.join(''));
     return made;
   };
   $(chart).replaceChildren(...names.map(line));
@@ -111,8 +123,7 @@ async function act(what, path, options) {
   } catch (error) {
     say(`${what}: ${error.message}`, true);
   }
-  drawn = '';
-  await look();
+  run();
 }
 
 const deploy = (app, file) => file && act(`${app}: deploy of ${file.name}`, `apps/${app}`, {
@@ -123,15 +134,17 @@ function generation(record) {
   const why = record.error ? element('div', { class: 'refused' }, record.error) : '';
   const counts = record.requests ?? {};
   const state = record.canary && record.state === 'canary' ? `canary: ${record.canary}` : record.state;
-  return element('tr', {},
+  return element('tr', { 'data-generation': record.generation },
     element('td', { class: 'number' }, String(record.generation)),
     element('td', {}, state, why),
     element('td', {}, record.source, element('div', {}, element('small', {}, record.digest.slice(0, 12)))),
     element('td', {}, element('time', { datetime: new Date(record.at).toISOString() }, new Date(record.at).toLocaleTimeString())),
-    ...['running', 'ended', 'failed'].map(name => element('td', { class: 'number' }, String(counts[name] ?? '–'))));
+    ...['running', 'ended', 'failed'].map(name => element('td', { class: 'number', 'data-count': name }, String(counts[name] ?? '–'))));
 }
 
-function app({ app: name, generations, requests, instances }) {
+const inProgress = ({ requests, instances }) => `${requests} in progress, ${instances} instances`;
+
+function app({ app: name, generations, ...counts }) {
   const post = what => () => act(`${name}: ${what}`, `apps/${name}/${what}`, { method: 'POST' });
   const has = state => generations.some(record => record.state === state);
   const button = (what, text) => element('button', { 'data-action': `${name}/${what}`, onclick: post(what) }, text);
@@ -151,13 +164,24 @@ function app({ app: name, generations, requests, instances }) {
     class: 'app', 'data-app': name, ondragover: over(true), ondragleave: over(false),
     ondrop: event => { over(false)(event); deploy(name, event.dataTransfer.files[0]); },
   },
-  element('header', {}, element('h3', {}, name), element('p', {}, `${requests} in progress, ${instances} instances`), element('div', { class: 'actions' }, ...buttons)),
+  element('header', {}, element('h3', {}, name), element('p', { 'data-count': 'progress' }, inProgress(counts)), element('div', { class: 'actions' }, ...buttons)),
   element('table', {}, element('thead', {}, element('tr', {}, ...header)), element('tbody', {}, ...generations.slice(0, 5).map(generation))));
 }
 
+/** Counts change all the time: they are changed in place, so that a button stays the one that is being pressed. */
+function showCounts({ app: name, generations, ...counts }) {
+  const place = document.querySelector(`[data-app="${CSS.escape(name)}"]`);
+  place.querySelector('[data-count=progress]').textContent = inProgress(counts);
+  for (const { generation: number, requests } of generations) {
+    for (const cell of place.querySelectorAll(`[data-generation="${number}"] [data-count]`)) {
+      cell.textContent = String(requests?.[cell.dataset.count] ?? '–');
+    }
+  }
+}
+
 function showApps(apps) {
-  const next = JSON.stringify(apps);
-  if (next === drawn) return;
+  const next = JSON.stringify(apps.map(({ app, generations }) => [app, generations.map(({ requests, ...rest }) => rest)]));
+  if (next === drawn) return apps.forEach(showCounts);
   drawn = next;
   // What has the focus is drawn anew, and should have it then.
   const focused = document.activeElement?.dataset.action;
@@ -167,6 +191,8 @@ function showApps(apps) {
 
 function showMetrics(lines) {
   const now = { time: performance.now(), ended: sum(lines, 'linger_requests_total'), buckets: buckets(lines) };
+  // A server that was started anew counts from the start.
+  if (before && now.ended < before.ended) before = null;
   if (before) {
     const rate = (now.ended - before.ended) / ((now.time - before.time) / 1000);
     const [p50, p99] = [0.5, 0.99].map(share => quantile(share, now.buckets, before.buckets));
@@ -214,27 +240,37 @@ async function look() {
   ]);
 }
 
+/** Said aloud only when it is something else. */
 function state(text, bad = false) {
-  $('state').textContent = text;
+  if ($('state').textContent !== text) $('state').textContent = text;
   $('state').classList.toggle('bad', bad);
 }
 
+let timer = null;
+let looking = false;
+
+/** Looks now, and again and again. There is one that does. */
 async function run() {
+  clearTimeout(timer);
+  if (looking) return;
+  looking = true;
   try {
     await look();
-    state(`seen ${new Date().toLocaleTimeString()}`);
+    state('the server answers');
+    $('seen').textContent = new Date().toLocaleTimeString();
     $('main').hidden = false;
     $('token').hidden = true;
   } catch (error) {
+    state(error instanceof Unauthorized ? 'the server wants its token (admin.token)' : `no answer: ${error.message}`, true);
     if (error instanceof Unauthorized) {
-      state('the server wants its token (admin.token)');
       $('main').hidden = true;
       $('token').hidden = false;
       return;
     }
-    state(`no answer: ${error.message}`, true);
+  } finally {
+    looking = false;
   }
-  setTimeout(run, EVERY);
+  timer = setTimeout(run, EVERY);
 }
 
 $('token').addEventListener('submit', event => {
@@ -242,4 +278,6 @@ $('token').addEventListener('submit', event => {
   sessionStorage.setItem('token', new FormData(event.target).get('token'));
   run();
 });
+// A file that is dropped beside an app is not for the browser either.
+for (const kind of ['dragover', 'drop']) document.addEventListener(kind, event => event.preventDefault());
 run();
