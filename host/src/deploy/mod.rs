@@ -370,11 +370,9 @@ impl Deployments {
             None => slot.switch(next.clone(), rollback),
         }
         record.done(Step::Switch, begun.elapsed());
-        slot.metrics.deployed(if rollback {
-            telemetry::Deploy::RolledBack
-        } else {
-            telemetry::Deploy::Served
-        });
+        if !rollback {
+            slot.metrics.deployed(telemetry::Deploy::Served);
+        }
         slot.note(record.clone(), Some(&next));
         self.tell_replaced();
         let share = record.canary.as_ref().map(|split| format!(" {split}")).unwrap_or_default();
