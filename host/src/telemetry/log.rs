@@ -71,7 +71,7 @@ impl Log {
 fn parse(wanted: &str) -> Result<EnvFilter, String> {
     const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
     // Other words would be taken for targets, and all else would be dropped.
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let mut words = wanted.split(',').map(str::trim);
     if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
         return Err(format!("`{word}` is no level; {REMEDY}"));
