@@ -183,7 +183,7 @@ impl Exchange {
 
     /// The name of the app that serves it.
     pub fn app(&self) -> &str {
-        &self.generation.app
+        &self.generation.metrics.app
     }
 
     /// Records that its response was written to its end, and hands over what it held: how the response ended

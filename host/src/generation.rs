@@ -16,8 +16,6 @@ use crate::telemetry::AppMetrics;
 /// trial.
 #[derive(Debug)]
 pub struct Generation {
-    /// The app's name.
-    pub app: Arc<str>,
     /// Counts the app's generations, from 1.
     pub number: u64,
     /// What is counted of the app.
@@ -108,8 +106,8 @@ impl Generation {
     }
 
     fn with_trial(metrics: Arc<AppMetrics>, number: u64, trial: Option<Trial>) -> Arc<Self> {
-        let ((begun, ended, failed), app) = (Default::default(), metrics.app.clone());
-        Arc::new(Self { app, number, metrics, replaced: OnceLock::new(), begun, ended, failed, trial })
+        let (begun, ended, failed) = Default::default();
+        Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, trial })
     }
 
     /// It serves all requests from now on: the window of its trial begins.

@@ -168,15 +168,14 @@ impl Deployments {
         if let Some(serving) = self.serves_already(slot, &component, canary.as_ref()) {
             return serving;
         }
-        let from = component.source.name.display().to_string();
-        let mut record = Record::new(slot.next_number(), &component.digest, from);
+        let mut record = Record::new(slot.next_number(), &component);
         record.canary = canary;
         let (trying, spec) = (slot.try_out(record.clone()), slot.spec());
         let tried = self.try_out(&slot.metrics, &spec, &component.source, &mut record, Some(&trying)).await;
         drop(trying);
         match tried {
             Ok(app) => {
-                let generation = self.on_trial(slot, record.generation);
+                let generation = self.on_trial(slot, &spec, record.generation);
                 Ok(self.install(slot, Deployed { generation, app, component, spec }, record, false))
             }
             Err(error) => {
@@ -245,12 +244,6 @@ impl Deployments {
     fn abort_in(&self, slot: &Slot, canary: &Deployed, why: &str) -> Option<Record> {
         slot.end_canary();
         self.tell_replaced();
-        let serving = slot.current().generation.number;
-        tracing::info!(
-            app = &*slot.name,
-            "generation {} serves no more, {serving} serves all requests",
-            canary.generation.number
-        );
         slot.take_back(canary, why)
     }
 
@@ -267,8 +260,7 @@ impl Deployments {
 
     fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {
         let before = slot.previous().ok_or(DeployError::NothingBefore)?;
-        let from = before.component.source.name.display().to_string();
-        let record = Record::new(slot.next_number(), &before.component.digest, from);
+        let record = Record::new(slot.next_number(), &before.component);
         if !before.spec.has_same_guests(&slot.spec()) {
             tracing::warn!(
                 app = &*slot.name,
@@ -307,7 +299,7 @@ impl Deployments {
     }
 
     /// What the pooling allocator of instances has handed out, by kind. None without one.
-    pub fn pool(&self) -> Option<[(&'static str, i64); 5]> {
+    pub fn pool(&self) -> Option<[(&'static str, u64); 5]> {
         self.loader.engine.pool()
     }
 
@@ -358,8 +350,8 @@ impl Deployments {
         Ok(Arc::new(app))
     }
 
-    fn on_trial(&self, slot: &Slot, number: u64) -> Arc<Generation> {
-        Generation::on_trial(slot.metrics.clone(), number, &slot.spec().config.rollback, self.doubt.clone())
+    fn on_trial(&self, slot: &Slot, spec: &Spec, number: u64) -> Arc<Generation> {
+        Generation::on_trial(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
     }
 
     /// Lets a generation serve: all requests, or those that its record says.
@@ -402,7 +394,7 @@ impl Loader {
         let component = Component::new(Source::read(&spec.config.component)?, true);
         let metrics = self.metrics.of_app(name);
         let app = Arc::new(self.load(&metrics, &component.source, &spec)?);
-        let mut record = Record::new(1, &component.digest, component.source.name.display().to_string());
+        let mut record = Record::new(1, &component);
         record.done(Step::Load, begun.elapsed());
         let generation = Generation::new(metrics, 1);
         Ok(Slot::new(Deployed { generation, app, component, spec }, record, seen))

@@ -107,7 +107,7 @@ impl Deployments {
         let only = slot.wait_for_one().await;
         let (before, after) = (slot.spec(), slot.current());
         served.push((slot.clone(), after.clone()));
-        let seen = Stamp::of(&spec.config.component);
+        let seen = Stamp::look(&spec.config.component).await;
         // What was sent stays until there is another file.
         let is_as_before = !after.component.from_file || seen == slot.seen();
         let component = if spec.config.component == before.config.component && is_as_before {
@@ -128,11 +128,9 @@ impl Deployments {
                 change,
             }));
         }
-        let mut record =
-            Record::new(slot.next_number(), &component.digest, component.source.name.display().to_string());
+        let mut record = Record::new(slot.next_number(), &component);
         let app = self.try_out(&slot.metrics, &spec, &component.source, &mut record, None).await?;
-        let (rule, doubt) = (&spec.config.rollback, self.doubt.clone());
-        let generation = Generation::on_trial(slot.metrics.clone(), record.generation, rule, doubt);
+        let generation = self.on_trial(&slot, &spec, record.generation);
         let change = Change::Generation(record.generation);
         let deployed = Deployed { generation, app, component, spec: spec.clone() };
         let next = Some(Next { deployed, record, seen });
@@ -140,10 +138,10 @@ impl Deployments {
     }
 
     async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
-        let seen = Stamp::of(&spec.config.component);
+        let seen = Stamp::look(&spec.config.component).await;
         let component = files::read(&spec.config.component).await?;
         let metrics = self.loader.metrics.of_app(name);
-        let mut record = Record::new(1, &component.digest, component.source.name.display().to_string());
+        let mut record = Record::new(1, &component);
         let app = self.try_out(&metrics, &spec, &component.source, &mut record, None).await?;
         let generation = Generation::new(metrics, 1);
         let first = Deployed { generation, app, component, spec: spec.clone() };

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::Split;
+use super::slot::Component;
 use crate::generation::{Generation, Requests};
 use crate::guest::App;
 
@@ -79,18 +80,11 @@ pub enum State {
 
 impl Record {
     #[expect(clippy::disallowed_methods, reason = "people read it")]
-    pub(super) fn new(generation: u64, digest: &str, source: String) -> Self {
+    pub(super) fn new(generation: u64, component: &Component) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            generation,
-            digest: digest.to_owned(),
-            source,
-            at,
-            steps: Vec::new(),
-            canary: None,
-            error: None,
-        }
+        let (digest, source) = (component.digest.to_string(), component.source.name.display().to_string());
+        Self { generation, digest, source, at, steps: Vec::new(), canary: None, error: None }
     }
 
     pub(super) fn done(&mut self, step: Step, took: Duration) {

@@ -53,7 +53,8 @@ pub struct Deployed {
 
 /// Where an app's requests find the generation that serves them.
 pub struct Slot {
-    pub(super) name: Arc<str>,
+    /// The app's name.
+    pub name: Arc<str>,
     /// What is counted of it.
     pub(super) metrics: Arc<AppMetrics>,
     /// Its requests in progress.
@@ -99,7 +100,7 @@ impl Slot {
         let spec = first.spec.clone();
         let max_requests = spec.config.max_requests.unwrap_or(usize::MAX);
         let slot = Self {
-            name: first.generation.app.clone(),
+            name: first.generation.metrics.app.clone(),
             metrics: first.generation.metrics.clone(),
             requests: Limit::new(max_requests),
             spec: ArcSwap::new(spec),

@@ -105,16 +105,14 @@ impl Engine {
     }
 
     /// What the pooling allocator has handed out, by kind. None without one.
-    pub fn pool(&self) -> Option<[(&'static str, i64); 5]> {
+    pub fn pool(&self) -> Option<[(&'static str, u64); 5]> {
         let pool = self.inner.pooling_allocator_metrics()?;
-        let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        let instances = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         Some([
-            ("component-instances", instances(pool.component_instances())),
-            ("core-instances", instances(pool.core_instances())),
-            ("memories", count(pool.memories())),
-            ("tables", count(pool.tables())),
-            ("stacks", count(pool.stacks())),
+            ("component-instances", pool.component_instances()),
+            ("core-instances", pool.core_instances()),
+            ("memories", pool.memories() as u64),
+            ("tables", pool.tables() as u64),
+            ("stacks", pool.stacks() as u64),
         ])
     }
 

@@ -4,7 +4,7 @@ mod warm;
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -20,6 +20,7 @@ use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::OnDisconnect;
 use crate::exchange::Exchange;
+use crate::limit::{Limit, Share};
 use warm::Warm;
 
 type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
@@ -30,8 +31,8 @@ pub(super) struct Instances(Arc<Shared>);
 struct Shared {
     pre: ProxyPre<State>,
     factory: Factory,
-    /// Instances that there may be beside those that there are.
-    places: Arc<Semaphore>,
+    /// Instances that there may be.
+    places: Arc<Limit>,
     queue: Queue,
     /// For each lane, those that have no request.
     warm: Box<[Arc<Warm>]>,
@@ -54,14 +55,14 @@ enum Seat {
 
 /// Room for an instance, until it is dropped.
 struct Place {
-    permit: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
     shared: Arc<Shared>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // First the place: who waits for one looks then.
-        self.permit = None;
+        self.share = None;
         self.shared.queue.freed();
     }
 }
@@ -70,7 +71,7 @@ impl Instances {
     pub(super) fn new(pre: ProxyPre<State>, factory: Factory, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
-        let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
+        let places = Limit::new(limits.max);
         let warm = (0..lanes).map(|_| Arc::default()).collect();
         Self(Arc::new(Shared { pre, factory, places, queue, warm }))
     }
@@ -99,8 +100,7 @@ impl Instances {
     }
 
     pub(super) fn count(&self) -> usize {
-        let Shared { places, factory, .. } = &*self.0;
-        factory.config.instances.max.saturating_sub(places.available_permits())
+        self.0.places.taken()
     }
 
     /// The same once, if there is room for it at once.
@@ -175,8 +175,8 @@ impl Shared {
     }
 
     fn place(self: &Arc<Self>) -> Option<Place> {
-        let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(Place { permit: Some(permit), shared: self.clone() })
+        let share = self.places.try_take()?;
+        Some(Place { share: Some(share), shared: self.clone() })
     }
 
     async fn start(&self, place: Place) -> wasmtime::Result<Instance> {

@@ -10,7 +10,7 @@ mod worker;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
@@ -23,6 +23,7 @@ use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
+use crate::limit::Limit;
 use seat::{Abandoned, Job, Seat};
 use traps::Traps;
 use worker::Worker;
@@ -39,8 +40,8 @@ struct Shared {
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
-    /// Instances that there may be beside those that there are.
-    places: Arc<Semaphore>,
+    /// Instances that there may be.
+    places: Arc<Limit>,
     next_number: AtomicU64,
     queue: Queue,
     traps: Traps,
@@ -58,7 +59,7 @@ impl Pool {
     pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
-        let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
+        let places = Limit::new(limits.max);
         Self(Arc::new(Shared {
             pre,
             factory,
@@ -106,8 +107,7 @@ impl Pool {
     }
 
     pub(super) fn count(&self) -> usize {
-        let Shared { places, factory, .. } = &*self.0;
-        factory.config.instances.max.saturating_sub(places.available_permits())
+        self.0.places.taken()
     }
 
     /// Starts an instance, and drops it.
@@ -170,7 +170,7 @@ impl Shared {
     /// instance for the others.
     fn trial(&self) -> Option<Trial> {
         let cancels = self.factory.cancels.as_ref()?;
-        (self.places.available_permits() > 1).then(|| cancels.trial())?
+        (self.places.most().saturating_sub(self.places.taken()) > 1).then(|| cancels.trial())?
     }
 
     async fn instantiate(
@@ -226,7 +226,7 @@ impl Shared {
     }
 
     fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
+        let place = self.places.try_take()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         Some(Worker::start(number, self.clone(), lane, place))
     }

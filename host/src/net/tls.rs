@@ -56,14 +56,13 @@ pub struct Tls {
     /// For the next connection. Those that there are keep theirs.
     current: ArcSwap<ServerConfig>,
     /// What the files were when they were read first.
-    seen: [Option<Stamp>; 3],
+    seen: Stamps,
 }
 
 impl Tls {
     /// Reads the files. Blocks.
     pub fn open(files: config::Tls) -> Result<Arc<Self>, TlsError> {
-        let config::Tls { certificate, key, client_ca } = &files;
-        let seen = [Some(certificate), Some(key), client_ca.as_ref()].map(|file| Stamp::of(file?));
+        let seen = stamps(&files);
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Arc::new(Self { files, current, seen }))
     }
@@ -97,14 +96,18 @@ impl Tls {
         }
     }
 
-    async fn look(&self) -> [Option<Stamp>; 3] {
-        let config::Tls { certificate, key, client_ca } = &self.files;
-        let authority = match client_ca {
-            Some(file) => Stamp::look(file).await,
-            None => None,
-        };
-        [Stamp::look(certificate).await, Stamp::look(key).await, authority]
+    async fn look(self: &Arc<Self>) -> Stamps {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || stamps(&this.files)).await.unwrap_or_default()
     }
+}
+
+/// What the files are: the certificate, its key, and what clients' are signed by.
+type Stamps = [Option<Stamp>; 3];
+
+fn stamps(files: &config::Tls) -> Stamps {
+    let config::Tls { certificate, key, client_ca } = files;
+    [Some(certificate), Some(key), client_ca.as_ref()].map(|file| Stamp::of(file?))
 }
 
 fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -70,17 +71,14 @@ impl Writer<'_> {
         gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
     }
 
-    /// A gauge with a value for each set of labels.
     fn gauges<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
         values: impl IntoIterator<Item = (L, i64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, ConstGauge::new(0_i64).metric_type())?;
-        values
-            .into_iter()
-            .try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
+        let values = values.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family(name, help, MetricType::Gauge, values)
     }
 
     fn counters<L: EncodeLabelSet>(
@@ -89,11 +87,20 @@ impl Writer<'_> {
         help: &str,
         values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut family =
-            self.0.encode_descriptor(name, help, None, ConstCounter::new(0_u64).metric_type())?;
-        values
-            .into_iter()
-            .try_for_each(|(labels, value)| ConstCounter::new(value).encode(family.encode_family(&labels)?))
+        let values = values.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family(name, help, MetricType::Counter, values)
+    }
+
+    /// A metric with a value for each set of labels.
+    fn family<L: EncodeLabelSet, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        mut values: impl Iterator<Item = (L, M)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        values.try_for_each(|(labels, value)| value.encode(family.encode_family(&labels)?))
     }
 }
 
@@ -120,25 +127,23 @@ impl Live {
     fn encode_apps(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let Some(deployments) = self.deployments.upgrade() else { return Ok(()) };
         let slots = deployments.slots();
-        let of = |slot: &crate::deploy::Slot| slot.current().generation.app.clone();
-        let running = slots.iter().map(|slot| ([("app", of(slot))], count(slot.requests.taken())));
+        let running = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.requests.taken())));
         writer.gauges(
             "http_server_active_requests",
             "Requests in progress, parked ones included",
             running,
         )?;
-        let generation = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let current =
-            slots.iter().map(|slot| ([("app", of(slot))], generation(slot.current().generation.number)));
+            slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.current().generation.number)));
         writer.gauges("linger_generation", "The number of the generation that serves", current)?;
-        let instances = slots.iter().map(|slot| ([("app", of(slot))], count(slot.instances())));
+        let instances = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.instances())));
         writer.gauges(
             "linger_instances",
             "Instances that there are, in generations that serve",
             instances,
         )?;
         if let Some(pool) = deployments.pool() {
-            let rows = pool.map(|(kind, value)| ([("kind", kind)], value));
+            let rows = pool.map(|(kind, value)| ([("kind", kind)], count(value)));
             writer.gauges("linger_pool_in_use", "What the pooling allocator has handed out", rows)?;
         }
         Ok(())
@@ -149,8 +154,7 @@ impl Live {
         let place = |place: &'static str| [("place", place)];
         let events = [(place("queues"), count(usage.events)), (place("topics"), count(usage.published))];
         writer.gauges("linger_events", "Events that are kept", events)?;
-        let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let bytes = [(place("queues"), size(usage.bytes)), (place("topics"), size(usage.published_bytes))];
+        let bytes = [(place("queues"), count(usage.bytes)), (place("topics"), count(usage.published_bytes))];
         writer.gauges("linger_events_bytes", "Bytes of events that are kept, with 256 for each", bytes)?;
         let names = [(place("queues"), count(usage.queues)), (place("topics"), count(usage.topics))];
         writer.gauges("linger_event_places", "Queues and topics that there are", names)?;
@@ -173,6 +177,7 @@ impl Live {
     }
 }
 
-fn count(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// As many as the format can say.
+fn count(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
 }

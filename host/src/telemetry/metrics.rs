@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -94,51 +93,36 @@ impl Metrics {
             Unit::Seconds,
             self.cancelled.clone(),
         );
-        let mut counter =
-            |name: &str, help: &str, family: Box<dyn Register>| family.register(linger, name, help);
-        counter(
+        linger.register(
             "requests",
             "Requests by how they ended, and why their guests were told to stop",
-            family(&self.ended),
+            self.ended.clone(),
         );
-        counter(
+        linger.register(
             "request_failures",
             "Requests that the host answered, or whose answers broke off",
-            family(&self.failures),
+            self.failures.clone(),
         );
-        counter("receipts", "Responses with events, by what the kernel said of them", family(&self.receipts));
-        counter("traps", "Guests that trapped, or were stopped", family(&self.traps));
-        counter(
+        linger.register(
+            "receipts",
+            "Responses with events, by what the kernel said of them",
+            self.receipts.clone(),
+        );
+        linger.register("traps", "Guests that trapped, or were stopped", self.traps.clone());
+        linger.register(
             "request_retries",
             "Requests that ran again because their instance had trapped",
-            family(&self.retries),
+            self.retries.clone(),
         );
-        counter("instances_started", "Instances that were started", family(&self.started));
-        counter("limits_reached", "Times that a limit kept something from being done", family(&self.reached));
-        counter("deploys", "Deploys by what became of them", family(&self.deploys));
+        linger.register("instances_started", "Instances that were started", self.started.clone());
+        linger.register(
+            "limits_reached",
+            "Times that a limit kept something from being done",
+            self.reached.clone(),
+        );
+        linger.register("deploys", "Deploys by what became of them", self.deploys.clone());
         linger.register("connections_accepted", "Connections that were accepted", self.connections.clone());
     }
-}
-
-/// A family of counters, whatever its labels are.
-trait Register {
-    fn register(self: Box<Self>, registry: &mut Registry, name: &str, help: &str);
-}
-
-impl<L> Register for Family<L, Counter>
-where
-    L: Clone + std::fmt::Debug + std::hash::Hash + Eq + EncodeLabelSet + Send + Sync + 'static,
-{
-    fn register(self: Box<Self>, registry: &mut Registry, name: &str, help: &str) {
-        registry.register(name, help, *self);
-    }
-}
-
-fn family<L>(family: &Family<L, Counter>) -> Box<dyn Register>
-where
-    Family<L, Counter>: Register + Clone + 'static,
-{
-    Box::new(family.clone())
 }
 
 /// What is counted of one app.

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::Answer;
+use crate::events::StoreError;
 
 /// Why something was not done.
 #[derive(Debug)]
@@ -25,6 +26,18 @@ impl Problem {
 
     pub(super) fn answer(&self) -> Answer {
         error(self.status, &self.message)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(failure: StoreError) -> Self {
+        let status = match failure {
+            StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            StoreError::OverLimit(_) => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::Settled => StatusCode::CONFLICT,
+            StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, failure.to_string())
     }
 }
 

@@ -61,7 +61,7 @@ fn apps(deployments: &Deployments) -> Value {
     let app = |slot: &Arc<Slot>| {
         let generations: Vec<_> = slot.history().iter().map(|generation| json!(generation)).collect();
         json!({
-            "app": &*slot.current().generation.app,
+            "app": &*slot.name,
             "requests": slot.requests.taken(),
             "instances": slot.instances(),
             "generations": generations,

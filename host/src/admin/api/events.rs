@@ -12,7 +12,7 @@ use serde_json::json;
 use super::answer::{Problem, error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
-use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement, StoreError};
+use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement};
 
 /// The longest that a take waits.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -40,10 +40,7 @@ impl Api {
         let answer = match route {
             Route::Push => self.push(&name, request).await,
             Route::Publish => self.publish(&name, request).await,
-            Route::Purge => store.purge(&name).await.map_err(|failure| unavailable(&failure)).map(|purged| {
-                tracing::info!("queue {name}: {purged} events are purged");
-                json(StatusCode::OK, &json!({ "purged": purged }))
-            }),
+            Route::Purge => self.purge(&name).await,
             _ => self.take(&name, request.uri().query().unwrap_or_default()).await,
         };
         answer.unwrap_or_else(|problem| problem.answer())
@@ -53,26 +50,20 @@ impl Api {
         let query = request.uri().query().unwrap_or_default();
         let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
         let event = event(request).await?;
-        let id = self
-            .operated
-            .events
-            .clone()
-            .push(queue, event, schedule)
-            .await
-            .map_err(|failure| unavailable(&failure))?;
+        let id = self.operated.events.clone().push(queue, event, schedule).await?;
         Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
     }
 
     async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let event = event(request).await?;
-        let cursor = self
-            .operated
-            .events
-            .clone()
-            .publish(topic, event)
-            .await
-            .map_err(|failure| unavailable(&failure))?;
+        let cursor = self.operated.events.clone().publish(topic, event).await?;
         Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
+    }
+
+    async fn purge(&self, queue: &Name) -> Result<Answer, Problem> {
+        let purged = self.operated.events.clone().purge(queue).await?;
+        tracing::info!("queue {queue}: {purged} events are purged");
+        Ok(json(StatusCode::OK, &json!({ "purged": purged })))
     }
 
     /// Takes an event, which is gone then. With `?peek=true` it stays, and with `?wait=5s` it may come first.
@@ -89,10 +80,10 @@ impl Api {
         let Ok(lease) = taken else {
             return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
         };
-        let lease = lease.map_err(|failure| unavailable(&failure))?;
+        let lease = lease?;
         let answer = taken_answer(&lease);
         let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
-        lease.settle(settlement).await.map_err(|failure| unavailable(&failure))?;
+        lease.settle(settlement).await?;
         Ok(answer)
     }
 }
@@ -139,14 +130,4 @@ fn duration(query: &str, name: &str) -> Result<Option<Duration>, Problem> {
     let wrong =
         |cause| Problem::new(StatusCode::BAD_REQUEST, format!("`{name}`: {cause}; write `10s` or `5m`"));
     humantime::parse_duration(&text).map(Some).map_err(wrong)
-}
-
-fn unavailable(failure: &StoreError) -> Problem {
-    let status = match failure {
-        StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        StoreError::OverLimit(_) => StatusCode::INSUFFICIENT_STORAGE,
-        StoreError::Settled => StatusCode::CONFLICT,
-        StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    Problem::new(status, failure.to_string())
 }

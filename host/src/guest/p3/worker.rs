@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce, mpsc};
+use tokio::sync::{Notify, SetOnce, mpsc};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p3::Request;
@@ -25,6 +25,7 @@ use crate::guest::cancels::Cancels;
 use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
 use crate::guest::{BodyError, CallError, Lane, not_started};
+use crate::limit::Share;
 
 /// How long an instance without requests is kept, if it is not the only one of its lane.
 const IDLE: Duration = Duration::from_secs(10);
@@ -54,12 +55,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(
-        number: u64,
-        shared: Arc<Shared>,
-        lane: &Lane,
-        place: OwnedSemaphorePermit,
-    ) -> Arc<Self> {
+    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, place: Share) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let worker = Arc::new(Self {
@@ -292,7 +288,7 @@ impl Worker {
 /// A worker's task. Dropped, it has ended, in whatever way.
 struct Running {
     worker: Arc<Worker>,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Share>,
 }
 
 impl Drop for Running {
