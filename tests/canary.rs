@@ -2,7 +2,7 @@
 
 use crate::cli::file;
 use crate::harness::{
-    ADMIN, H1, H2, Kept, Request, Server, assert_refused, assert_serves, component, eventually, text,
+    ADMIN_TCP, H1, H2, Kept, Request, Server, assert_refused, assert_serves, component, eventually, text,
 };
 
 const OLD: &str = "Hello, world!\n";
@@ -152,13 +152,8 @@ async fn share_that_is_none_is_refused_with_the_remedy() {
         assert!(text(&output.stderr).contains(reason), "{output:?}");
     }
     // Who sends the header without the command line is told the same.
-    let admin = Server::with_config(&format!(
-        "{}[apps.app]\ncomponent = '{{hello}}'\n",
-        ADMIN.replace("unix:admin.sock", "127.0.0.1:0")
-    ))
-    .await;
-    let said = admin.output.line(&["admin on"]).await;
-    let address = said.rsplit(' ').next().unwrap().parse().unwrap();
+    let admin = Server::with_config(&format!("{ADMIN_TCP}[apps.app]\ncomponent = '{{hello}}'\n")).await;
+    let address = admin.admin_address().await;
     let component = std::fs::read(component("plain-p3")).unwrap();
     let put = Request { body: component.into(), ..Request::new(http::Method::PUT, "/apps/app") };
     let put = put.host("localhost").header("linger-canary", "1000%");

@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{ADMIN, Browser, H1, Request, Server, component, eventually};
+use crate::harness::{ADMIN_TCP, Browser, H1, Request, Server, component, eventually};
 
 async fn serve(admin: &str) -> (Server, SocketAddr) {
     let server = Server::with_config(&format!("{admin}[apps.app]\ncomponent = '{{longpoll}}'\n")).await;
-    let said = server.output.line(&["admin on"]).await;
-    let address = said.rsplit(' ').next().unwrap().parse().unwrap();
+    let address = server.admin_address().await;
     (server, address)
 }
 
@@ -41,7 +40,7 @@ fn text_has(text: &str) -> String {
 
 #[tokio::test]
 async fn dashboard_shows_what_runs_and_changes_it() {
-    let (server, address) = serve(&ADMIN.replace("unix:admin.sock", "127.0.0.1:0")).await;
+    let (server, address) = serve(ADMIN_TCP).await;
     let Some(mut page) = open(address).await else { return };
     page.until("!document.getElementById('main').hidden").await;
     server.send(H1, &Request::post("/push/letters", "an event")).await.expect(202);
@@ -72,8 +71,7 @@ async fn dashboard_shows_what_runs_and_changes_it() {
 
 #[tokio::test]
 async fn dashboard_asks_for_the_token() {
-    let admin = "[admin]\nlisten = '127.0.0.1:0'\ntoken = '0123456789abcdef'\n";
-    let (_server, address) = serve(admin).await;
+    let (_server, address) = serve(&format!("{ADMIN_TCP}token = '0123456789abcdef'\n")).await;
     let Some(mut page) = open(address).await else { return };
     page.until("!document.getElementById('token').hidden").await;
     assert_eq!(page.evaluate("document.getElementById('main').hidden").await, true);
@@ -87,7 +85,7 @@ async fn dashboard_asks_for_the_token() {
 /// Each control has a name that a screen reader can say, and each table its headers.
 #[tokio::test]
 async fn dashboard_can_be_read_aloud() {
-    let (_server, address) = serve(&ADMIN.replace("unix:admin.sock", "127.0.0.1:0")).await;
+    let (_server, address) = serve(ADMIN_TCP).await;
     let Some(mut page) = open(address).await else { return };
     page.until("document.querySelectorAll('[data-app]').length === 1").await;
     assert_eq!(page.nameless_controls().await, [""; 0]);

@@ -301,8 +301,7 @@ async fn without_its_token_the_admin_listener_does_nothing() {
         "[admin]\nlisten = '127.0.0.1:0'\ntoken = '{TOKEN}'\n[apps.app]\ncomponent = '{{hello}}'\n"
     ))
     .await;
-    let said = server.output.line(&["admin on"]).await;
-    let address = said.rsplit(' ').next().unwrap().to_owned();
+    let address = server.admin_address().await.to_string();
     let (admin, next) = (address.clone(), component("plain-p3"));
     let ask = async |authorization: Option<&str>, more: &[(&str, &str)]| {
         let mut request = Request::get("/apps");

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use crate::harness::{ADMIN, H1, H2, Kept, Leave, Request, Server, component, eventually};
+use crate::harness::{ADMIN_TCP, H1, H2, Kept, Leave, Request, Server, component, eventually};
 
 /// Serves with an admin listener on TCP.
 async fn serve(config: &str) -> (Server, Kept) {
-    let admin = ADMIN.replace("unix:admin.sock", "127.0.0.1:0");
-    let server = Server::with_config(&format!("{admin}{config}")).await;
-    let said = server.output.line(&["admin on"]).await;
-    let address = said.rsplit(' ').next().unwrap().parse().unwrap();
-    let client = Kept::connect(H1, address).await;
+    let server = Server::with_config(&format!("{ADMIN_TCP}{config}")).await;
+    let client = admin_client(&server).await;
     (server, client)
+}
+
+async fn admin_client(server: &Server) -> Kept {
+    Kept::connect(H1, server.admin_address().await).await
 }
 
 fn get(path: &str) -> Request {
@@ -108,14 +109,11 @@ async fn what_clients_choose_makes_no_new_series() {
 #[tokio::test]
 async fn server_that_drains_is_not_ready() {
     let config = "shutdown_timeout = '20s'\n";
-    let admin = ADMIN.replace("unix:admin.sock", "127.0.0.1:0");
     let server = Server::with_config(&format!(
-        "{config}{admin}[apps.app]\ncomponent = '{{plain-wait}}'\n[[routes]]\napp = 'app'\ngrace = '15s'\n"
+        "{config}{ADMIN_TCP}[apps.app]\ncomponent = '{{plain-wait}}'\n[[routes]]\napp = 'app'\ngrace = '15s'\n"
     ))
     .await;
-    let said = server.output.line(&["admin on"]).await;
-    let address = said.rsplit(' ').next().unwrap().parse().unwrap();
-    let mut admin = Kept::connect(H1, address).await;
+    let mut admin = admin_client(&server).await;
     admin.ask(&get("/livez")).await.expect(200);
     admin.ask(&get("/readyz")).await.expect(200);
     let _waiting = server.open(H1, &Request::get("/wait")).await;
@@ -194,10 +192,9 @@ async fn every_documented_request_is_known() {
 
 #[tokio::test]
 async fn health_needs_no_token_and_all_else_does() {
-    let admin = "[admin]\nlisten = '127.0.0.1:0'\ntoken = '0123456789abcdef'\n";
+    let admin = format!("{ADMIN_TCP}token = '0123456789abcdef'\n");
     let server = Server::with_config(&format!("{admin}[apps.app]\ncomponent = '{{hello}}'\n")).await;
-    let said = server.output.line(&["admin on"]).await;
-    let mut admin = Kept::connect(H1, said.rsplit(' ').next().unwrap().parse().unwrap()).await;
+    let mut admin = admin_client(&server).await;
     admin.ask(&get("/livez")).await.expect(200);
     admin.ask(&get("/readyz")).await.expect(200);
     for path in ["/metrics", "/apps", "/requests", "/queues", "/topics", "/openapi.json", "/nothing"] {

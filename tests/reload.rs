@@ -4,8 +4,8 @@ use std::process::Output;
 use std::time::Duration;
 
 use crate::harness::{
-    ABSENCE, ADMIN, H1, H2, Http1, Kept, Request, Server, assert_refused, assert_serves, eventually, text,
-    write_config,
+    ABSENCE, ADMIN, H1, H2, Http1, Kept, Request, Server, assert_refused, assert_serves, eventually, put,
+    text, write_config,
 };
 
 /// Serves with an admin listener.
@@ -222,21 +222,16 @@ async fn reload_after_a_rollback_gives_what_the_configuration_says() {
 #[tokio::test]
 async fn file_that_was_replaced_is_read_unless_something_was_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let put = |name: &str| {
-        let new = folder.path().join("new");
-        std::fs::copy(crate::harness::component(name), &new).unwrap();
-        std::fs::rename(new, folder.path().join("app.wasm")).unwrap();
-    };
-    put("hello");
-    let config = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.wasm");
+    put(&file, "hello");
+    let config = tempfile::tempdir().unwrap();
     let text = format!("{ADMIN}[apps.app]\ncomponent = '{}'\n", file.display());
     let server = Server::in_folder(config, &text).await;
-    put("plain-p3");
+    put(&file, "plain-p3");
     assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 2 serves"]);
     assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
     assert_serves(&server.deploy("plain-p2").await, 3);
-    put("hello");
+    put(&file, "hello");
     assert_said(&server.operate(&["reload"]).await, &["nothing has changed"]);
     assert_eq!(server.get("/").await.expect(200), "plain-p2\n");
 }
@@ -245,15 +240,10 @@ async fn file_that_was_replaced_is_read_unless_something_was_sent() {
 async fn reload_does_not_bring_back_what_was_rolled_back_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.wasm");
-    let put = |name: &str| {
-        let new = folder.path().join("new");
-        std::fs::copy(crate::harness::component(name), &new).unwrap();
-        std::fs::rename(new, &file).unwrap();
-    };
-    put("hello");
+    put(&file, "hello");
     let app = format!("[apps.app]\ncomponent = '{}'\n", file.display());
     let server = serve(&app).await;
-    put("plain-p3");
+    put(&file, "plain-p3");
     assert_serves(&server.deploy_file(&file).await, 2);
     assert_serves(&server.roll_back().await, 3);
     let output = reload(&server, &format!("[limits]\nmax_requests = 77\n{app}")).await;

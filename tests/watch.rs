@@ -1,16 +1,10 @@
 //! Watched files: what is written to them is deployed, and half of it never is.
 
 use std::io::Write as _;
-use std::path::Path;
 
-use crate::harness::{ADMIN, Kept, Protocol, Request, Server, component, eventually};
+use tempfile::TempDir;
 
-/// Puts a file in the place of another, as `install` and `mv` do.
-fn put(file: &Path, name: &str) {
-    let new = file.with_extension("new");
-    std::fs::copy(component(name), &new).unwrap();
-    std::fs::rename(new, file).unwrap();
-}
+use crate::harness::{ADMIN, Kept, Protocol, Request, Server, component, eventually, put};
 
 async fn greets(server: &Server, greeting: &str) {
     greets_at(server, "/", greeting).await;
@@ -20,15 +14,19 @@ async fn greets_at(server: &Server, target: &str, greeting: &str) {
     eventually(greeting, async || (server.get(target).await.expect(200) == greeting).then_some(())).await;
 }
 
+/// Serves a file of a folder, and watches it.
+async fn watching_in(folder: TempDir, file: &str) -> Server {
+    let server =
+        Server::in_folder(folder, &format!("{ADMIN}[apps.app]\ncomponent = '{file}'\nwatch = true\n")).await;
+    greets(&server, "Hello, world!\n").await;
+    server
+}
+
 /// Serves `app.wasm`, and watches it.
 async fn watching() -> Server {
     let folder = tempfile::tempdir().unwrap();
     put(&folder.path().join("app.wasm"), "hello");
-    let server =
-        Server::in_folder(folder, &format!("{ADMIN}[apps.app]\ncomponent = 'app.wasm'\nwatch = true\n"))
-            .await;
-    greets(&server, "Hello, world!\n").await;
-    server
+    watching_in(folder, "app.wasm").await
 }
 
 #[tokio::test]
@@ -84,10 +82,7 @@ async fn link_that_leads_elsewhere_is_followed() {
     }
     std::os::unix::fs::symlink("v1", folder.path().join("now")).unwrap();
     std::os::unix::fs::symlink("now/app.wasm", folder.path().join("app.wasm")).unwrap();
-    let server =
-        Server::in_folder(folder, &format!("{ADMIN}[apps.app]\ncomponent = 'app.wasm'\nwatch = true\n"))
-            .await;
-    greets(&server, "Hello, world!\n").await;
+    let server = watching_in(folder, "app.wasm").await;
     std::os::unix::fs::symlink("v2", server.folder().join("next")).unwrap();
     std::fs::rename(server.folder().join("next"), server.folder().join("now")).unwrap();
     greets(&server, "plain-p3\n").await;
@@ -99,9 +94,7 @@ async fn folder_that_goes_and_comes_is_watched_again() {
     let home = folder.path().join("home");
     std::fs::create_dir(&home).unwrap();
     put(&home.join("app.wasm"), "hello");
-    let server =
-        Server::in_folder(folder, &format!("{ADMIN}[apps.app]\ncomponent = 'home/app.wasm'\nwatch = true\n"))
-            .await;
+    let server = watching_in(folder, "home/app.wasm").await;
     std::fs::remove_dir_all(&home).unwrap();
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
     std::fs::create_dir(&home).unwrap();

@@ -22,7 +22,7 @@ pub(crate) use http1::Http1;
 pub(crate) use http2::{Http2, Stream};
 pub(crate) use message::{Answer, Head, Request};
 pub(crate) use namespace::Namespace;
-pub(crate) use operator::{ADMIN, assert_serves};
+pub(crate) use operator::{ADMIN, ADMIN_TCP, assert_serves, put};
 pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer};
 pub(crate) use server::{SECRET, Server, command, linger, linger_in, write_config};

@@ -1,5 +1,6 @@
 //! What operators do: the commands of the binary that speak to the admin listener.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
 
@@ -12,7 +13,23 @@ use super::{Server, component, linger, text};
 /// An admin listener, as a configuration has it.
 pub(crate) const ADMIN: &str = "[admin]\nlisten = 'unix:admin.sock'\n";
 
+/// The same on TCP, for clients of HTTP.
+pub(crate) const ADMIN_TCP: &str = "[admin]\nlisten = '127.0.0.1:0'\n";
+
+/// Puts a component's file in the place of another, as `install` and `mv` do.
+pub(crate) fn put(file: &Path, name: &str) {
+    let new = file.with_extension("new");
+    std::fs::copy(component(name), &new).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
 impl Server {
+    /// Where its admin listener is, if that is on TCP.
+    pub(crate) async fn admin_address(&self) -> SocketAddr {
+        let said = self.output.line(&["admin on"]).await;
+        said.rsplit(' ').next().unwrap().parse().expect(&said)
+    }
+
     /// Serves one app, called `app`, with an admin listener.
     pub(crate) async fn operated(app: &str) -> Self {
         Self::with_config(&format!("{ADMIN}[apps.app]\n{app}")).await
