@@ -28,6 +28,7 @@ mod half_close;
 mod hostile;
 mod http;
 mod isolation;
+mod listeners;
 mod longpoll;
 mod metrics;
 mod new;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use linger::config::{AdminAddress, Config, Store};
+use linger::config::{Address, Config, Store};
 
 const CONFIGURATION: &str = include_str!("../packaging/linger.toml");
 const UNIT: &str = include_str!("../packaging/linger.service");
@@ -19,7 +19,7 @@ fn configuration_of_the_package_serves_once_it_names_an_app() {
     assert_eq!(config.apps["hello"].component, Path::new("/var/lib/linger/components/hello.wasm"));
     assert_eq!(config.apps["hello"].watch, Some(true));
     assert_eq!(config.events.store, Store::Disk);
-    assert_eq!(config.admin.unwrap().listen, AdminAddress::Unix("/run/linger/admin.sock".into()));
+    assert_eq!(config.admin.unwrap().listen, Address::Unix("/run/linger/admin.sock".into()));
 }
 
 #[test]

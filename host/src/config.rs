@@ -1,5 +1,6 @@
 //! Every setting, limit and timeout, with defaults and units. Pure: it parses text and reads no file.
 
+mod address;
 mod admin;
 mod app;
 mod code_cache;
@@ -9,6 +10,7 @@ mod events;
 mod instances;
 mod limits;
 mod listener;
+mod network;
 mod pattern;
 mod probe;
 mod queues;
@@ -20,7 +22,6 @@ mod unknown;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-pub use admin::{Admin, AdminAddress, Token};
+pub use address::Address;
+pub use admin::{Admin, Token};
 pub use app::{App, Dir};
 pub use code_cache::CodeCache;
 pub use detection::{Detection, Setting};
@@ -36,7 +38,8 @@ pub use document::{reference, schema, template};
 pub use events::{Durability, Events, Store};
 pub use instances::InstanceLimits;
 pub use limits::Limits;
-pub use listener::{Listener, Tls};
+pub use listener::{Listener, Mode, Tls};
+pub use network::Network;
 pub use pattern::Pattern;
 pub use probe::Probe;
 pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
@@ -52,9 +55,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "linger.toml")]
 pub struct Config {
-    /// Short for one listener without TLS: its address, as `IP:PORT`; port 0 takes a free one.
+    /// Short for one listener without TLS: its address, as `IP:PORT` (port 0 takes a free one), `unix:PATH` or `systemd:NAME`.
     #[schemars(extend("default" = DEFAULT_LISTEN))]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Address>,
     /// The listeners. Without any there is one, without TLS, at `listen`.
     pub listeners: Vec<Listener>,
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
@@ -110,7 +113,7 @@ impl Default for Config {
     }
 }
 
-fn default_listen() -> SocketAddr {
+fn default_listen() -> Address {
     // Only a typing error in the constant could make this fail, and a test would see it.
     DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
 }
@@ -213,17 +216,15 @@ impl Config {
     }
 
     fn complete_listeners(&mut self, folder: &Path) -> Result<(), String> {
-        match (self.listen, self.listeners.is_empty()) {
+        match (self.listen.clone(), self.listeners.is_empty()) {
             (Some(_), false) => {
                 return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
             }
             (listen, true) => self.listeners.push(Listener::plain(listen.unwrap_or_else(default_listen))),
             (None, false) => {}
         }
-        for tls in self.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-            tls.certificate = folder.join(&tls.certificate);
-            tls.key = folder.join(&tls.key);
-            tls.client_ca = tls.client_ca.as_ref().map(|file| folder.join(file));
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.complete(folder).map_err(|message| format!("listeners[{index}]: {message}"))?;
         }
         Ok(())
     }

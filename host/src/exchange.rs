@@ -11,6 +11,7 @@ use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancellation, Reason};
+use crate::client::ClientAddress;
 use crate::config::{OnDisconnect, Route};
 use crate::events::{Holdings, Settlement, Unsettled};
 use crate::generation::Generation;
@@ -113,6 +114,17 @@ impl From<&Route> for Terms {
     }
 }
 
+/// What was asked for, and by whom.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// What to do.
+    pub method: Method,
+    /// With what, as the client sent it.
+    pub uri: Uri,
+    /// Where the client is, if that is known.
+    pub client: Option<ClientAddress>,
+}
+
 /// One request: its cancellation, what it holds, and whether it has ended.
 #[derive(Debug)]
 pub struct Exchange {
@@ -122,10 +134,8 @@ pub struct Exchange {
     pub generation: Arc<Generation>,
     /// When its head was parsed.
     pub began: Instant,
-    /// What was asked for.
-    pub method: Method,
-    /// Of what, as the client sent it.
-    pub uri: Uri,
+    /// What was asked for, and by whom.
+    pub asked: Asked,
     /// What its route says of its time.
     terms: Terms,
     /// Tells the guest to stop.
@@ -158,14 +168,13 @@ impl Exchange {
         terms: Terms,
         max_deliveries: usize,
         client: Weak<dyn Client>,
-        (method, uri): (Method, Uri),
+        asked: Asked,
     ) -> Self {
         Self {
             id: RequestId::next(),
             generation,
             began: Instant::now(),
-            method,
-            uri,
+            asked,
             terms,
             cancellation: Cancellation::new(),
             holdings: Holdings::new(max_deliveries),

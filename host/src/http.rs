@@ -9,8 +9,10 @@ mod frames;
 mod guard;
 mod hold;
 mod listing;
+mod origin;
 mod probe;
 mod progress;
+mod proxy;
 mod pump;
 mod settings;
 mod stream;
@@ -35,7 +37,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::cancel::Reason;
 use crate::config::Detection;
 use crate::events::Confirmations;
-use crate::exchange::{Client, Exchange, Stop};
+use crate::exchange::{Asked, Client, Exchange, Stop};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::Match;
@@ -145,13 +147,14 @@ fn begin(
         _connection: token,
     };
     let deployed = target.slot.choose(request.headers());
-    let client: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let asked = (request.method().clone(), request.uri().clone());
+    let link: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
+    let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
+    let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
+    let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
     let generation = deployed.generation.clone();
-    let exchange = Arc::new(Exchange::new(generation, target.terms, context.max_deliveries, client, asked));
+    let exchange = Arc::new(Exchange::new(generation, target.terms, context.max_deliveries, link, asked));
     let access = Access::default();
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
-    let scheme = if connection.secure { Scheme::HTTPS } else { Scheme::HTTP };
     let request = make_absolute(request, scheme, host);
     // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
     Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))

@@ -6,7 +6,7 @@
 //! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds
 //! - [`net`] is a connection's socket, and what the kernel knows about the client
 //! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
-//! - [`exchange`] is the request as all see it; [`cancel`] tells its guest to stop
+//! - [`exchange`] is the request as all see it, [`client`] where it is from; [`cancel`] tells its guest to stop
 //! - [`deploy`] keeps the [`generation`]s of each app, and puts a new one in the place of the old
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
@@ -20,6 +20,7 @@
 pub mod admin;
 pub mod cancel;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod conformance;
 pub mod deploy;

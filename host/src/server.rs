@@ -5,7 +5,6 @@ mod door;
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -21,6 +20,7 @@ use crate::events::EventStore;
 use crate::guest::{Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, Settings};
 use crate::limit::Limit;
+use crate::net::Listener;
 use crate::reload::{Reloader, Reread};
 use crate::telemetry::{Exposition, Log, Metrics};
 use core::Core;
@@ -74,11 +74,10 @@ impl Server {
         Ok(Self { contexts, deployments, reloader, events, connections, metrics, stopping: shared.stopping })
     }
 
-    /// Starts the threads that serve, and takes the listeners, which are those of [`crate::net::listen`]. To be called
-    /// in the runtime that will accept. Fails if the threads cannot be had.
+    /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
     pub fn start(
         self,
-        listeners: Vec<(TcpListener, Entrance)>,
+        listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, connections, metrics, stopping } = self;
@@ -100,7 +99,7 @@ impl Server {
         let doors = listeners
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))
-            .collect::<io::Result<Vec<_>>>()?;
+            .collect();
         Ok(Running { cores, doors, admin, deployments, reloader, events, stopping })
     }
 }

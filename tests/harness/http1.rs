@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rustix::io::ioctl_fionread;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::{Answer, Head, Request, eventually, soon};
 
@@ -57,6 +59,47 @@ impl Http1 {
         connection
     }
 
+    /// Closes it with a RST instead of a FIN.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
+    /// One who reads and one who writes, at the same time.
+    pub(crate) fn split(self) -> (Http1<OwnedReadHalf>, OwnedWriteHalf) {
+        let Self { stream, received, body, head_only } = self;
+        let (stream, writing) = stream.into_split();
+        (Http1 { stream, received, body, head_only }, writing)
+    }
+
+    /// The same with a server that may be gone: `None` if it is.
+    pub(crate) async fn try_ask(&mut self, request: &Request) -> Option<Answer> {
+        if !self.try_send_request(request).await {
+            return None;
+        }
+        self.try_answer().await.ok()
+    }
+
+    /// Sends a request to a server that may be gone: whether it is there.
+    pub(crate) async fn try_send_request(&mut self, request: &Request) -> bool {
+        let bytes = self.encode(request);
+        soon("sending", self.stream.write_all(&bytes)).await.is_ok()
+    }
+
+    /// Waits until there is something to read, be it the end of the connection.
+    pub(crate) async fn is_readable(&self) {
+        soon("an answer", self.stream.readable()).await.unwrap();
+    }
+}
+
+impl Http1<UnixStream> {
+    /// A client of a Unix socket.
+    pub(crate) async fn at(path: &Path) -> Self {
+        let stream = soon("connecting", UnixStream::connect(path)).await.unwrap();
+        Self { stream, received: BytesMut::new(), body: Body::Bytes(0), head_only: false }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     pub(crate) async fn send_request(&mut self, request: &Request) {
         let bytes = self.encode(request);
         self.send(&bytes).await;
@@ -83,32 +126,9 @@ impl Http1 {
         soon("sending", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Closes it with a RST instead of a FIN.
-    pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().unwrap();
-    }
-
     /// Says that nothing more will be sent, and goes on reading.
     pub(crate) async fn finish(&mut self) {
         soon("shutting down", self.stream.shutdown()).await.unwrap();
-    }
-
-    /// Waits until this many bytes lie unread in the kernel.
-    pub(crate) async fn arrived(&self, count: u64) {
-        eventually("bytes arrive", async || (ioctl_fionread(&self.stream).unwrap() >= count).then_some(()))
-            .await;
-    }
-
-    /// Reads this many bytes, and leaves the others where they are.
-    pub(crate) async fn read_part(&mut self, count: usize) {
-        soon("reading", self.stream.read_exact(&mut vec![0; count])).await.unwrap();
-    }
-
-    /// One who reads and one who writes, at the same time.
-    pub(crate) fn split(self) -> (Http1<OwnedReadHalf>, OwnedWriteHalf) {
-        let Self { stream, received, body, head_only } = self;
-        let (stream, writing) = stream.into_split();
-        (Http1 { stream, received, body, head_only }, writing)
     }
 
     /// Sends a request and reads its answer.
@@ -116,28 +136,22 @@ impl Http1 {
         self.send_request(request).await;
         self.answer().await
     }
+}
 
-    /// The same with a server that may be gone: `None` if it is.
-    pub(crate) async fn try_ask(&mut self, request: &Request) -> Option<Answer> {
-        if !self.try_send_request(request).await {
-            return None;
-        }
-        self.try_answer().await.ok()
-    }
-
-    /// Sends a request to a server that may be gone: whether it is there.
-    pub(crate) async fn try_send_request(&mut self, request: &Request) -> bool {
-        let bytes = self.encode(request);
-        soon("sending", self.stream.write_all(&bytes)).await.is_ok()
-    }
-
-    /// Waits until there is something to read, be it the end of the connection.
-    pub(crate) async fn is_readable(&self) {
-        soon("an answer", self.stream.readable()).await.unwrap();
+impl<S: AsFd> Http1<S> {
+    /// Waits until this many bytes lie unread in the kernel.
+    pub(crate) async fn arrived(&self, count: u64) {
+        eventually("bytes arrive", async || (ioctl_fionread(&self.stream).unwrap() >= count).then_some(()))
+            .await;
     }
 }
 
 impl<S: AsyncRead + Unpin> Http1<S> {
+    /// Reads this many bytes, and leaves the others where they are.
+    pub(crate) async fn read_part(&mut self, count: usize) {
+        soon("reading", self.stream.read_exact(&mut vec![0; count])).await.unwrap();
+    }
+
     /// Reads more; false at the end, whether in order or by a reset.
     async fn receive(&mut self) -> bool {
         matches!(soon("receiving", self.stream.read_buf(&mut self.received)).await, Ok(1..))

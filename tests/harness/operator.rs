@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use linger::admin::client::{Sent, ask};
-use linger::config::AdminAddress;
+use linger::config::Address;
 use serde_json::Value;
 
 use super::{Server, component, linger, text};
@@ -62,7 +62,7 @@ impl Server {
 
     /// The generations of the first app, the latest first, as the admin listener shows them.
     pub(crate) async fn generations(&self) -> Vec<Value> {
-        let admin = AdminAddress::Unix(self.folder().join("admin.sock"));
+        let admin = Address::Unix(self.folder().join("admin.sock"));
         let shown = ask(&admin, None, http::Method::GET, "/apps", Sent::default()).await.unwrap();
         shown["apps"][0]["generations"].as_array().unwrap().clone()
     }

@@ -2,7 +2,8 @@
 
 use crate::Body;
 use std::cell::OnceCell;
-use wasip3::http::types::{self, Method};
+use std::net::IpAddr;
+use wasip3::http::types::{self, Method, Scheme};
 
 /// The request that a handler answers.
 ///
@@ -37,6 +38,24 @@ impl Request {
     /// Does not block.
     pub fn path(&self) -> &str {
         path_of(self.target())
+    }
+
+    /// Whether the client uses TLS, as far as the host or a proxy that it trusts knows. Does not block.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.inner.get_scheme(), Some(Scheme::Https))
+    }
+
+    /// The client's address; none if the host does not know it. A client cannot forge it: Linger tells it in
+    /// `x-forwarded-for`, and believes only the proxies that its operator names. Does not block.
+    ///
+    /// ```no_run
+    /// # use linger_guest::{Request, Response};
+    /// async fn whoami(request: Request) -> Response {
+    ///     Response::text(request.client().map_or("unknown\n".into(), |address| format!("{address}\n")))
+    /// }
+    /// ```
+    pub fn client(&self) -> Option<IpAddr> {
+        self.header("x-forwarded-for")?.parse().ok()
     }
 
     /// The first query parameter of this name, decoded; none if there is none. `a=1+%2B+2` gives `1 + 2`.

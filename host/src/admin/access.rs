@@ -4,7 +4,7 @@ use http::uri::Authority;
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Admin, AdminAddress};
+use crate::config::{Address, Admin};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> 
         Some(token) if bearer(headers).is_some_and(|given| same(given, token.reveal())) => Ok(()),
         Some(_) => Err(Refusal::NoToken),
         // Without a token it is of this machine alone.
-        None if matches!(config.listen, AdminAddress::Unix(_)) || is_local(headers) => Ok(()),
+        None if matches!(config.listen, Address::Unix(_)) || is_local(headers) => Ok(()),
         None => Err(Refusal::ForeignHost),
     }
 }

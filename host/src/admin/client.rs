@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{CANARY, SOURCE};
-use crate::config::AdminAddress;
+use crate::config::Address;
 use crate::deploy::Split;
 
 /// What is sent: a component, or an event.
@@ -36,7 +36,7 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
 /// Sends a request to the admin listener, and gives what its answer of JSON says. An error says in one sentence why there is
 /// none, or what the server said.
 pub async fn ask(
-    address: &AdminAddress,
+    address: &Address,
     token: Option<&str>,
     method: Method,
     path: &str,
@@ -60,7 +60,7 @@ pub fn succeeded(answer: Response<Bytes>) -> anyhow::Result<Response<Bytes>> {
 
 /// Sends a request to the admin listener, and gives its answer, whatever that is.
 pub async fn exchange(
-    address: &AdminAddress,
+    address: &Address,
     token: Option<&str>,
     method: Method,
     path: &str,
@@ -83,12 +83,13 @@ pub async fn exchange(
     let unreachable =
         || format!("{address}: no admin listener answers; name the one of `linger serve` with --admin");
     match address {
-        AdminAddress::Tcp(address) => {
+        Address::Tcp(address) => {
             send(TcpStream::connect(address).await.with_context(unreachable)?, request).await
         }
-        AdminAddress::Unix(path) => {
+        Address::Unix(path) => {
             send(UnixStream::connect(path).await.with_context(unreachable)?, request).await
         }
+        Address::Systemd(_) => bail!("{address}: name the address of that socket, IP:PORT or unix:PATH"),
     }
 }
 

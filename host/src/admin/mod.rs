@@ -5,21 +5,19 @@ mod api;
 pub mod client;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::select_all;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, SockAddr, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::config::{Admin, AdminAddress};
+use crate::config::{Address, Admin, Mode};
+use crate::net::{self, Accepted, Silence, Stream};
 pub use api::Operated;
 
 /// The header in which the client says what file a component is from.
@@ -31,49 +29,27 @@ const CANARY: &str = "linger-canary";
 /// Operators are few. More wait for a connection.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 32;
-
 /// How long the head of a request may take, and a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open admin listener.
 pub struct Listener {
-    socket: Socket,
+    /// One, but for what systemd passes.
+    sockets: Vec<net::Listener>,
     config: Admin,
 }
 
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener, Owned),
-}
-
-/// A socket's file, removed with its listener.
-struct Owned(PathBuf);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // Who removed it before wanted the same.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 impl Listener {
-    /// Opens it. A Unix socket that nobody listens at any more is replaced.
-    pub async fn open(config: Admin) -> io::Result<Self> {
-        let socket = match &config.listen {
-            AdminAddress::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
-            AdminAddress::Unix(path) => Socket::Unix(bind(path)?, Owned(path.clone())),
-        };
-        Ok(Self { socket, config })
+    /// Opens it. A Unix socket that nobody listens at any more is replaced. To be called in the runtime that serves.
+    pub fn open(config: Admin) -> io::Result<Self> {
+        let sockets = net::Listener::open(&config.listen, Mode::OWNER.bits(), &Silence::default())?;
+        Ok(Self { sockets, config })
     }
 
     /// Where it is, with the port that it got.
-    pub fn address(&self) -> io::Result<AdminAddress> {
-        Ok(match &self.socket {
-            Socket::Tcp(listener) => AdminAddress::Tcp(listener.local_addr()?),
-            Socket::Unix(_, path) => AdminAddress::Unix(path.0.clone()),
-        })
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.sockets.first().map_or_else(|| self.config.listen.clone(), |socket| socket.address().clone())
     }
 
     /// Serves for as long as it is polled.
@@ -84,14 +60,11 @@ impl Listener {
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             while connections.try_join_next().is_some() {}
-            let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    connections.spawn(connection(stream, api.clone(), permit));
-                }),
-                Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
-                    connections.spawn(connection(stream, api.clone(), permit));
-                }),
-            };
+            let accepted = select_all(self.sockets.iter().map(|socket| Box::pin(socket.accept()))).await.0;
+            let accepted = accepted.and_then(Accepted::stream).map(|stream| match stream {
+                Stream::Tcp(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
+                Stream::Unix(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
+            });
             if let Err(error) = accepted {
                 // Of the process: too few descriptors, say. It passes.
                 tracing::warn!("the admin listener cannot accept: {error}");
@@ -99,27 +72,6 @@ impl Listener {
             }
         }
     }
-}
-
-/// A socket that only its owner can use.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-        }
-        Ok(_) => std::fs::remove_file(path)?,
-        Err(_) => {}
-    }
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    // Before it listens: until then nobody connects.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
-    UnixListener::from_std(socket.into())
 }
 
 async fn connection(

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::admin::client::{Sent, exchange, succeeded};
-use crate::config::AdminAddress;
+use crate::config::Address;
 use crate::events::NewEvent;
 
 /// Which server is meant.
@@ -13,7 +13,7 @@ use crate::events::NewEvent;
 pub(super) struct Server {
     /// The admin listener of the server: IP:PORT or unix:PATH
     #[arg(long = "admin", value_name = "ADDRESS", env = "LINGER_ADMIN", default_value = "127.0.0.1:9070")]
-    address: AdminAddress,
+    address: Address,
 
     /// The file with the listener's token, if it wants one
     #[arg(long, value_name = "FILE", env = "LINGER_TOKEN_FILE")]

@@ -1,7 +1,6 @@
 //! `linger serve`.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::read;
 use crate::admin;
-use crate::config::{Admin, AdminAddress, Config, Events, Listener};
+use crate::config::{Address, Admin, Config, Events};
 use crate::events;
 use crate::guest::Engine;
 use crate::http::Entrance;
-use crate::net::{Silence, Tls, listen, raise_file_limit};
+use crate::net::{Listener, Tls, raise_file_limit};
 use crate::reload::Reread;
 use crate::server::Server;
 use crate::telemetry::Log;
@@ -42,13 +41,13 @@ pub(super) struct Serve {
     #[arg(value_name = "COMPONENT|CONFIG")]
     source: PathBuf,
 
-    /// The address of the (first) listener, as IP:PORT; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Where the (first) listener is: IP:PORT (port 0 takes a free one), unix:PATH or systemd:NAME [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+    listen: Option<Address>,
 
-    /// Take deploys and rollbacks at this address: IP:PORT of this machine, or unix:PATH
+    /// Take what operators ask for at this address: IP:PORT of this machine, or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
-    admin: Option<AdminAddress>,
+    admin: Option<Address>,
 
     /// Keep events in this directory, so that they outlive the process; it is made if it is not there
     #[arg(long, value_name = "DIRECTORY")]
@@ -83,7 +82,7 @@ impl Serve {
         } else {
             Config::for_component(&self.source)
         };
-        if let (Some(address), Some(listener)) = (self.listen, config.listeners.first_mut()) {
+        if let (Some(address), Some(listener)) = (self.listen.clone(), config.listeners.first_mut()) {
             listener.address = address;
         }
         if let Some(address) = self.admin.clone() {
@@ -121,8 +120,8 @@ struct Asked {
 async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log: Log) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
     let listeners = open(&config)?;
-    let admin = open_admin(config.admin.clone()).await?;
-    let names = names(&listeners)?;
+    let admin = config.admin.clone().map(open_admin).transpose()?;
+    let names: Vec<_> = listeners.iter().map(name).collect();
     let loading = tokio::task::spawn_blocking(move || {
         let engine = Engine::new(config.code_cache.directory(variable).as_deref())
             .map_err(anyhow::Error::from)
@@ -134,7 +133,7 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
         () = asked.stop.cancelled() => return Ok(()),
     };
-    let address = admin.as_ref().map(admin::Listener::address).transpose()?;
+    let address = admin.as_ref().map(admin::Listener::address);
     let running =
         server.start(listeners, admin.map(|admin| (admin, log))).context("the server does not start")?;
     for name in names {
@@ -167,51 +166,54 @@ fn warn_of_few_files(max_connections: usize) {
     }
 }
 
-fn open(config: &Config) -> anyhow::Result<Vec<(TcpListener, Entrance)>> {
+fn open(config: &Config) -> anyhow::Result<Vec<(Listener, Entrance)>> {
     let silence = config.detection.silence();
     let mut open = Vec::new();
-    for Listener { address, eof, tls } in &config.listeners {
-        let tls = match tls {
-            Some(files) => Some(Tls::open(files.clone())?),
-            None => None,
+    for listener in &config.listeners {
+        let entrance = Entrance {
+            eof: listener.eof,
+            tls: listener.tls.clone().map(Tls::open).transpose()?,
+            proxies: listener.trusted_proxies.clone().into(),
+            proxy_protocol: listener.proxy_protocol,
         };
-        open.push((bind(*address, &silence)?, Entrance { eof: *eof, tls }));
+        let opened = Listener::open(&listener.address, listener.mode.bits(), &silence)
+            .map_err(|error| unopened(&listener.address, &error))?;
+        open.extend(opened.into_iter().map(|listener| (listener, entrance.clone())));
     }
     Ok(open)
 }
 
-async fn open_admin(admin: Option<Admin>) -> anyhow::Result<Option<admin::Listener>> {
-    let Some(admin) = admin else { return Ok(None) };
+fn open_admin(admin: Admin) -> anyhow::Result<admin::Listener> {
     let address = admin.listen.clone();
-    let opened = admin::Listener::open(admin).await.map_err(|error| {
+    admin::Listener::open(admin).map_err(|error| {
         anyhow!("{address}: the admin listener cannot be opened: {error}; choose another `admin.listen`")
-    })?;
-    Ok(Some(opened))
-}
-
-/// What clients would type, with the ports that they got.
-fn names(listeners: &[(TcpListener, Entrance)]) -> anyhow::Result<Vec<String>> {
-    let name = |(listener, entrance): &(TcpListener, Entrance)| {
-        let address = listener.local_addr().context("the listener has no address")?;
-        let scheme = if entrance.tls.is_some() { "https" } else { "http" };
-        anyhow::Ok(format!("{scheme}://{address}"))
-    };
-    listeners.iter().map(name).collect()
-}
-
-fn bind(address: SocketAddr, silence: &Silence) -> anyhow::Result<TcpListener> {
-    listen(address, silence).map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "stop the process that listens there, or choose another address with --listen"
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "choose a port above 1023 with --listen, or give the process the right to bind it"
-            }
-            _ => "choose another address with --listen",
-        };
-        anyhow!("{address}: cannot listen: {error}; {remedy}")
     })
+}
+
+/// What clients would type, with the port that it got.
+fn name((listener, entrance): &(Listener, Entrance)) -> String {
+    match listener.address() {
+        Address::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
+        Address::Tcp(address) => format!("http://{address}"),
+        address => address.to_string(),
+    }
+}
+
+fn unopened(address: &Address, error: &std::io::Error) -> anyhow::Error {
+    let remedy = match (address, error.kind()) {
+        (Address::Systemd(_), _) => {
+            "name it by `FileDescriptorName=` in the .socket unit, and start the unit by that"
+        }
+        (_, std::io::ErrorKind::AddrInUse) => {
+            "stop the process that listens there, or choose another address with --listen"
+        }
+        (Address::Tcp(_), std::io::ErrorKind::PermissionDenied) => {
+            "choose a port above 1023 with --listen, or give the process the right to bind it"
+        }
+        (Address::Unix(_), _) => "name a file in a folder that is there and that the process may write to",
+        _ => "choose another address with --listen",
+    };
+    anyhow!("{address}: cannot listen: {error}; {remedy}")
 }
 
 /// SIGTERM, SIGINT and SIGHUP.

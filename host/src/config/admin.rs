@@ -1,39 +1,27 @@
 //! The listener for operators.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::unit;
+use super::{Address, unit};
 
 /// A listener for operators, apart from those for clients: it takes deploys and rollbacks.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Where it listens: `IP:PORT` (port 0 takes a free one), or `unix:PATH`, relative to the configuration's folder, for a
-    /// socket that only its owner can use.
-    pub listen: AdminAddress,
+    /// socket that only its owner can use; or `systemd:NAME`.
+    pub listen: Address,
     /// What requests have to bring as `authorization: Bearer TOKEN`. Needed unless the address is of this machine alone.
     #[serde(default)]
     pub token: Option<Token>,
     /// Bytes of a component that is sent. Beyond: 413.
     #[serde(default = "default_max_component_size", with = "unit::Size")]
     pub max_component_size: ByteSize,
-}
-
-/// Where the admin listener is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(example = "127.0.0.1:9070", example = "unix:admin.sock")]
-pub enum AdminAddress {
-    /// TCP.
-    Tcp(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
 }
 
 /// A secret. It is not printed.
@@ -52,14 +40,12 @@ fn default_max_component_size() -> ByteSize {
 impl Admin {
     /// A listener at this address, with the defaults for all else.
     #[must_use]
-    pub fn at(listen: AdminAddress) -> Self {
+    pub fn at(listen: Address) -> Self {
         Self { listen, token: None, max_component_size: default_max_component_size() }
     }
 
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
-        if let AdminAddress::Unix(path) = &mut self.listen {
-            *path = folder.join(&*path);
-        }
+        self.listen.complete(folder);
         self.check()
     }
 
@@ -71,9 +57,13 @@ impl Admin {
             {
                 Err(format!("`token` is at least {MIN_TOKEN} letters, digits or signs of ASCII"))
             }
-            (AdminAddress::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
+            (Address::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
                 "{address} can be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
             )),
+            (Address::Systemd(_), None) => Err(
+                "a socket of systemd may be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
+                    .to_owned(),
+            ),
             _ => Ok(()),
         }
     }
@@ -99,44 +89,6 @@ impl fmt::Debug for Token {
     }
 }
 
-impl std::str::FromStr for AdminAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("`unix:` wants a path after it".to_owned()),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| format!("`{text}` is no address; write `IP:PORT` or `unix:PATH`")),
-        }
-    }
-}
-
-impl TryFrom<String> for AdminAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for AdminAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl Serialize for AdminAddress {
-    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
-        output.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +104,7 @@ mod tests {
         assert!(admin("listen = '127.0.0.1:0'").is_ok());
         assert!(admin("listen = '[::1]:9'").is_ok());
         assert!(admin("listen = '0.0.0.0:9'").unwrap_err().contains("needs a `token`"));
+        assert!(admin("listen = 'systemd:admin'").unwrap_err().contains("needs a `token`"));
         assert!(admin("listen = '0.0.0.0:9'\ntoken = 'short'").unwrap_err().contains("at least 16"));
         assert!(admin("listen = '0.0.0.0:9'\ntoken = '0123456789abcdef'").is_ok());
     }
@@ -159,7 +112,7 @@ mod tests {
     #[test]
     fn socket_is_in_the_folder_of_the_configuration() {
         let Admin { listen, .. } = admin("listen = 'unix:admin.sock'").unwrap();
-        assert_eq!(listen, AdminAddress::Unix("/etc/linger/admin.sock".into()));
+        assert_eq!(listen, Address::Unix("/etc/linger/admin.sock".into()));
         assert!(admin("listen = 'localhost'").unwrap_err().contains("no address"));
     }
 

@@ -201,7 +201,7 @@ fn variable_is_replaced_by_a_string() {
         "listen = '127.0.0.1:${PORT}'\n[apps.a]\ncomponent = '$${PORT}'\nenv = { '${KEY}' = '<${TOKEN}>' }",
     )
     .unwrap();
-    assert_eq!(config.listeners[0].address.port(), 9070);
+    assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:9070");
     assert_eq!(config.apps["a"].component, Path::new("conf/${PORT}"));
     let expected = format!("<{}>", variable("TOKEN").unwrap());
     assert_eq!(config.apps["a"].env, BTreeMap::from([("${KEY}".to_owned(), expected)]));

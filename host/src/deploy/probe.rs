@@ -3,13 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Empty};
 use tokio_util::task::TaskTracker;
 
 use crate::cancel::Reason;
 use crate::config::Probe;
-use crate::exchange::{Client, Exchange, Outcome, Terms};
+use crate::exchange::{Asked, Client, Exchange, Outcome, Terms};
 use crate::generation::Generation;
 use crate::guest::{App, CallError, Lane};
 
@@ -44,7 +44,7 @@ pub(super) async fn probe(
     let client: Arc<dyn Client> = Arc::new(Prober);
     let watching: Weak<dyn Client> = Arc::downgrade(&client);
     // It holds nothing: what it takes goes back.
-    let asked = (Method::GET, probe.path.parse().unwrap_or_default());
+    let asked = Asked { uri: probe.path.parse().unwrap_or_default(), ..Asked::default() };
     let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked));
     // Of no core: its instance is nobody else's.
     let lane = Lane { core: usize::MAX, tasks };

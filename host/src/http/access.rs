@@ -69,13 +69,14 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            client = exchange.asked.client.map(tracing::field::display),
             reason,
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
             took = ?exchange.began.elapsed(),
             queued = exchange.queued().map(tracing::field::debug),
-            "{} {} {}: the client left", exchange.method, exchange.uri, self.status(),
+            "{} {} {}: the client left", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
 
@@ -85,13 +86,14 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            client = exchange.asked.client.map(tracing::field::display),
             reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
             took = ?exchange.began.elapsed(),
             queued = exchange.queued().map(tracing::field::debug),
             guest = self.guest(exchange).map(tracing::field::debug),
-            "{} {} {}: {outcome}", exchange.method, exchange.uri, self.status(),
+            "{} {} {}: {outcome}", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
 
@@ -111,7 +113,7 @@ impl Access {
         let metrics = &exchange.generation.metrics;
         metrics.ended(Ending::new(outcome, exchange.cancellation.reason()));
         if let Some(status) = self.status {
-            metrics.answered(&exchange.method, status, exchange.began.elapsed());
+            metrics.answered(&exchange.asked.method, status, exchange.began.elapsed());
         }
     }
 

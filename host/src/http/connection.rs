@@ -1,9 +1,10 @@
 //! One connection: hyper over a socket, from the accept to the last receipt.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,19 +12,20 @@ use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
 use super::hold::Quiet;
+use super::origin::Peer;
 use super::probe::Probe;
 use super::progress::Progress;
+use super::proxy;
 use super::stream::ClientStream;
 use super::supervisor::Supervisor;
 use super::version::Version;
 use super::{Context, handle};
-use crate::config::Limits;
-use crate::net::{Eof, Link, ReceiptWaits, Socket, Tls, Transport};
+use crate::config::{Limits, Network};
+use crate::net::{Eof, Link, ReceiptWaits, Stream, Tls, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -32,12 +34,19 @@ pub struct Entrance {
     pub eof: Eof,
     /// Speaks TLS, if it does.
     pub tls: Option<Arc<Tls>>,
+    /// The proxies that are believed.
+    pub proxies: Arc<[Network]>,
+    /// Whether those say first whose connection it is.
+    pub proxy_protocol: bool,
 }
 
 /// What the requests of one connection share.
 pub(super) struct Connection {
     pub(super) link: Arc<ClientLink>,
     pub(super) secure: bool,
+    /// Set before the first request.
+    peer: OnceLock<Peer>,
+    pub(super) proxies: Arc<[Network]>,
     eof: Eof,
     pub(super) probe: Probe,
     pub(super) quiet: Quiet,
@@ -61,6 +70,8 @@ impl Connection {
         Arc::new(Self {
             link,
             secure: entrance.tls.is_some(),
+            peer: OnceLock::new(),
+            proxies: entrance.proxies.clone(),
             eof: entrance.eof,
             probe: Probe::default(),
             quiet: Quiet::default(),
@@ -70,6 +81,11 @@ impl Connection {
             waits,
             resets: AtomicU64::new(0),
         })
+    }
+
+    /// The other end.
+    pub(super) fn peer(&self) -> &Peer {
+        self.peer.get_or_init(Peer::default)
     }
 
     /// How many times the client was seen to reset streams.
@@ -87,17 +103,21 @@ impl Connection {
 
 /// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
 /// What became of the last responses is then still waited for.
-pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: Arc<Context>) {
+pub async fn serve_connection(
+    stream: Stream,
+    from: Option<SocketAddr>,
+    entrance: &Entrance,
+    context: Arc<Context>,
+) {
     let detection = &context.detection;
     // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
     let limits = &context.settings.load().limits.clone();
     let link = Link::new(stream, detection.patience(), entrance.eof);
     let connection = Connection::new(link, entrance, limits.head_timeout, detection.receipt_waits());
     let _listed = context.connections.add(&connection);
-    let socket = connection.link.socket();
     // Boxed, so that its room is free again: many connections stay open for long.
     if let Some((stream, version)) =
-        Box::pin(open(socket, entrance, &connection, &context, limits.head_timeout)).await
+        Box::pin(open(from, entrance, &connection, &context, limits.head_timeout)).await
     {
         serve(stream, version, &connection, &context, limits).await;
     }
@@ -107,12 +127,28 @@ pub async fn serve_connection(stream: TcpStream, entrance: &Entrance, context: A
 
 /// Waits until it is known what a client speaks, or that it cannot be known; none if it does not say so in time.
 async fn open(
-    socket: Socket<Arc<Progress>>,
+    from: Option<SocketAddr>,
     entrance: &Entrance,
     connection: &Connection,
     context: &Context,
     head_timeout: Duration,
 ) -> Option<(Transport<Arc<Progress>>, Option<Version>)> {
+    let mut socket = connection.link.socket();
+    let peer = Peer::new(from.map(Into::into), &entrance.proxies);
+    let peer = if entrance.proxy_protocol && peer.is_trusted() {
+        match tokio::time::timeout(head_timeout, proxy::read_header(&mut socket)).await {
+            Ok(Ok(client)) => Peer::behind_proxy(client, &entrance.proxies),
+            Ok(Err(error)) => {
+                tracing::debug!("connection ended: {error}");
+                return None;
+            }
+            Err(_) => return None,
+        }
+    } else {
+        peer
+    };
+    // Nobody else sets it.
+    let _ = connection.peer.set(peer);
     let Some(tls) = &entrance.tls else {
         let version = tokio::select! {
             version = tokio::time::timeout(head_timeout, Version::sent(&connection.link)) => version,

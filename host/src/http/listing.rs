@@ -1,7 +1,6 @@
 //! The connections of a thread, for those who ask what it does.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -22,8 +21,6 @@ pub struct Shown {
     pub exchange: Arc<Exchange>,
     /// How long it has been there.
     pub age: Duration,
-    /// Who sent it. None if it has left.
-    pub client: Option<SocketAddr>,
 }
 
 /// A connection's place in the list, until it is dropped.
@@ -56,8 +53,7 @@ fn show(connection: &Connection) -> Vec<Shown> {
     if requests.is_empty() {
         return Vec::new();
     }
-    let client = connection.link.client();
-    let show = |exchange: Arc<Exchange>| Shown { age: exchange.began.elapsed(), exchange, client };
+    let show = |exchange: Arc<Exchange>| Shown { age: exchange.began.elapsed(), exchange };
     requests.into_iter().map(show).collect()
 }
 

@@ -109,7 +109,7 @@ impl<T: Flushed> Link<T> {
             pause = pause.max(tracker.rtt()).min(PAUSES.end);
             // The end of the stream wakes, and so does a reset; an acknowledgement does not, nor does what
             // follows an end.
-            let asks_again = !tracker.is_acknowledged() || self.end().is_some();
+            let asks_again = !tracker.is_acknowledged() || tracker.awaits_reading() || self.end().is_some();
             let next = if asks_again { limit.min(now + pause) } else { limit };
             tokio::select! {
                 () = request.as_mut() => request.set(self.next_request()),
@@ -132,12 +132,17 @@ impl<T: Flushed> Link<T> {
         self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen))
     }
 
-    /// The connection as it is now; `None` if the kernel does not tell. Two system calls, which do not block.
+    /// The connection as it is now; `None` if the kernel does not tell. A few system calls, which do not block.
     fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
         // First the end: what it says is about all that was acknowledged before.
         self.look();
-        let end = self.end();
+        let mut end = self.end();
         let counts = self.counts()?;
+        if counts.read.is_some() {
+            // Here it is the other way round: what a client has left unread counts as read once it has closed.
+            self.look();
+            end = self.end();
+        }
         let next = mark.filter(|mark| self.requests.count.load(Ordering::Acquire) > mark.requests);
         let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
         let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());

@@ -3,18 +3,17 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
 use super::receipt::End;
 use super::socket::Socket;
+use super::stream::Stream;
 use super::system::Ahead;
 use crate::cancel::Reason;
 
@@ -42,7 +41,7 @@ pub enum Eof {
 
 /// What is known about a connection, beside the bytes that pass.
 pub struct Link<T> {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) ahead: Ahead,
     eof: Eof,
     /// After this silence a client that was given up counts as unresponsive.
@@ -91,9 +90,9 @@ pub(super) struct Requests {
 impl<T: Flushed> Link<T> {
     /// A link over a connected stream. `patience` is the silence after which a client that is given up for
     /// whatever reason counts as unresponsive.
-    pub fn new(stream: TcpStream, patience: Option<Duration>, eof: Eof) -> Arc<Self> {
+    pub fn new(stream: impl Into<Stream>, patience: Option<Duration>, eof: Eof) -> Arc<Self> {
         Arc::new(Self {
-            stream,
+            stream: stream.into(),
             ahead: Ahead::default(),
             eof,
             patience,
@@ -123,11 +122,6 @@ impl<T: Flushed> Link<T> {
     /// anything was read.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.stream.peek(buf).await
-    }
-
-    /// Where the client is. None once the kernel has forgotten.
-    pub fn client(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
     }
 
     /// How the client left, as far as it has been noticed.
@@ -302,6 +296,16 @@ impl<T: Flushed> Link<T> {
         }
     }
 
+    /// The client has closed both directions in order.
+    #[cfg_attr(
+        not(all(target_os = "linux", not(linger_read_ahead))),
+        expect(dead_code, reason = "only where the kernel tells")
+    )]
+    pub(super) fn note_left(&self) {
+        self.half_closed.store(true, Ordering::Release);
+        self.note(Reason::Closed);
+    }
+
     pub(super) fn note_reset(&self) {
         if !self.is_half_closed() && self.end_came_before_reset() {
             self.half_closed.store(true, Ordering::Release);
@@ -316,6 +320,13 @@ impl<T: Flushed> Link<T> {
             io::ErrorKind::WouldBlock => {}
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 self.note(Reason::Unresponsive);
+            }
+            // Where it has left nothing unread there is no error besides, and it has closed in order.
+            io::ErrorKind::BrokenPipe if matches!(self.stream, Stream::Unix(_)) => {
+                match self.stream.take_error() {
+                    Ok(Some(_)) => self.note_reset(),
+                    _ => self.note_left(),
+                }
             }
             io::ErrorKind::BrokenPipe if self.departure().is_none() => {
                 // Reset after it was closed: so the kernel tells it from a mere reset.

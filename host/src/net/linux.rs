@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use rustix::event::PollFlags;
 use rustix::io::ioctl_fionread;
 use tokio::io::{Interest, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::link::{Flushed, Link};
 use super::receipt::Counts;
-use super::tcp_info;
+use super::stream::Stream;
+use super::{tcp_info, unix_info};
 
 /// Nothing has to be read ahead.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Ahead {
     #[expect(clippy::unused_self, reason = "elsewhere it reads from what was read ahead")]
     pub(super) fn poll_read(
         &self,
-        stream: &TcpStream,
+        stream: &Stream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -96,7 +96,11 @@ impl<T: Flushed> Link<T> {
             }
         } else if found.contains(PollFlags::HUP) && !self.write_closed.load(Ordering::Acquire) {
             // Both directions are closed, and not by this side.
-            self.note_reset();
+            match self.stream {
+                Stream::Tcp(_) => self.note_reset(),
+                // With bytes that it has not read there would be an error.
+                Stream::Unix(_) => self.note_left(),
+            }
         } else if found.contains(PollFlags::RDHUP) {
             self.note_closed();
         }
@@ -107,11 +111,22 @@ impl<T: Flushed> Link<T> {
     pub(super) fn end_came_before_reset(&self) -> bool {
         let read = self.bytes.read.load(Ordering::Acquire);
         let unread = ioctl_fionread(&self.stream).unwrap_or(0);
-        self.counts().is_some_and(|counts| counts.received == read + unread + 1)
+        matches!(self.stream, Stream::Tcp(_))
+            && self.counts().is_some_and(|counts| counts.received == read + unread + 1)
     }
 
-    /// What the kernel has counted. One system call, which does not block.
+    /// What the kernel has counted. Up to two system calls, which do not block.
     pub(super) fn counts(&self) -> Option<Counts> {
-        tcp_info::counts(self.stream.as_fd()).ok()
+        match &self.stream {
+            Stream::Tcp(stream) => tcp_info::counts(stream.as_fd()).ok(),
+            Stream::Unix(stream) => {
+                // First what was written: what is unread then is a part of it.
+                let written = self.written();
+                let unread = unix_info::unread(stream.as_fd()).ok()?;
+                let received = self.bytes.read.load(Ordering::Acquire) + ioctl_fionread(stream).unwrap_or(0);
+                let read = Some(written.saturating_sub(unread));
+                Some(Counts { acked: written, received, read, ..Counts::default() })
+            }
+        }
     }
 }

@@ -3,9 +3,11 @@
 mod confirm;
 mod limits;
 mod link;
+mod listener;
 mod options;
 mod receipt;
 mod socket;
+mod stream;
 // `--cfg linger_read_ahead` builds and tests on Linux what other systems get.
 #[cfg_attr(all(target_os = "linux", not(linger_read_ahead)), path = "linux.rs")]
 #[cfg_attr(not(all(target_os = "linux", not(linger_read_ahead))), path = "portable.rs")]
@@ -14,12 +16,16 @@ mod system;
 mod tcp_info;
 mod tls;
 mod transport;
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+mod unix_info;
 
 pub use confirm::Mark;
 pub use limits::raise_file_limit;
 pub use link::{Eof, Flushed, Link};
-pub use options::{Keepalive, Silence, listen};
+pub use listener::{Accepted, Listener};
+pub use options::{Keepalive, Silence};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
+pub use stream::Stream;
 pub use tls::{Tls, TlsError};
 pub use transport::Transport;

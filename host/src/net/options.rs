@@ -29,24 +29,32 @@ pub struct Keepalive {
 
 /// Connections that may wait to be accepted: as many as the kernel allows (`net.core.somaxconn`). Of those beyond it the
 /// kernel drops the first packet, and their clients try again after a second at the earliest.
-const BACKLOG: i32 = i32::MAX;
+pub(super) const BACKLOG: i32 = i32::MAX;
 
-/// Listens, with what connections need: each has it from its listener. So it is set before the first can come.
-pub fn listen(address: SocketAddr, silence: &Silence) -> io::Result<TcpListener> {
+impl Silence {
+    /// Gives a socket what its connections need: each has it from its listener.
+    pub(super) fn set(&self, socket: &Socket) -> io::Result<()> {
+        // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
+        socket.set_tcp_nodelay(true)?;
+        if let Some(Keepalive { idle, interval, probes }) = self.keepalive {
+            let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(timeout) = self.user_timeout {
+            socket.set_tcp_user_timeout(Some(timeout))?;
+        }
+        Ok(())
+    }
+}
+
+/// Listens, with what connections need set before the first can come.
+pub(super) fn listen(address: SocketAddr, silence: &Silence) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
-    socket.set_tcp_nodelay(true)?;
-    if let Some(Keepalive { idle, interval, probes }) = silence.keepalive {
-        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
-        socket.set_tcp_keepalive(&keepalive)?;
-    }
-    #[cfg(target_os = "linux")]
-    if let Some(timeout) = silence.user_timeout {
-        socket.set_tcp_user_timeout(Some(timeout))?;
-    }
+    silence.set(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

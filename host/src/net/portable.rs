@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
+use tokio::io::{Interest, ReadBuf};
 use tokio::sync::Notify;
 
 use super::link::{Flushed, Link};
 use super::receipt::Counts;
+use super::stream::Stream;
 
 /// Bytes that are read ahead at most. Beyond, a client that leaves is noticed when hyper reads on.
 const LIMIT: usize = 64 * 1024;
@@ -46,7 +46,7 @@ impl Ahead {
     /// Reads; 0 at the end.
     pub(super) fn poll_read(
         &self,
-        stream: &TcpStream,
+        stream: &Stream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -82,9 +82,9 @@ impl Ahead {
     }
 
     /// Reads ahead until the stream ends. Cancel-safe.
-    async fn run(&self, stream: &TcpStream, mut came: impl FnMut()) -> io::Result<()> {
+    async fn run(&self, stream: &Stream, mut came: impl FnMut()) -> io::Result<()> {
         loop {
-            stream.readable().await?;
+            stream.ready(Interest::READABLE).await?;
             match self.read_once(stream) {
                 Read::Nothing => {}
                 Read::Full => self.room.notified().await,
@@ -100,7 +100,7 @@ impl Ahead {
         }
     }
 
-    fn read_once(&self, stream: &TcpStream) -> Read {
+    fn read_once(&self, stream: &Stream) -> Read {
         let mut state = self.state();
         let room = LIMIT.saturating_sub(state.bytes.len());
         if room == 0 {
@@ -123,7 +123,7 @@ enum Read {
 
 impl State {
     /// Reads once. Whether there was anything, the end included.
-    fn fill(&mut self, stream: &TcpStream, room: usize) -> bool {
+    fn fill(&mut self, stream: &Stream, room: usize) -> bool {
         self.bytes.reserve(room);
         match stream.try_read_buf(&mut bytes::BufMut::limit(&mut self.bytes, room)) {
             Ok(0) => self.end = Some(End::Closed),

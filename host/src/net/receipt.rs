@@ -57,6 +57,8 @@ pub(super) struct Counts {
     pub(super) unsent: u32,
     /// Segments of this side that were sent again.
     pub(super) retransmitted: u32,
+    /// Bytes of this side that the client has read, at the least. None if the kernel does not tell.
+    pub(super) read: Option<u64>,
     /// The smoothed round-trip time.
     pub(super) rtt: Duration,
     /// The shortest round-trip time of late.
@@ -128,6 +130,11 @@ impl Tracker {
         self.counts.acked
     }
 
+    /// Whether the kernel will tell when the client has read it.
+    pub(super) fn awaits_reading(&self) -> bool {
+        self.counts.read.is_some()
+    }
+
     /// The round-trip time when it was last looked at.
     pub(super) fn rtt(&self) -> Duration {
         self.counts.rtt
@@ -144,6 +151,7 @@ impl Tracker {
         match (self.received_before, seen.end) {
             (None, Some(End::Closed) | None) => None,
             (None, Some(end)) => Some(self.undelivered(Some(end))),
+            (Some(_), end) if let Some(read) = counts.read => self.after_reading(read, end),
             (Some(before), end) => self.after_acknowledgement(before, end, seen.next_request),
         }
     }
@@ -183,6 +191,16 @@ impl Tracker {
             Some(End::Closed | End::ClosedThenReset) => Some(Receipt::Read),
             Some(End::Unresponsive) => Some(Receipt::Acknowledged),
             None => None,
+        }
+    }
+
+    /// The receipt where the kernel tells what was read. It forgets that when the client closes: what was unread is then
+    /// known by the reset alone.
+    fn after_reading(&self, read: u64, end: Option<End>) -> Option<Receipt> {
+        match end {
+            Some(End::Reset | End::ClosedThenReset) => Some(Receipt::Unread),
+            _ if read >= self.end => Some(Receipt::Read),
+            _ => None,
         }
     }
 

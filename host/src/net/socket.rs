@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::link::{Flushed, Link};
+use super::stream::Stream;
 
 /// How long a connection that was shut down still reads, and how much. A connection that is closed with
 /// bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
@@ -36,7 +36,7 @@ impl<T: Flushed> Socket<T> {
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+        mut write: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.link.stream.poll_write_ready(cx))?;

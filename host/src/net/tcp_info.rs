@@ -17,6 +17,7 @@ pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
         received: info.tcpi_bytes_received,
         unsent: info.tcpi_notsent_bytes,
         retransmitted: info.tcpi_total_retrans,
+        read: None,
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
         min_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
     })

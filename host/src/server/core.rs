@@ -4,7 +4,6 @@
 //! wakes another one on the way of a request, but for an event that comes in elsewhere.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::http::{Context, Entrance, serve_connection};
 use crate::limit::Share;
+use crate::net::Accepted;
 
 /// The way to a core.
 pub(super) struct Core {
@@ -23,7 +23,7 @@ pub(super) struct Core {
 
 /// A connection that was accepted.
 pub(super) struct Arrival {
-    pub(super) stream: TcpStream,
+    pub(super) accepted: Accepted,
     pub(super) entrance: Entrance,
     pub(super) share: Share,
 }
@@ -95,9 +95,10 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
 }
 
 async fn serve_one(arrival: Arrival, context: Arc<Context>) {
-    let Arrival { stream, entrance, share } = arrival;
-    match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => serve_connection(stream, &entrance, context).await,
+    let Arrival { accepted, entrance, share } = arrival;
+    let from = accepted.from;
+    match accepted.stream() {
+        Ok(stream) => serve_connection(stream, from, &entrance, context).await,
         Err(error) => tracing::error!("cannot serve a connection: {error}"),
     }
     drop(share);

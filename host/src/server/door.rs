@@ -1,20 +1,19 @@
 //! A door: a listener, from which each connection goes to the core that has the fewest.
 
-use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Arrival, Core};
 use crate::http::Entrance;
 use crate::limit::Limit;
+use crate::net::Listener;
 use crate::telemetry::Metrics;
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Door {
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     entrance: Entrance,
     connections: Arc<Limit>,
     metrics: Metrics,
@@ -22,12 +21,12 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(
-        listener: TcpListener,
+        listener: Listener,
         entrance: Entrance,
         connections: Arc<Limit>,
         metrics: Metrics,
-    ) -> io::Result<Self> {
-        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, entrance, connections, metrics })
+    ) -> Self {
+        Self { listener, entrance, connections, metrics }
     }
 
     /// Does what is to be done beside, for as long as it is polled.
@@ -42,8 +41,8 @@ impl Door {
     pub(super) async fn accept(&self, cores: &[Core]) {
         let mut failing = false;
         loop {
-            let stream = match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => stream,
+            let accepted = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Once, until it works again: it fails several times a second.
                     if !std::mem::replace(&mut failing, true) {
@@ -58,7 +57,7 @@ impl Door {
             let share = self.connections.take().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
             if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
-                core.take(Arrival { stream, entrance: self.entrance.clone(), share });
+                core.take(Arrival { accepted, entrance: self.entrance.clone(), share });
             }
         }
     }

@@ -1,0 +1,92 @@
+//! Where a listener is.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(example = "127.0.0.1:8080", example = "unix:linger.sock", example = "systemd:web")]
+pub enum Address {
+    /// TCP: `IP:PORT`; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket: `unix:PATH`.
+    Unix(PathBuf),
+    /// The sockets that systemd has opened under this name: `systemd:NAME`.
+    Systemd(String),
+}
+
+impl Address {
+    /// Relative paths start from `folder`.
+    pub(super) fn complete(&mut self, folder: &Path) {
+        if let Self::Unix(path) = self {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((kind @ ("unix" | "systemd"), "")) => {
+                Err(format!("`{kind}:` wants a {} after it", if kind == "unix" { "path" } else { "name" }))
+            }
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("systemd", name)) => Ok(Self::Systemd(name.to_owned())),
+            _ => text.parse().map(Self::Tcp).map_err(|_| {
+                format!("`{text}` is no address; write `IP:PORT`, `unix:PATH` or `systemd:NAME`")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in ["127.0.0.1:80", "[::1]:80", "unix:a/b:c.sock", "systemd:web"] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in ["", "localhost:80", "80", "unix:", "systemd:", "tcp:1.2.3.4:5"] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.contains("no address") || error.contains("after it"), "{text}: {error}");
+        }
+    }
+}

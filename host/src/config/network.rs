@@ -1,0 +1,89 @@
+//! Whom to believe what it says of others.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// From where a proxy may come.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", example = "10.0.0.0/8", example = "192.0.2.7", example = &"unix")]
+pub enum Network {
+    /// An address, or those that begin alike: `10.0.0.0/8`.
+    Ip(IpNet),
+    /// Whoever may use the Unix socket: `unix`.
+    Unix,
+}
+
+impl Network {
+    /// Whether a connection from there is of this network. None is a Unix socket.
+    #[must_use]
+    pub fn contains(&self, from: Option<IpAddr>) -> bool {
+        match (self, from) {
+            (Self::Ip(network), Some(address)) => network.contains(&address.to_canonical()),
+            (Self::Unix, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "unix" => Ok(Self::Unix),
+            _ => text
+                .parse()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+                .map(Self::Ip)
+                .map_err(|_| format!("`{text}` is no network; write `10.0.0.0/8`, `192.0.2.7` or `unix`")),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(network) => network.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_has_its_addresses_and_no_others() {
+        let has = |network: &str, address: &str| {
+            Network::try_from(network.to_owned()).unwrap().contains(address.parse().ok())
+        };
+        assert!(has("10.0.0.0/8", "10.200.0.1"));
+        assert!(has("10.0.0.0/8", "::ffff:10.0.0.1"));
+        assert!(!has("10.0.0.0/8", "11.0.0.1"));
+        assert!(has("192.0.2.7", "192.0.2.7"));
+        assert!(!has("192.0.2.7", "192.0.2.8"));
+        assert!(has("2001:db8::/32", "2001:db8::1"));
+        assert!(has("unix", ""));
+        assert!(!has("unix", "127.0.0.1"));
+        assert!(!has("0.0.0.0/0", ""));
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
+            assert!(Network::try_from(text.to_owned()).unwrap_err().contains("no network"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A connection as the kernel has it: of TCP, or of a Unix socket.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
+
+use bytes::BufMut;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream, registered with the runtime of its thread.
+#[derive(Debug)]
+pub enum Stream {
+    /// Of TCP.
+    Tcp(TcpStream),
+    /// Of a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Passes a call on.
+macro_rules! each {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Stream {
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read_ready(cx))
+    }
+
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_write_ready(cx))
+    }
+
+    pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        each!(self, stream => stream.ready(interest).await)
+    }
+
+    pub(super) fn try_io<R>(
+        &self,
+        interest: Interest,
+        call: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        each!(self, stream => stream.try_io(interest, call))
+    }
+
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, stream => stream.try_write(bytes))
+    }
+
+    pub(super) fn try_write_vectored(&self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        each!(self, stream => stream.try_write_vectored(bytes))
+    }
+
+    #[cfg_attr(
+        all(target_os = "linux", not(linger_read_ahead)),
+        expect(dead_code, reason = "only where it reads ahead")
+    )]
+    pub(super) fn try_read_buf(&self, bytes: &mut impl BufMut) -> io::Result<usize> {
+        each!(self, stream => stream.try_read_buf(bytes))
+    }
+
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        each!(self, stream => stream.take_error())
+    }
+
+    /// Waits for something to read, and copies what there is: it stays to be read. 0 at the end.
+    pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.ready(Interest::READABLE).await?;
+            let look = || Ok(recv(self, &mut *bytes, RecvFlags::PEEK)?.1);
+            match self.try_io(Interest::READABLE, look) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                seen => return seen,
+            }
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        each!(self, stream => stream.as_fd())
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
