@@ -68,7 +68,7 @@ async fn tolerant_listener_loses_nothing_and_answers_who_reads_on(component: &st
         let server = Server::tolerant(component, tls).await;
         let trust = tls.map_or(Trust::Public, |certificate| Trust::File(certificate.file()));
         let suite = Suite::find(&format!("{scheme}://{}", server.address()), &trust).await.unwrap();
-        let report = suite.run(CASES, suite.protocols(), 3).await;
+        let report = suite.run(CASES, suite.protocols(), 3, |_, _| {}).await;
         for row in &report.rows {
             let reads_on = matches!(row.case.name, "half-close" | "tls-close-notify");
             let answered = row.tally.delivered == row.tally.rounds();
@@ -81,7 +81,7 @@ async fn tolerant_listener_loses_nothing_and_answers_who_reads_on(component: &st
 async fn passes(url: &str, trust: &Trust, numbers: &[u32]) {
     let suite = Suite::find(url, trust).await.unwrap();
     assert_eq!(suite.protocols(), protocols_of(url));
-    let report = suite.run(&with_numbers(numbers), suite.protocols(), ROUNDS).await;
+    let report = suite.run(&with_numbers(numbers), suite.protocols(), ROUNDS, |_, _| {}).await;
     assert_complete(&report, suite.protocols(), numbers, ROUNDS);
     assert!(report.rows.iter().all(|row| row.tally.passed()), "\n{report}");
 }
@@ -111,7 +111,7 @@ fn assert_complete(report: &Report, protocols: &[Protocol], numbers: &[u32], rou
 async fn suite_runs(url: &str, trust: &Trust, protocols: &[Protocol]) {
     let suite = Suite::find(url, trust).await.unwrap();
     assert_eq!(suite.protocols(), protocols);
-    let report = suite.run(CASES, protocols, 1).await;
+    let report = suite.run(CASES, protocols, 1, |_, _| {}).await;
     let numbers: Vec<_> = CASES.iter().map(|case| case.number).collect();
     assert_complete(&report, protocols, &numbers, 1);
     for row in &report.rows {
@@ -196,7 +196,7 @@ async fn table_has_a_line_for_each_result_and_one_that_sums_up() {
 async fn server_that_repeats_events_is_found_out() {
     let naive = Naive::start(Fault::Repeats).await;
     let suite = Suite::find(&format!("http://{}", naive.address), &Trust::Public).await.unwrap();
-    let report = suite.run(&with_numbers(&[0, 26, 27]), suite.protocols(), 2).await;
+    let report = suite.run(&with_numbers(&[0, 26, 27]), suite.protocols(), 2, |_, _| {}).await;
     assert!(!report.passed());
     for row in &report.rows {
         assert_eq!(row.tally.again, 2, "\n{report}");

@@ -176,10 +176,7 @@ async fn client_cannot_forge_its_address() {
     for (name, value) in FORGED {
         request = request.header(name, value);
     }
-    assert_eq!(
-        tcp.ask(&request).await.text(),
-        "false 127.0.0.1\nx-forwarded-for: 127.0.0.1\n"
-    );
+    assert_eq!(tcp.ask(&request).await.text(), "false 127.0.0.1\nx-forwarded-for: 127.0.0.1\n");
     server.log.line(&["GET /head", "client=127.0.0.1:"]).await;
 }
 

@@ -1,11 +1,13 @@
 //! The command line's side of the admin listener.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -66,7 +68,7 @@ pub async fn exchange(
     path: &str,
     sent: Sent,
 ) -> anyhow::Result<Response<Bytes>> {
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+    let mut request = request(token, method, path);
     if !sent.source.is_empty() {
         request = request.header(SOURCE, utf8_percent_encode(&sent.source, UNSAFE).to_string());
     }
@@ -76,32 +78,72 @@ pub async fn exchange(
     if let Some(content_type) = &sent.content_type {
         request = request.header(header::CONTENT_TYPE, &**content_type);
     }
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-    }
     let request = request.body(Full::new(sent.bytes)).context("this cannot be asked for")?;
+    with_answer(address, request, async |answer| {
+        let (parts, body) = answer.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+    })
+    .await
+}
+
+/// Reads an answer that does not end by itself, and gives `each` what comes, until that or the answer ends.
+pub async fn follow(
+    address: &Address,
+    token: Option<&str>,
+    path: &str,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> anyhow::Result<()> {
+    let request =
+        request(token, Method::GET, path).body(Full::default()).context("this cannot be asked for")?;
+    with_answer(address, request, async |answer| {
+        if !answer.status().is_success() {
+            let (parts, body) = answer.into_parts();
+            return succeeded(Response::from_parts(parts, body.collect().await?.to_bytes())).map(drop);
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            if frame?.into_data().is_ok_and(|data| each(&data).is_break()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn request(token: Option<&str>, method: Method, path: &str) -> http::request::Builder {
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+    match token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    }
+}
+
+async fn with_answer<T>(
+    address: &Address,
+    request: Request<Full<Bytes>>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let unreachable =
         || format!("{address}: no admin listener answers; name the one of `linger serve` with --admin");
     match address {
         Address::Tcp(address) => {
-            send(TcpStream::connect(address).await.with_context(unreachable)?, request).await
+            send(TcpStream::connect(address).await.with_context(unreachable)?, request, read).await
         }
         Address::Unix(path) => {
-            send(UnixStream::connect(path).await.with_context(unreachable)?, request).await
+            send(UnixStream::connect(path).await.with_context(unreachable)?, request, read).await
         }
         Address::Systemd(_) => bail!("{address}: name the address of that socket, IP:PORT or unix:PATH"),
     }
 }
 
-async fn send(
+async fn send<T>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> anyhow::Result<Response<Bytes>> {
+    read: impl AsyncFnOnce(Response<Incoming>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let (parts, body) = sender.send_request(request).await?.into_parts();
-        anyhow::Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
-    };
+    let exchange = async { read(sender.send_request(request).await?).await };
     tokio::select! {
         answer = exchange => answer.context("the server broke off"),
         ended = connection => {

@@ -1,10 +1,16 @@
 //! What the commands for operators have in common: where the admin listener is.
 
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
 use bytes::Bytes;
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
-use crate::admin::client::{Sent, exchange, succeeded};
+use crate::admin::client::{Sent, exchange, follow, succeeded};
 use crate::config::Address;
 use crate::events::NewEvent;
 
@@ -54,21 +60,71 @@ impl Server {
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
+    /// Prints what happens, as it happens, until this is interrupted.
+    pub(super) fn follow(&self, wanted: Option<&str>) -> anyhow::Result<ExitCode> {
+        let query = wanted.map(|wanted| format!("?log={}", utf8_percent_encode(wanted, NON_ALPHANUMERIC)));
+        let path = format!("/stream{}", query.unwrap_or_default());
+        let token = self.token()?;
+        let mut lines = Lines::default();
+        let print = |bytes: &[u8]| match std::io::stdout().write_all(&lines.take(bytes)) {
+            Ok(()) => ControlFlow::Continue(()),
+            // Who reads no further has seen enough.
+            Err(_) => ControlFlow::Break(()),
+        };
+        runtime()?.block_on(follow(&self.address, token.as_deref(), &path, print))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
     pub(super) fn exchange(
         &self,
         method: http::Method,
         path: &str,
         sent: Sent,
     ) -> anyhow::Result<http::Response<Bytes>> {
-        let token = match &self.token_file {
-            Some(file) => Some(
-                std::fs::read_to_string(file)
-                    .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?,
-            ),
-            None => None,
-        };
-        let token = token.as_deref().map(str::trim);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(exchange(&self.address, token, method, path, sent))
+        let token = self.token()?;
+        runtime()?.block_on(exchange(&self.address, token.as_deref(), method, path, sent))
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.token_file else { return Ok(None) };
+        let text =
+            std::fs::read_to_string(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// What server-sent events hold, a line each.
+#[derive(Default)]
+struct Lines {
+    /// The beginning of a line.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.rest.extend_from_slice(bytes);
+        let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let lines: Vec<u8> = self.rest.drain(..whole).collect();
+        let lines = lines.split_inclusive(|&byte| byte == b'\n');
+        lines.filter_map(|line| line.strip_prefix(b"data: ")).flatten().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_whatever_the_pieces() {
+        let sent = b": nothing\n\nevent: log\ndata: {\"a\":1}\n\nevent: missed\ndata: {\"missed\":2}\n\n";
+        for size in 1..sent.len() {
+            let mut lines = Lines::default();
+            let seen: Vec<u8> = sent.chunks(size).flat_map(|piece| lines.take(piece)).collect();
+            assert_eq!(seen, b"{\"a\":1}\n{\"missed\":2}\n");
+        }
     }
 }

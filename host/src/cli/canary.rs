@@ -1,17 +1,20 @@
 //! `linger promote` and `linger abort`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::admin::Server;
+use super::output::Output;
 
 /// Let an app's canary serve all requests
 #[derive(Debug, Args)]
 pub(super) struct Promote {
     /// The app, as the server's configuration names it
     app: String,
+
+    #[command(flatten)]
+    output: Output,
 
     #[command(flatten)]
     server: Server,
@@ -24,24 +27,24 @@ pub(super) struct Abort {
     app: String,
 
     #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
     server: Server,
 }
 
 impl Promote {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "promote")?;
-        // Who reads no further knows by the exit code.
-        let _ = writeln!(std::io::stdout(), "{}: generation {} serves", self.app, record["generation"]);
-        Ok(ExitCode::SUCCESS)
+        let text = || format!("{}: generation {} serves\n", self.app, record["generation"]);
+        Ok(self.output.print(&record, text))
     }
 }
 
 impl Abort {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "abort")?;
-        // Who reads no further knows by the exit code.
-        let _ =
-            writeln!(std::io::stdout(), "{}: generation {} serves no more", self.app, record["generation"]);
-        Ok(ExitCode::SUCCESS)
+        let text = || format!("{}: generation {} serves no more\n", self.app, record["generation"]);
+        Ok(self.output.print(&record, text))
     }
 }

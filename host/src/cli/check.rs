@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::{Value, json};
 
-use crate::guest::{Engine, inspect};
+use super::output::Output;
+use crate::guest::{Engine, Report, inspect};
 
 /// Print which world a component fits, what it imports, and what of that this host lacks
 ///
@@ -19,6 +21,9 @@ use crate::guest::{Engine, inspect};
 pub(super) struct Check {
     /// The component's file
     component: PathBuf,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Check {
@@ -32,8 +37,16 @@ impl Check {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        // Who reads no further has seen enough; the exit code says the rest.
-        let _ = write!(std::io::stdout(), "{report}");
-        Ok(if report.problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let code = self.output.print(&to_json(&report), || report.to_string());
+        Ok(if report.problem.is_none() { code } else { ExitCode::FAILURE })
     }
+}
+
+fn to_json(report: &Report) -> Value {
+    let import = |(name, provided): &(String, bool)| json!({ "name": name, "provided": provided });
+    json!({
+        "world": report.world,
+        "imports": report.imports.iter().map(import).collect::<Vec<_>>(),
+        "problem": report.problem.as_ref().map(ToString::to_string),
+    })
 }

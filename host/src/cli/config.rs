@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use crate::config::{self, App};
+use super::output::Output;
+use crate::config::{self, Address, App};
 use crate::net::Tls;
 
 /// Check a configuration, or print what one can say
@@ -38,15 +40,19 @@ enum Action {
 struct Check {
     /// The configuration, a linger.toml
     file: PathBuf,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Config {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = match self.action {
-            Action::Check(Check { file }) => {
+            Action::Check(Check { file, output }) => {
                 let config = read(&file, "name a linger.toml")?;
                 look(&config).map_err(|error| error.context(file.display().to_string()))?;
-                format!("{}: {}\n", file.display(), summary(&config))
+                let text = || format!("{}: {}\n", file.display(), summary(&config));
+                return Ok(output.print(&to_json(&config), text));
             }
             Action::Default => config::template(),
             Action::Schema => config::schema(),
@@ -81,16 +87,25 @@ fn look(config: &config::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn listeners(config: &config::Config) -> Vec<String> {
+    let name = |listener: &config::Listener| match &listener.address {
+        Address::Tcp(address) if listener.tls.is_some() => format!("https://{address}"),
+        Address::Tcp(address) => format!("http://{address}"),
+        address => address.to_string(),
+    };
+    config.listeners.iter().map(name).collect()
+}
+
+fn to_json(config: &config::Config) -> Value {
+    let apps: Vec<_> = config.apps.keys().collect();
+    json!({ "listeners": listeners(config), "apps": apps, "routes": config.routes.len() })
+}
+
 fn summary(config: &config::Config) -> String {
-    let listeners = config.listeners.iter().map(|listener| {
-        let scheme = if listener.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", listener.address)
-    });
-    let listeners: Vec<String> = listeners.collect();
     let apps: Vec<&str> = config.apps.keys().map(String::as_str).collect();
     format!(
         "listeners: {}; apps: {}; routes: {}; the components are there, and were not loaded",
-        listeners.join(", "),
+        listeners(config).join(", "),
         apps.join(", "),
         config.routes.len(),
     )

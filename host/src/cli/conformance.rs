@@ -1,12 +1,13 @@
 //! `linger conformance`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use super::output::Output;
+use super::progress::Parts;
 use crate::conformance::{CASES, Case, Suite, Trust};
 
 const EXAMPLES: &str = "\
@@ -29,9 +30,8 @@ pub(super) struct Conformance {
     /// Where the server is: http://HOST:PORT or https://HOST:PORT, with a path if `/push` and `/poll` have one
     url: String,
 
-    /// Print one JSON document instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 
     /// How often each case is played
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
@@ -61,12 +61,12 @@ impl Conformance {
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
         let report = runtime.block_on(async {
             let suite = Suite::find(&self.url, &trust).await?;
-            anyhow::Ok(suite.run(&cases, suite.protocols(), self.rounds).await)
+            let parts = Parts::new("rounds");
+            let played = |count, of| parts.done(count, of);
+            anyhow::Ok(suite.run(&cases, suite.protocols(), self.rounds, played).await)
         })?;
-        let text = if self.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
-        // Who reads no further has seen enough; the exit code says the rest.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let code = self.output.print(&report.to_json(), || report.to_string());
+        Ok(if report.passed() { code } else { ExitCode::FAILURE })
     }
 
     fn cases(&self) -> anyhow::Result<Vec<Case>> {

@@ -1,6 +1,5 @@
 //! `linger deploy`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::admin::Server;
+use super::output::Output;
+use super::progress;
 use crate::admin::client::Sent;
 use crate::deploy::Split;
 use crate::guest::Source;
@@ -46,6 +47,9 @@ pub(super) struct Deploy {
     wait: bool,
 
     #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
     server: Server,
 }
 
@@ -64,21 +68,24 @@ impl Deploy {
             canary: self.canary.clone(),
             ..Sent::default()
         };
+        let deploys = progress::spinner("the server loads it, and tries it");
         let record = self.server.ask(Method::PUT, &path, sent)?;
+        deploys.finish_and_clear();
         let generation = &record["generation"];
         let sentence = if record["unchanged"] == true {
-            format!("{}: generation {generation} is this component already", self.app)
+            format!("{}: generation {generation} is this component already\n", self.app)
         } else if let Some(share) = record["canary"].as_str() {
-            format!("{}: generation {generation} serves {share}", self.app)
+            format!("{}: generation {generation} serves {share}\n", self.app)
         } else {
-            format!("{}: generation {generation} serves", self.app)
+            format!("{}: generation {generation} serves\n", self.app)
         };
-        // Who reads no further knows by the exit code.
-        let _ = writeln!(std::io::stdout(), "{sentence}");
+        let code = self.output.print(&record, || sentence);
+        let drains = progress::spinner("requests of the old generation end");
         while self.wait && self.drains()? {
             std::thread::sleep(LOOK);
         }
-        Ok(ExitCode::SUCCESS)
+        drains.finish_and_clear();
+        Ok(code)
     }
 
     /// Whether requests are left in generations that serve no more.

@@ -1,21 +1,33 @@
 //! `linger log`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 use http::Method;
 
 use super::admin::Server;
+use super::output::Output;
 use crate::admin::client::Sent;
 
 /// Print what of the log a server wants, or have it want something else from now on
 #[derive(Debug, Args)]
-#[command(after_help = examples!("linger log", "linger log debug", "linger log info,linger::access=debug    a line for each request"))]
+#[command(after_help = examples!(
+    "linger log",
+    "linger log info,linger::access=debug       from now on a line for each request",
+    "linger log --follow                        what happens, as it happens",
+    "linger log --follow warn",
+))]
 pub(super) struct Log {
     /// A level (error, warn, info, debug or trace), or one for each target, as TARGET=LEVEL
     #[arg(value_name = "LEVEL")]
     wanted: Option<String>,
+
+    /// Print what happens from now on, as it happens, a JSON object a line; LEVEL says what of it, and changes nothing
+    #[arg(long, short)]
+    follow: bool,
+
+    #[command(flatten)]
+    output: Output,
 
     #[command(flatten)]
     server: Server,
@@ -23,14 +35,15 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.follow {
+            return self.server.follow(self.wanted.as_deref());
+        }
         let answer = match self.wanted {
             Some(wanted) => {
                 self.server.ask(Method::PUT, "/log", Sent { bytes: wanted.into(), ..Sent::default() })
             }
             None => self.server.ask(Method::GET, "/log", Sent::default()),
         }?;
-        // Who reads no further knows by the exit code.
-        let _ = writeln!(std::io::stdout(), "{}", answer["log"].as_str().unwrap_or("?"));
-        Ok(ExitCode::SUCCESS)
+        Ok(self.output.print(&answer, || format!("{}\n", answer["log"].as_str().unwrap_or("?"))))
     }
 }

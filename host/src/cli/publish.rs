@@ -1,11 +1,12 @@
 //! `linger publish`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::offline::Payload;
+use super::output::Output;
 use super::place::{Events, Place};
 use crate::events::Name;
 
@@ -23,12 +24,15 @@ pub(super) struct Publish {
     payload: Payload,
 
     #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
     place: Place,
 }
 
 impl Publish {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { topic, payload, place } = self;
+        let Self { topic, payload, output, place } = self;
         let event = payload.read()?;
         let cursor = match place.events() {
             Events::Stored(directory) => {
@@ -36,8 +40,6 @@ impl Publish {
             }
             Events::Served(server) => server.store(&format!("/topics/{topic}"), event, "cursor")?,
         };
-        // It is stored, whoever reads this.
-        let _ = writeln!(std::io::stdout(), "{cursor}");
-        Ok(ExitCode::SUCCESS)
+        Ok(output.print(&json!({ "cursor": cursor }), || format!("{cursor}\n")))
     }
 }

@@ -1,12 +1,13 @@
 //! `linger push`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::offline::Payload;
+use super::output::Output;
 use super::place::{Events, Place};
 use crate::events::{Name, Schedule};
 
@@ -33,12 +34,15 @@ pub(super) struct Push {
     ttl: Option<Duration>,
 
     #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
     place: Place,
 }
 
 impl Push {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { queue, payload, delay, ttl, place } = self;
+        let Self { queue, payload, delay, ttl, output, place } = self;
         let event = payload.read()?;
         let id = match place.events() {
             Events::Stored(directory) => {
@@ -55,8 +59,6 @@ impl Push {
                 server.store(&format!("/queues/{queue}?{query}"), event, "id")?
             }
         };
-        // It is stored, whoever reads this.
-        let _ = writeln!(std::io::stdout(), "{id}");
-        Ok(ExitCode::SUCCESS)
+        Ok(output.print(&json!({ "id": id }), || format!("{id}\n")))
     }
 }

@@ -1,7 +1,6 @@
 //! `linger queues`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
@@ -10,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::admin::Server;
+use super::output::Output;
 use super::place::{Events, Place};
 use crate::admin::client::Sent;
 use crate::events::{Content, Contents};
@@ -22,9 +22,8 @@ use crate::events::{Content, Contents};
     "linger queues --store events --json",
 ))]
 pub(super) struct Queues {
-    /// Print one JSON document instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 
     #[command(flatten)]
     place: Place,
@@ -36,10 +35,7 @@ impl Queues {
             Events::Stored(directory) => directory.contents()?,
             Events::Served(server) => contents(&server)?,
         };
-        let text = if self.json { format!("{:#}\n", to_json(&contents)) } else { to_table(&contents) };
-        // Who reads no further has seen enough.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        Ok(ExitCode::SUCCESS)
+        Ok(self.output.print(&to_json(&contents), || to_table(&contents)))
     }
 }
 
@@ -62,7 +58,7 @@ fn contents(server: &Server) -> anyhow::Result<Contents> {
     Ok(Contents { queues, topics: list("topics", "topic", &["events"])? })
 }
 
-fn to_json(contents: &Contents) -> Value {
+pub(super) fn to_json(contents: &Contents) -> Value {
     let list = |all: &[Content]| {
         all.iter()
             .map(|Content { name, events, bytes }| json!({ "name": name.as_str(), "events": events, "bytes": bytes }))

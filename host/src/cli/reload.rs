@@ -1,6 +1,5 @@
 //! `linger reload`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::admin::Server;
+use super::output::Output;
 use crate::admin::client::Sent;
 
 /// Have a server read its configuration again, without dropping a connection
@@ -22,16 +22,16 @@ use crate::admin::client::Sent;
 ))]
 pub(super) struct Reload {
     #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
     server: Server,
 }
 
 impl Reload {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let reloaded = self.server.ask(Method::POST, "/reload", Sent::default())?;
-        for change in reloaded["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            // Who reads no further knows by the exit code.
-            let _ = writeln!(std::io::stdout(), "{change}");
-        }
-        Ok(ExitCode::SUCCESS)
+        let changes = reloaded["changes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(self.output.print(&reloaded, || changes.map(|change| format!("{change}\n")).collect()))
     }
 }

@@ -1,5 +1,6 @@
 //! `linger store`.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +8,8 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
+use super::output::Output;
+use super::queues::to_json;
 use crate::events::{Contents, OpenError, check};
 
 /// Look after the directory of a store
@@ -24,12 +27,15 @@ enum Command {
     Check {
         /// The directory that `linger serve` was given by `--store`
         directory: PathBuf,
+
+        #[command(flatten)]
+        output: Output,
     },
 }
 
 impl Store {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Command::Check { directory } = self.command;
+        let Command::Check { directory, output } = self.command;
         let contents = match check(&directory) {
             Err(error @ OpenError::Damaged(..)) => {
                 // Nobody is left to tell if this fails.
@@ -38,22 +44,24 @@ impl Store {
             }
             contents => contents?,
         };
-        // Who reads no further has seen enough; the exit code says the rest.
-        let _ = print(&contents);
-        Ok(ExitCode::SUCCESS)
+        Ok(output.print(&to_json(&contents), || to_text(&contents)))
     }
 }
 
-fn print(contents: &Contents) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn to_text(contents: &Contents) -> String {
+    let mut text = String::new();
     let (mut events, mut bytes) = (0, 0);
     for (kind, all) in [("queue", &contents.queues), ("topic", &contents.topics)] {
         for content in all {
-            writeln!(out, "{kind} {}: {} events, {}", content.name, content.events, ByteSize(content.bytes))?;
+            let (name, size) = (&content.name, ByteSize(content.bytes));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{kind} {name}: {} events, {size}", content.events);
             events += content.events;
             bytes += content.bytes;
         }
     }
     let (queues, topics) = (contents.queues.len(), contents.topics.len());
-    writeln!(out, "{queues} queues, {topics} topics, {events} events, {}: all can be read", ByteSize(bytes))
+    let size = ByteSize(bytes);
+    let _ = writeln!(text, "{queues} queues, {topics} topics, {events} events, {size}: all can be read");
+    text
 }

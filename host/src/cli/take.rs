@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use super::admin::Server;
 use super::place::{Events, Place};
@@ -31,6 +34,11 @@ pub(super) struct Take {
     #[arg(long)]
     peek: bool,
 
+    /// Print one JSON document instead, with what is known of the event; its bytes are `data` if they are text, and
+    /// `base64` otherwise
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     place: Place,
 }
@@ -40,10 +48,10 @@ const LOOK: Duration = Duration::from_secs(5);
 
 impl Take {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { queue, peek, place } = self;
+        let Self { queue, peek, json, place } = self;
         let directory = match place.events() {
             Events::Stored(directory) => directory,
-            Events::Served(server) => return take_served(&server, &queue, peek),
+            Events::Served(server) => return take_served(&server, &queue, peek, json),
         };
         if !directory.contents()?.queues.iter().any(|content| content.name == queue) {
             return Ok(nothing(&queue));
@@ -52,7 +60,7 @@ impl Take {
             let time = store.clone().keep_time();
             tokio::select! {
                 taken = tokio::time::timeout(LOOK, store.take(&queue)) => match taken {
-                    Ok(lease) => hand_over(lease?, peek).await,
+                    Ok(lease) => hand_over(lease?, peek, json).await,
                     Err(_) => Ok(nothing(&queue)),
                 },
                 () = time => unreachable!("time goes on"),
@@ -67,32 +75,75 @@ fn nothing(queue: &Name) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn take_served(server: &Server, queue: &Name, peek: bool) -> anyhow::Result<ExitCode> {
+fn take_served(server: &Server, queue: &Name, peek: bool, json: bool) -> anyhow::Result<ExitCode> {
     let path = format!("/queues/{queue}/take?peek={peek}");
     let answer = server.exchange(Method::POST, &path, Sent::default())?;
     if answer.status() == StatusCode::NOT_FOUND {
         return Ok(nothing(queue));
     }
-    let taken = succeeded(answer)?;
-    let header = |name: &str| taken.headers().get(name).and_then(|value| value.to_str().ok());
-    let flag = if header("maybe-delivered").is_some() { ", maybe delivered" } else { "" };
-    let (id, kind, attempt) = (header("event-id"), header("content-type"), header("attempt"));
-    let (id, kind, attempt) = (id.unwrap_or("?"), kind.unwrap_or("?"), attempt.unwrap_or("?"));
-    let _ = writeln!(std::io::stderr(), "{id}: {kind}, attempt {attempt}{flag}");
-    let mut out = std::io::stdout().lock();
-    out.write_all(taken.body())
-        .and_then(|()| out.flush())
-        .context("cannot write the event, which is gone")?;
+    let answer = succeeded(answer)?;
+    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let word = |name| header(name).unwrap_or("?");
+    let taken = Taken {
+        id: word("event-id"),
+        content_type: word("content-type"),
+        attempt: word("attempt").parse().unwrap_or_default(),
+        maybe_delivered: header("maybe-delivered").is_some(),
+        data: answer.body(),
+    };
+    taken.write(json).context("cannot write the event, which is gone")?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn hand_over(lease: Lease, peek: bool) -> anyhow::Result<ExitCode> {
+/// What is printed of an event.
+struct Taken<'a> {
+    id: &'a str,
+    content_type: &'a str,
+    attempt: u32,
+    maybe_delivered: bool,
+    data: &'a [u8],
+}
+
+impl Taken<'_> {
+    fn write(&self, json: bool) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if json {
+            writeln!(out, "{:#}", self.to_json())?;
+        } else {
+            let Self { id, content_type, attempt, .. } = self;
+            let flag = if self.maybe_delivered { ", maybe delivered" } else { "" };
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "{id}: {content_type}, attempt {attempt}{flag}");
+            out.write_all(self.data)?;
+        }
+        out.flush()
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = json!({
+            "id": self.id,
+            "content_type": self.content_type,
+            "attempt": self.attempt,
+            "maybe_delivered": self.maybe_delivered,
+        });
+        match std::str::from_utf8(self.data) {
+            Ok(text) => value["data"] = text.into(),
+            Err(_) => value["base64"] = STANDARD.encode(self.data).into(),
+        }
+        value
+    }
+}
+
+async fn hand_over(lease: Lease, peek: bool, json: bool) -> anyhow::Result<ExitCode> {
     let event = lease.event();
-    let kind = event.content_type.as_deref().unwrap_or("application/octet-stream");
-    let flag = if event.maybe_delivered { ", maybe delivered" } else { "" };
-    let _ = writeln!(std::io::stderr(), "{}: {kind}, attempt {}{flag}", event.id, event.attempt);
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(&event.data).and_then(|()| out.flush());
+    let taken = Taken {
+        id: &event.id.to_string(),
+        content_type: event.content_type.as_deref().unwrap_or("application/octet-stream"),
+        attempt: event.attempt,
+        maybe_delivered: event.maybe_delivered,
+        data: &event.data,
+    };
+    let written = taken.write(json);
     let settlement = match &written {
         Ok(()) if peek => Settlement::Untaken,
         Ok(()) => Settlement::Commit,

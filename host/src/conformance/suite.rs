@@ -63,8 +63,14 @@ impl Suite {
         &self.protocols
     }
 
-    /// Plays these cases over these protocols, where they apply.
-    pub async fn run(&self, cases: &[Case], protocols: &[Protocol], rounds: u32) -> Report {
+    /// Plays these cases over these protocols, where they apply. `played` is told how many rounds have been, of how many.
+    pub async fn run(
+        &self,
+        cases: &[Case],
+        protocols: &[Protocol],
+        rounds: u32,
+        played: impl Fn(u64, u64),
+    ) -> Report {
         let mut rows: Vec<Row> = Vec::new();
         for &protocol in protocols {
             let applying = cases.iter().filter(|case| case.applies_to(protocol));
@@ -75,6 +81,7 @@ impl Suite {
             .enumerate()
             .flat_map(|(index, row)| (0..rounds).map(move |round| (index, row.case, row.protocol, round)));
         let jobs: Vec<_> = jobs.collect();
+        let (mut count, all) = (0, jobs.len() as u64);
         let mut outcomes = futures::stream::iter(jobs)
             .map(|(index, case, protocol, round)| async move {
                 let offset = OFFSETS[round as usize % OFFSETS.len()];
@@ -85,6 +92,8 @@ impl Suite {
             .buffer_unordered(CONCURRENCY);
         while let Some((index, outcome)) = outcomes.next().await {
             rows[index].tally.count(outcome);
+            count += 1;
+            played(count, all);
         }
         Report { url: self.target.url.clone(), rounds, rows }
     }

@@ -3,15 +3,18 @@
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+
+use super::follow::{Follower, Followers};
 
 /// What of the log is wanted. It can change while the server runs.
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     wanted: Mutex<String>,
+    followers: Followers,
 }
 
 /// How the log looks.
@@ -40,24 +43,32 @@ impl Log {
     /// `info,linger::access=debug`.
     pub fn start(wanted: &str, format: Format) -> Result<Self, String> {
         let (filter, handle) = reload::Layer::new(parse(wanted)?);
-        let registry = tracing_subscriber::registry().with(filter);
+        let (followers, followed) = Followers::new();
         let lines = fmt::layer()
             // A log that nobody reads any more is no reason to fail.
             .log_internal_errors(false)
             .with_writer(std::io::stderr)
             .with_target(false);
-        let started = match format {
-            Format::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
-            Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        let lines = match format {
+            Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+            Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
         };
-        started.map_err(|error| error.to_string())?;
-        Ok(Self { filter: handle, wanted: Mutex::new(wanted.to_owned()) })
+        let layers = vec![lines, followed.boxed()];
+        tracing_subscriber::registry().with(layers).try_init().map_err(|error| error.to_string())?;
+        Ok(Self { filter: handle, wanted: Mutex::new(wanted.to_owned()), followers })
     }
 
     /// What is wanted now.
     #[must_use]
     pub fn wanted(&self) -> String {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Follows what happens from now on, as far as it is wanted: by levels and targets, as above.
+    pub fn follow(&self, wanted: &str) -> Result<Follower, String> {
+        check(wanted)?;
+        let wanted = wanted.parse::<Targets>().map_err(|error| format!("{wanted}: {error}; {REMEDY}"))?;
+        Ok(self.followers.follow(wanted))
     }
 
     /// Wants something else from now on.
@@ -68,15 +79,21 @@ impl Log {
     }
 }
 
+const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
+
 fn parse(wanted: &str) -> Result<EnvFilter, String> {
-    const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
+    check(wanted)?;
+    EnvFilter::try_new(wanted).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
+}
+
+fn check(wanted: &str) -> Result<(), String> {
     // Other words would be taken for targets, and all else would be dropped.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let mut words = wanted.split(',').map(str::trim);
     if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
         return Err(format!("`{word}` is no level; {REMEDY}"));
     }
-    EnvFilter::try_new(wanted).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -41,22 +41,25 @@ impl From<StoreError> for Problem {
     }
 }
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     json(status, &json!({ "error": message }))
 }
 
 pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
-    with(status, "application/json", format!("{value}\n").into())
+    with(status, JSON, format!("{value}\n").into())
 }
 
 /// A document that was made before.
 pub(super) fn document(json: &'static str) -> Answer {
-    with(StatusCode::OK, "application/json", json.into())
+    with(StatusCode::OK, JSON, json.into())
 }
 
 /// A part of the dashboard, which uses nothing from elsewhere, and is in no frame.
 pub(super) fn page(content_type: &'static str, text: &'static str) -> Answer {
-    let mut answer = with(StatusCode::OK, content_type, text.into());
+    let mut answer = with(StatusCode::OK, HeaderValue::from_static(content_type), text.into());
     let headers = answer.headers_mut();
     headers.insert(
         CONTENT_SECURITY_POLICY,
@@ -70,13 +73,13 @@ pub(super) fn page(content_type: &'static str, text: &'static str) -> Answer {
 }
 
 pub(super) fn text(status: StatusCode, text: &str) -> Answer {
-    with(status, "text/plain; charset=utf-8", text.to_owned().into())
+    with(status, TEXT, text.to_owned().into())
 }
 
-fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+pub(super) fn with(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body).boxed_unsync());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::answer::{Problem, error, json};
+use super::answer::{self, Problem, error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
 use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement};
@@ -92,9 +91,8 @@ fn taken_answer(lease: &Lease) -> Answer {
     let event = lease.event();
     let kind = event.content_type.as_deref().unwrap_or("application/octet-stream");
     let kind = HeaderValue::from_str(kind).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let mut answer = Response::new(Full::new(event.data.clone()));
+    let mut answer = answer::with(StatusCode::OK, kind, event.data.clone());
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, kind);
     headers.insert("attempt", event.attempt.into());
     // It is of digits.
     if let Ok(id) = HeaderValue::from_str(&event.id.to_string()) {
@@ -120,7 +118,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Prob
     }
 }
 
-fn parameter(query: &str, name: &str) -> Option<String> {
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
 }

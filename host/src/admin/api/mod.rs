@@ -1,12 +1,13 @@
 //! What the admin listener answers: `openapi.json`, beside this file, says what there is.
 //!
-//! Bodies of answers are JSON, but for `/livez`, `/readyz`, `/metrics` and events. What failed has `error`, in one sentence.
+//! Bodies of answers are JSON, but for `/livez`, `/readyz`, `/metrics`, `/stream` and events. What failed has `error`, in one sentence.
 
 mod answer;
 mod apps;
 mod events;
 mod requests;
 mod routes;
+mod stream;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
@@ -15,7 +16,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -57,16 +59,22 @@ pub(super) struct Api {
     config: Admin,
     /// Requests that take long, and leave connections to those that ask how the server is.
     long: Arc<Limit>,
+    /// Those who follow what happens.
+    followers: Arc<Limit>,
 }
 
 /// How many requests may take long at a time.
 const MAX_LONG: usize = 64;
 
-type Answer = Response<Full<Bytes>>;
+/// How many may follow what happens.
+const MAX_FOLLOWERS: usize = 16;
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 impl Api {
     pub(super) fn new(operated: Operated, config: Admin) -> Self {
-        Self { operated, config, long: Limit::new(MAX_LONG) }
+        let followers = Limit::new(MAX_FOLLOWERS);
+        Self { operated, config, long: Limit::new(MAX_LONG), followers }
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
@@ -114,6 +122,7 @@ impl Api {
             Route::OpenApi => answer::document(include_str!("openapi.json")),
             Route::Log => self.log(),
             Route::SetLog => self.set_log(request).await,
+            Route::Stream => self.stream(request.uri().query().unwrap_or_default()),
             Route::Requests => self.requests(request.uri().query()),
             Route::Queues | Route::Push | Route::Take | Route::Purge | Route::Topics | Route::Publish => {
                 self.answer_of_events(route, names, request).await

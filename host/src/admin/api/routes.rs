@@ -14,6 +14,7 @@ pub(super) enum Route {
     OpenApi,
     Log,
     SetLog,
+    Stream,
     Requests,
     Apps,
     Deploy,
@@ -37,7 +38,7 @@ impl Route {
 }
 
 /// All of them, with paths as `openapi.json` writes them.
-const ROUTES: [(&str, &str, Route); 22] = [
+const ROUTES: [(&str, &str, Route); 23] = [
     ("GET", "/", Route::Page),
     ("GET", "/dashboard.css", Route::Style),
     ("GET", "/dashboard.js", Route::Script),
@@ -47,6 +48,7 @@ const ROUTES: [(&str, &str, Route); 22] = [
     ("GET", "/openapi.json", Route::OpenApi),
     ("GET", "/log", Route::Log),
     ("PUT", "/log", Route::SetLog),
+    ("GET", "/stream", Route::Stream),
     ("GET", "/requests", Route::Requests),
     ("GET", "/apps", Route::Apps),
     ("PUT", "/apps/{app}", Route::Deploy),

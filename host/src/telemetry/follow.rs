@@ -1,0 +1,168 @@
+//! The log as it happens, for those who follow it. Nobody does: then nothing is made for them.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// Lines that are kept for one who is slow. More are missed, and it is told how many.
+const KEPT: usize = 4096;
+
+/// All levels, the rarest first.
+const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+
+/// A line of the log, as JSON.
+#[derive(Clone, Debug)]
+pub struct Line {
+    target: String,
+    level: Level,
+    /// The object, with the end of the line.
+    pub json: Bytes,
+}
+
+impl Line {
+    /// Whether it tells of a request that has ended.
+    #[must_use]
+    pub fn is_access(&self) -> bool {
+        self.target == "linger::access"
+    }
+}
+
+/// Where lines go to those who follow.
+#[derive(Clone)]
+pub(super) struct Followers(Arc<Shared>);
+
+struct Shared {
+    lines: broadcast::Sender<Line>,
+    /// What each of them wants.
+    wanted: Mutex<Vec<Arc<Targets>>>,
+    /// What any of them wants.
+    filter: reload::Handle<Targets, Registry>,
+}
+
+/// One who follows the log, until it is dropped.
+pub struct Follower {
+    lines: broadcast::Receiver<Line>,
+    wanted: Arc<Targets>,
+    followers: Followers,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// A line.
+    Line(Line),
+    /// There were more lines than one who is so slow can have: so many are missing.
+    Missed(u64),
+}
+
+impl Followers {
+    /// Those who will follow, and the layer that makes their lines.
+    pub(super) fn new() -> (Self, impl Layer<Registry> + Send + Sync + use<>) {
+        let (filter, handle) = reload::Layer::new(Targets::new());
+        let (lines, _) = broadcast::channel(KEPT);
+        let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: handle };
+        let layer = fmt::layer().json().flatten_event(true).with_target(false).with_writer(Writer(lines));
+        (Self(Arc::new(shared)), layer.with_filter(filter))
+    }
+
+    pub(super) fn follow(&self, wanted: Targets) -> Follower {
+        let wanted = Arc::new(wanted);
+        let lines = self.0.lines.subscribe();
+        self.change(|all| all.push(wanted.clone()));
+        Follower { lines, wanted, followers: self.clone() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Targets>>)) {
+        let mut all = self.wanted();
+        change(&mut all);
+        let any = union(&all);
+        // It fails when there is no log any more.
+        let _ = self.0.filter.modify(|filter| *filter = any);
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Vec<Arc<Targets>>> {
+        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    /// Waits for the next line that it wants. None if there is no log any more. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Next> {
+        loop {
+            match self.lines.recv().await {
+                Ok(line) if self.wanted.would_enable(&line.target, &line.level) => {
+                    return Some(Next::Line(line));
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => return Some(Next::Missed(missed)),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let wanted = self.wanted.clone();
+        self.followers.change(|all| {
+            if let Some(index) = all.iter().position(|one| Arc::ptr_eq(one, &wanted)) {
+                all.swap_remove(index);
+            }
+        });
+    }
+}
+
+/// What any of them wants.
+fn union(all: &[Arc<Targets>]) -> Targets {
+    let default = all.iter().filter_map(|one| one.default_level()).max();
+    let names: Vec<&str> = all.iter().flat_map(|one| one.iter()).map(|(name, _)| name).collect();
+    let level = |name: &str| {
+        let wanted = |level: &&Level| all.iter().any(|one| one.would_enable(name, level));
+        LEVELS.iter().rfind(wanted).map_or(LevelFilter::OFF, |&level| LevelFilter::from_level(level))
+    };
+    Targets::new()
+        .with_default(default.unwrap_or(LevelFilter::OFF))
+        .with_targets(names.iter().map(|name| ((*name).to_owned(), level(name))))
+}
+
+/// Sends each line to those who follow.
+struct Writer(broadcast::Sender<Line>);
+
+/// What is written at once is one line.
+struct One<'a> {
+    lines: &'a broadcast::Sender<Line>,
+    target: String,
+    level: Level,
+}
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = One<'a>;
+
+    fn make_writer(&'a self) -> One<'a> {
+        One { lines: &self.0, target: String::new(), level: Level::ERROR }
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> One<'a> {
+        One { lines: &self.0, target: of.target().to_owned(), level: *of.level() }
+    }
+}
+
+impl io::Write for One<'_> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let target = std::mem::take(&mut self.target);
+        // Without a follower it goes nowhere.
+        let _ = self.lines.send(Line { target, level: self.level, json: Bytes::copy_from_slice(json) });
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
