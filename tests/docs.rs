@@ -1,0 +1,248 @@
+//! What the README and `docs/` tell people to type: each command is run as it stands there, and says what is written under it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use linger::config::Config;
+
+use crate::harness::{ADMIN_TCP, Certificate, Server, component, put, soon, text};
+
+/// How long a command may take: some play a whole suite.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A block of a document, with the word after its fence.
+struct Block {
+    place: String,
+    kind: String,
+    text: String,
+}
+
+/// The README, and what is in `docs/`.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    all.sort();
+    all.insert(0, root.join("README.md"));
+    all
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for file in documents() {
+        let document = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let mut open: Option<Block> = None;
+        for (number, line) in document.lines().enumerate() {
+            match (line.strip_prefix("```"), &mut open) {
+                (Some(_), Some(_)) => blocks.extend(open.take()),
+                (Some(kind), None) => {
+                    let place = format!("{name}:{}", number + 1);
+                    open = Some(Block { place, kind: kind.to_owned(), text: String::new() });
+                }
+                (None, Some(block)) => block.text += &format!("{line}\n"),
+                (None, None) => {}
+            }
+        }
+    }
+    blocks
+}
+
+/// A command, and what it should say.
+struct Typed {
+    place: String,
+    command: String,
+    says: Vec<String>,
+}
+
+/// Those of a block for consoles, or for the shell.
+fn commands(block: &Block) -> Vec<Typed> {
+    let mut all: Vec<Typed> = Vec::new();
+    for line in block.text.lines().filter(|line| !line.is_empty()) {
+        let typed = if block.kind == "sh" { Some(line) } else { line.strip_prefix("$ ") };
+        match (typed, all.last_mut()) {
+            (Some(typed), _) => {
+                // A remark for the reader, far enough away.
+                let command = typed.split("  #").next().unwrap().trim().to_owned();
+                all.push(Typed { place: block.place.clone(), command, says: Vec::new() });
+            }
+            (None, Some(last)) => last.says.push(line.to_owned()),
+            (None, None) => panic!("{}: {line:?} is said by no command", block.place),
+        }
+    }
+    all
+}
+
+/// How a command comes to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    /// By itself.
+    Ends,
+    /// It waits for the next one.
+    Parks,
+    /// It goes on: a first line is enough.
+    GoesOn,
+    /// It is for another test, or another machine.
+    Elsewhere,
+}
+
+fn course(command: &str) -> Course {
+    let has = |part| command.contains(part);
+    let starts = |with: &[&str]| with.iter().any(|with| command.starts_with(with));
+    match () {
+        // They run this test, or take as long as it; and what this machine need not have.
+        () if starts(&["make ", "cargo ", "docker ", "systemctl ", "apt "]) => Course::Elsewhere,
+        () if has("?wait=30") => Course::Parks,
+        () if starts(&["linger serve"]) || has("--watch") || has("--follow") => Course::GoesOn,
+        () => Course::Ends,
+    }
+}
+
+/// A server that runs as the documents have it, and a shell beside it.
+struct Desk {
+    server: Server,
+    admin: String,
+    tls: String,
+    _certificate: Certificate,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let certificate = Certificate::new();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(component("longpoll-p2"), folder.path().join("poll.wasm")).unwrap();
+        std::fs::copy(certificate.file(), folder.path().join("cert.pem")).unwrap();
+        std::fs::copy(certificate.key(), folder.path().join("key.pem")).unwrap();
+        let server = Server::in_folder(folder, &configuration("")).await;
+        let admin = server.admin_address().await.to_string();
+        let tls = server.output.line(&["https://"]).await;
+        let tls = tls.rsplit("https://").next().unwrap().to_owned();
+        Self { server, admin, tls, _certificate: certificate }
+    }
+
+    /// The command in a shell, with the addresses that there are. Rounds are fewer than a reader has time for.
+    fn shell(&self, command: &str) -> Command {
+        let mut command = command
+            .replace("127.0.0.1:8080", &self.server.address().to_string())
+            .replace("127.0.0.1:8443", &self.tls)
+            .replace("127.0.0.1:9070", &self.admin)
+            .replace("--rounds 1000", "--rounds 5");
+        if command.starts_with("linger serve") {
+            command += " --listen 127.0.0.1:0";
+        } else if command.starts_with("linger conformance") && !command.contains("--rounds") {
+            command += " --rounds 1";
+        }
+        let binaries = Path::new(env!("CARGO_BIN_EXE_linger")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut shell = Command::new("sh");
+        // What the shell starts is killed by its number.
+        shell.args(["-c", &format!("exec {command}")]).current_dir(self.server.folder());
+        shell.env("PATH", format!("{}:{path}", binaries.display())).env("LINGER_ADMIN", &self.admin);
+        shell.env_remove("RUST_BACKTRACE").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+
+    /// What a reader has done before a command.
+    fn prepare(&self, command: &str) {
+        let folder = self.server.folder();
+        if command.starts_with("linger deploy") {
+            put(&folder.join("poll.wasm"), "longpoll");
+        } else if command.starts_with("linger reload") {
+            std::fs::write(folder.join("linger.toml"), configuration("limits.max_connections = 99\n"))
+                .unwrap();
+        }
+    }
+}
+
+fn configuration(more: &str) -> String {
+    format!(
+        "{more}[[listeners]]\naddress = '127.0.0.1:0'\n[[listeners]]\naddress = '127.0.0.1:0'\n\
+        tls = {{ certificate = 'cert.pem', key = 'key.pem' }}\n{ADMIN_TCP}[apps.poll]\ncomponent = 'poll.wasm'\n"
+    )
+}
+
+/// A command that was started, and is killed if it has not ended.
+struct Started(Option<Child>);
+
+impl Started {
+    async fn end(mut self) -> Output {
+        let child = self.0.take().unwrap();
+        let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+        tokio::time::timeout(PATIENCE, ended).await.expect("the command ends").unwrap()
+    }
+
+    /// The first line that it prints.
+    async fn line(&mut self) -> String {
+        use std::io::BufRead as _;
+        let out = self.0.as_mut().unwrap().stdout.take().unwrap();
+        let first = tokio::task::spawn_blocking(|| std::io::BufReader::new(out).lines().next());
+        soon("a first line", first).await.unwrap().transpose().unwrap().unwrap_or_default()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+#[track_caller]
+fn assert_says(desk: &Desk, typed: &Typed, output: &Output) {
+    let Typed { place, command, says } = typed;
+    assert!(output.status.success(), "{place}: {command}: {output:?}");
+    // The server of a reader was started where its files are.
+    let folder = format!("{}/", desk.server.folder().display());
+    let said = text(&output.stdout).replace(&folder, "");
+    for line in says {
+        assert!(said.contains(line.as_str()), "{place}: {command}: {said:?} does not say {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn commands_do_what_the_documents_say() {
+    let desk = Desk::new().await;
+    let mut count = 0;
+    for block in blocks().iter().filter(|block| matches!(block.kind.as_str(), "console" | "sh")) {
+        let mut parked: Option<(Typed, Started)> = None;
+        for typed in commands(block) {
+            let course = course(&typed.command);
+            if course == Course::Elsewhere {
+                continue;
+            }
+            desk.prepare(&typed.command);
+            let mut started = Started(Some(desk.shell(&typed.command).spawn().unwrap()));
+            count += 1;
+            match course {
+                Course::Parks => parked = Some((typed, started)),
+                Course::GoesOn => assert!(!started.line().await.is_empty(), "{}", typed.command),
+                _ => assert_says(&desk, &typed, &started.end().await),
+            }
+        }
+        if let Some((typed, started)) = parked {
+            assert_says(&desk, &typed, &started.end().await);
+        }
+    }
+    assert!(count > 20, "{count} commands were found");
+}
+
+#[test]
+fn configurations_in_the_documents_are_valid() {
+    let mut count = 0;
+    for Block { place, mut text, .. } in blocks().into_iter().filter(|block| block.kind == "toml") {
+        // Some show a part.
+        if !text.contains("component =") {
+            text = format!("components = '.'\n{text}");
+        }
+        if !text.contains("[apps.") {
+            text += "\n[apps.x]\n";
+        }
+        let parsed = Config::parse(&text, Path::new("linger.toml"), |_| Some("value".to_owned()));
+        parsed.unwrap_or_else(|error| panic!("{place}: {error}\n{text}"));
+        count += 1;
+    }
+    assert!(count > 4, "{count} configurations were found");
+}
