@@ -417,7 +417,7 @@ mod tests {
             Terms::default(),
             1,
             Arc::downgrade(&client),
-            Default::default(),
+            Asked::default(),
         );
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });

@@ -32,6 +32,6 @@ impl Reload {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let reloaded = self.server.ask(Method::POST, "/reload", Sent::default())?;
         let changes = reloaded["changes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        Ok(self.output.print(&reloaded, || changes.map(|change| format!("{change}\n")).collect()))
+        Ok(self.output.print(&reloaded, || changes.flat_map(|change| [change, "\n"]).collect()))
     }
 }

@@ -65,7 +65,9 @@ impl Peer {
             headers.remove(PROTO);
             headers.remove(FOR);
             if !self.trusted {
-                OTHERS.iter().for_each(|name| drop(headers.remove(name)));
+                for name in &OTHERS {
+                    headers.remove(name);
+                }
             }
         }
         let (client, scheme) = named.unwrap_or((self.address, None));

@@ -59,8 +59,8 @@ impl Listener {
             }
             Address::Unix(path) => {
                 let listener = UnixListener::from_std(bind(path, mode)?.into())?;
-                let _file = Some(Owned(path.clone()));
-                Ok(vec![Self { socket: Listening::Unix(listener), address: address.clone(), _file }])
+                let file = Some(Owned(path.clone()));
+                Ok(vec![Self { socket: Listening::Unix(listener), address: address.clone(), _file: file }])
             }
             Address::Systemd(name) => passed(name)?
                 .into_iter()
