@@ -52,6 +52,7 @@ mod streaming;
 mod swap;
 mod tls;
 mod together;
+mod tools;
 mod topics;
 mod watch;
 mod whole;

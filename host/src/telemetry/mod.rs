@@ -8,7 +8,7 @@ mod metrics;
 mod process;
 
 pub use follow::{Follower, Next};
-pub use labels::{Deploy, Ending, Failure, Reached};
+pub use labels::{Deploy, Ending, Failure, Reached, Reload};
 pub use live::Exposition;
 pub use log::{Format, Log};
 pub use metrics::{AppMetrics, Metrics};
