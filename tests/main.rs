@@ -33,6 +33,7 @@ mod isolation;
 mod listeners;
 mod longpoll;
 mod metrics;
+mod middleware;
 mod new;
 mod offline;
 mod on_disconnect;

@@ -1,7 +1,9 @@
 //! What operators see of a running server: metrics, and the log.
 
 mod follow;
+mod json;
 mod labels;
+mod lines;
 mod live;
 mod log;
 mod metrics;
@@ -9,6 +11,7 @@ mod process;
 
 pub use follow::{Follower, Next};
 pub use labels::{Deploy, Ending, Failure, Reached, Reload};
+pub use lines::Writing;
 pub use live::Exposition;
 pub use log::{Format, Log};
 pub use metrics::{AppMetrics, Metrics};
