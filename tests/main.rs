@@ -53,5 +53,6 @@ mod swap;
 mod tls;
 mod together;
 mod topics;
+mod traces;
 mod watch;
 mod whole;
