@@ -109,7 +109,10 @@ async fn parked_poll_has_a_span_for_each_part(longpoll: &str, protocol: Protocol
     assert_within(guest, &request);
     assert_within(wait, guest);
     assert_eq!(named(&parts, "queue").ended, guest.began);
-    assert_eq!((receipt.began, receipt.get("linger.receipt")), (request.ended, request.get("linger.receipt")));
+    assert_eq!(
+        (receipt.began, receipt.get("linger.receipt")),
+        (request.ended, request.get("linger.receipt"))
+    );
     assert_eq!((wait.get("linger.queue"), wait.get("linger.arrived")), ("q", "true"));
     assert_eq!(guest.events, ["head"]);
 }

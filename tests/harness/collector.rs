@@ -125,8 +125,7 @@ impl Collector {
     /// The span of the request for a path, and those under it. It comes after them.
     pub(crate) async fn request(&self, path: &str) -> (Span, Vec<Span>) {
         let is_it = |span: &&Span| span.find("url.path") == Some(path);
-        let collected =
-            self.wait(path, |collected| collected.spans.iter().any(|span| is_it(&span))).await;
+        let collected = self.wait(path, |collected| collected.spans.iter().any(|span| is_it(&span))).await;
         let server = collected.spans.iter().find(is_it).unwrap().clone();
         let mut family = vec![server.id.clone()];
         let mut under = Vec::new();

@@ -99,8 +99,7 @@ impl Tracer {
         let parent =
             TraceContextPropagator::new().extract_with_context(&none(), &HeaderExtractor(request.headers()));
         let (began, since) = (Instant::now(), now());
-        let builder =
-            SpanBuilder::from_name("").with_kind(SpanKind::Server).with_start_time(since);
+        let builder = SpanBuilder::from_name("").with_kind(SpanKind::Server).with_start_time(since);
         let mut span = self.0.build_with_context(builder, &parent);
         let context = span.span_context().clone();
         let noted = span.is_recording().then(|| {
@@ -117,7 +116,8 @@ impl Tracer {
 fn describe<B>(span: &mut Span, request: &Request<B>, route: &Arc<str>, client: Option<ClientAddress>) {
     let (method, uri) = (labels::method(request.method()), request.uri());
     span.update_name(format!("{} {route}", if method == "_OTHER" { "HTTP" } else { method }));
-    let mut set = |key: &'static str, value: opentelemetry::Value| span.set_attribute(KeyValue::new(key, value));
+    let mut set =
+        |key: &'static str, value: opentelemetry::Value| span.set_attribute(KeyValue::new(key, value));
     set("http.request.method", method.into());
     if method == "_OTHER" {
         set("http.request.method_original", request.method().to_string().into());
@@ -264,8 +264,7 @@ impl Trace {
         from: Instant,
         attributes: Vec<KeyValue>,
     ) -> Span {
-        let builder =
-            SpanBuilder::from_name(name).with_start_time(self.at(from)).with_attributes(attributes);
+        let builder = SpanBuilder::from_name(name).with_start_time(self.at(from)).with_attributes(attributes);
         self.tracer.build_with_context(builder, &none().with_remote_span_context(parent.clone()))
     }
 
