@@ -61,8 +61,8 @@ impl Server {
         reread: Option<Reread>,
     ) -> Result<Self, ServerError> {
         let metrics = Metrics::default();
-        let traces = config.traces.as_ref().map(|traces| traces::open(traces, &metrics)).transpose()?;
-        let (tracer, export) = traces.unzip();
+        let opened = config.traces.as_ref().map(|traces| traces::open(traces, &metrics)).transpose()?;
+        let (tracer, export) = opened.unzip();
         let loader =
             Loader { engine, events: events.clone(), lanes: config.threads, metrics: metrics.clone() };
         let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);

@@ -35,7 +35,7 @@ async fn fixture(http2: bool) -> Fixture {
         Terms::default(),
         1,
         asked,
-        Default::default(),
+        crate::exchange::Asked::default(),
     ));
     let share = || Limit::new(1).try_take().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);

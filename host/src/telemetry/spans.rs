@@ -325,3 +325,7 @@ fn none() -> Context {
 fn now() -> SystemTime {
     SystemTime::now()
 }
+
+#[cfg(test)]
+#[path = "spans_tests.rs"]
+mod tests;

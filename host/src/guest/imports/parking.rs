@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use crate::events::Name;
 use crate::exchange::Exchange;
-use crate::telemetry::Place;
+use crate::telemetry::{Place, Trace};
 
 /// A wait that may turn out to be none: what is there already is not waited for.
 pub(super) struct Parking {
@@ -19,7 +19,7 @@ pub(super) struct Parking {
 impl Parking {
     /// None if no spans are made of the request.
     pub(super) fn of(exchange: &Arc<Exchange>, place: Place, name: &Name) -> Option<Self> {
-        let recorded = exchange.trace().is_some_and(|trace| trace.is_recorded());
+        let recorded = exchange.trace().is_some_and(Trace::is_recorded);
         recorded.then(|| Self { exchange: exchange.clone(), place, name: name.clone(), number: None })
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Collector {
     /// For a batch, with all tries.
     timeout: Duration,
     /// From the batch before.
-    kept: tokio::sync::Mutex<Option<Connection>>,
+    kept: Mutex<Option<Connection>>,
     /// What went wrong last, if nothing went well since.
     trouble: Mutex<Option<String>>,
     spans: Spans,
@@ -69,7 +69,7 @@ impl Collector {
             None
         };
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let (kept, trouble) = (tokio::sync::Mutex::default(), Mutex::default());
+        let (kept, trouble) = (Mutex::default(), Mutex::default());
         Ok(Self { authority, host, port, tls, timeout: config.timeout, kept, trouble, spans })
     }
 
@@ -82,18 +82,29 @@ impl Collector {
         }
     }
 
-    /// Sends a request once. Dropped, it costs the connection.
-    async fn attempt(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, HttpError> {
-        let mut kept = self.kept.lock().await;
-        let mut connection = match kept.take().filter(|connection| !connection.sender.is_closed()) {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+    /// Sends a request once, over the connection that there is or, where that does not take it any more, over a new one.
+    async fn attempt(&self, parts: &Parts, body: &Bytes) -> Result<Response<Bytes>, HttpError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(connection) = kept.filter(|connection| !connection.sender.is_closed())
+            && let Ok(answer) = self.send(connection, parts, body).await
+        {
+            return Ok(answer);
+        }
+        self.send(self.connect().await?, parts, body).await
+    }
+
+    /// Keeps the connection for the next, if all goes well.
+    async fn send(
+        &self,
+        mut connection: Connection,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Response<Bytes>, HttpError> {
         connection.sender.ready().await?;
-        let request = Request::from_parts(parts, Full::new(body));
+        let request = Request::from_parts(parts.clone(), Full::new(body.clone()));
         let (parts, body) = connection.sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        *kept = Some(connection);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         Ok(Response::from_parts(parts, body))
     }
 
@@ -101,7 +112,7 @@ impl Collector {
     async fn persist(&self, parts: &Parts, body: &Bytes) -> Result<Response<Bytes>, HttpError> {
         let (mut pause, longest) = PAUSES;
         loop {
-            match self.attempt(parts.clone(), body.clone()).await {
+            match self.attempt(parts, body).await {
                 Ok(answer) if !may_pass(answer.status()) => return Ok(answer),
                 Ok(answer) => self.note(Some(format!("it answers {}", answer.status()))),
                 Err(error) => self.note(Some(one_line(&*error))),
@@ -117,11 +128,11 @@ impl Collector {
         if *before == trouble {
             return;
         }
-        match &trouble {
-            Some(trouble) => {
-                tracing::warn!("the collector of traces at {} takes no spans: {trouble}", self.authority);
-            }
-            None => tracing::info!("the collector of traces at {} takes spans again", self.authority),
+        let collector = format_args!("the collector of traces at {}", self.authority);
+        if let Some(trouble) = &trouble {
+            tracing::warn!("{collector} takes no spans: {trouble}");
+        } else {
+            tracing::info!("{collector} takes spans again");
         }
         *before = trouble;
     }

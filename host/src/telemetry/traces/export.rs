@@ -103,7 +103,7 @@ impl Export {
     /// Sends spans until it is told to stop, and then those that are there.
     async fn send_all(&mut self, stop: &CancellationToken) {
         loop {
-            let (least, last) = tokio::select! {
+            let (enough, stopped) = tokio::select! {
                 biased;
                 () = stop.cancelled() => (1, true),
                 () = self.full.notified() => (self.max_batch, false),
@@ -111,10 +111,10 @@ impl Export {
             };
             // Not those that come meanwhile: they wait for others.
             let mut left = self.receiver.len();
-            while left >= least {
+            while left >= enough {
                 left -= self.send(left.min(self.max_batch)).await;
             }
-            if last {
+            if stopped {
                 return;
             }
         }
