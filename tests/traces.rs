@@ -63,7 +63,7 @@ fn assert_within(inner: &Span, outer: &Span) {
 }
 
 async fn parked_poll_has_a_span_for_each_part(longpoll: &str, protocol: Protocol) {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let config = format!("{}{}[[routes]]\napp = 'app'\npath = '/poll'\n", collector.table(""), app(longpoll));
     let (server, mut admin) = serve(&format!("{config}[[routes]]\napp = 'app'\npath = '/push'\n")).await;
     let poll = Request::get("/poll/q?wait=60&secret=x").header("user-agent", "test");
@@ -118,7 +118,7 @@ async fn parked_poll_has_a_span_for_each_part(longpoll: &str, protocol: Protocol
 }
 
 async fn client_that_leaves_is_in_its_span(longpoll: &str, protocol: Protocol) {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let (server, mut admin) = serve(&format!("{}{}", collector.table(""), app(longpoll))).await;
     let waiting = server.open(protocol, &Request::get("/poll/q?wait=60")).await;
     is_parked(&mut admin, "queues").await;
@@ -132,7 +132,7 @@ async fn client_that_leaves_is_in_its_span(longpoll: &str, protocol: Protocol) {
 }
 
 async fn follower_waits_at_its_topic(longpoll: &str) {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let (server, mut admin) = serve(&format!("{}{}", collector.table(""), app(longpoll))).await;
     let waiting = server.open(H1, &Request::get("/follow/t?wait=60")).await;
     is_parked(&mut admin, "topics").await;
@@ -150,7 +150,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn trace_that_began_elsewhere_goes_on_in_the_guest() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     // Only those that are recorded elsewhere are recorded.
     let server = Server::with_config(&format!("{}{}", collector.table("ratio = 0\n"), app("probe"))).await;
     let head = |flags: &str| {
@@ -177,7 +177,7 @@ async fn trace_that_began_elsewhere_goes_on_in_the_guest() {
 
 #[tokio::test]
 async fn trace_that_makes_no_sense_is_not_continued() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let server = Server::with_config(&format!("{}{}", collector.table(""), app("probe"))).await;
     let head = Request::get("/head").header("traceparent", "00-0-0-00").header("tracestate", "a=b");
     let answer = server.send(H1, &head).await;
@@ -198,7 +198,7 @@ async fn guest_without_traces_sees_what_the_client_sent() {
 }
 
 async fn request_of_a_guest_is_of_the_same_trace(probe: &str) {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let other = Server::with_config(&format!("{}{}", collector.table(""), app("probe"))).await;
     let app = format!("{}outgoing_hosts = ['127.0.0.1']\n", app(probe));
     let server = Server::with_config(&format!("{}{app}", collector.table(""))).await;
@@ -211,7 +211,7 @@ async fn request_of_a_guest_is_of_the_same_trace(probe: &str) {
 
 #[tokio::test]
 async fn guest_that_fails_has_an_error_in_its_span() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let server = Server::with_config(&format!("{}{}", collector.table(""), app("faulty"))).await;
     server.get("/panic").await.expect(500);
     let (request, parts) = collector.request("/panic").await;
@@ -221,7 +221,7 @@ async fn guest_that_fails_has_an_error_in_its_span() {
 
 #[tokio::test]
 async fn log_names_the_trace() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let config = format!("{}{}", collector.table(""), app("hello"));
     let server = Server::with_config_and_access_log(&config).await;
     server.get("/x").await.expect(200);
@@ -256,7 +256,7 @@ async fn collector_that_is_down_is_told_once_and_tried_again() {
 
 #[tokio::test]
 async fn spans_that_are_refused_are_counted() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let (server, mut admin) = serve(&format!("{}{}", collector.table(""), app("hello"))).await;
     for (status, failed) in [(403, 1), (400, 2)] {
         collector.answer(status);
@@ -272,7 +272,7 @@ async fn spans_that_are_refused_are_counted() {
 
 #[tokio::test]
 async fn collector_that_does_not_answer_costs_only_spans() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     collector.answer(SILENT);
     let config = format!("{}{}", collector.table("timeout = '50ms'\n"), app("hello"));
     let (server, mut admin) = serve(&config).await;
@@ -284,7 +284,7 @@ async fn collector_that_does_not_answer_costs_only_spans() {
 
 #[tokio::test]
 async fn server_that_stops_sends_the_last_spans() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let table = collector.table("").replace("10ms", "1h");
     let mut server = Server::with_config(&format!("{table}{}", app("longpoll"))).await;
     let waiting = server.park(H1, &Request::get("/poll/q?wait=60")).await;
@@ -297,7 +297,7 @@ async fn server_that_stops_sends_the_last_spans() {
 
 #[tokio::test]
 async fn server_that_stops_does_not_wait_long_for_the_collector() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     collector.answer(503);
     let table = collector.table("timeout = '100ms'\n").replace("10ms", "1h");
     let mut server = Server::with_config(&format!("{table}{}", app("hello"))).await;
@@ -310,7 +310,7 @@ async fn server_that_stops_does_not_wait_long_for_the_collector() {
 #[tokio::test]
 async fn collector_is_spoken_to_over_tls_with_headers() {
     let certificate = Certificate::new();
-    let collector = Collector::with_tls(&certificate).await;
+    let collector = Collector::with_tls(&certificate);
     let ca = certificate.file();
     let keys = format!(
         "service = 'shop'\nca = '{}'\nheaders.authorization = 'Bearer ${{LINGER_TEST_SECRET}}'\n",
@@ -342,7 +342,7 @@ async fn authority_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn changed_traces_count_at_the_next_start() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let server = Server::with_config(&format!("{ADMIN}{}", app("hello"))).await;
     write_config(server.folder(), &format!("{ADMIN}{}{}", collector.table(""), app("hello")));
     let output = server.operate(&["reload"]).await;

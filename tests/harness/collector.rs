@@ -86,11 +86,11 @@ impl Span {
 }
 
 impl Collector {
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::prepare().listen(None)
     }
 
-    pub(crate) async fn with_tls(certificate: &Certificate) -> Self {
+    pub(crate) fn with_tls(certificate: &Certificate) -> Self {
         Self::prepare().listen(Some(certificate))
     }
 
@@ -232,7 +232,7 @@ fn decode(body: &[u8]) -> Vec<Span> {
 }
 
 fn read(span: otlp::Span, resource: &[KeyValue]) -> Span {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     Span {
         trace: hex(&span.trace_id),
         id: hex(&span.span_id),
