@@ -1,7 +1,9 @@
 //! What operators see of a running server: metrics, the log, and traces.
 
 mod follow;
+mod json;
 mod labels;
+mod lines;
 mod live;
 mod log;
 mod metrics;
@@ -10,7 +12,8 @@ mod spans;
 pub mod traces;
 
 pub use follow::{Follower, Next};
-pub use labels::{Deploy, Ending, Failure, Reached};
+pub use labels::{Deploy, Ending, Failure, Reached, Reload};
+pub use lines::Writing;
 pub use live::Exposition;
 pub use log::{Format, Log};
 pub use metrics::{AppMetrics, Metrics};
