@@ -87,9 +87,9 @@ async fn middleware_that_changes_is_another_generation() {
     put(&server.folder().join("token.wasm"), "hello");
     assert_refused(&server.operate(&["reload"]).await, &["token.wasm: it is no middleware for"]);
     server.get("/").await.expect(401);
-    // One that knows of no token.
+    // One that knows of no token. The one that was refused had a number, too.
     put(&server.folder().join("token.wasm"), "cancel");
-    assert_eq!(text(&server.operate(&["reload"]).await.stdout), "apps.app: generation 2 serves\n");
+    assert_eq!(text(&server.operate(&["reload"]).await.stdout), "apps.app: generation 3 serves\n");
     server.get("/").await.expect(200);
 }
 
