@@ -55,5 +55,6 @@ mod tls;
 mod together;
 mod tools;
 mod topics;
+mod traces;
 mod watch;
 mod whole;

@@ -267,6 +267,7 @@ impl Instance {
         self.uses += 1;
         let store = &mut self.store;
         store.data_mut().requests.set_sole(exchange.clone());
+        store.data_mut().outgoing.work_for(Some(exchange.clone()));
         let mut http = store.data_mut().http();
         let request =
             http.new_incoming_request(Scheme::Http, *request).map_err(|error| not_started(&error))?;
