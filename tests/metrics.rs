@@ -170,8 +170,9 @@ async fn reloads_are_counted_by_what_became_of_them() {
 #[tokio::test]
 async fn instances_are_ready_before_they_are_wanted() {
     let limits = "instances.ready = 3\ninstances.max = 5\n";
-    let (server, mut admin) =
-        serve(&format!("threads = 1\n[apps.app]\ncomponent = '{{witness-p2}}'\n{limits}")).await;
+    let app = format!("[apps.app]\ncomponent = '{{witness-p2}}'\n{limits}");
+    let server = Server::with_config(&format!("threads = 1\n{ADMIN_TCP}{app}")).await;
+    let mut admin = admin_client(&server).await;
     for number in 1..=4 {
         server.get("/instance").await.expect(200);
         counts(&mut admin, "linger_instances{app=\"app\"}", 3.0).await;
