@@ -17,13 +17,14 @@ def stopped(reason: str) -> Response:
 
 def refused(error: EventError) -> Response:
     """The answer when a queue or a topic refused."""
+    headers: dict[str, str] = {}
     match error.kind, error.value:
         case "invalid-name" | "invalid-content-type" | "invalid-cursor", _:
-            status, headers = 400, {}
+            status = 400
         case "too-large", _:
-            status, headers = 413, {}
+            status = 413
         case "over-limit", "total-bytes" | "names":
-            status, headers = 507, {}
+            status = 507
         case "over-limit", "events" | "bytes" | "waiters":
             # It is worth while to try again soon.
             status, headers = 429, {"retry-after": "1"}

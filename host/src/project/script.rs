@@ -9,6 +9,7 @@ pub(super) const PYTHON_LONGPOLL: &Embedded = embedded!["guest/examples/python-l
     "app.py",
     "build.py",
     "linger/__init__.py",
+    "linger/__init__.pyi",
     "linger/local.py",
     "linger/p2.py",
     "linger/p3.py",

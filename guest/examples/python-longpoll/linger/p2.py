@@ -11,7 +11,7 @@ from wit_world.imports.linger_host_types import EventError, PushOptions
 from wit_world.imports.streams import StreamError_Closed
 
 from .types import Batch, Cancelled, Delivery, Handle, Request, Response
-from .types import answer, broken, event_error, event_id, name, nanoseconds, too_large
+from .types import answer, broken, event_error, event_id, name, nanoseconds, optional_nanoseconds, too_large
 
 T = TypeVar("T")
 
@@ -34,7 +34,8 @@ def _run(coroutine: Coroutine[Any, Any, Response]) -> Response:
     try:
         coroutine.send(None)
     except StopIteration as done:
-        return done.value
+        response: Response = done.value
+        return response
     raise RuntimeError("in WASI 0.2 a handler awaits only what the module `linger` has")
 
 
@@ -119,8 +120,9 @@ class queue:
         self, data: bytes, content_type: str | None = None, delay: float | None = None, time_to_live: float | None = None
     ) -> str:
         """Stores an event, and returns its id. Times are in seconds."""
+        options = PushOptions(content_type, optional_nanoseconds(delay), optional_nanoseconds(time_to_live))
         try:
-            return event_id(self._queue.push(data, PushOptions(content_type, nanoseconds(delay), nanoseconds(time_to_live))))
+            return event_id(self._queue.push(data, options))
         except Err as error:
             raise event_error(error.value) from None
 

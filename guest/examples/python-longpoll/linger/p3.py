@@ -14,7 +14,7 @@ from wit_world.imports import wasi_http_types as http
 from wit_world.imports.linger_host_types import EventError, PushOptions
 
 from .types import Batch, Cancelled, Delivery, Handle, Request, Response
-from .types import answer, broken, event_error, event_id, name, nanoseconds, too_large
+from .types import answer, broken, event_error, event_id, name, nanoseconds, optional_nanoseconds, too_large
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class queue:
         self, data: bytes, content_type: str | None = None, delay: float | None = None, time_to_live: float | None = None
     ) -> str:
         """Stores an event, and returns its id. Times are in seconds."""
-        options = PushOptions(content_type, nanoseconds(delay), nanoseconds(time_to_live))
+        options = PushOptions(content_type, optional_nanoseconds(delay), optional_nanoseconds(time_to_live))
         try:
             return event_id(await self._queue.push(data, options))
         except Err as error:
@@ -131,6 +131,7 @@ class queue:
     async def take(self, wait: float) -> Delivery | None:
         """The next event; None if there is none for so many seconds. Raises `Cancelled` when the request is over before that."""
         taking = self._queue.take()
+        taken: Result[queue_p3.Delivery, EventError] | None
         if isinstance(taking, queue_p3.Taking_Ready):
             taken = taking.value
         else:

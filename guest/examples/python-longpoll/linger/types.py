@@ -197,9 +197,14 @@ class Batch:
         return cls(events, batch.next, batch.missed, batch.restarted)
 
 
-def nanoseconds(seconds: float | None) -> int | None:
+def nanoseconds(seconds: float) -> int:
     """A time as WASI counts it."""
-    return None if seconds is None else int(seconds * 1e9)
+    return int(seconds * 1e9)
+
+
+def optional_nanoseconds(seconds: float | None) -> int | None:
+    """The same, if there is one."""
+    return None if seconds is None else nanoseconds(seconds)
 
 
 Handle = Callable[[Request], Awaitable[Response]]
