@@ -26,7 +26,7 @@ pub enum Language {
     Rust,
     /// With a helper module, for WASI 0.3 or 0.2
     Python,
-    /// JavaScript: `longpoll` for WASI 0.2 on StarlingMonkey, `hello` for WASI 0.3 on QuickJS
+    /// JavaScript: `longpoll` is for WASI 0.2, `hello` for WASI 0.3
     Js,
 }
 

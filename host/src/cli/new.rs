@@ -45,11 +45,11 @@ impl New {
             std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
             std::fs::write(&path, file.text.as_bytes()).with_context(|| path.display().to_string())?;
         }
-        let steps: String = lang.steps().iter().map(|step| format!("  {step}\n")).collect();
+        let steps = lang.steps().join("\n  ");
         // It is there, whoever reads this.
         let _ = write!(
             std::io::stdout(),
-            "{name}: made. Next:\n\n  cd {name}\n{steps}  linger serve linger.toml\n\n\
+            "{name}: made. Next:\n\n  cd {name}\n  {steps}\n  linger serve linger.toml\n\n\
              {name}/README.md says how to try it.\n"
         );
         Ok(ExitCode::SUCCESS)

@@ -71,14 +71,14 @@ const kindOf = (event) => event.contentType() ?? "application/octet-stream";
 
 /** A queue: each event is for one taker. */
 export function queue(name) {
-  const queue = orThrow(() => Queue.open(name));
+  const opened = (work) => using((hold) => work(hold(orThrow(() => Queue.open(name)))));
   return {
     push(data, { contentType, delay, timeToLive } = {}) {
       const options = { contentType, delay: nanoseconds(delay), timeToLive: nanoseconds(timeToLive) };
-      return eventId(orThrow(() => queue.push(data, options)));
+      return opened((queue) => eventId(orThrow(() => queue.push(data, options))));
     },
     take(seconds) {
-      const delivery = waitFor(() => queue.take(), seconds);
+      const delivery = opened((queue) => waitFor(() => queue.take(), seconds));
       return delivery && using((hold) => delivered(hold(delivery)));
     },
   };
@@ -96,12 +96,12 @@ function delivered(delivery) {
 
 /** A topic: each event is for all who read. */
 export function topic(name) {
-  const topic = orThrow(() => Topic.open(name));
+  const opened = (work) => using((hold) => work(hold(orThrow(() => Topic.open(name)))));
   return {
-    publish: (data, contentType) => orThrow(() => topic.publish(data, contentType)),
-    end: () => orThrow(() => topic.end()),
+    publish: (data, contentType) => opened((topic) => orThrow(() => topic.publish(data, contentType))),
+    end: () => opened((topic) => orThrow(() => topic.end())),
     read(after, limit, seconds) {
-      const batch = waitFor(() => topic.read(after, limit), seconds);
+      const batch = opened((topic) => waitFor(() => topic.read(after, limit), seconds));
       return batch && using((hold) => ({ ...batch, events: batch.events.map((event) => published(hold(event))) }));
     },
   };
@@ -188,6 +188,8 @@ async function answer(handle, request) {
     if (error instanceof HttpError) return error.answer;
     console.error(`the handler failed: ${error}\n${error?.stack ?? ""}`);
     return Answer.text("Internal Server Error\n", 500);
+  } finally {
+    request[Symbol.dispose]();
   }
 }
 
