@@ -41,7 +41,7 @@ fn blocks() -> Vec<Block> {
                     let place = format!("{name}:{}", number + 1);
                     open = Some(Block { place, kind: kind.to_owned(), text: String::new() });
                 }
-                (None, Some(block)) => block.text += &format!("{line}\n"),
+                (None, Some(block)) => block.text.extend([line, "\n"]),
                 (None, None) => {}
             }
         }

@@ -30,9 +30,9 @@ if [[ -z $url ]]; then
     exit 1
 fi
 
-# The stream does not end by itself. What is refused may be refused for more reasons than the description names.
+# The stream does not end by itself. Bodies are not checked: an event's bytes need not be what its content type says.
 cd "$work"
 "$tools/bin/st" run "$url/openapi.json" --url "$url" --exclude-path /stream \
-    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance \
     --phases examples,coverage,fuzzing --request-timeout 70 "$@"
 kill -0 "$server" || { echo "linger has ended:" >&2; cat "$work/log" >&2; exit 1; }

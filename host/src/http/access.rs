@@ -1,4 +1,4 @@
-//! What the log says of each request when it has ended.
+//! What the log, the metrics and the trace are told of each request when it has ended.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::cancel::Reason;
 use crate::exchange::{Exchange, Outcome};
 use crate::net::Receipt;
-use crate::telemetry::Ending;
+use crate::telemetry::{Ended, Ending};
 
 /// The status that stands for "the client left before there was a response", as in other servers' logs.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -47,9 +47,23 @@ impl Default for Access {
     }
 }
 
+/// Numbers, which programs can compare; their names say the unit.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Access {
+    /// Tells the log and the trace how it ended, when all is known of that.
+    pub(super) fn tell(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+        self.log(exchange, outcome, receipt);
+        if let Some(trace) = exchange.trace() {
+            let &Self { status, head, bytes, .. } = self;
+            trace.finish(exchange, &Ended { outcome, receipt, status, head, bytes });
+        }
+    }
+
     /// Logs how it ended: at `info` where the client has left with its events, or may have, at `debug` otherwise.
-    pub(super) fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+    fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
         let left = matches!(outcome, Outcome::Lost { .. })
             || matches!(receipt, Some(Receipt::Undelivered { .. } | Receipt::Unread));
         if left {
@@ -69,13 +83,14 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
             client = exchange.asked.client.map(tracing::field::display),
             reason,
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
-            took = ?exchange.began.elapsed(),
-            queued = exchange.queued().map(tracing::field::debug),
+            took_us = micros(exchange.began.elapsed()),
+            queued_us = exchange.queued().map(micros),
             "{} {} {}: the client left", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
@@ -86,13 +101,14 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
             client = exchange.asked.client.map(tracing::field::display),
             reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
-            took = ?exchange.began.elapsed(),
-            queued = exchange.queued().map(tracing::field::debug),
-            guest = self.guest(exchange).map(tracing::field::debug),
+            took_us = micros(exchange.began.elapsed()),
+            queued_us = exchange.queued().map(micros),
+            guest_us = self.guest(exchange).map(micros),
             "{} {} {}: {outcome}", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
@@ -110,6 +126,9 @@ impl Access {
 
     /// Counts how it ended, before all else learns of it.
     pub(super) fn count(&self, exchange: &Exchange, outcome: Outcome) {
+        if let Some(trace) = exchange.trace() {
+            trace.ended();
+        }
         let metrics = &exchange.generation.metrics;
         metrics.ended(Ending::new(outcome, exchange.cancellation.reason()));
         if let Some(status) = self.status {
