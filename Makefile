@@ -12,6 +12,9 @@ COMPONENTS := target/components
 # The examples in other languages than Rust. Each is built in a copy of its folder, with its tools beside it.
 LANGUAGES := $(TARGET)/languages
 OTHERS := python-longpoll js-longpoll js-hello
+# The one in C is left out without this tool: cargo install --locked wit-bindgen-cli@0.63.0
+WIT_BINDGEN := $(shell command -v wit-bindgen)
+OTHERS += $(if $(WIT_BINDGEN),c-longpoll)
 # Man pages and completions, on their way into the Debian package.
 PACKAGE := target/package
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
@@ -45,12 +48,13 @@ guests: setup-target ## Build every guest to target/components/NAME.wasm
 	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
 	done
 
-guests-other: $(OTHERS:%=$(LANGUAGES)/%.built) ## Build the examples in Python and JavaScript to target/components/NAME.wasm (needs python3 and npm)
+guests-other: $(OTHERS:%=$(LANGUAGES)/%.built) ## Build the examples in Python and JavaScript, and in C if wit-bindgen is there (needs python3 and npm)
 
 build-python-longpoll = python3 build.py --wasi 0.2 && mv app.wasm python-longpoll-p2.wasm \
     && python3 build.py && mv app.wasm python-longpoll.wasm && python3 -m unittest --quiet
 build-js-longpoll = npm run --silent build && mv app.wasm js-longpoll-p2.wasm && npm test --silent >/dev/null
 build-js-hello = npm run --silent build && mv app.wasm js-hello.wasm
+build-c-longpoll = $(MAKE) --silent && mv app.wasm c-longpoll-p2.wasm
 
 # Again when a file of it has changed; the WIT package is one of them.
 .SECONDEXPANSION:
@@ -99,6 +103,7 @@ test-languages: guests guests-other ## Test the examples in Python and JavaScrip
 	@LINGER_LONGPOLL=python-longpoll LINGER_LONGPOLL_P2=python-longpoll-p2 $(CONTRACT)
 	@echo "==> testing the examples in JavaScript"
 	@LINGER_LONGPOLL_P2=js-longpoll-p2 $(CONTRACT) --skip ::p3
+	@$(if $(WIT_BINDGEN),echo "==> testing the example in C" && LINGER_LONGPOLL_P2=c-longpoll-p2 $(CONTRACT) --skip ::p3)
 	@cargo test --release --locked --package linger --test integration -- --ignored languages::
 
 CONTRACT := cargo test --release --locked --package linger --test integration -- \
