@@ -98,7 +98,10 @@ test: guests ## Run all tests: host, guest SDK, and both together over real sock
 	"$$test" --quiet net::
 
 # What is tested with `longpoll` and `longpoll-p2`, with those that have the same contract in their place.
+# They take long to compile, and tests wait for no server that long: so that is done before.
 test-languages: guests guests-other ## Test the examples in Python and JavaScript as those in Rust are
+	@cargo test --release --locked --package linger --test integration --no-run
+	@for file in $(wildcard $(LANGUAGES)/*/*.wasm); do $(TARGET)/release/linger check "$$file" >/dev/null; done
 	@echo "==> testing the examples in Python"
 	@LINGER_LONGPOLL=python-longpoll LINGER_LONGPOLL_P2=python-longpoll-p2 $(CONTRACT)
 	@echo "==> testing the examples in JavaScript"
