@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests guests-other middleware test test-languages peers api soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host guests guests-other middleware test test-languages peers api compatibility soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -117,6 +117,10 @@ peers: host guests ## Run the conformance suite on Linger and, where they are th
 
 api: host guests ## Ask the admin API at random all that its description allows (schemathesis, from PyPI): no 500
 	@tests/api/run.sh $(abspath $(TARGET))/release/linger $(COMPONENTS)/longpoll.wasm $(abspath $(TARGET))/schemathesis
+
+compatibility: host guests ## Serve components that others made, and write docs/compatibility.md (builds and fetches some)
+	@echo "==> trying components that others made"
+	@tests/compat/run.py $(abspath $(TARGET))/release/linger
 
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"
