@@ -24,7 +24,7 @@ CHAOS_ROUNDS := 5000
 FUZZ_SECONDS := 600
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 run: host guests ## Build all, and serve the long-poll example on 127.0.0.1:8080
 	@echo
