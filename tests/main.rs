@@ -30,6 +30,7 @@ mod half_close;
 mod hostile;
 mod http;
 mod isolation;
+mod languages;
 mod listeners;
 mod longpoll;
 mod metrics;

@@ -160,7 +160,8 @@ fn tell_systemd(state: NotifyState<'_>) {
     }
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A variable of the environment that names a path.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 

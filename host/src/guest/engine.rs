@@ -241,12 +241,12 @@ fn engine(cache: Option<Cache>) -> wasmtime::Result<wasmtime::Engine> {
     })
 }
 
-/// Room for about a thousand instances at a time; a component of a language runtime has up to 15 core
-/// instances. What stays resident in a freed slot saves the page faults of the next instance.
+/// Room for a thousand instances at a time, each with a memory and two tables. One of Python is of 14 core instances, which
+/// cost nothing before they are there. What stays resident in a freed slot saves the page faults of the next instance.
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(1_000)
-        .total_core_instances(4_000)
+        .total_core_instances(16_000)
         .total_memories(1_000)
         .total_tables(2_000)
         .total_stacks(1_000)
