@@ -33,7 +33,7 @@ COMPONENTS = [
     ("Python, componentize-py 0.25, 0.2", OWN, "python-longpoll-p2.wasm", "/poll/q?wait=0", 204),
     ("JavaScript, componentize-js 0.23 (StarlingMonkey)", OWN, "js-longpoll-p2.wasm", "/poll/q?wait=0", 204),
     ("JavaScript, componentize-qjs 0.4 (QuickJS)", OWN, "js-hello.wasm", "/", 200),
-    ("C, wit-bindgen 0.63 and wasi-sdk, 0.2", OWN, "c-longpoll-p2.wasm", "/poll/q?wait=0", 204),
+    ("C, wit-bindgen 0.63 and the compiler of Zig 0.15, 0.2", OWN, "c-longpoll-p2.wasm", "/poll/q?wait=0", 204),
     ("JavaScript, Hono on StarlingMonkey (`wash-runtime`: component)", FETCHED, "component.wasm", "/", 200),
     ("Rust, wasmCloud (`wash-runtime`: http_blobstore)", FETCHED, "http_blobstore.wasm", "/", "wasi:blobstore"),
     ("Rust, wasmCloud (`wash-runtime`: http_counter)", FETCHED, "http_counter.wasm", "/", "wasi:keyvalue"),
