@@ -12,7 +12,8 @@ use super::unit;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
-    /// Instances at a time, on all threads. Beyond: requests queue for a place.
+    /// Instances at a time, on all threads. Beyond: requests queue for a place. The server makes room for those of all apps when it
+    /// starts, and twice as many while generations change, up to 10,000.
     pub max: usize,
     /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
     pub max_requests: usize,
