@@ -124,7 +124,7 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
     let admin = config.admin.clone().map(open_admin).transpose()?;
     let names: Vec<_> = listeners.iter().map(name).collect();
     let loading = tokio::task::spawn_blocking(move || {
-        let instances = config.apps.values().map(|app| app.instances.max).sum();
+        let instances = config.apps.values().map(|app| app.instances.max).fold(0, usize::saturating_add);
         let engine = Engine::new(config.code_cache.directory(variable).as_deref(), instances)
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
