@@ -14,8 +14,8 @@ const ALL: [(Language, Template); 6] = [
     (Language::Js, Template::Hello),
 ];
 
-/// What a build leaves beside the sources, and the WIT package, which a project has from the binary.
-const NOT_EMBEDDED: [&str; 6] = [".venv", "__pycache__", "node_modules", "app.wasm", "wit", "deps"];
+/// What a build leaves beside the sources.
+const BUILT: [&str; 4] = [".venv", "__pycache__", "node_modules", "app.wasm"];
 
 fn workspace(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest").join(path)
@@ -27,7 +27,8 @@ fn paths(folder: &Path, within: &str, found: &mut BTreeSet<String>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let path = format!("{within}{name}");
-        if entry.file_type().unwrap().is_symlink() || NOT_EMBEDDED.contains(&&*name) {
+        // A link leads to the WIT package, which a project has from the binary.
+        if entry.file_type().unwrap().is_symlink() || BUILT.contains(&&*name) {
             continue;
         }
         if entry.file_type().unwrap().is_dir() {
