@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{H1, Request, Server, linger_in, text};
+use crate::harness::{H1, Request, Server, component, linger_in, text};
+use crate::swap::swap;
 
 #[tokio::test]
 #[ignore = "`make test-languages` builds and runs it"]
@@ -14,6 +15,12 @@ async fn hello_of_quickjs_greets_by_name() {
         assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
         assert_eq!(server.get("/?name=Ad%C3%A4+L").await.expect(200), "Hello, Adä L!\n");
     }
+}
+
+#[tokio::test]
+#[ignore = "`make test-languages` builds one of them"]
+async fn rust_and_python_take_turns_under_load() {
+    swap(4, 50, [component("longpoll"), component("python-longpoll")]).await;
 }
 
 #[tokio::test]

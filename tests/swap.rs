@@ -63,7 +63,7 @@ async fn many_swaps_under_load_lose_nothing() {
 }
 
 /// Swaps the two in turn.
-async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
+pub(crate) async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
     let server = Server::with_config(
         "[admin]\nlisten = 'unix:admin.sock'\n[apps.app]\ncomponent = '{longpoll}'\n\
          instances.max_requests = 1000\n[apps.app.probe]\npath = '/poll/probe?wait=0'\nstatus = 204\n\

@@ -299,7 +299,7 @@ async fn server_that_stops_sends_the_last_spans() {
 async fn server_that_stops_does_not_wait_long_for_the_collector() {
     let collector = Collector::start();
     collector.answer(503);
-    let table = collector.table("timeout = '100ms'\n").replace("10ms", "1h");
+    let table = collector.table("timeout = '2s'\n").replace("10ms", "1h");
     let mut server = Server::with_config(&format!("{table}{}", app("hello"))).await;
     server.get("/").await.expect(200);
     server.signal(Signal::TERM);

@@ -21,8 +21,8 @@ pub struct InstanceLimits {
     /// By default a million with WASI 0.3, and 1 with WASI 0.2: whose components may not expect a second request.
     #[schemars(example = 100)]
     pub max_uses: Option<u64>,
-    /// Instances that each thread starts before they are wanted, and keeps for the next requests (WASI 0.2, from the first
-    /// request on). For components that take long to start. They count towards `max`.
+    /// Instances that each thread starts before they are wanted, and keeps for the next requests (WASI 0.2), until none has come
+    /// for five minutes. For components that take long to start. They count towards `max`.
     pub ready: usize,
     /// Linear memory of one instance. Beyond: an allocation in the guest fails.
     #[serde(with = "unit::Size")]

@@ -115,8 +115,12 @@ impl Traces {
         if !parts.scheme.as_ref().is_some_and(known) {
             return Err(unfit());
         }
-        if parts.authority.as_ref().is_none_or(|authority| authority.as_str().contains('@')) {
+        let authority = parts.authority.as_ref().ok_or_else(unfit)?;
+        if authority.as_str().contains('@') {
             return Err("`endpoint` has no room for a user; send `headers.authorization`".to_owned());
+        }
+        if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+            return Err(unfit());
         }
         if parts.path_and_query.as_ref().is_none_or(|path| path == "/") {
             parts.path_and_query = PATH.parse().ok();
@@ -157,6 +161,9 @@ mod tests {
             ("endpoint = '127.0.0.1:4318'", "http://HOST:PORT"),
             ("endpoint = 'ftp://a'", "http://HOST:PORT"),
             ("endpoint = 'http://secret@a'", "no room for a user"),
+            ("endpoint = 'http://a:43180000'", "http://HOST:PORT"),
+            ("endpoint = 'http://a:'", "http://HOST:PORT"),
+            ("endpoint = 'http:///x'", "http://HOST:PORT"),
             ("endpoint = 'http://a'\nca = 'x.pem'", "`ca` is for"),
             ("endpoint = 'http://a'\nratio = 1.5", "from 0 to 1"),
             ("endpoint = 'http://a'\nratio = nan", "from 0 to 1"),

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Component, DeployError, Deployments, Slot};
+use crate::config::App;
 use crate::guest::{LoadError, Source};
 use crate::stamp::Stamp;
 
@@ -38,11 +39,12 @@ pub(super) async fn watch(deployments: &Deployments) {
 }
 
 async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: watch::Receiver<()>) {
-    let file = &slot.spec().config.component;
+    let app = &slot.spec().config;
+    let file = &app.component;
     let mut unreadable = None;
     loop {
         if let Some(stamp) = settled(file, slot.seen()).await {
-            match read(file).await {
+            match read(app).await {
                 Ok(component) => {
                     let served = offer(deployments, slot, component).await;
                     slot.saw(stamp, served);
@@ -94,11 +96,33 @@ async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component
     }
 }
 
-/// What a file has now.
-pub(super) async fn read(file: &Path) -> Result<Component, LoadError> {
-    let file = file.to_owned();
-    let read = move || Ok(Component::new(Source::read(&file)?, true));
-    // Neither of the two panics.
+/// What the files of an app have now.
+pub(super) async fn read(app: &App) -> Result<Component, LoadError> {
+    let app = app.clone();
+    aside(move || read_now(&app)).await
+}
+
+/// The same, in the thread that calls.
+pub(super) fn read_now(app: &App) -> Result<Component, LoadError> {
+    Ok(Component::new(Source::read(&app.component)?, read_middleware(app)?, true))
+}
+
+/// What serves already, behind the middleware that there is now.
+pub(super) async fn read_anew(component: &Component, app: &App) -> Result<Component, LoadError> {
+    if app.middleware.is_empty() && component.middleware.is_empty() {
+        return Ok(component.clone());
+    }
+    let (component, app) = (component.clone(), app.clone());
+    aside(move || Ok(Component::new(component.source, read_middleware(&app)?, component.from_file))).await
+}
+
+/// What the files of an app's middleware have now. Blocks.
+pub(super) fn read_middleware(app: &App) -> Result<Vec<Source>, LoadError> {
+    app.middleware.iter().map(|file| Source::read(file)).collect()
+}
+
+async fn aside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+    // None of those panics.
     tokio::task::spawn_blocking(read)
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::events::EventStore;
 use crate::generation::Generation;
-use crate::guest::{App, CallError, Engine, LoadError, Source};
+use crate::guest::{App, CallError, Engine, LoadError, Source, behind};
 use crate::stamp::Stamp;
 use crate::telemetry::{self, AppMetrics, Metrics};
 pub use plan::{Change, Plan, PlanError};
@@ -151,8 +151,10 @@ impl Deployments {
         canary: Option<Split>,
     ) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
-        let component = compile::aside(move || Component::new(source, false)).await;
-        self.deploy_to(&slot, component.ok_or(DeployError::Panicked)?, canary).await
+        let spec = slot.spec();
+        let read = move || Ok(Component::new(source, files::read_middleware(&spec.config)?, false));
+        let component: Result<_, LoadError> = compile::aside(read).await.ok_or(DeployError::Panicked)?;
+        self.deploy_to(&slot, component?, canary).await
     }
 
     async fn deploy_to(
@@ -171,7 +173,7 @@ impl Deployments {
         let mut record = Record::new(slot.next_number(), &component);
         record.canary = canary;
         let (trying, spec) = (slot.try_out(record.clone()), slot.spec());
-        let tried = self.try_out(&slot.metrics, &spec, &component.source, &mut record, Some(&trying)).await;
+        let tried = self.try_out(&slot.metrics, &spec, &component, &mut record, Some(&trying)).await;
         drop(trying);
         match tried {
             Ok(app) => {
@@ -315,14 +317,14 @@ impl Deployments {
         &self,
         metrics: &Arc<AppMetrics>,
         spec: &Arc<Spec>,
-        source: &Source,
+        component: &Component,
         record: &mut Record,
         trying: Option<&Trying<'_>>,
     ) -> Result<Arc<App>, DeployError> {
         let (begun, loader) = (Instant::now(), self.loader.clone());
         // Not the slot: that would keep its apps for as long as this compiles.
-        let (counted, wanted, source) = (metrics.clone(), spec.clone(), source.clone());
-        let load = move || loader.load(&counted, &source, &wanted);
+        let (counted, wanted, component) = (metrics.clone(), spec.clone(), component.clone());
+        let load = move || loader.load(&counted, &component, &wanted);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
         record.done(Step::Load, begun.elapsed());
         if let Some(trying) = trying {
@@ -384,16 +386,17 @@ impl Deployments {
 }
 
 impl Loader {
-    fn load(&self, metrics: &Arc<AppMetrics>, source: &Source, spec: &Spec) -> Result<App, LoadError> {
-        App::load(metrics, source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
+    fn load(&self, metrics: &Arc<AppMetrics>, component: &Component, spec: &Spec) -> Result<App, LoadError> {
+        let source = behind(&component.middleware, &component.source)?;
+        App::load(metrics, &source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
     }
 
     fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
         let (begun, spec) = (Instant::now(), Arc::new(spec));
         let seen = Stamp::of(&spec.config.component);
-        let component = Component::new(Source::read(&spec.config.component)?, true);
+        let component = files::read_now(&spec.config)?;
         let metrics = self.metrics.of_app(name);
-        let app = Arc::new(self.load(&metrics, &component.source, &spec)?);
+        let app = Arc::new(self.load(&metrics, &component, &spec)?);
         let mut record = Record::new(1, &component);
         record.done(Step::Load, begun.elapsed());
         let generation = Generation::new(metrics, 1);

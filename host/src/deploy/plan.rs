@@ -111,15 +111,14 @@ impl Deployments {
         // What was sent stays until there is another file.
         let is_as_before = !after.component.from_file || seen == slot.seen();
         let component = if spec.config.component == before.config.component && is_as_before {
-            after.component.clone()
+            files::read_anew(&after.component, &spec.config).await?
         } else {
-            let read = files::read(&spec.config.component).await?;
-            // One that was taken back serves only when somebody deploys it.
-            if slot.was_taken_back(&read.digest) { after.component.clone() } else { read }
+            files::read(&spec.config).await?
         };
-        let is_same = spec.has_same_guests(&after.spec)
-            && component.digest == after.component.digest
-            && !after.app.clone().middleware_has_changed().await;
+        // One that was taken back serves only when somebody deploys it.
+        let component =
+            if slot.was_taken_back(&component.digest) { after.component.clone() } else { component };
+        let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
         if is_same {
             let change = Change::Settings;
             return Ok((spec != before).then_some(Prepared {
@@ -131,7 +130,7 @@ impl Deployments {
             }));
         }
         let mut record = Record::new(slot.next_number(), &component);
-        let app = self.try_out(&slot.metrics, &spec, &component.source, &mut record, None).await?;
+        let app = self.try_out(&slot.metrics, &spec, &component, &mut record, None).await?;
         let generation = self.on_trial(&slot, &spec, record.generation);
         let change = Change::Generation(record.generation);
         let deployed = Deployed { generation, app, component, spec: spec.clone() };
@@ -141,10 +140,10 @@ impl Deployments {
 
     async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
         let seen = Stamp::look(&spec.config.component).await;
-        let component = files::read(&spec.config.component).await?;
+        let component = files::read(&spec.config).await?;
         let metrics = self.loader.metrics.of_app(name);
         let mut record = Record::new(1, &component);
-        let app = self.try_out(&metrics, &spec, &component.source, &mut record, None).await?;
+        let app = self.try_out(&metrics, &spec, &component, &mut record, None).await?;
         let generation = Generation::new(metrics, 1);
         let first = Deployed { generation, app, component, spec: spec.clone() };
         let slot = Arc::new(Slot::new(first, record, seen));

@@ -26,7 +26,9 @@ const REMEMBERED: usize = 20;
 pub(super) struct Component {
     /// Kept for a configuration that wants the same component with other grants.
     pub(super) source: Source,
-    /// Tells it from others: its SHA-256.
+    /// What is in front of it, the outermost first.
+    pub(super) middleware: Vec<Source>,
+    /// Tells it from others: its SHA-256 or, with middleware, that of the SHA-256 of all.
     pub(super) digest: Arc<str>,
     /// Whether it is what the file of its app had, and not sent.
     pub(super) from_file: bool,
@@ -34,9 +36,15 @@ pub(super) struct Component {
 
 impl Component {
     /// Takes as long as its digest.
-    pub(super) fn new(source: Source, from_file: bool) -> Self {
-        let digest = format!("{:x}", Sha256::digest(&source.bytes)).into();
-        Self { source, digest, from_file }
+    pub(super) fn new(source: Source, middleware: Vec<Source>, from_file: bool) -> Self {
+        let own = Sha256::digest(&source.bytes);
+        let digest = if middleware.is_empty() {
+            own
+        } else {
+            let all = middleware.iter().map(|outer| Sha256::digest(&outer.bytes)).chain([own]);
+            all.fold(Sha256::new(), |digest, one| digest.chain_update(one)).finalize()
+        };
+        Self { source, middleware, digest: format!("{digest:x}").into(), from_file }
     }
 }
 

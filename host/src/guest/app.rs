@@ -13,7 +13,6 @@ use super::engine::{Engine, Handler, Source, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{FloodGate, GuestOutput, Stream};
 use super::meter::{Meter, meter};
-use super::middleware::Middleware;
 use super::state::{Requests, State, Writing};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config::{self, OnDisconnect};
@@ -26,7 +25,6 @@ pub struct App {
     instances: Instances,
     /// Those whose calls can be cancelled, where some routes want that and others do not.
     cancelling: Option<Instances>,
-    middleware: Middleware,
 }
 
 /// Which kinds of instances an app's routes want.
@@ -68,15 +66,8 @@ impl App {
         factory
             .store(&Meter::default(), &Arc::default())
             .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
-        let (middleware, source) = Middleware::compose(&config.middleware, source)?;
-        let (instances, cancelling) = instances(&source, kinds, factory, engine, lanes)?;
-        Ok(Self { instances, cancelling, middleware })
-    }
-
-    /// Whether a file of its middleware has changed since it was loaded.
-    pub async fn middleware_has_changed(self: Arc<Self>) -> bool {
-        // Without an answer it is loaded anew.
-        tokio::task::spawn_blocking(move || self.middleware.has_changed()).await.unwrap_or(true)
+        let (instances, cancelling) = instances(source, kinds, factory, engine, lanes)?;
+        Ok(Self { instances, cancelling })
     }
 
     /// Instances that there are.

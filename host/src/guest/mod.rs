@@ -28,6 +28,7 @@ pub use app::{App, Kinds};
 pub use engine::{Engine, LoadError, Source};
 pub use inspect::{Report, inspect};
 pub use lane::Lane;
+pub use middleware::behind;
 
 use crate::cancel::Reason;
 

@@ -3,6 +3,7 @@
 mod warm;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::app::Factory;
+use super::engine::one_line;
 use super::meter::{Meter, end};
 use super::queue::Queue;
 use super::replay::Replay;
@@ -91,8 +93,8 @@ impl Instances {
         let result = self.attempt(lane, seat, &exchange, request).await;
         let response = match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
-                let place = self.0.queue.wait(|| Shared::place(&self.0)).await?;
-                self.attempt(lane, Seat::New(place), &exchange, replay.request()).await
+                let seat = self.0.queue.wait(|| self.0.fresh_seat()).await?;
+                self.attempt(lane, seat, &exchange, replay.request()).await
             }
             (result, _) => result,
         }?;
@@ -175,6 +177,15 @@ impl Shared {
             .or_else(|| self.warm.iter().find_map(warm))
     }
 
+    /// Room for an instance, or one that has served nobody yet. For that, one that waits for its next request has to go.
+    fn fresh_seat(self: &Arc<Self>) -> Option<Seat> {
+        let fresh = |warm: &Arc<Warm>| warm.take_fresh().map(|instance| Seat::Warm(Box::new(instance)));
+        self.place().map(Seat::New).or_else(|| self.warm.iter().find_map(fresh)).or_else(|| {
+            drop(self.warm.iter().find_map(|warm| warm.take())?);
+            self.place().map(Seat::New)
+        })
+    }
+
     fn place(self: &Arc<Self>) -> Option<Place> {
         let share = self.places.try_take()?;
         Some(Place { share: Some(share), shared: self.clone() })
@@ -188,6 +199,16 @@ impl Shared {
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })
     }
 
+    /// Starts an instance for which nobody waits.
+    async fn start_in_time(&self, place: Place) -> Result<Instance, String> {
+        /// Longer than any runtime of a language takes.
+        const LIMIT: Duration = Duration::from_secs(10);
+        match tokio::time::timeout(LIMIT, self.start(place)).await {
+            Ok(started) => started.map_err(|error| one_line(&error)),
+            Err(_) => Err(format!("it takes longer than {LIMIT:?}")),
+        }
+    }
+
     /// Starts what should be ready for the next requests, after what runs now.
     fn make_ready(self: &Arc<Self>, lane: &Lane) {
         let Some(warm) = self.warm.get(lane.core) else { return };
@@ -195,13 +216,18 @@ impl Shared {
         let (shared, warm, here) = (self.clone(), warm.clone(), lane.clone());
         lane.tasks.spawn(async move {
             let _only = starting;
+            // Who waits for a place comes first.
             while warm.lacks()
+                && !shared.queue.is_waited_in()
                 && let Some(place) = shared.place()
             {
-                match shared.start(place).await {
+                match shared.start_in_time(place).await {
                     Ok(instance) => warm.put(instance, &here),
-                    // The next request says so.
-                    Err(_) => return,
+                    Err(why) => {
+                        let app = &*shared.factory.app;
+                        tracing::warn!(app, "no instance is made ready (instances.ready): {why}");
+                        return;
+                    }
                 }
                 shared.queue.freed();
             }

@@ -41,6 +41,11 @@ impl Queue {
         }
     }
 
+    /// Whether somebody waits.
+    pub(super) fn is_waited_in(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// A place has become free.
     pub(super) fn freed(&self) {
         if self.waiting.load(Ordering::Acquire) > 0 {

@@ -76,12 +76,11 @@ impl Shared {
         let mut batch = Vec::with_capacity(FULL);
         loop {
             let (dropped, ended) = self.take(&mut batch);
-            // See above.
-            let _ = out.write_all(&batch).and_then(|()| out.flush());
+            put(&mut out, &batch);
             batch.clear();
             if dropped > 0 {
-                tracing::warn!(
-                    "{dropped} lines of the log are missing here: it was not read as fast as it was written"
+                tracing::error!(
+                    "{dropped} lines of the log are missing before this one: it was not read as fast as it was written"
                 );
             } else if ended {
                 self.lock().written = true;
@@ -105,6 +104,19 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes all, also to what does not block its writers. Other errors are of no interest: see [`Lines::to`].
+fn put(out: &mut impl io::Write, mut rest: &[u8]) {
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(0) => return,
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -162,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// Passes on what is written at once, when it is told to.
+    /// Passes on what is written at once, and has then read it when it is told so.
     struct Reader {
         may: mpsc::Receiver<()>,
         written: mpsc::Sender<String>,
@@ -170,8 +182,8 @@ mod tests {
 
     impl io::Write for Reader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.may.recv().map_err(io::Error::other)?;
             self.written.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
+            self.may.recv().map_err(io::Error::other)?;
             Ok(bytes.len())
         }
 
@@ -187,18 +199,18 @@ mod tests {
         (lines, writing, read, batches)
     }
 
-    fn put(lines: &Lines, line: &str, urgent: bool) {
+    fn log(lines: &Lines, line: &str, urgent: bool) {
         Line { lines: &lines.0, urgent }.write_all(line.as_bytes()).unwrap();
     }
 
     #[test]
     fn lines_go_together_and_none_is_left() {
         let (lines, writing, read, batches) = reader();
-        put(&lines, "first\n", true);
-        read.send(()).unwrap();
+        log(&lines, "first\n", true);
         assert_eq!(batches.recv().unwrap(), "first\n");
-        put(&lines, "second\n", false);
-        put(&lines, "third\n", false);
+        log(&lines, "second\n", false);
+        log(&lines, "third\n", false);
+        read.send(()).unwrap();
         read.send(()).unwrap();
         drop(writing);
         assert_eq!(batches.recv().unwrap(), "second\nthird\n");
@@ -209,11 +221,10 @@ mod tests {
         let (lines, writing, read, batches) = reader();
         let line = "x".repeat(FULL - 1) + "\n";
         for _ in 0..3 * MOST / FULL {
-            put(&lines, &line, false);
+            log(&lines, &line, false);
         }
         // What was being written, and what waits.
-        read.send(()).unwrap();
-        read.send(()).unwrap();
+        drop(read);
         drop(writing);
         let kept: usize = batches.iter().map(|batch| batch.len()).sum();
         assert!((MOST..=2 * MOST).contains(&kept), "{kept}");

@@ -1,6 +1,5 @@
 //! Instances without a request, kept for the next one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,20 +12,26 @@ use crate::guest::Lane;
 /// How long an instance is kept for the next request.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How long those that should be ready are, after the last request. Those of a generation that was replaced go so, too.
+const READY: Duration = Duration::from_mins(5);
+
 /// The warm instances of a lane. The one that was used last is used next, so that the others can go.
 pub(super) struct Warm {
-    /// So many stay, however long nobody wants them.
+    /// So many are kept as long as requests come.
     ready: usize,
     kept: Mutex<Kept>,
     closed: Notify,
-    /// Whether somebody starts some.
-    starting: AtomicBool,
 }
 
-#[derive(Default)]
 struct Kept {
     /// The one that waits longest comes first.
     instances: Vec<(Instant, Instance)>,
+    /// When a request came last.
+    wanted: Instant,
+    /// Whether somebody sees to it that none is kept for too long.
+    watched: bool,
+    /// Whether somebody starts some.
+    starting: bool,
     /// Whether the app has gone.
     closed: bool,
 }
@@ -36,14 +41,31 @@ pub(super) struct Starting(Arc<Warm>);
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        self.0.starting.store(false, Ordering::Release);
+        self.0.lock().starting = false;
     }
 }
 
 impl Warm {
     pub(super) fn new(ready: usize) -> Arc<Self> {
-        let (kept, closed, starting) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
-        Arc::new(Self { ready, kept, closed, starting })
+        let kept = Kept {
+            instances: Vec::new(),
+            wanted: Instant::now(),
+            watched: false,
+            starting: false,
+            closed: false,
+        };
+        Arc::new(Self { ready, kept: Mutex::new(kept), closed: Notify::new() })
+    }
+
+    pub(super) fn take(&self) -> Option<Instance> {
+        self.lock().instances.pop().map(|(_, instance)| instance)
+    }
+
+    /// One that has served nobody yet.
+    pub(super) fn take_fresh(&self) -> Option<Instance> {
+        let mut kept = self.lock();
+        let index = kept.instances.iter().position(|(_, instance)| instance.uses == 0)?;
+        Some(kept.instances.remove(index).1)
     }
 
     /// Whether there are fewer than should be ready.
@@ -52,14 +74,16 @@ impl Warm {
         !kept.closed && kept.instances.len() < self.ready
     }
 
-    /// Lets the caller start what is lacking, unless somebody does already.
+    /// A request has come. Lets the caller start what is lacking, unless somebody does already.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Starting> {
-        let begins = self.lacks() && !self.starting.swap(true, Ordering::AcqRel);
+        if self.ready == 0 {
+            return None;
+        }
+        let mut kept = self.lock();
+        kept.wanted = Instant::now();
+        let begins = !kept.closed && !kept.starting && kept.instances.len() < self.ready;
+        kept.starting |= begins;
         begins.then(|| Starting(self.clone()))
-    }
-
-    pub(super) fn take(&self) -> Option<Instance> {
-        self.lock().instances.pop().map(|(_, instance)| instance)
     }
 
     /// Keeps an instance for a while, if the app is still there. Somebody in `lane` sees to it that it is not for longer.
@@ -70,7 +94,7 @@ impl Warm {
             return;
         }
         kept.instances.push((Instant::now(), instance));
-        if kept.instances.len() == self.ready + 1 {
+        if !std::mem::replace(&mut kept.watched, true) {
             let this = self.clone();
             lane.tasks.spawn(async move { this.expire().await });
         }
@@ -86,20 +110,16 @@ impl Warm {
         self.closed.notify_waiters();
     }
 
-    /// Drops those that have waited for long, until only those are left that should be ready.
+    /// Drops those that have waited for long, until there is none left.
     async fn expire(&self) {
         loop {
             let closed = self.closed.notified();
-            let Some(oldest) = self.lock().oldest(self.ready) else { return };
+            let Some(due) = self.lock().due(self.ready) else { return };
             tokio::select! {
-                () = tokio::time::sleep_until(oldest + IDLE) => {}
+                () = tokio::time::sleep_until(due) => {}
                 () = closed => return,
             }
-            let mut kept = self.lock();
-            let surplus = kept.instances.len().saturating_sub(self.ready);
-            let expired: Vec<_> =
-                kept.instances.extract_if(..surplus, |(since, _)| since.elapsed() >= IDLE).collect();
-            drop(kept);
+            let expired = self.lock().expired(self.ready);
             drop(expired);
         }
     }
@@ -110,8 +130,19 @@ impl Warm {
 }
 
 impl Kept {
-    /// Since when the one waits that is the first to go, if there are more than this.
-    fn oldest(&self, ready: usize) -> Option<Instant> {
-        self.instances.first().filter(|_| self.instances.len() > ready).map(|(since, _)| *since)
+    /// When there will be one to drop. None, and nobody watches any more, if there is no instance.
+    fn due(&mut self, ready: usize) -> Option<Instant> {
+        let Some((oldest, _)) = self.instances.first() else {
+            self.watched = false;
+            return None;
+        };
+        let (oldest, unwanted) = (*oldest + IDLE, self.wanted + READY);
+        Some(if self.instances.len() > ready { oldest } else { unwanted.max(oldest) })
+    }
+
+    fn expired(&mut self, ready: usize) -> Vec<(Instant, Instance)> {
+        let stay = if self.wanted.elapsed() < READY { ready } else { 0 };
+        let surplus = self.instances.len().saturating_sub(stay);
+        self.instances.extract_if(..surplus, |(since, _)| since.elapsed() >= IDLE).collect()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -35,6 +35,8 @@ pub(super) struct Collector {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What the configuration adds. As it stands there: the library would decode it, and prefer the environment's.
+    headers: HeaderMap,
     /// For a batch, with all tries.
     timeout: Duration,
     /// From the batch before.
@@ -70,7 +72,8 @@ impl Collector {
         };
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let (kept, trouble) = (Mutex::default(), Mutex::default());
-        Ok(Self { authority, host, port, tls, timeout: config.timeout, kept, trouble, spans })
+        let (headers, timeout) = (headers(config), config.timeout);
+        Ok(Self { authority, host, port, tls, headers, timeout, kept, trouble, spans })
     }
 
     async fn connect(&self) -> Result<Connection, HttpError> {
@@ -161,6 +164,7 @@ impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.headers.extend(self.headers.clone());
         parts.headers.insert(header::HOST, HeaderValue::from_str(self.authority.as_str())?);
         parts.uri = path.parse()?;
         let sent = timeout(self.timeout, self.persist(&parts, &body)).await.unwrap_or_else(|late| {
@@ -183,6 +187,16 @@ impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Collector").field(&self.authority).finish()
     }
+}
+
+/// Those that are none were refused with the configuration.
+fn headers(config: &config::Traces) -> HeaderMap {
+    let header = |(name, value): (&String, &config::Token)| {
+        let mut value = HeaderValue::from_str(value.reveal()).ok()?;
+        value.set_sensitive(true);
+        Some((name.parse::<HeaderName>().ok()?, value))
+    };
+    config.headers.iter().filter_map(header).collect()
 }
 
 /// Whether the same request may be taken later, as OTLP has it.

@@ -47,13 +47,11 @@ impl From<Unfit> for TracesError {
 pub fn open(config: &config::Traces, metrics: &Metrics) -> Result<(Arc<Tracer>, Export), TracesError> {
     let endpoint = config.endpoint().map_err(TracesError::Endpoint)?;
     let collector = Collector::new(&endpoint, config, metrics.spans.clone())?;
-    let headers = config.headers.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(collector)
         .with_endpoint(endpoint.to_string())
         .with_protocol(Protocol::HttpBinary)
-        .with_headers(headers.collect())
         .with_timeout(config.timeout)
         // The library's own would block the thread: the client tries again.
         .with_retry_policy(RetryPolicy::disabled())
