@@ -178,12 +178,6 @@ async fn instances_are_ready_before_they_are_wanted() {
         counts(&mut admin, "linger_instances{app=\"app\"}", 3.0).await;
         counts(&mut admin, "linger_instances_started_total{app=\"app\"}", f64::from(3 + number)).await;
     }
-    // Those of a generation that was replaced go with it.
-    let hello = std::fs::read(component("hello")).unwrap();
-    let put =
-        Request { body: hello.into(), ..Request::new(http::Method::PUT, "/apps/app") }.host("localhost");
-    admin.ask(&put).await.expect(200);
-    counts(&mut admin, "linger_instances{app=\"app\"}", 0.0).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::unit;
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
     /// Instances at a time, on all threads. Beyond: requests queue for a place. The server makes room for those of all apps when it
-    /// starts, and twice as many while generations change, up to 10,000.
+    /// starts, and twice as many while generations change, up to 5,000.
     pub max: usize,
     /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
     pub max_requests: usize,

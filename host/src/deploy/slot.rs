@@ -42,7 +42,7 @@ impl Component {
             own
         } else {
             let all = middleware.iter().map(|outer| Sha256::digest(&outer.bytes)).chain([own]);
-            all.fold(Sha256::new(), |digest, one| digest.chain_update(one)).finalize()
+            all.fold(Sha256::new(), Sha256::chain_update).finalize()
         };
         Self { source, middleware, digest: format!("{digest:x}").into(), from_file }
     }

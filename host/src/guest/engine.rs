@@ -108,9 +108,15 @@ pub(super) enum Handler {
 
 impl Engine {
     /// An engine with all imports linked, which keeps compiled code in this directory. It has room for so many instances at a
-    /// time, and for as many more while they are replaced; for at least 1,000 and at most 10,000.
+    /// time, and for as many more while they are replaced; for at least 1,000 and at most 5,000.
     pub fn new(code_cache: Option<&Path>, instances: usize) -> wasmtime::Result<Self> {
-        let engine = engine(code_cache.and_then(cache::open), instances.saturating_mul(2))?;
+        let room = instances.saturating_mul(2);
+        if instances > MOST_INSTANCES as usize {
+            tracing::warn!(
+                "there is room for {MOST_INSTANCES} instances at a time, fewer than the {instances} of instances.max of all apps"
+            );
+        }
+        let engine = engine(code_cache.and_then(cache::open), room)?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
@@ -231,7 +237,7 @@ pub(super) fn exported_handler(component: &Component) -> Option<Wasi> {
 
 /// What the pool has room for at least, for apps that come later, and at most.
 const LEAST_INSTANCES: u32 = 1_000;
-const MOST_INSTANCES: u32 = 10_000;
+const MOST_INSTANCES: u32 = 5_000;
 
 fn engine(cache: Option<Cache>, instances: usize) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = Config::new();
@@ -246,17 +252,17 @@ fn engine(cache: Option<Cache>, instances: usize) -> wasmtime::Result<wasmtime::
     })
 }
 
-/// Room for so many instances at a time. A slot costs addresses until it is used; those of 20,000 memories are most of what a
-/// process has. What stays resident in a freed slot saves the page faults of the next instance.
+/// Room for so many instances at a time. A slot costs addresses until it is used, 4 GiB for a memory, of which there are 128 TiB,
+/// and a stack costs two of the 65,530 mappings that a process has by default. What stays resident in a freed slot saves the page faults of the next instance.
 fn pool(instances: usize) -> PoolingAllocationConfig {
     let instances = u32::try_from(instances).unwrap_or(MOST_INSTANCES).clamp(LEAST_INSTANCES, MOST_INSTANCES);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         // One of Python is of 14 core instances.
         .total_core_instances(16 * instances)
-        // With one middleware in front.
-        .total_memories(2 * instances)
-        .total_tables(4 * instances)
+        // With two components in front: middleware, and what cancels calls.
+        .total_memories(3 * instances)
+        .total_tables(6 * instances)
         .total_stacks(instances)
         .max_memories_per_component(20)
         .max_tables_per_component(40)
