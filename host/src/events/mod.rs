@@ -3,6 +3,7 @@
 //! An event that was taken from a queue is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
 //! that is dropped puts its event back, so that no path through the host can lose one.
 
+mod clock;
 mod confirm;
 mod cursor;
 mod disk;
@@ -10,6 +11,8 @@ mod held;
 mod journal;
 mod local;
 mod name;
+#[cfg(feature = "nats")]
+mod nats;
 mod usage;
 
 use std::fmt;
@@ -238,10 +241,16 @@ pub trait EventStore: Send + Sync + 'static {
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize>;
 }
 
-/// Opens the store that a configuration asks for. Blocks while it reads all events.
+/// Opens the store that a configuration asks for. Blocks while it reads all events, or connects.
 pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn EventStore>, OpenError> {
     match (events.store, &events.directory) {
         (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, queues, topics)?),
+        #[cfg(feature = "nats")]
+        (Store::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
+        #[cfg(not(feature = "nats"))]
+        (Store::Nats, _) => Err(OpenError::Nats(
+            "this Linger was built without the feature `nats`; build it with that".to_owned(),
+        )),
         // A store on disk has its directory: the configuration was checked.
         _ => Ok(MemoryStore::new(queues, topics)),
     }
@@ -310,3 +319,9 @@ impl fmt::Debug for Lease {
         f.debug_struct("Lease").field("id", &self.id).field("held", &self.held).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod contract;
+#[cfg(all(test, feature = "nats"))]
+#[path = "../../../tests/harness/nats.rs"]
+mod nats_server;

@@ -1,0 +1,229 @@
+//! Fetching events for those who wait.
+//!
+//! However many wait at a queue of a host, there is one request for events at NATS, for as many as wait and not more than
+//! some. It ends when they leave. So nothing is fetched for nobody, but for what was on its way then, which goes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::json;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Shared;
+use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
+use super::names::Kind;
+use super::stream::CONSUMER;
+use crate::events::{Name, StoreError};
+
+/// The most events that one request is for. Those who wait beyond that are served by the next.
+const MAX_BATCH: usize = 64;
+
+/// How long a request stays at NATS.
+const EXPIRES: Duration = Duration::from_mins(1);
+
+/// How often NATS says that it still has the request. One that it has lost is found by its silence, at the latest.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How long to wait for what was on its way when a request is taken back.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A request for events.
+struct Pull {
+    subject: String,
+    inbox: String,
+    messages: Subscriber,
+    /// Messages that came by this subscription, of whatever kind.
+    received: u64,
+    /// Events that it is still for.
+    left: usize,
+    /// When it counts as lost.
+    silent: Instant,
+}
+
+enum Got {
+    Event(Message),
+    Nothing,
+    /// The request is over, in order.
+    Over,
+    /// NATS does not have the request.
+    Lost(String),
+}
+
+impl Pull {
+    async fn start(link: &Link, queue: &Name, batch: usize) -> Result<Self, String> {
+        let stream = link.names.stream(Kind::Queue, queue);
+        let inbox = link.client.new_inbox();
+        let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
+        let mut pull = Self { subject, inbox, messages, received: 0, left: 0, silent: Instant::now() };
+        pull.ask(link, batch).await?;
+        Ok(pull)
+    }
+
+    /// Asks for so many events.
+    async fn ask(&mut self, link: &Link, batch: usize) -> Result<(), String> {
+        let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(HEARTBEAT));
+        let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
+        let sent =
+            link.client.publish_with_reply(self.subject.clone(), self.inbox.clone(), request.to_string().into());
+        sent.await.map_err(|error| error.to_string())?;
+        self.left = batch;
+        self.silent = Instant::now() + HEARTBEAT * 2;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Got {
+        let message = tokio::select! {
+            message = self.messages.next() => message,
+            () = sleep_until(self.silent) => return Got::Lost("it has fallen silent".to_owned()),
+        };
+        let Some(message) = message else { return Got::Lost("the connection has ended".to_owned()) };
+        self.received += 1;
+        self.silent = Instant::now() + HEARTBEAT * 2;
+        match message.status {
+            None if message.reply.is_some() => {
+                self.left = self.left.saturating_sub(1);
+                Got::Event(message)
+            }
+            None | Some(StatusCode::IDLE_HEARTBEAT) => Got::Nothing,
+            Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => Got::Over,
+            Some(status) => Got::Lost(format!("{status} {}", message.description.unwrap_or_default())),
+        }
+    }
+
+    /// Takes the request back, and gives the events that were on their way.
+    ///
+    /// NATS knows a request by who listens for it. It is told to stop after as many messages as may come, and is sent those
+    /// that are missing: so it stops, and nothing that it sent before is overheard.
+    async fn take_back(mut self, link: &Link) -> Vec<Message> {
+        let missing = self.left as u64 + 1;
+        let mut rest = Vec::new();
+        if self.messages.unsubscribe_after(self.received + missing).await.is_err() {
+            return rest;
+        }
+        for _ in 0..missing {
+            if link.client.publish(self.inbox.clone(), Bytes::new()).await.is_err() {
+                return rest;
+            }
+        }
+        let until = Instant::now() + LAST_WORDS;
+        while let Ok(Some(message)) = tokio::time::timeout_at(until, self.messages.next()).await {
+            if message.status.is_none() && message.reply.is_some() {
+                rest.push(message);
+            }
+        }
+        rest
+    }
+}
+
+/// Fetches events for a queue for as long as somebody waits there.
+pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
+    let Some(left) = shared.leaving(&queue) else { return };
+    let mut connections = shared.link.connections();
+    let (mut pull, mut tries) = (None::<Pull>, 0);
+    loop {
+        let wanted = shared.wanted(&queue).min(MAX_BATCH);
+        if let Some(current) = pull.take_if(|current| current.left > wanted) {
+            for message in current.take_back(&shared.link).await {
+                shared.arrived(&queue, message);
+            }
+        }
+        if wanted == 0 {
+            if shared.has_done_fetching(&queue) {
+                return;
+            }
+            continue;
+        }
+        let current = match asked(&shared, &queue, &mut pull, wanted).await {
+            Ok(current) => current,
+            Err(Trouble::Lasting(error)) => {
+                shared.give_up(&queue, &error);
+                continue;
+            }
+            Err(trouble) => {
+                pull = None;
+                tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}");
+                tokio::select! {
+                    () = sleep(pause(tries)) => {}
+                    () = left.notified() => {}
+                }
+                tries += 1;
+                continue;
+            }
+        };
+        tokio::select! {
+            got = current.next() => match got {
+                Got::Event(message) => {
+                    tries = 0;
+                    shared.arrived(&queue, message);
+                }
+                Got::Nothing => tries = 0,
+                Got::Over => current.left = 0,
+                Got::Lost(why) => {
+                    tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
+                    pull = None;
+                    // The stream or its consumer may have gone.
+                    shared.doubt(&queue);
+                    sleep(pause(tries)).await;
+                    tries += 1;
+                }
+            },
+            () = left.notified() => {}
+            _ = connections.changed() => {
+                // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
+                pull = None;
+                sleep(pause(6).min(LONGEST_PAUSE)).await;
+            }
+        }
+    }
+}
+
+/// The request that is there, or another one.
+async fn asked<'a>(
+    shared: &Arc<Shared>,
+    queue: &Name,
+    pull: &'a mut Option<Pull>,
+    wanted: usize,
+) -> Result<&'a mut Pull, Trouble> {
+    if pull.as_ref().is_none_or(|pull| pull.left == 0) {
+        shared.ensure_queue(queue).await?;
+    }
+    match pull {
+        Some(pull) => {
+            if pull.left == 0 {
+                pull.ask(&shared.link, wanted).await.map_err(Trouble::Passing)?;
+            }
+            Ok(pull)
+        }
+        None => Ok(pull.insert(Pull::start(&shared.link, queue, wanted).await.map_err(Trouble::Passing)?)),
+    }
+}
+
+/// What there is without waiting, and at most so many.
+pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Vec<Message>, StoreError> {
+    let failed = |error: String| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
+    let stream = link.names.stream(Kind::Queue, queue);
+    let inbox = link.client.new_inbox();
+    let mut messages = link.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
+    let request = json!({ "batch": most, "no_wait": true });
+    let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
+    let sent = link.client.publish_with_reply(subject, inbox, request.to_string().into());
+    sent.await.map_err(|error| failed(error.to_string()))?;
+    let mut all = Vec::new();
+    while all.len() < most {
+        match tokio::time::timeout(LAST_WORDS, messages.next()).await {
+            Ok(Some(message)) if message.status.is_none() => all.push(message),
+            Ok(Some(Message { status: Some(StatusCode::NO_RESPONDERS), .. }) | None) => break,
+            Ok(Some(_)) => break,
+            Err(_) => return Err(failed("it does not answer".to_owned())),
+        }
+    }
+    Ok(all)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
