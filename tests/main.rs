@@ -33,6 +33,8 @@ mod isolation;
 mod listeners;
 mod longpoll;
 mod metrics;
+mod nats;
+mod nats_faults;
 mod new;
 mod offline;
 mod on_disconnect;

@@ -1,15 +1,18 @@
 //! Real NATS servers, each with a directory of its own.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A running `nats-server`. Dropped, it is killed.
 pub(crate) struct Nats {
     child: Option<Child>,
     folder: TempDir,
+    store: PathBuf,
     port: u16,
     options: Vec<String>,
 }
@@ -43,10 +46,21 @@ impl Nats {
         if !Self::is_there() {
             return None;
         }
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        Some(Self::run_first(folder, store, options))
+    }
+
+    /// Starts one whose store is in this folder.
+    pub(crate) fn storing_in(store: &Path) -> Option<Self> {
+        Self::is_there().then(|| Self::run_first(tempfile::tempdir().unwrap(), store.to_owned(), &[]))
+    }
+
+    fn run_first(folder: TempDir, store: PathBuf, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut server = Self { child: None, folder: tempfile::tempdir().unwrap(), port: 0, options };
+        let mut server = Self { child: None, folder, store, port: 0, options };
         server.run("-1");
-        Some(server)
+        server
     }
 
     /// Starts it again, at the same port and with what it had kept.
@@ -61,7 +75,7 @@ impl Nats {
         std::fs::create_dir(&ports).unwrap();
         let child = Command::new(program().unwrap())
             .args(["--addr", "127.0.0.1", "--port", port, "--jetstream", "--store_dir"])
-            .arg(self.folder.path().join("store"))
+            .arg(&self.store)
             .arg("--ports_file_dir")
             .arg(&ports)
             .args(&self.options)
@@ -105,6 +119,50 @@ impl Nats {
             drop(child.kill());
             drop(child.wait());
         }
+    }
+
+    /// Lets it stand still, as if it were cut off, or go on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().unwrap();
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+}
+
+/// Three servers that are one cluster.
+pub(crate) struct Cluster(pub(crate) Vec<Nats>);
+
+impl Cluster {
+    const SIZE: usize = 3;
+
+    pub(crate) fn start() -> Option<Self> {
+        if !Nats::is_there() {
+            return None;
+        }
+        // They are free until the servers have them.
+        let sockets: Vec<_> = (0..Self::SIZE).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let routes: Vec<_> =
+            sockets.iter().map(|socket| format!("nats://{}", socket.local_addr().unwrap())).collect();
+        drop(sockets);
+        let servers = routes.iter().enumerate().map(|(number, route)| {
+            let name = format!("s{number}");
+            let options = [
+                "--server_name",
+                &name,
+                "--cluster_name",
+                "c",
+                "--cluster",
+                route,
+                "--routes",
+                &routes.join(","),
+            ];
+            Nats::with_options(&options).unwrap()
+        });
+        Some(Self(servers.collect()))
+    }
+
+    /// What hosts are given as `servers`.
+    pub(crate) fn urls(&self) -> String {
+        self.0.iter().map(|server| format!("'{}'", server.url())).collect::<Vec<_>>().join(", ")
     }
 }
 

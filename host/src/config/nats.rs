@@ -156,20 +156,25 @@ impl Nats {
         }
         let ways = [self.credentials.is_some(), self.user.is_some(), self.token.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
-            return Err("`credentials`, `user` and `token` are three ways to say who it is; keep one".to_owned());
+            return Err(
+                "`credentials`, `user` and `token` are three ways to say who it is; keep one".to_owned()
+            );
         }
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if self.prefix.is_empty() || self.prefix.len() > MAX_PREFIX || !self.prefix.bytes().all(allowed) {
             return Err(format!("`prefix` is 1 to {MAX_PREFIX} letters, digits, `-` or `_`"));
         }
         let replicas = self.queues.iter().filter_map(|rule| rule.replicas);
-        let mut replicas = replicas.chain(self.topics.iter().filter_map(|rule| rule.replicas)).chain([self.replicas]);
+        let mut replicas =
+            replicas.chain(self.topics.iter().filter_map(|rule| rule.replicas)).chain([self.replicas]);
         if !replicas.all(|replicas| (1..=MAX_REPLICAS).contains(&replicas)) {
             return Err(format!("`replicas` is between 1 and {MAX_REPLICAS}"));
         }
         let waits = self.queues.iter().filter_map(|rule| rule.ack_wait);
         if waits.chain([self.ack_wait, self.idle]).any(|time| time < MIN_TIME) || self.timeout.is_zero() {
-            return Err(format!("`ack_wait` and `idle` are at least {MIN_TIME:?}, and `timeout` is above zero"));
+            return Err(format!(
+                "`ack_wait` and `idle` are at least {MIN_TIME:?}, and `timeout` is above zero"
+            ));
         }
         Ok(())
     }

@@ -512,7 +512,8 @@ async fn dropped_read_leaves_no_trace(kind: Kind) {
 async fn retention_tells_how_much_was_missed(kind: Kind) {
     // Where it can, the newest stays, whatever its size.
     let smallest = if kind.is_shared { kind.overhead + 3 } else { kind.overhead };
-    let f = kind.store(topics(&format!("keep_events = 3\n[[rules]]\nname = 'b'\nkeep_bytes = '{smallest}B'")));
+    let f =
+        kind.store(topics(&format!("keep_events = 3\n[[rules]]\nname = 'b'\nkeep_bytes = '{smallest}B'")));
     let start = f.end("t").await;
     let first = f.publish("t", "0").await.unwrap();
     for number in 1..10 {

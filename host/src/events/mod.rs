@@ -32,7 +32,7 @@ pub use disk::{Content, Contents, OpenError, check};
 pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
 use local::MemoryStore;
 pub use name::{InvalidName, Name};
-pub use usage::{Fates, QueueUsage, TopicUsage, Usage};
+pub use usage::{Fates, Linked, QueueUsage, TopicUsage, Usage};
 
 /// Why a store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -237,6 +237,16 @@ pub trait EventStore: Send + Sync + 'static {
     /// Its topics, by name. Takes as long as there are many.
     fn topics(&self) -> Vec<TopicUsage>;
 
+    /// How its connection is, if it has one.
+    fn linked(&self) -> Option<Linked> {
+        None
+    }
+
+    /// Why nothing can be stored now, if so. What is asked of it meanwhile waits, within bounds.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Removes the events of a queue that nobody holds, and gives their number.
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize>;
 }
@@ -324,4 +334,5 @@ impl fmt::Debug for Lease {
 mod contract;
 #[cfg(all(test, feature = "nats"))]
 #[path = "../../../tests/harness/nats.rs"]
+#[allow(dead_code, reason = "these tests need only a part of it")]
 mod nats_server;

@@ -112,7 +112,9 @@ impl Link {
             match tried {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Lasting(error)) => return Err(error),
-                Err(Trouble::Refused(error)) => return Err(StoreError::Unavailable(format!("NATS: {error}").into())),
+                Err(Trouble::Refused(error)) => {
+                    return Err(StoreError::Unavailable(format!("NATS: {error}").into()));
+                }
                 Err(Trouble::Passing(message)) => last = message,
             }
             let again = Instant::now() + pause(tries);
@@ -153,10 +155,19 @@ impl Link {
     }
 
     /// Sends an event to its stream, once, and gives its number there.
-    pub(super) async fn publish(&self, subject: &str, headers: HeaderMap, data: Bytes) -> Result<u64, Trouble> {
+    pub(super) async fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        data: Bytes,
+    ) -> Result<u64, Trouble> {
         let size = data.len();
         let request = Request::new().headers(headers).payload(data);
-        let answer = self.client.send_request(subject.to_owned(), request).await.map_err(|error| self.unsent(&error, size))?;
+        let answer = self
+            .client
+            .send_request(subject.to_owned(), request)
+            .await
+            .map_err(|error| self.unsent(&error, size))?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
             Ok(Response::Err { error }) => Err(Trouble::of(error)),

@@ -59,7 +59,9 @@ impl Particulars {
         let text = |name: &str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
         let time = |name| text(name).and_then(|text| text.parse().ok());
         Self {
-            content_type: text(CONTENT_TYPE).filter(|text| crate::events::is_content_type(text)).map(Arc::from),
+            content_type: text(CONTENT_TYPE)
+                .filter(|text| crate::events::is_content_type(text))
+                .map(Arc::from),
             due: time(DUE),
             expires: time(EXPIRES),
             origin: text(ORIGIN).and_then(origin),
@@ -95,11 +97,7 @@ mod tests {
             content_type: Some("text/plain; charset=utf-8".into()),
             due: Some(5),
             expires: Some(u64::MAX),
-            origin: Some(Origin {
-                id: EventId { epoch: 7, number: 8 },
-                attempts: 9,
-                maybe_delivered: true,
-            }),
+            origin: Some(Origin { id: EventId { epoch: 7, number: 8 }, attempts: 9, maybe_delivered: true }),
         };
         assert_eq!(Particulars::read(Some(&particulars.headers("id"))), particulars);
         assert_eq!(Particulars::read(None), Particulars::default());

@@ -63,7 +63,12 @@ impl Mirror {
             return;
         }
         let cursor = Cursor { epoch: self.epoch, next: number + 1 };
-        self.events.push_back(Kept { number, time, size, event: Arc::new(Published { cursor, data, content_type }) });
+        self.events.push_back(Kept {
+            number,
+            time,
+            size,
+            event: Arc::new(Published { cursor, data, content_type }),
+        });
         self.bytes += size;
         self.next = number + 1;
     }
@@ -119,7 +124,8 @@ mod tests {
     fn look(mirror: &Mirror, epoch: u32, next: u64) -> (String, u64, bool) {
         match mirror.look(Some(Cursor { epoch, next }), 10, true) {
             Look::Events(batch) => {
-                let texts = batch.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned());
+                let texts =
+                    batch.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned());
                 (texts.collect::<Vec<_>>().join(" "), batch.missed, batch.restarted)
             }
             other => (format!("{other:?}"), 0, false),

@@ -3,6 +3,7 @@
 //! NATS keeps the events, and knows who has which. A host keeps only who waits there, and what it holds; all that is sent
 //! and received goes through a thread of its own.
 
+mod health;
 mod link;
 mod message;
 mod mirror;
@@ -11,6 +12,7 @@ mod notes;
 mod pull;
 mod queue;
 mod queues;
+mod retire;
 mod stream;
 mod survey;
 mod topics;
@@ -28,9 +30,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
-use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Name, NewEvent, OpenError, QueueUsage};
-use super::{Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
+use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Linked, Name, NewEvent, OpenError};
+use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
 use crate::config::{Nats, Queues, Topics};
+use health::Health;
 use link::Link;
 use survey::Survey;
 use wait::Wait;
@@ -55,6 +58,7 @@ struct Shared {
     queues: Mutex<queue::State>,
     topics: Mutex<topics::State>,
     survey: Survey,
+    health: Health,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
     runtime: Handle,
@@ -95,6 +99,7 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
         queues: Mutex::default(),
         topics: Mutex::default(),
         survey: Survey::default(),
+        health: Health::default(),
         alarm: Notify::new(),
         runtime: Handle::current(),
         work: TaskTracker::new(),
@@ -116,6 +121,9 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
             }
         }
     });
+    shared.fetchers.spawn(shared.clone().retire_unused());
+    shared.fetchers.spawn(shared.clone().watch_health());
+    shared.fetchers.spawn(shared.clone().watch_leaders());
     Ok(shared)
 }
 
@@ -132,7 +140,9 @@ impl Shared {
             drop(sender.send(work.await));
         };
         drop(self.work.spawn_on(task, &self.runtime));
-        async { receiver.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store has stopped".into()))) }
+        async {
+            receiver.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store has stopped".into())))
+        }
     }
 }
 
@@ -192,6 +202,14 @@ impl EventStore for NatsStore {
         lock(&self.shared.topics).list()
     }
 
+    fn linked(&self) -> Option<Linked> {
+        Some(self.shared.linked())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
+    }
+
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize> {
         Box::pin(self.shared.work(self.shared.clone().purge_now(queue.clone())))
     }
@@ -249,3 +267,6 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics while it holds the lock half-way through a change.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

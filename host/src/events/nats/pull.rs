@@ -4,6 +4,7 @@
 //! some. It ends when they leave. So nothing is fetched for nobody, but for what was on its way then, which goes back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode, Subscriber};
@@ -41,6 +42,23 @@ struct Pull {
     left: usize,
     /// When it counts as lost.
     silent: Instant,
+    _counted: Counted,
+}
+
+/// Counts a request for as long as it is there.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.health.requests.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.health.requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 enum Got {
@@ -53,12 +71,14 @@ enum Got {
 }
 
 impl Pull {
-    async fn start(link: &Link, queue: &Name, batch: usize) -> Result<Self, String> {
+    async fn start(shared: &Arc<Shared>, queue: &Name, batch: usize) -> Result<Self, String> {
+        let (link, _counted) = (&shared.link, Counted::new(shared.clone()));
         let stream = link.names.stream(Kind::Queue, queue);
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
-        let mut pull = Self { subject, inbox, messages, received: 0, left: 0, silent: Instant::now() };
+        let mut pull =
+            Self { subject, inbox, messages, received: 0, left: 0, silent: Instant::now(), _counted };
         pull.ask(link, batch).await?;
         Ok(pull)
     }
@@ -67,8 +87,11 @@ impl Pull {
     async fn ask(&mut self, link: &Link, batch: usize) -> Result<(), String> {
         let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(HEARTBEAT));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
-        let sent =
-            link.client.publish_with_reply(self.subject.clone(), self.inbox.clone(), request.to_string().into());
+        let sent = link.client.publish_with_reply(
+            self.subject.clone(),
+            self.inbox.clone(),
+            request.to_string().into(),
+        );
         sent.await.map_err(|error| error.to_string())?;
         self.left = batch;
         self.silent = Instant::now() + HEARTBEAT * 2;
@@ -101,6 +124,9 @@ impl Pull {
     async fn take_back(mut self, link: &Link) -> Vec<Message> {
         let missing = self.left as u64 + 1;
         let mut rest = Vec::new();
+        if !link.is_up() {
+            return rest;
+        }
         if self.messages.unsubscribe_after(self.received + missing).await.is_err() {
             return rest;
         }
@@ -126,6 +152,10 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
     let (mut pull, mut tries) = (None::<Pull>, 0);
     loop {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
+        if shared.was_lost(&queue) && pull.take().is_some() {
+            // All hosts hear that at the same time.
+            sleep(pause(4)).await;
+        }
         if let Some(current) = pull.take_if(|current| current.left > wanted) {
             for message in current.take_back(&shared.link).await {
                 shared.arrived(&queue, message);
@@ -198,16 +228,18 @@ async fn asked<'a>(
             }
             Ok(pull)
         }
-        None => Ok(pull.insert(Pull::start(&shared.link, queue, wanted).await.map_err(Trouble::Passing)?)),
+        None => Ok(pull.insert(Pull::start(shared, queue, wanted).await.map_err(Trouble::Passing)?)),
     }
 }
 
 /// What there is without waiting, and at most so many.
 pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Vec<Message>, StoreError> {
-    let failed = |error: String| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
+    let failed =
+        |error: String| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
     let stream = link.names.stream(Kind::Queue, queue);
     let inbox = link.client.new_inbox();
-    let mut messages = link.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
+    let mut messages =
+        link.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
     let request = json!({ "batch": most, "no_wait": true });
     let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
     let sent = link.client.publish_with_reply(subject, inbox, request.to_string().into());

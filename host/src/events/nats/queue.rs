@@ -44,11 +44,7 @@ pub(super) enum Due {
     /// Something happens to a lease: a sign that its holder lives, or its end.
     Lease(u64),
     /// An event is of no use any more.
-    Expiry {
-        queue: Name,
-        sequence: u64,
-        size: u64,
-    },
+    Expiry { queue: Name, sequence: u64, size: u64 },
 }
 
 pub(super) struct Queue {
@@ -57,8 +53,10 @@ pub(super) struct Queue {
     pub(super) ack_wait: Duration,
     /// By ticket, so in the order of their arrival.
     pub(super) waiters: BTreeMap<u64, Waiter>,
-    /// Tells the task that fetches that somebody has left.
+    /// Tells the task that fetches that somebody has left, or that its request may be lost.
     pub(super) left: Arc<Notify>,
+    /// Whether NATS may have lost the request of that task.
+    pub(super) lost: bool,
     /// Whether there is such a task.
     pub(super) fetching: bool,
     leased: usize,
@@ -107,6 +105,7 @@ impl Queue {
             ack_wait,
             waiters: BTreeMap::new(),
             left: Arc::default(),
+            lost: false,
             fetching: false,
             leased: 0,
             arriving: 0,
@@ -144,7 +143,10 @@ impl State {
     pub(super) fn queue(&mut self, name: &Name, make: Make<'_>) -> Result<&mut Queue, StoreError> {
         let (limits, ack_wait) = make;
         let is_used = self.queues.get(name).is_some_and(Queue::is_used);
-        if !is_used && self.queues.values().filter(|queue| queue.is_used()).take(limits.max_queues).count() >= limits.max_queues {
+        if !is_used
+            && self.queues.values().filter(|queue| queue.is_used()).take(limits.max_queues).count()
+                >= limits.max_queues
+        {
             return Err(StoreError::OverLimit(Limit::Names));
         }
         Ok(self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name), ack_wait(name))))
@@ -205,8 +207,10 @@ impl State {
         if messages == 0 && !self.queues.contains_key(name) {
             return;
         }
-        let queue =
-            self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name), ack_wait(name)));
+        let queue = self
+            .queues
+            .entry(name.clone())
+            .or_insert_with(|| Queue::new(limits.policy(name), ack_wait(name)));
         if queue.changed <= as_of && queue.arriving == 0 {
             self.bytes = self.bytes - queue.bytes + bytes;
             (queue.messages, queue.bytes) = (messages, bytes);

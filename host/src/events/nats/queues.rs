@@ -17,9 +17,7 @@ use super::names::Kind;
 use super::notes::Note;
 use super::queue::{Due, Held, Queue, Waiter, answer, millis};
 use super::{Shared, lock, pull, stream};
-use crate::events::{
-    Event, EventId, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError,
-};
+use crate::events::{Event, EventId, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError};
 
 /// Events that are purged at a time.
 const PURGED_AT_A_TIME: usize = 256;
@@ -31,7 +29,7 @@ impl Shared {
             return Ok(epoch);
         }
         let config = stream::queue(&self.link, name, &self.limits.queues);
-        let info = stream::make(&self.link, &config).await?;
+        let info = stream::make(&self.link, &config, self.clock.now()).await?;
         stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;
         let epoch = stream::epoch(&info);
         let mut state = lock(&self.queues);
@@ -142,6 +140,19 @@ impl Shared {
     /// Tells that somebody has left a queue.
     pub(super) fn leaving(&self, name: &Name) -> Option<Arc<Notify>> {
         lock(&self.queues).queues.get(name).map(|queue| queue.left.clone())
+    }
+
+    /// NATS may have lost the request for events of a queue.
+    pub(super) fn lost(&self, name: &Name) {
+        if let Some(queue) = lock(&self.queues).queues.get_mut(name) {
+            queue.lost = true;
+            queue.left.notify_one();
+        }
+    }
+
+    /// Whether NATS may have lost the request since that was asked last.
+    pub(super) fn was_lost(&self, name: &Name) -> bool {
+        lock(&self.queues).queues.get_mut(name).is_some_and(|queue| std::mem::take(&mut queue.lost))
     }
 
     /// How many wait at a queue.
@@ -354,7 +365,8 @@ impl Shared {
     /// Moves an event to the dead letters, if it was handed out too often and there is room. Otherwise gives it back.
     async fn bury(self: &Arc<Self>, held: Held) -> Result<Result<(), StoreError>, Held> {
         let policy = self.limits.queues.policy(&held.queue);
-        let Some((attempts, dead)) = policy.dead.filter(|(attempts, _)| held.event.attempt >= *attempts) else {
+        let Some((attempts, dead)) = policy.dead.filter(|(attempts, _)| held.event.attempt >= *attempts)
+        else {
             return Err(held);
         };
         let Event { id, data, content_type, attempt, maybe_delivered } = held.event.clone();
@@ -463,7 +475,8 @@ impl Shared {
 
     /// Removes an event that is of no use any more. One that is held here ends with its lease.
     async fn delete(self: Arc<Self>, queue: Name, sequence: u64, size: u64) -> Result<(), StoreError> {
-        let is_held = lock(&self.queues).leases.values().any(|held| held.queue == queue && held.sequence == sequence);
+        let is_held =
+            lock(&self.queues).leases.values().any(|held| held.queue == queue && held.sequence == sequence);
         if is_held {
             return Ok(());
         }
@@ -493,7 +506,8 @@ impl Shared {
             if messages.is_empty() {
                 return Ok(purged);
             }
-            let arrivals: Vec<_> = messages.into_iter().filter_map(|message| self.read(&queue, message)).collect();
+            let arrivals: Vec<_> =
+                messages.into_iter().filter_map(|message| self.read(&queue, message)).collect();
             purged += arrivals.len();
             futures::future::try_join_all(arrivals.iter().map(|arrival| self.remove(&arrival.held))).await?;
             lock(&self.queues).fates.purged += arrivals.len() as u64;

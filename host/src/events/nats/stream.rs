@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::link::{Link, Trouble};
 use super::names::Kind;
+use super::retire;
 use crate::config::{Keeping, NatsStorage, Queues, Retention};
 use crate::events::{Name, StoreError};
 
@@ -73,26 +74,28 @@ fn bound(limit: u64) -> i64 {
 }
 
 /// Makes a stream, or finds it as it should be.
-pub(super) async fn make(link: &Link, wanted: &Config) -> Result<Info, Trouble> {
+pub(super) async fn make(link: &Link, wanted: &Config, now: u64) -> Result<Info, Trouble> {
     match link.api(&format!("STREAM.CREATE.{}", wanted.name), wanted).await {
         Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-            let info = info(link, &wanted.name).await?;
-            match info {
-                Some(info) => match difference(wanted, &info.config) {
-                    None => Ok(info),
-                    Some(difference) => Err(Trouble::Lasting(StoreError::Unavailable(
-                        format!(
-                            "the stream {} in NATS does not fit: {difference}; change it (`nats stream edit`), or the configuration",
-                            wanted.name
-                        )
-                        .into(),
-                    ))),
-                },
-                None => Err(Trouble::Passing("the stream has gone".to_owned())),
+            let Some(info) = info(link, &wanted.name).await? else {
+                return Err(Trouble::Passing("the stream has gone".to_owned()));
+            };
+            if retire::bring_back(link, wanted, &info, now).await? {
+                return Ok(info);
+            }
+            match difference(wanted, &info.config) {
+                None => Ok(info),
+                Some(difference) => Err(misfit(&wanted.name, &difference)),
             }
         }
         made => made,
     }
+}
+
+fn misfit(stream: &str, difference: &str) -> Trouble {
+    let remedy = "change it (`nats stream edit`), or the configuration";
+    let said = format!("the stream {stream} in NATS does not fit: {difference}; {remedy}");
+    Trouble::Lasting(StoreError::Unavailable(said.into()))
 }
 
 /// What NATS says of a stream, if there is one.
@@ -127,7 +130,8 @@ pub(super) async fn make_consumer(link: &Link, stream: &str, ack_wait: Duration)
 pub(super) fn epoch(info: &Info) -> u32 {
     let nanos = info.created.unix_timestamp_nanos().to_le_bytes();
     // FNV-1a: the same on every host.
-    let hash = nanos.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        nanos.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.max(1)
 }
 

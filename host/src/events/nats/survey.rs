@@ -48,7 +48,9 @@ impl Shared {
     /// Looks at all streams. What this host does meanwhile it knows better.
     pub(super) async fn look_around(&self) -> Result<(), StoreError> {
         let (queues_as_of, topics_as_of) = (lock(&self.queues).number(), lock(&self.topics).number());
-        let failed = |error: async_nats::jetstream::context::StreamsError| StoreError::Unavailable(format!("NATS: {error}").into());
+        let failed = |error: async_nats::jetstream::context::StreamsError| {
+            StoreError::Unavailable(format!("NATS: {error}").into())
+        };
         let (mut queues, mut topics) = (HashSet::new(), HashSet::new());
         let mut streams = self.link.js.streams();
         while let Some(info) = streams.try_next().await.map_err(failed)? {

@@ -104,7 +104,10 @@ impl State {
 
     fn topic(&mut self, name: &Name, limits: &Topics) -> Result<&mut Topic, StoreError> {
         let is_used = self.topics.get(name).is_some_and(Topic::is_used);
-        if !is_used && self.topics.values().filter(|topic| topic.is_used()).take(limits.max_topics).count() >= limits.max_topics {
+        if !is_used
+            && self.topics.values().filter(|topic| topic.is_used()).take(limits.max_topics).count()
+                >= limits.max_topics
+        {
             return Err(StoreError::OverLimit(Limit::Names));
         }
         Ok(self.any(name, limits))
@@ -112,6 +115,13 @@ impl State {
 
     fn any(&mut self, name: &Name, limits: &Topics) -> &mut Topic {
         self.topics.entry(name.clone()).or_insert_with(|| Topic::new(limits.retention(name)))
+    }
+
+    /// Its stream may be another one now.
+    pub(super) fn doubt(&mut self, name: &Name) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.epoch = 0;
+        }
     }
 
     fn forget_if_unused(&mut self, name: &Name) {
@@ -163,7 +173,9 @@ impl State {
 
     /// Other topics are not there.
     pub(super) fn gone(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
-        for (_, topic) in self.topics.iter_mut().filter(|(name, topic)| topic.changed <= as_of && !is_there(name)) {
+        for (_, topic) in
+            self.topics.iter_mut().filter(|(name, topic)| topic.changed <= as_of && !is_there(name))
+        {
             (topic.messages, topic.bytes) = (0, 0);
         }
         self.topics.retain(|_, topic| topic.is_used() || topic.followed);
@@ -178,6 +190,10 @@ impl State {
             usage.readers += topic.readers;
         }
         usage
+    }
+
+    pub(super) fn followed(&self) -> usize {
+        self.topics.values().filter(|topic| topic.followed).count()
     }
 
     pub(super) fn list(&self) -> Vec<TopicUsage> {
@@ -202,7 +218,7 @@ fn cursor(epoch: u32, last: u64) -> Cursor {
 impl Shared {
     async fn ensure_topic(&self, name: &Name) -> Result<async_nats::jetstream::stream::Info, Trouble> {
         let retention = self.limits.topics.retention(name);
-        stream::make(&self.link, &stream::topic(&self.link, name, &retention)).await
+        stream::make(&self.link, &stream::topic(&self.link, name, &retention), self.clock.now()).await
     }
 
     /// The stream's epoch.
@@ -227,11 +243,9 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.topic_epoch(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Passing(_)))
-                    && let Some(topic) = lock(&shared.topics).topics.get_mut(&name)
-                {
+                if matches!(sent, Err(Trouble::Passing(_))) {
                     // There may be no such stream any more.
-                    topic.epoch = 0;
+                    lock(&shared.topics).doubt(&name);
                 }
                 Ok((epoch, sent?))
             });
