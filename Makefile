@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware nats-server test peers soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host guests middleware nats-server test peers soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -90,6 +90,10 @@ peers: host guests ## Run the conformance suite on Linger and, where they are th
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"
 	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture soak::
+
+nats-soak: guests nats-server ## Three hosts on three NATS servers, 5,000 polls, 50,000 events; one of each is killed: nothing is lost
+	@echo "==> soaking (some minutes)"
+	@cargo test --release --locked --package linger --test integration -- --ignored --nocapture nats_soak::
 
 hostile: guests ## Full load with requests whose guests trap, loop, allocate and recurse, ten minutes: memory stays flat
 	@echo "==> hostile requests (ten minutes)"

@@ -35,6 +35,7 @@ mod longpoll;
 mod metrics;
 mod nats;
 mod nats_faults;
+mod nats_soak;
 mod new;
 mod offline;
 mod on_disconnect;

@@ -107,6 +107,10 @@ impl Nats {
         self.folder.path().join("log")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Where clients reach it.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

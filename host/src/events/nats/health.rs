@@ -55,7 +55,7 @@ impl Shared {
     pub(super) async fn watch_health(self: Arc<Self>) {
         loop {
             sleep(ROUND).await;
-            let trouble = match self.link.api::<IgnoredAny>("INFO", &()).await {
+            let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
                 Ok(_) => None,
                 Err(Trouble::Passing(error)) => Some(format!("NATS does not answer: {error}")),
                 Err(Trouble::Refused(error)) => Some(format!("NATS: {error}")),

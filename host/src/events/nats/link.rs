@@ -77,7 +77,7 @@ impl Link {
         };
         let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
         let link = Self { client, js, names, config, connections };
-        let asked = link.persist(Instant::now() + FIRST, || link.api::<IgnoredAny>("INFO", &())).await;
+        let asked = link.persist(Instant::now() + FIRST, || link.ask::<IgnoredAny>("INFO")).await;
         asked.map_err(|error| {
             format!("{error}; NATS at {servers} needs JetStream (`nats-server -js`), and this user the right to it")
         })?;
@@ -89,9 +89,11 @@ impl Link {
         self.client.connection_state() == State::Connected
     }
 
-    /// Tells of each new connection.
+    /// Tells of each new connection from now on.
     pub(super) fn connections(&self) -> watch::Receiver<u64> {
-        self.connections.clone()
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        connections
     }
 
     /// Tries until it is done, or until then.
@@ -132,6 +134,11 @@ impl Link {
             // What comes between the look and the wait is not missed: the wait is bounded.
             let _ = tokio::time::timeout(LONGEST_PAUSE, connections.changed()).await;
         }
+    }
+
+    /// Asks the interface of `JetStream` for something.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, Trouble> {
+        self.api(subject, &serde_json::Map::new()).await
     }
 
     /// Asks the interface of `JetStream`.

@@ -54,16 +54,14 @@ impl Notes {
     /// What is known of an event that NATS hands out for the `delivered`-th time: what was told when it returned last, or
     /// else the worst.
     pub(super) fn of(&self, key: &Key, delivered: u64) -> Note {
-        if delivered <= 1 {
+        let known = self.notes.get(key).copied();
+        if delivered <= 1 && known.is_none() {
             return Note { delivered, ..Note::default() };
         }
-        let known = self.notes.get(key).copied().unwrap_or_default();
-        let complete = known.delivered + 1 == delivered;
-        Note {
-            delivered,
-            untaken: known.untaken.min(delivered - 1),
-            maybe_delivered: known.maybe_delivered || !complete,
-        }
+        let known = known.unwrap_or_default();
+        // NATS 2.9 can miscount.
+        let delivered = delivered.max(known.delivered + 1);
+        Note { maybe_delivered: known.maybe_delivered || known.delivered + 1 < delivered, delivered, ..known }
     }
 }
 

@@ -11,7 +11,7 @@ use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Shared;
 use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
@@ -25,16 +25,23 @@ const MAX_BATCH: usize = 64;
 /// How long a request stays at NATS.
 const EXPIRES: Duration = Duration::from_mins(1);
 
-/// How often NATS says that it still has the request. One that it has lost is found by its silence, at the latest.
+/// How often NATS says that it still has the request, at least. One that it has lost is found by its silence, at the latest.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long to wait for what was on its way when a request is taken back.
+/// How long a request stays that only asks for what is there, or guards another one.
+const BRIEF: Duration = Duration::from_millis(50);
+
+/// How long until NATS surely has a request that was sent.
+const ON_ITS_WAY: Duration = Duration::from_millis(10);
+
+/// How long to wait for what NATS has to say when a request is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A request for events.
 struct Pull {
     subject: String,
     inbox: String,
+    heartbeat: Duration,
     messages: Subscriber,
     /// Messages that came by this subscription, of whatever kind.
     received: u64,
@@ -73,28 +80,31 @@ enum Got {
 impl Pull {
     async fn start(shared: &Arc<Shared>, queue: &Name, batch: usize) -> Result<Self, String> {
         let (link, _counted) = (&shared.link, Counted::new(shared.clone()));
-        let stream = link.names.stream(Kind::Queue, queue);
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
-        let mut pull =
-            Self { subject, inbox, messages, received: 0, left: 0, silent: Instant::now(), _counted };
+        // NATS looks for hosts that have gone as often: before their events come again, see `take_back`.
+        let heartbeat = HEARTBEAT.min(shared.ack_wait(queue) / 3);
+        let mut pull = Self {
+            subject: subject(link, queue),
+            inbox,
+            heartbeat,
+            messages,
+            received: 0,
+            left: 0,
+            silent: Instant::now(),
+            _counted,
+        };
         pull.ask(link, batch).await?;
         Ok(pull)
     }
 
     /// Asks for so many events.
     async fn ask(&mut self, link: &Link, batch: usize) -> Result<(), String> {
-        let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(HEARTBEAT));
+        let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(self.heartbeat));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
-        let sent = link.client.publish_with_reply(
-            self.subject.clone(),
-            self.inbox.clone(),
-            request.to_string().into(),
-        );
-        sent.await.map_err(|error| error.to_string())?;
+        send(link, &self.subject, &self.inbox, &request).await?;
         self.left = batch;
-        self.silent = Instant::now() + HEARTBEAT * 2;
+        self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         Ok(())
     }
 
@@ -105,7 +115,7 @@ impl Pull {
         };
         let Some(message) = message else { return Got::Lost("the connection has ended".to_owned()) };
         self.received += 1;
-        self.silent = Instant::now() + HEARTBEAT * 2;
+        self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
             None if message.reply.is_some() => {
                 self.left = self.left.saturating_sub(1);
@@ -121,27 +131,61 @@ impl Pull {
     ///
     /// NATS knows a request by who listens for it. It is told to stop after as many messages as may come, and is sent those
     /// that are missing: so it stops, and nothing that it sent before is overheard.
+    ///
+    /// NATS 2.9 finds only later that nobody listens. An event that returns while it has no other request is away for the
+    /// ack wait then, and the one before it is handed out twice. So there is another one meanwhile, a brief one: when
+    /// that is over, NATS looks at all.
     async fn take_back(mut self, link: &Link) -> Vec<Message> {
-        let missing = self.left as u64 + 1;
-        let mut rest = Vec::new();
+        let (mut rest, missing) = (Vec::new(), self.left as u64 + 1);
         if !link.is_up() {
             return rest;
         }
-        if self.messages.unsubscribe_after(self.received + missing).await.is_err() {
-            return rest;
-        }
-        for _ in 0..missing {
-            if link.client.publish(self.inbox.clone(), Bytes::new()).await.is_err() {
-                return rest;
+        let guard = Brief::start(link, &self.subject, MAX_BATCH).await;
+        sleep(ON_ITS_WAY).await;
+        if self.messages.unsubscribe_after(self.received + missing).await.is_ok() {
+            for _ in 0..missing {
+                // Without a connection nothing comes either.
+                let _ = link.client.publish(self.inbox.clone(), Bytes::new()).await;
+            }
+            let until = Instant::now() + LAST_WORDS;
+            while let Ok(Some(message)) = timeout_at(until, self.messages.next()).await {
+                if message.status.is_none() && message.reply.is_some() {
+                    rest.push(message);
+                }
             }
         }
-        let until = Instant::now() + LAST_WORDS;
-        while let Ok(Some(message)) = tokio::time::timeout_at(until, self.messages.next()).await {
-            if message.status.is_none() && message.reply.is_some() {
-                rest.push(message);
-            }
+        if let Ok(guard) = guard {
+            rest.extend(guard.all().await.0);
         }
         rest
+    }
+}
+
+/// A request for what is there, which is over soon.
+struct Brief {
+    messages: Subscriber,
+    batch: usize,
+}
+
+impl Brief {
+    async fn start(link: &Link, subject: &str, batch: usize) -> Result<Self, String> {
+        let inbox = link.client.new_inbox();
+        let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
+        send(link, subject, &inbox, &json!({ "batch": batch, "expires": nanos(BRIEF) })).await?;
+        Ok(Self { messages, batch })
+    }
+
+    /// What came, and whether NATS said that this is all.
+    async fn all(mut self) -> (Vec<Message>, bool) {
+        let (mut all, until) = (Vec::new(), Instant::now() + BRIEF + LAST_WORDS);
+        while all.len() < self.batch {
+            match timeout_at(until, self.messages.next()).await {
+                Ok(Some(message)) if message.status.is_none() => all.push(message),
+                Ok(_) => break,
+                Err(_) => return (all, false),
+            }
+        }
+        (all, true)
     }
 }
 
@@ -232,28 +276,26 @@ async fn asked<'a>(
     }
 }
 
-/// What there is without waiting, and at most so many.
+/// What NATS hands out at once, and at most so many.
 pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Vec<Message>, StoreError> {
     let failed =
-        |error: String| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
-    let stream = link.names.stream(Kind::Queue, queue);
-    let inbox = link.client.new_inbox();
-    let mut messages =
-        link.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
-    let request = json!({ "batch": most, "no_wait": true });
-    let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}");
-    let sent = link.client.publish_with_reply(subject, inbox, request.to_string().into());
-    sent.await.map_err(|error| failed(error.to_string()))?;
-    let mut all = Vec::new();
-    while all.len() < most {
-        match tokio::time::timeout(LAST_WORDS, messages.next()).await {
-            Ok(Some(message)) if message.status.is_none() => all.push(message),
-            Ok(Some(Message { status: Some(StatusCode::NO_RESPONDERS), .. }) | None) => break,
-            Ok(Some(_)) => break,
-            Err(_) => return Err(failed("it does not answer".to_owned())),
-        }
+        |error: &str| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
+    let brief = Brief::start(link, &subject(link, queue), most).await.map_err(|error| failed(&error))?;
+    match brief.all().await {
+        (all, false) if all.is_empty() => Err(failed("it does not answer")),
+        (all, _) => Ok(all),
     }
-    Ok(all)
+}
+
+/// Where a queue's consumer is asked for events.
+fn subject(link: &Link, queue: &Name) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMER}", link.names.stream(Kind::Queue, queue))
+}
+
+async fn send(link: &Link, subject: &str, inbox: &str, request: &serde_json::Value) -> Result<(), String> {
+    let sent =
+        link.client.publish_with_reply(subject.to_owned(), inbox.to_owned(), request.to_string().into());
+    sent.await.map_err(|error| error.to_string())
 }
 
 fn nanos(time: Duration) -> u64 {

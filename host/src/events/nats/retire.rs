@@ -86,7 +86,7 @@ impl Shared {
             let subjects = vec![self.link.names.subject(kind, name)];
             return update(&self.link, &Config { subjects, ..info.config }).await;
         }
-        self.link.api::<IgnoredAny>(&format!("STREAM.DELETE.{stream}"), &()).await?;
+        self.link.ask::<IgnoredAny>(&format!("STREAM.DELETE.{stream}")).await?;
         match kind {
             Kind::Queue => self.doubt(name),
             Kind::Topic => lock(&self.topics).doubt(name),
@@ -100,11 +100,7 @@ impl Shared {
         match kind {
             Kind::Queue if lock(&self.queues).queues.contains_key(name) => Ok(true),
             Kind::Queue => {
-                match self
-                    .link
-                    .api::<consumer::Info>(&format!("CONSUMER.INFO.{stream}.{CONSUMER}"), &())
-                    .await
-                {
+                match self.link.ask::<consumer::Info>(&format!("CONSUMER.INFO.{stream}.{CONSUMER}")).await {
                     Ok(consumer) => Ok(consumer.num_waiting > 0),
                     Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {
                         Ok(false)

@@ -100,7 +100,7 @@ fn misfit(stream: &str, difference: &str) -> Trouble {
 
 /// What NATS says of a stream, if there is one.
 pub(super) async fn info(link: &Link, stream: &str) -> Result<Option<Info>, Trouble> {
-    match link.api(&format!("STREAM.INFO.{stream}"), &()).await {
+    match link.ask(&format!("STREAM.INFO.{stream}")).await {
         Ok(info) => Ok(Some(info)),
         Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
         Err(trouble) => Err(trouble),

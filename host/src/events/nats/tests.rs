@@ -52,7 +52,7 @@ fn seen(lease: &Lease) -> (&[u8], u32, bool) {
 async fn consumer_of(store: &Arc<NatsStore>) -> consumer::Info {
     let subject =
         format!("CONSUMER.INFO.{}.linger", store.shared.link.names.stream(names::Kind::Queue, &name("q")));
-    soon(store.shared.link.api(&subject, &())).await.unwrap()
+    soon(store.shared.link.ask(&subject)).await.unwrap()
 }
 
 /// Waits until NATS says this of the consumer.
