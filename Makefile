@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware nats-server test peers soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host guests middleware nats-server test peers api soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -86,6 +86,9 @@ test: guests nats-server ## Run all tests: host, guest SDK, and both together ov
 
 peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
 	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
+
+api: host guests ## Ask the admin API at random all that its description allows (schemathesis, from PyPI): no 500
+	@tests/api/run.sh $(abspath $(TARGET))/release/linger $(COMPONENTS)/longpoll.wasm $(abspath $(TARGET))/schemathesis
 
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"

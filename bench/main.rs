@@ -69,6 +69,9 @@ fn main() -> anyhow::Result<()> {
             throughput::hello_p2().await?;
             throughput::longpoll().await?;
         }
+        if wanted("observed") {
+            throughput::observed().await?;
+        }
         if wanted("latency") {
             latency::measure()?;
         }

@@ -2,12 +2,16 @@
 
 pub(crate) mod bare;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
 
 use crate::process::{Process, Says};
+
+const ADMIN: &str = "admin.listen = 'unix:admin.sock'";
 
 /// More than any measure has, so that nobody is refused.
 const LIMITS: &str = "{ max_connections = 20_000, max_requests = 20_000 }";
@@ -24,14 +28,28 @@ pub(crate) fn linger_with(component: &str, keys: &str) -> anyhow::Result<Process
 
 /// The same, with an admin listener at the socket that this gives.
 pub(crate) fn deployable(component: &str) -> anyhow::Result<(Process, PathBuf)> {
-    let (process, folder) = configured(component, "admin.listen = 'unix:admin.sock'")?;
+    let (process, folder) = configured(component, ADMIN)?;
     Ok((process, folder.join("admin.sock")))
+}
+
+/// The same, with a line of JSON for each request in a file.
+pub(crate) fn logging(component: &str) -> anyhow::Result<Process> {
+    let (folder, mut command) = prepared(component, ADMIN)?;
+    let log = File::create(folder.path().join("log"))?;
+    command.env("LINGER_LOG", "info,linger::access=debug").env("LINGER_LOG_FORMAT", "json").stderr(log);
+    Process::start(&mut command, Says::Stdout, Some(folder))
 }
 
 /// With one key more; and the folder of its configuration.
 fn configured(component: &str, more: &str) -> anyhow::Result<(Process, PathBuf)> {
+    let (folder, mut command) = prepared(component, more)?;
+    let path = folder.path().to_owned();
+    Ok((Process::start(command.env("LINGER_LOG", "error"), Says::Stdout, Some(folder))?, path))
+}
+
+fn prepared(component: &str, more: &str) -> anyhow::Result<(TempDir, Command)> {
     let folder = tempfile::tempdir()?;
-    let (path, config) = (folder.path().to_owned(), folder.path().join("linger.toml"));
+    let config = folder.path().join("linger.toml");
     let text = format!(
         "listen = '127.0.0.1:0'\n\
          limits = {LIMITS}\n\
@@ -41,8 +59,8 @@ fn configured(component: &str, more: &str) -> anyhow::Result<(Process, PathBuf)>
     );
     std::fs::write(&config, text)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
-    command.arg("serve").arg(&config).env("LINGER_LOG", "error");
-    Ok((Process::start(&mut command, Says::Stdout, Some(folder))?, path))
+    command.arg("serve").arg(&config);
+    Ok((folder, command))
 }
 
 /// Hyper, and nothing that is not needed to greet or to park.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use linger::config::{Config, Detection};
+use anyhow::{Context as _, bail};
+use linger::config::{Address, Config, Detection};
 use linger::guest::Engine;
 use linger::http::Entrance;
+use linger::net::Listener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -52,17 +53,21 @@ impl Server {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let mut config = Config::parse(config, &folder.join("linger.toml"), |_| None)?;
         change(&mut config.detection);
+        let silence = config.detection.silence();
         let events = crate::store::open(&config)?;
-        let listener = linger::net::listen(([127, 0, 0, 1], 0).into(), &config.detection.silence())?;
-        let address = listener.local_addr()?;
         let threads = Threads::new()?;
         let stop = CancellationToken::new();
         let server = linger::server::Server::load(config, engine.clone(), events, None)
             .context("run `make guests`")?;
         let stopped = stop.clone().cancelled_owned();
-        let server = {
+        let (server, address) = {
             let _inside = threads.handle.enter();
-            server.start(vec![(listener, Entrance::default())], None)?
+            let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+            let listener = Listener::open(&any, 0, &silence)?.pop().context("a listener")?;
+            let Address::Tcp(address) = *listener.address() else {
+                bail!("a listener of TCP has an address")
+            };
+            (server.start(vec![(listener, Entrance::default())], None)?, address)
         };
         let handle = threads.handle.clone();
         // On a thread of its own, since what it waits for borrows.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::Method;
 use linger::admin::client::{Sent, ask};
-use linger::config::AdminAddress;
+use linger::config::Address;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -129,7 +129,7 @@ struct Deployed {
 async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Deployed> {
     let start = Instant::now();
     let sent = Sent { bytes: component, ..Sent::default() };
-    let record = ask(&AdminAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
+    let record = ask(&Address::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
     let all = start.elapsed().as_secs_f64() * 1e3;
     let steps = record["steps"].as_array().into_iter().flatten();
     let switch = steps.filter(|step| step["step"] == "switch").find_map(|step| step["took"].as_f64());

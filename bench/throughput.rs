@@ -46,6 +46,17 @@ pub(crate) async fn hello() -> anyhow::Result<()> {
     compare(contestants, &comparisons, Work::Hello).await
 }
 
+/// What it costs that operators see each request: metrics are counted in any case, and the log has a line for each.
+pub(crate) async fn observed() -> anyhow::Result<()> {
+    println!("throughput: greetings a second with and without a log of them, {CONNECTIONS} connections");
+    let contestants = [
+        ("linger", Some(peers::linger("hello.wasm")?)),
+        ("linger, logging", Some(peers::logging("hello.wasm")?)),
+    ];
+    let comparisons = [("linger, logging", "linger", Goal::at_least(0.95, 0.98))];
+    compare(contestants, &comparisons, Work::Hello).await
+}
+
 /// A WASI 0.2 component, which both servers run unmodified.
 pub(crate) async fn hello_p2() -> anyhow::Result<()> {
     println!("throughput: greetings of a WASI 0.2 component a second, {CONNECTIONS} connections");

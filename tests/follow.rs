@@ -28,11 +28,11 @@ impl Follower {
     /// The next event, and what it has.
     async fn next(&mut self) -> (String, Value) {
         loop {
-            if let Some((event, rest)) = self.rest.split_once("\n\n") {
+            if let Some(end) = self.rest.find("\n\n") {
+                let event: String = self.rest.drain(..end + 2).collect();
                 let (name, data) = event.split_once('\n').unwrap();
                 let name = name.strip_prefix("event: ").unwrap().to_owned();
                 let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-                self.rest = rest.to_owned();
                 return (name, data);
             }
             let bytes = self.connection.chunk().await.unwrap().expect("the stream goes on");

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::net::UnixStream;
 
 use crate::harness::{
-    Answer, Http1, Request, Server, assert_refused, both, command, linger, text, write_config,
+    Answer, Http1, Request, Server, assert_refused, both, command, linger, soon, text, write_config,
 };
 
 both!("longpoll", "longpoll-p2":
@@ -122,6 +122,32 @@ async fn socket_of_systemd_is_served() {
         activated(&file, listener.into()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let _killed = Killed(child);
     client.answer().await.expect(200);
+}
+
+#[tokio::test]
+async fn systemd_is_told_when_it_serves_and_when_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let notified = tokio::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    let file = write_config(folder.path(), "listen = 'unix:app.sock'\n[apps.a]\ncomponent = '{hello}'\n");
+    let child = command()
+        .args(["serve", text_of(&file)])
+        .env("NOTIFY_SOCKET", folder.path().join("notify"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let child = Killed(child);
+    assert_eq!(message(&notified).await, "READY=1\n");
+    Http1::at(&folder.path().join("app.sock")).await.ask(&Request::get("/")).await.expect(200);
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(message(&notified).await, "STOPPING=1\n");
+}
+
+async fn message(socket: &tokio::net::UnixDatagram) -> String {
+    let mut buffer = [0; 64];
+    let length = soon("a message to systemd", socket.recv(&mut buffer)).await.unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
 struct Killed(std::process::Child);

@@ -64,7 +64,7 @@ async fn log_changes_while_the_server_runs() {
     let request = format!("request={}", answer.header("x-request-id").unwrap());
     server
         .log
-        .line(&["GET", "200: delivered", "generation=1", "bytes=14", "queued=", "guest=", &request])
+        .line(&["GET", "200: delivered", "generation=1", "bytes=14", "queued_us=", "guest_us=", &request])
         .await;
     assert_eq!(says(&server, &["log"]).await, output);
     for wrong in ["linger=loud", "inof"] {

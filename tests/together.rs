@@ -76,7 +76,7 @@ async fn together(server: &Server, protocol: Protocol, round: usize, client: usi
 /// The log has each request once, and no trap.
 fn assert_one_outcome_each(log: &str) {
     let mut outcomes: HashMap<&str, usize> = HashMap::new();
-    for line in log.lines().filter(|line| line.contains(" took=")) {
+    for line in log.lines().filter(|line| line.contains(" took_us=")) {
         let (_, rest) = line.split_once("request=").expect(line);
         *outcomes.entry(rest.split_whitespace().next().unwrap()).or_default() += 1;
     }

@@ -155,6 +155,8 @@ pub struct Exchange {
     last_try: AtomicBool,
     /// When its guest had it, in nanoseconds after it began. 0: not yet.
     handed_over: AtomicU64,
+    /// When its guest was told to stop, in nanoseconds after it began. 0: not yet.
+    told: AtomicU64,
     /// Ticks of processor time that its guest was seen to use.
     ticks: AtomicU32,
     ended: SetOnce<()>,
@@ -185,6 +187,7 @@ impl Exchange {
             failed: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
             handed_over: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             ticks: AtomicU32::new(0),
             ended: SetOnce::new(),
         }
@@ -238,7 +241,9 @@ impl Exchange {
     /// Tells the guest to stop, for this reason.
     pub fn tell(&self, reason: Reason) {
         if self.cancellation.cancel(reason) && reason != Reason::Completed {
-            self.generation.metrics.cancelled(reason, self.began.elapsed());
+            let after = self.began.elapsed();
+            self.told.store(nanoseconds(after), Ordering::Relaxed);
+            self.generation.metrics.cancelled(reason, after);
         }
     }
 
@@ -254,7 +259,7 @@ impl Exchange {
 
     /// Notes that a guest has it: it has waited for a place in an instance so long.
     pub fn hand_over(&self) {
-        let waited = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let waited = nanoseconds(self.began.elapsed());
         // Only the first counts: what runs again has not waited for so long.
         let _ = self.handed_over.compare_exchange(0, waited, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -265,6 +270,15 @@ impl Exchange {
         match self.handed_over.load(Ordering::Relaxed) {
             0 => None,
             waited => Some(Duration::from_nanos(waited)),
+        }
+    }
+
+    /// Notes that the guest's call has ended. If it was told to stop before, that took it so long.
+    fn call_ended(&self) {
+        let told = self.told.load(Ordering::Relaxed);
+        if let (1.., Some(reason)) = (told, self.cancellation.reason()) {
+            let took = self.began.elapsed().saturating_sub(Duration::from_nanos(told));
+            self.generation.metrics.stopped(reason, took);
         }
     }
 
@@ -386,6 +400,21 @@ impl Exchange {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+}
+
+/// More than 0, which stands for never.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+/// A guest's call: dropped, it has ended, in whatever way.
+#[derive(Debug)]
+pub struct Call(pub Arc<Exchange>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.call_ended();
     }
 }
 

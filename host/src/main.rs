@@ -6,22 +6,25 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use linger::cli::Cli;
-use linger::telemetry::{Format, Log};
+use linger::telemetry::{Format, Log, Writing};
 
 /// The exit code for mistakes in the input, as clap has it too.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let log = match start_log() {
-        Ok(log) => log,
+    let (log, writing) = match start_log() {
+        Ok(started) => started,
         Err(message) => return refuse(&message),
     };
+    let done = cli.run(log);
+    // First what the log says.
+    drop(writing);
     // The chain of causes, without a backtrace.
-    cli.run(log).unwrap_or_else(|error| refuse(&format!("{error:#}")))
+    done.unwrap_or_else(|error| refuse(&format!("{error:#}")))
 }
 
-fn start_log() -> Result<Log, String> {
+fn start_log() -> Result<(Log, Writing), String> {
     let format = Format::wanted(std::env::var("LINGER_LOG_FORMAT").ok().as_deref())?;
     let wanted = std::env::var("LINGER_LOG").unwrap_or_else(|_| "info".to_owned());
     Log::start(&wanted, format).map_err(|error| format!("LINGER_LOG: {error}"))

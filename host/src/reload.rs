@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::deploy::{Change, Deployments, PlanError, Spec};
 use crate::http::Settings;
 use crate::limit::Limit;
+use crate::telemetry::{Metrics, Reload};
 
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -47,6 +48,7 @@ pub struct Reloader {
     deployments: Arc<Deployments>,
     settings: Arc<ArcSwap<Settings>>,
     connections: Arc<Limit>,
+    metrics: Metrics,
     config: ArcSwap<Config>,
     /// Held by the one reload that there is at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -60,9 +62,17 @@ impl Reloader {
         deployments: Arc<Deployments>,
         settings: Arc<ArcSwap<Settings>>,
         connections: Arc<Limit>,
+        metrics: Metrics,
     ) -> Self {
-        let config = ArcSwap::from_pointee(config);
-        Self { reread, deployments, settings, connections, config, reloading: tokio::sync::Mutex::default() }
+        Self {
+            reread,
+            deployments,
+            settings,
+            connections,
+            metrics,
+            config: ArcSwap::from_pointee(config),
+            reloading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// How long the server waits for requests when it stops.
@@ -74,6 +84,12 @@ impl Reloader {
     /// error all is as it was.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _only = self.reloading.lock().await;
+        let result = self.put_in_force().await;
+        self.metrics.reloaded(if result.is_ok() { Reload::Done } else { Reload::Refused });
+        result
+    }
+
+    async fn put_in_force(&self) -> Result<Reloaded, ReloadError> {
         let reread = self.reread.clone().ok_or(ReloadError::NoConfiguration)?;
         let read = tokio::task::spawn_blocking(move || reread()).await;
         let wanted = read.map_err(|error| ReloadError::Configuration(error.to_string()))?;

@@ -69,8 +69,14 @@ impl Server {
         });
         let contexts = contexts.collect();
         let connections = Limit::new(config.limits.max_connections);
-        let reloader =
-            Reloader::new(config, reread, deployments.clone(), shared.settings, connections.clone());
+        let reloader = Reloader::new(
+            config,
+            reread,
+            deployments.clone(),
+            shared.settings,
+            connections.clone(),
+            metrics.clone(),
+        );
         Ok(Self { contexts, deployments, reloader, events, connections, metrics, stopping: shared.stopping })
     }
 

@@ -26,7 +26,7 @@ pub(crate) use namespace::Namespace;
 pub(crate) use nats::{Cluster, Nats};
 pub(crate) use operator::{ADMIN, ADMIN_TCP, assert_serves, put};
 pub(crate) use output::{assert_refused, text};
-pub(crate) use peer::{Certificate, Fault, Naive, Peer};
+pub(crate) use peer::{Certificate, Fault, Naive, Peer, is_there};
 pub(crate) use server::{SECRET, Server, command, linger, linger_in, write_config};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.

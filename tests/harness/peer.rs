@@ -102,7 +102,7 @@ fn source(file: &str) -> PathBuf {
 }
 
 /// Whether there is such a tool; otherwise says that the test is skipped.
-fn is_there(tool: &str, argument: &str) -> bool {
+pub(crate) fn is_there(tool: &str, argument: &str) -> bool {
     let there =
         Command::new(tool).arg(argument).stdout(Stdio::null()).status().is_ok_and(|ran| ran.success());
     if !there {

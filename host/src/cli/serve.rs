@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -143,12 +144,20 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
     if let Some(address) = address {
         let _ = writeln!(std::io::stdout(), "admin on {address}");
     }
+    tell_systemd(NotifyState::Ready);
     if running.until(asked.stop.cancelled(), &asked.reload).await {
         tracing::info!("stopped");
     } else {
         tracing::warn!("stopped before all requests and guests had ended: `shutdown_timeout` was over");
     }
     Ok(())
+}
+
+/// Says what it does to whoever started it as a `Type=notify` service, if somebody did.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd does not hear that the service is ready or stops (NOTIFY_SOCKET): {error}");
+    }
 }
 
 fn variable(name: &str) -> Option<PathBuf> {
@@ -272,6 +281,7 @@ impl Signals {
     /// Passes on what they ask for, and resolves at the second that stops.
     async fn pass(&mut self, asked: &Asked) {
         self.first(&asked.reload).await;
+        tell_systemd(NotifyState::Stopping);
         tracing::info!("stopping; a second signal ends the process at once");
         asked.stop.cancel();
         self.second().await;

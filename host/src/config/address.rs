@@ -39,9 +39,11 @@ impl std::str::FromStr for Address {
             }
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("systemd", name)) => Ok(Self::Systemd(name.to_owned())),
-            _ => text.parse().map(Self::Tcp).map_err(|_| {
-                format!("`{text}` is no address; write `IP:PORT`, `unix:PATH` or `systemd:NAME`")
-            }),
+            // Not the text itself: a part of it may be a variable's value.
+            _ => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "no address; write `IP:PORT`, `unix:PATH` or `systemd:NAME`".to_owned()),
         }
     }
 }

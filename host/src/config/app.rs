@@ -17,6 +17,9 @@ pub struct App {
     /// The component's file, relative to the configuration's folder. Needed, unless there is a folder of `components`.
     #[schemars(extend("default" = null), example = "poll.wasm")]
     pub component: PathBuf,
+    /// Components in front of it, the outermost first, relative to the configuration's folder. Each imports the handler that the
+    /// next one exports, in the same WASI as the app's component, and is granted the same. None by default.
+    pub middleware: Vec<PathBuf>,
     /// Environment variables that the guest sees. None by default; the host's own are never seen.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees. None by default.
@@ -63,6 +66,7 @@ impl Default for App {
     fn default() -> Self {
         Self {
             component: PathBuf::new(),
+            middleware: Vec::new(),
             env: BTreeMap::new(),
             dirs: Vec::new(),
             sockets: Vec::new(),
@@ -116,6 +120,9 @@ impl App {
         }
         for dir in &mut self.dirs {
             dir.host = folder.join(&dir.host);
+        }
+        for file in &mut self.middleware {
+            *file = folder.join(&*file);
         }
         self.check()
     }

@@ -117,7 +117,7 @@ fn errors_name_the_place_and_the_remedy() {
     let app = "[apps.a]\ncomponent = 'a.wasm'\n";
     for (text, expected) in [
         ("lisen = 'x'", "conf/linger.toml:1:1: unknown key `lisen`; did you mean `listen`?"),
-        ("listen = 'nowhere'", "conf/linger.toml:1:10: invalid socket address"),
+        ("listen = 'nowhere'", "conf/linger.toml:1:10: no address; write `IP:PORT`, `unix:PATH`"),
         (
             "[limits]\nmax_conections = 1",
             "conf/linger.toml:2:1: unknown key `max_conections`; did you mean `max_conn",
@@ -128,7 +128,7 @@ fn errors_name_the_place_and_the_remedy() {
             "conf/linger.toml:3:9: the environment variable `LINGER_TOKEN` is not set; set it",
         ),
         (&format!("{app}sockets = ['[::1]:1',\n '${{A']"), "conf/linger.toml:4:2: `${` has no `}` after it"),
-        ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: invalid socket address"),
+        ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: no address; write"),
         ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
         ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer `10`"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),

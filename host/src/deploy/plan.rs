@@ -117,7 +117,9 @@ impl Deployments {
             // One that was taken back serves only when somebody deploys it.
             if slot.was_taken_back(&read.digest) { after.component.clone() } else { read }
         };
-        let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
+        let is_same = spec.has_same_guests(&after.spec)
+            && component.digest == after.component.digest
+            && !after.app.clone().middleware_has_changed().await;
         if is_same {
             let change = Change::Settings;
             return Ok((spec != before).then_some(Prepared {

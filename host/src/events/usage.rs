@@ -74,6 +74,8 @@ pub struct QueueUsage {
     pub waiting: usize,
     /// Bytes, with 256 added for each event.
     pub bytes: u64,
+    /// The queue that gets what was handed out too often, if there is one.
+    pub dead_letters: Option<String>,
 }
 
 /// One topic.

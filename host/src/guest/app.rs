@@ -13,6 +13,7 @@ use super::engine::{Engine, Handler, Source, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::log::{FloodGate, GuestOutput, Stream};
 use super::meter::{Meter, meter};
+use super::middleware::Middleware;
 use super::state::{Requests, State, Writing};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config::{self, OnDisconnect};
@@ -25,6 +26,7 @@ pub struct App {
     instances: Instances,
     /// Those whose calls can be cancelled, where some routes want that and others do not.
     cancelling: Option<Instances>,
+    middleware: Middleware,
 }
 
 /// Which kinds of instances an app's routes want.
@@ -66,27 +68,15 @@ impl App {
         factory
             .store(&Meter::default(), &Arc::default())
             .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
-        let pre = match engine.load(source)? {
-            // An instance of WASI 0.2 is dropped instead.
-            Handler::P2(pre) => {
-                let instances = Instances::P2(p2::Instances::new(pre, factory, lanes));
-                return Ok(Self { instances, cancelling: None });
-            }
-            Handler::P3(pre) => pre,
-        };
-        let cancelling = if kinds.cancelling {
-            let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
-            match engine.load_cancelling(source)? {
-                Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, lanes))),
-                Handler::P2(_) => None,
-            }
-        } else {
-            None
-        };
-        Ok(match cancelling {
-            Some(instances) if !kinds.plain => Self { instances, cancelling: None },
-            cancelling => Self { instances: Instances::P3(p3::Pool::new(pre, factory, lanes)), cancelling },
-        })
+        let (middleware, source) = Middleware::compose(&config.middleware, source)?;
+        let (instances, cancelling) = instances(&source, kinds, factory, engine, lanes)?;
+        Ok(Self { instances, cancelling, middleware })
+    }
+
+    /// Whether a file of its middleware has changed since it was loaded.
+    pub async fn middleware_has_changed(self: Arc<Self>) -> bool {
+        // Without an answer it is loaded anew.
+        tokio::task::spawn_blocking(move || self.middleware.has_changed()).await.unwrap_or(true)
     }
 
     /// Instances that there are.
@@ -141,6 +131,34 @@ impl App {
             Instances::P3(pool) => pool.call(lane, exchange, request).await,
         }
     }
+}
+
+/// The instances of a component, and those whose calls can be cancelled where only some routes want that.
+fn instances(
+    source: &Source,
+    kinds: Kinds,
+    factory: Factory,
+    engine: &Engine,
+    lanes: usize,
+) -> Result<(Instances, Option<Instances>), LoadError> {
+    let pre = match engine.load(source)? {
+        // An instance of WASI 0.2 is dropped instead.
+        Handler::P2(pre) => return Ok((Instances::P2(p2::Instances::new(pre, factory, lanes)), None)),
+        Handler::P3(pre) => pre,
+    };
+    let cancelling = if kinds.cancelling {
+        let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
+        match engine.load_cancelling(source)? {
+            Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, lanes))),
+            Handler::P2(_) => None,
+        }
+    } else {
+        None
+    };
+    Ok(match cancelling {
+        Some(instances) if !kinds.plain => (instances, None),
+        cancelling => (Instances::P3(p3::Pool::new(pre, factory, lanes)), cancelling),
+    })
 }
 
 /// Makes stores with what the app's configuration grants.

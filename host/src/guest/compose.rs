@@ -1,4 +1,4 @@
-//! Composing components: our middleware in front of a handler.
+//! Composing components: middleware in front of a handler.
 
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, plug};
@@ -10,10 +10,17 @@ const CANCEL: &[u8] = include_bytes!("cancel.wasm");
 ///
 /// The error says why it does not fit.
 pub(super) fn cancelling(handler: Vec<u8>) -> Result<Vec<u8>, String> {
+    in_front(CANCEL.to_vec(), handler)
+}
+
+/// A component in which `outer` imports the handler that `inner` exports. Both are for the same WASI.
+///
+/// The error says why they do not fit.
+pub(super) fn in_front(outer: Vec<u8>, inner: Vec<u8>) -> Result<Vec<u8>, String> {
     let mut graph = CompositionGraph::new();
-    let handler = register(&mut graph, "linger:app", handler)?;
-    let cancel = register(&mut graph, "linger:cancel", CANCEL.to_vec())?;
-    plug(&mut graph, vec![handler], cancel).map_err(|error| error.to_string())?;
+    let inner = register(&mut graph, "linger:inner", inner)?;
+    let outer = register(&mut graph, "linger:outer", outer)?;
+    plug(&mut graph, vec![inner], outer).map_err(|error| error.to_string())?;
     // It is compiled right after, which validates it.
     let options = EncodeOptions { validate: false, ..EncodeOptions::default() };
     graph.encode(options).map_err(|error| error.to_string())

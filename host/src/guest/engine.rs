@@ -65,6 +65,18 @@ pub enum LoadError {
         /// Why.
         message: String,
     },
+    /// A middleware does not fit in front of what it should be in front of.
+    #[error(
+        "{file}: it is no middleware for {inner}: {message}; it has to import the handler that this exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, and to export one"
+    )]
+    Middleware {
+        /// The file.
+        file: PathBuf,
+        /// What it should be in front of.
+        inner: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// A folder that the configuration grants cannot be opened.
     #[error("apps.{app}.dirs: {message}; name a folder that exists, relative to the configuration's")]
     Folder {
@@ -122,7 +134,7 @@ impl Engine {
 
     /// Compiles and links a component. Blocks for as long as that takes: up to seconds.
     pub(super) fn load(&self, source: &Source) -> Result<Handler, LoadError> {
-        let component = self.compile(&source.name, &source.bytes)?;
+        let component = self.compile(source)?;
         self.link(&component, &source.name)
     }
 
@@ -138,17 +150,13 @@ impl Engine {
 
     /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
     pub(super) fn compile_file(&self, file: &Path) -> Result<Component, LoadError> {
-        self.compile(file, &Source::read(file)?.bytes)
+        self.compile(&Source::read(file)?)
     }
 
-    fn compile(&self, file: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
-        match bytes.get(..8) {
-            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(LoadError::CoreModule(file.to_owned())),
-            Some([0, b'a', b's', b'm', ..]) => {}
-            _ => return Err(LoadError::NotWasm(file.to_owned())),
-        }
-        Component::from_binary(&self.inner, bytes)
-            .map_err(|error| LoadError::Invalid { file: file.to_owned(), message: one_line(&error) })
+    fn compile(&self, source: &Source) -> Result<Component, LoadError> {
+        source.check()?;
+        Component::from_binary(&self.inner, &source.bytes)
+            .map_err(|error| LoadError::Invalid { file: source.name.clone(), message: one_line(&error) })
     }
 
     /// Links a component and finds its handler.
@@ -188,6 +196,15 @@ impl Source {
             return Err(LoadError::Changing(file.to_owned()));
         }
         Ok(Self { name: file.to_owned(), bytes: bytes.into() })
+    }
+
+    /// Whether it begins as a component does.
+    pub(super) fn check(&self) -> Result<(), LoadError> {
+        match self.bytes.get(..8) {
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule(self.name.clone())),
+            Some([0, b'a', b's', b'm', ..]) => Ok(()),
+            _ => Err(LoadError::NotWasm(self.name.clone())),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod inspect;
 mod lane;
 mod log;
 mod meter;
+mod middleware;
 mod p2;
 mod p3;
 mod queue;

@@ -19,7 +19,7 @@ use super::replay::Replay;
 use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::OnDisconnect;
-use crate::exchange::Exchange;
+use crate::exchange::{Call, Exchange};
 use crate::limit::{Limit, Share};
 use warm::Warm;
 
@@ -250,6 +250,7 @@ impl Instance {
         let request =
             http.new_incoming_request(Scheme::Http, *request).map_err(|error| not_started(&error))?;
         let out = http.new_response_outparam(sender).map_err(|error| not_started(&error))?;
+        let _until_it_ends = Call(exchange.clone());
         let call = self.proxy.wasi_http_incoming_handler().call_handle(store, request, out);
         if let Err(error) = self.meter.watch(call).await {
             // Before the store goes, and the body with it.

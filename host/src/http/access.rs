@@ -47,6 +47,11 @@ impl Default for Access {
     }
 }
 
+/// Numbers, which programs can compare; their names say the unit.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Access {
     /// Logs how it ended: at `info` where the client has left with its events, or may have, at `debug` otherwise.
     pub(super) fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
@@ -74,8 +79,8 @@ impl Access {
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
-            took = ?exchange.began.elapsed(),
-            queued = exchange.queued().map(tracing::field::debug),
+            took_us = micros(exchange.began.elapsed()),
+            queued_us = exchange.queued().map(micros),
             "{} {} {}: the client left", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
@@ -90,9 +95,9 @@ impl Access {
             reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
-            took = ?exchange.began.elapsed(),
-            queued = exchange.queued().map(tracing::field::debug),
-            guest = self.guest(exchange).map(tracing::field::debug),
+            took_us = micros(exchange.began.elapsed()),
+            queued_us = exchange.queued().map(micros),
+            guest_us = self.guest(exchange).map(micros),
             "{} {} {}: {outcome}", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }

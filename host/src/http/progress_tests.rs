@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cancel::Reason;
-use crate::exchange::{Client, Exchange, Terms};
+use crate::exchange::{Asked, Client, Exchange, Terms};
 use crate::generation::Generation;
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
@@ -35,7 +35,7 @@ async fn fixture(http2: bool) -> Fixture {
         Terms::default(),
         1,
         asked,
-        Default::default(),
+        Asked::default(),
     ));
     let share = || Limit::new(1).try_take().unwrap();
     let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);

@@ -11,6 +11,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::{Layer, Registry, reload};
 
+use super::json::Json;
+
 /// Lines that are kept for one who is slow. More are missed, and it is told how many.
 const KEPT: usize = 4096;
 
@@ -68,7 +70,7 @@ impl Followers {
         let (filter, handle) = reload::Layer::new(Targets::new());
         let (lines, _) = broadcast::channel(KEPT);
         let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: handle };
-        let layer = fmt::layer().json().flatten_event(true).with_target(false).with_writer(Writer(lines));
+        let layer = fmt::layer().event_format(Json).with_writer(Writer(lines));
         (Self(Arc::new(shared)), layer.with_filter(filter))
     }
 

@@ -159,6 +159,15 @@ kinds! {
         RolledBack = "rolled-back",
 }
 
+kinds! {
+    /// What became of a reload.
+    Reload, "result":
+        /// It is in force.
+        Done = "done",
+        /// The configuration stayed as it was.
+        Refused = "refused",
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

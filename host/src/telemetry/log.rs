@@ -9,6 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use super::follow::{Follower, Followers};
+use super::json::Json;
+use super::lines::{Lines, Writing};
 
 /// What of the log is wanted. It can change while the server runs.
 pub struct Log {
@@ -40,22 +42,19 @@ impl Format {
 
 impl Log {
     /// Begins to log to standard error, for the whole process. `wanted` is a level, or one for each target, as
-    /// `info,linger::access=debug`.
-    pub fn start(wanted: &str, format: Format) -> Result<Self, String> {
+    /// `info,linger::access=debug`. What is logged is written for as long as the second is kept.
+    pub fn start(wanted: &str, format: Format) -> Result<(Self, Writing), String> {
         let (filter, handle) = reload::Layer::new(parse(wanted)?);
         let (followers, followed) = Followers::new();
-        let lines = fmt::layer()
-            // A log that nobody reads any more is no reason to fail.
-            .log_internal_errors(false)
-            .with_writer(std::io::stderr)
-            .with_target(false);
+        let (lines, writing) = Lines::to(std::io::stderr()).map_err(|error| error.to_string())?;
+        let lines = fmt::layer().with_writer(lines).with_target(false);
         let lines = match format {
             Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
-            Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+            Format::Json => lines.event_format(Json).with_filter(filter).boxed(),
         };
         let layers = vec![lines, followed.boxed()];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| error.to_string())?;
-        Ok(Self { filter: handle, wanted: Mutex::new(wanted.to_owned()), followers })
+        Ok((Self { filter: handle, wanted: Mutex::new(wanted.to_owned()), followers }, writing))
     }
 
     /// What is wanted now.

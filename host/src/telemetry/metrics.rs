@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached};
+use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached, Reload};
 use crate::cancel::Reason;
 use crate::net::Receipt;
 
@@ -27,11 +27,13 @@ pub struct Metrics {
     failures: Family<OfKind<Failure>, Counter>,
     receipts: Family<OfKind<Receipt>, Counter>,
     cancelled: Times<OfKind<Reason>>,
+    stopped: Times<OfKind<Reason>>,
     traps: Family<OfApp, Counter>,
     retries: Family<OfApp, Counter>,
     started: Family<OfApp, Counter>,
     reached: Family<OfKind<Reached>, Counter>,
     deploys: Family<OfKind<Deploy>, Counter>,
+    reloads: Family<OfKind<Reload>, Counter>,
     /// Connections that were accepted.
     pub connections: Counter,
 }
@@ -44,11 +46,13 @@ impl Default for Metrics {
             failures: Family::default(),
             receipts: Family::default(),
             cancelled: times(),
+            stopped: times(),
             traps: Family::default(),
             retries: Family::default(),
             started: Family::default(),
             reached: Family::default(),
             deploys: Family::default(),
+            reloads: Family::default(),
             connections: Counter::default(),
         }
     }
@@ -78,6 +82,11 @@ impl Metrics {
         self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
     }
 
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, result: Reload) {
+        self.reloads.get_or_create(&OfKind { app: "".into(), kind: result }).inc();
+    }
+
     /// Tells a registry of all.
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
@@ -92,6 +101,12 @@ impl Metrics {
             "From a request's head to the cancellation of its guest",
             Unit::Seconds,
             self.cancelled.clone(),
+        );
+        linger.register_with_unit(
+            "stop",
+            "From the cancellation of a guest to the end of its call",
+            Unit::Seconds,
+            self.stopped.clone(),
         );
         linger.register(
             "requests",
@@ -121,6 +136,11 @@ impl Metrics {
             self.reached.clone(),
         );
         linger.register("deploys", "Deploys by what became of them", self.deploys.clone());
+        linger.register(
+            "reloads",
+            "Times that the configuration was read again, by what became of it",
+            self.reloads.clone(),
+        );
         linger.register("connections_accepted", "Connections that were accepted", self.connections.clone());
     }
 }
@@ -178,6 +198,11 @@ impl AppMetrics {
     /// Counts a guest that was told to stop, so long after its request had come.
     pub fn cancelled(&self, reason: Reason, after: Duration) {
         self.all.cancelled.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
+    }
+
+    /// Counts a guest whose call has ended, so long after it was told to stop.
+    pub fn stopped(&self, reason: Reason, after: Duration) {
+        self.all.stopped.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
     }
 
     /// Counts a limit of the app that was reached.

@@ -234,6 +234,7 @@ async function look() {
   ]);
   rows('queues', queues, 'none has an event or a taker', [
     [row => row.queue], ...['ready', 'delayed', 'leased', 'waiting', 'bytes'].map(key => [row => row[key], true]),
+    [row => row.dead_letters ?? ''],
   ]);
   rows('topics', topics, 'none', [
     [row => row.topic], ...['events', 'waiting', 'bytes'].map(key => [row => row[key], true]), [row => row.end],

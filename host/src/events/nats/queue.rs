@@ -290,6 +290,7 @@ impl State {
             leased: queue.leased,
             waiting: queue.waiters.len(),
             bytes: queue.bytes,
+            dead_letters: queue.policy.dead.as_ref().map(|(_, name)| name.to_string()),
         };
         let mut all: Vec<_> = self.queues.iter().filter(|(_, queue)| queue.is_used()).map(usage).collect();
         all.sort_by(|one, other| one.queue.cmp(&other.queue));

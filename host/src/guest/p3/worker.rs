@@ -20,7 +20,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::Shared;
 use super::seat::{Abandoned, Job};
-use crate::exchange::Exchange;
+use crate::exchange::{Call, Exchange};
 use crate::guest::cancels::Cancels;
 use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
@@ -309,6 +309,7 @@ type BodyRead = Pin<Box<dyn Future<Output = Result<(), BodyError>> + Send>>;
 async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmtime::Result<()> {
     let Job { exchange, request, answer, seat } = job;
     let handler = service.wasi_http_handler().func_handle();
+    let _until_it_ends = Call(exchange.clone());
     let alone = seat.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
         let http = store.data_mut().http();

@@ -1,0 +1,221 @@
+//! Where the lines of the log go: to whoever reads them, in batches and from a thread of its own, so that no request waits
+//! for a write, and a reader that has stopped stops nobody.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines below [`Level::INFO`] wait for so long for others: who has one for each request has many.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the end of the process waits for who reads the log.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes that are written without waiting for more.
+const FULL: usize = 64 * 1024;
+
+/// Bytes that wait while the reader does not read. What comes then is dropped, and the log says how many lines.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// Takes lines. Clones take them for the same reader.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// What is yet to be written.
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Whether they do not wait for others.
+    urgent: bool,
+    dropped: u64,
+    /// Whether no more is written than what is here.
+    ended: bool,
+    /// Whether that was.
+    written: bool,
+}
+
+/// What ends with the log. Dropped, it waits until all is written that came before.
+pub struct Writing(Arc<Shared>);
+
+impl Lines {
+    /// Begins to write to `out`, whose errors are of no interest: a log that nobody reads any more is no reason to fail.
+    pub(super) fn to(out: impl io::Write + Send + 'static) -> io::Result<(Self, Writing)> {
+        let shared = Arc::<Shared>::default();
+        let writer = shared.clone();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(out))?;
+        Ok((Self(shared.clone()), Writing(shared)))
+    }
+}
+
+impl Shared {
+    fn push(&self, line: &[u8], urgent: bool) {
+        let mut waiting = self.lock();
+        if waiting.bytes.len() + line.len() > MOST {
+            waiting.dropped += 1;
+            return;
+        }
+        let (was_empty, was_full) = (waiting.bytes.is_empty(), waiting.is_due());
+        waiting.bytes.extend_from_slice(line);
+        waiting.urgent |= urgent;
+        if was_empty || waiting.is_due() != was_full {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Writes until the end.
+    fn write(&self, mut out: impl io::Write) {
+        let mut batch = Vec::with_capacity(FULL);
+        loop {
+            let (dropped, ended) = self.take(&mut batch);
+            // See above.
+            let _ = out.write_all(&batch).and_then(|()| out.flush());
+            batch.clear();
+            if dropped > 0 {
+                tracing::warn!(
+                    "{dropped} lines of the log are missing here: it was not read as fast as it was written"
+                );
+            } else if ended {
+                self.lock().written = true;
+                self.changed.notify_all();
+                return;
+            }
+        }
+    }
+
+    /// Waits for a batch, and takes it. How many lines were dropped before, and whether none will follow.
+    fn take(&self, batch: &mut Vec<u8>) -> (u64, bool) {
+        let waiting = self.lock();
+        let waiting = self.changed.wait_while(waiting, |waiting| waiting.bytes.is_empty() && !waiting.ended);
+        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.changed.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.is_due());
+        let (mut waiting, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut waiting.bytes, batch);
+        waiting.urgent = false;
+        (std::mem::take(&mut waiting.dropped), waiting.ended)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Whether it is not worth while to wait for more.
+    fn is_due(&self) -> bool {
+        self.urgent || self.ended || self.bytes.len() >= FULL
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
+        let waiting = self.0.lock();
+        // In vain, if the reader has stopped.
+        drop(self.0.changed.wait_timeout_while(waiting, PATIENCE, |waiting| !waiting.written));
+    }
+}
+
+/// What is written at once is one line.
+pub(super) struct Line<'a> {
+    lines: &'a Shared,
+    urgent: bool,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { lines: &self.0, urgent: true }
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<'a> {
+        // The rarer level is the smaller one.
+        Line { lines: &self.0, urgent: *of.level() <= Level::INFO }
+    }
+}
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.lines.push(line, self.urgent);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Passes on what is written at once, when it is told to.
+    struct Reader {
+        may: mpsc::Receiver<()>,
+        written: mpsc::Sender<String>,
+    }
+
+    impl io::Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.may.recv().map_err(io::Error::other)?;
+            self.written.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn reader() -> (Lines, Writing, mpsc::Sender<()>, mpsc::Receiver<String>) {
+        let (read, may) = mpsc::channel();
+        let (written, batches) = mpsc::channel();
+        let (lines, writing) = Lines::to(Reader { may, written }).unwrap();
+        (lines, writing, read, batches)
+    }
+
+    fn put(lines: &Lines, line: &str, urgent: bool) {
+        Line { lines: &lines.0, urgent }.write_all(line.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn lines_go_together_and_none_is_left() {
+        let (lines, writing, read, batches) = reader();
+        put(&lines, "first\n", true);
+        read.send(()).unwrap();
+        assert_eq!(batches.recv().unwrap(), "first\n");
+        put(&lines, "second\n", false);
+        put(&lines, "third\n", false);
+        read.send(()).unwrap();
+        drop(writing);
+        assert_eq!(batches.recv().unwrap(), "second\nthird\n");
+    }
+
+    #[test]
+    fn reader_that_has_stopped_stops_nobody() {
+        let (lines, writing, read, batches) = reader();
+        let line = "x".repeat(FULL - 1) + "\n";
+        for _ in 0..3 * MOST / FULL {
+            put(&lines, &line, false);
+        }
+        // What was being written, and what waits.
+        read.send(()).unwrap();
+        read.send(()).unwrap();
+        drop(writing);
+        let kept: usize = batches.iter().map(|batch| batch.len()).sum();
+        assert!((MOST..=2 * MOST).contains(&kept), "{kept}");
+    }
+}
