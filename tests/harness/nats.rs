@@ -107,6 +107,7 @@ impl Nats {
         self.folder.path().join("log")
     }
 
+    #[allow(dead_code, reason = "only the benchmark looks at the process")]
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }

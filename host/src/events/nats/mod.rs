@@ -61,6 +61,8 @@ struct Shared {
     health: Health,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
+    /// Wakes who waits for a note of an event.
+    told: Notify,
     runtime: Handle,
     /// What has been begun and has to be done.
     work: TaskTracker,
@@ -101,6 +103,7 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
         survey: Survey::default(),
         health: Health::default(),
         alarm: Notify::new(),
+        told: Notify::new(),
         runtime: Handle::current(),
         work: TaskTracker::new(),
         fetchers: TaskTracker::new(),

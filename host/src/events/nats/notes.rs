@@ -46,6 +46,11 @@ impl Notes {
         }
     }
 
+    /// Whether it was told what became of an event before it is handed out for the `delivered`-th time.
+    pub(super) fn tell_of(&self, key: &Key, delivered: u64) -> bool {
+        delivered <= 1 || self.notes.get(key).is_some_and(|note| note.delivered + 1 >= delivered)
+    }
+
     /// The event is gone. Its place in the order stays until its turn comes.
     pub(super) fn forget(&mut self, key: &Key) {
         self.notes.remove(key);
@@ -105,6 +110,7 @@ mod tests {
         assert!(notes.of(&key(1), 2).maybe_delivered);
         notes.keep(key(1), Note { delivered: 1, untaken: 1, maybe_delivered: false });
         assert_eq!(notes.of(&key(1), 2), Note { delivered: 2, untaken: 1, maybe_delivered: false });
+        assert!(notes.tell_of(&key(1), 2) && !notes.tell_of(&key(1), 3));
         // Somebody else had it in between, and died.
         assert_eq!(notes.of(&key(1), 3), Note { delivered: 3, untaken: 1, maybe_delivered: true });
     }

@@ -39,6 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A request for events.
 struct Pull {
+    /// Of the stream.
+    epoch: u32,
     subject: String,
     inbox: String,
     heartbeat: Duration,
@@ -78,13 +80,14 @@ enum Got {
 }
 
 impl Pull {
-    async fn start(shared: &Arc<Shared>, queue: &Name, batch: usize) -> Result<Self, String> {
+    async fn start(shared: &Arc<Shared>, queue: &Name, epoch: u32, batch: usize) -> Result<Self, String> {
         let (link, _counted) = (&shared.link, Counted::new(shared.clone()));
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         // NATS looks for hosts that have gone as often: before their events come again, see `take_back`.
         let heartbeat = HEARTBEAT.min(shared.ack_wait(queue) / 3);
         let mut pull = Self {
+            epoch,
             subject: subject(link, queue),
             inbox,
             heartbeat,
@@ -196,14 +199,13 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
     let (mut pull, mut tries) = (None::<Pull>, 0);
     loop {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
-        if shared.was_lost(&queue) && pull.take().is_some() {
-            // All hosts hear that at the same time.
-            sleep(pause(4)).await;
-        }
-        if let Some(current) = pull.take_if(|current| current.left > wanted) {
+        let was_lost = shared.was_lost(&queue);
+        if let Some(current) = pull.take_if(|current| was_lost || current.left > wanted) {
+            let epoch = current.epoch;
             for message in current.take_back(&shared.link).await {
-                shared.arrived(&queue, message);
+                shared.arrived(&queue, epoch, message);
             }
+            continue;
         }
         if wanted == 0 {
             if shared.has_done_fetching(&queue) {
@@ -219,7 +221,12 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             }
             Err(trouble) => {
                 pull = None;
-                tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}");
+                match trouble {
+                    Trouble::Refused(error) if tries == 0 => {
+                        tracing::warn!("queue {queue}: who waits goes on waiting, but NATS says: {error}");
+                    }
+                    trouble => tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}"),
+                }
                 tokio::select! {
                     () = sleep(pause(tries)) => {}
                     () = left.notified() => {}
@@ -232,7 +239,8 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             got = current.next() => match got {
                 Got::Event(message) => {
                     tries = 0;
-                    shared.arrived(&queue, message);
+                    let epoch = current.epoch;
+                    shared.arrived(&queue, epoch, message);
                 }
                 Got::Nothing => tries = 0,
                 Got::Over => current.left = 0,
@@ -262,17 +270,19 @@ async fn asked<'a>(
     pull: &'a mut Option<Pull>,
     wanted: usize,
 ) -> Result<&'a mut Pull, Trouble> {
-    if pull.as_ref().is_none_or(|pull| pull.left == 0) {
-        shared.ensure_queue(queue).await?;
-    }
-    match pull {
-        Some(pull) => {
-            if pull.left == 0 {
-                pull.ask(&shared.link, wanted).await.map_err(Trouble::Passing)?;
-            }
+    let is_over = pull.as_ref().is_none_or(|pull| pull.left == 0);
+    let epoch = if is_over { Some(shared.ensure_queue(queue).await?) } else { None };
+    match (pull, epoch) {
+        (Some(pull), None) => Ok(pull),
+        (Some(pull), Some(epoch)) => {
+            pull.epoch = epoch;
+            pull.ask(&shared.link, wanted).await.map_err(Trouble::Passing)?;
             Ok(pull)
         }
-        None => Ok(pull.insert(Pull::start(shared, queue, wanted).await.map_err(Trouble::Passing)?)),
+        (pull, epoch) => {
+            let started = Pull::start(shared, queue, epoch.unwrap_or_default(), wanted).await;
+            Ok(pull.insert(started.map_err(Trouble::Passing)?))
+        }
     }
 }
 

@@ -143,9 +143,10 @@ impl State {
     pub(super) fn queue(&mut self, name: &Name, make: Make<'_>) -> Result<&mut Queue, StoreError> {
         let (limits, ack_wait) = make;
         let is_used = self.queues.get(name).is_some_and(Queue::is_used);
+        // Most of them are used, so they are counted only when there are many.
         if !is_used
-            && self.queues.values().filter(|queue| queue.is_used()).take(limits.max_queues).count()
-                >= limits.max_queues
+            && self.queues.len() >= limits.max_queues
+            && self.queues.values().filter(|queue| queue.is_used()).count() >= limits.max_queues
         {
             return Err(StoreError::OverLimit(Limit::Names));
         }

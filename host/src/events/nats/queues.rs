@@ -1,6 +1,7 @@
 //! Queues: each is a stream that keeps an event until it is acknowledged, and a consumer that all hosts share.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,15 @@ use tokio::time::Instant;
 use super::link::Trouble;
 use super::message::{Origin, Particulars, stored_size};
 use super::names::Kind;
-use super::notes::Note;
+use super::notes::{Key, Note};
 use super::queue::{Due, Held, Queue, Waiter, answer, millis};
 use super::{Shared, lock, pull, stream};
-use crate::events::{Event, EventId, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError};
+use crate::events::{
+    Event, EventId, Fates, LeaseId, Limit, Name, NewEvent, Schedule, Settlement, StoreError,
+};
+
+/// How much later than an event that returned a note of it may come.
+const NOTE_IS_LATE: Duration = Duration::from_millis(50);
 
 /// Events that are purged at a time.
 const PURGED_AT_A_TIME: usize = 256;
@@ -61,7 +67,7 @@ impl Shared {
             expires: schedule.time_to_live.map(|time| self.clock.after(time)),
             ..Particulars::of(&event)
         };
-        self.send(name, event.data, particulars, true)
+        self.send(name, event.data, particulars, self.link.message_id(), |fates| &mut fates.pushed)
     }
 
     /// Sends an event to a queue's stream. The work has begun when this returns.
@@ -70,10 +76,11 @@ impl Shared {
         name: &Name,
         data: Bytes,
         particulars: Particulars,
-        is_new: bool,
+        id: String,
+        fate: fn(&mut Fates) -> &mut u64,
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<>, StoreError> {
         let subject = self.link.names.subject(Kind::Queue, name);
-        let headers = particulars.headers(&self.link.message_id());
+        let headers = particulars.headers(&id);
         let size = stored_size(&subject, Some(&headers), data.len());
         lock(&self.queues).arrives(name, size, (&self.limits.queues, &|name| self.ack_wait(name)))?;
         let (shared, name) = (self.clone(), name.clone());
@@ -89,22 +96,18 @@ impl Shared {
                 Ok(EventId { epoch, number: sent? })
             });
             let sent = sent.await;
-            shared.sent(&name, size, sent.as_ref().ok().map(|id| id.number), particulars.expires);
-            if is_new && sent.is_ok() {
-                lock(&shared.queues).fates.pushed += 1;
+            let mut state = lock(&shared.queues);
+            state.arrived(&name, size, sent.is_ok());
+            if let Ok(EventId { number, .. }) = sent {
+                *fate(&mut state.fates) += 1;
+                if let Some(expires) = particulars.expires {
+                    let key = (expires, state.number());
+                    state.timers.insert(key, Due::Expiry { queue: name, sequence: number, size });
+                    shared.alarm.notify_one();
+                }
             }
             sent
         }))
-    }
-
-    fn sent(&self, name: &Name, size: u64, sequence: Option<u64>, expires: Option<u64>) {
-        let mut state = lock(&self.queues);
-        state.arrived(name, size, sequence.is_some());
-        if let (Some(expires), Some(sequence)) = (expires, sequence) {
-            let key = (expires, state.number());
-            state.timers.insert(key, Due::Expiry { queue: name.clone(), sequence, size });
-            self.alarm.notify_one();
-        }
     }
 
     pub(super) fn take_now(
@@ -185,9 +188,45 @@ impl Shared {
         }
     }
 
-    /// An event has been handed out to this host.
-    pub(super) fn arrived(self: &Arc<Self>, name: &Name, message: Message) {
-        let Some(mut arrival) = self.read(name, message) else { return };
+    /// An event has been handed out to this host. What another one has told of it may be a little later.
+    pub(super) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
+        let handed = Handed { message, context: self.link.js.clone() };
+        let (sequence, delivered) = match handed.info() {
+            Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
+            Err(error) => {
+                return tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
+            }
+        };
+        let (message, key) = (handed.message, (name.clone(), epoch, sequence));
+        if lock(&self.queues).notes.tell_of(&key, delivered) {
+            return self.arrived_and_known(name, epoch, message);
+        }
+        let shared = self.clone();
+        drop(self.work(async move {
+            shared.hear_of(&key, delivered).await;
+            shared.arrived_and_known(&key.0, epoch, message);
+            Ok(())
+        }));
+    }
+
+    /// Waits until it is told what became of an event, but not for long: whoever had it may have died.
+    async fn hear_of(&self, key: &Key, delivered: u64) {
+        let told = async {
+            loop {
+                let mut heard = pin!(self.told.notified());
+                heard.as_mut().enable();
+                if lock(&self.queues).notes.tell_of(key, delivered) {
+                    return;
+                }
+                heard.await;
+            }
+        };
+        // If nothing is told, that is what is known.
+        let _ = tokio::time::timeout(NOTE_IS_LATE, told).await;
+    }
+
+    fn arrived_and_known(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
+        let Some(mut arrival) = self.read(name, epoch, message) else { return };
         let now = self.clock.now();
         if arrival.is_over(now) {
             return drop(self.work(self.clone().expire(arrival)));
@@ -215,7 +254,7 @@ impl Shared {
     }
 
     /// What a message says, with what is known of it.
-    fn read(&self, name: &Name, message: Message) -> Option<Arrival> {
+    fn read(&self, name: &Name, epoch: u32, message: Message) -> Option<Arrival> {
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
         let Particulars { content_type, due, expires, origin } = Particulars::read(message.headers.as_ref());
         let handed = Handed { message, context: self.link.js.clone() };
@@ -226,10 +265,7 @@ impl Shared {
                 return None;
             }
         };
-        let state = lock(&self.queues);
-        let epoch = state.known.get(name).copied().unwrap_or_default();
-        let note = state.notes.of(&(name.clone(), epoch, sequence), delivered);
-        drop(state);
+        let note = lock(&self.queues).notes.of(&(name.clone(), epoch, sequence), delivered);
         let own = EventId { epoch, number: sequence };
         let origin = origin.unwrap_or(Origin { id: own, attempts: 0, maybe_delivered: false });
         let attempt = u64::from(origin.attempts) + note.delivered.saturating_sub(note.untaken);
@@ -359,6 +395,7 @@ impl Shared {
     pub(super) fn heard(&self, note: &[u8]) {
         if let Some((key, note)) = Note::hear(note) {
             lock(&self.queues).notes.keep(key, note);
+            self.told.notify_waiters();
         }
     }
 
@@ -372,7 +409,9 @@ impl Shared {
         let Event { id, data, content_type, attempt, maybe_delivered } = held.event.clone();
         let origin = Some(Origin { id, attempts: attempt, maybe_delivered });
         let particulars = Particulars { content_type, origin, ..Particulars::default() };
-        let moved = match self.send(&dead, data, particulars, false) {
+        // It may have been moved before, and not been removed then.
+        let message = format!("{}-{}-{}", held.queue, held.epoch, held.sequence);
+        let moved = match self.send(&dead, data, particulars, message, |fates| &mut fates.dead) {
             Ok(sending) => sending.await,
             Err(error) => Err(error),
         };
@@ -381,9 +420,7 @@ impl Shared {
             return Err(held);
         }
         tracing::warn!("queue {}: {id} goes to {dead}: it was handed out {attempts} times", held.queue);
-        let removed = self.remove(&held).await;
-        lock(&self.queues).fates.dead += 1;
-        Ok(removed)
+        Ok(self.remove(&held).await)
     }
 
     /// For an event that returned from a host that could not bury it.
@@ -499,7 +536,7 @@ impl Shared {
         if self.link.persist(until(), || stream::info(&self.link, &stream)).await?.is_none() {
             return Ok(0);
         }
-        self.link.persist(until(), || self.ensure_queue(&queue)).await?;
+        let epoch = self.link.persist(until(), || self.ensure_queue(&queue)).await?;
         let mut purged = 0;
         loop {
             let messages = pull::at_once(&self.link, &queue, PURGED_AT_A_TIME).await?;
@@ -507,7 +544,7 @@ impl Shared {
                 return Ok(purged);
             }
             let arrivals: Vec<_> =
-                messages.into_iter().filter_map(|message| self.read(&queue, message)).collect();
+                messages.into_iter().filter_map(|message| self.read(&queue, epoch, message)).collect();
             purged += arrivals.len();
             futures::future::try_join_all(arrivals.iter().map(|arrival| self.remove(&arrival.held))).await?;
             lock(&self.queues).fates.purged += arrivals.len() as u64;

@@ -78,8 +78,7 @@ impl Shared {
     }
 
     fn found_queue(&self, name: &Name, found: (u64, u64), as_of: u64) {
-        let make = (&self.limits.queues, &|name: &Name| self.ack_wait(name));
-        lock(&self.queues).found(name, found, as_of, (make.0, make.1));
+        lock(&self.queues).found(name, found, as_of, (&self.limits.queues, &|name| self.ack_wait(name)));
     }
 
     /// What a stream is of, if it is ours: by its name and its subject.

@@ -105,8 +105,8 @@ impl State {
     fn topic(&mut self, name: &Name, limits: &Topics) -> Result<&mut Topic, StoreError> {
         let is_used = self.topics.get(name).is_some_and(Topic::is_used);
         if !is_used
-            && self.topics.values().filter(|topic| topic.is_used()).take(limits.max_topics).count()
-                >= limits.max_topics
+            && self.topics.len() >= limits.max_topics
+            && self.topics.values().filter(|topic| topic.is_used()).count() >= limits.max_topics
         {
             return Err(StoreError::OverLimit(Limit::Names));
         }
