@@ -42,7 +42,7 @@ pub struct Nats {
     /// A host that lives gives that sign by itself, so this is how long the events of one that died are away.
     #[serde(with = "unit::Time")]
     pub ack_wait: Duration,
-    /// How long a push waits for NATS to store its event. Beyond: `failed`, and it may be stored all the same.
+    /// How long a push waits for NATS to store its event. Beyond: `unavailable`, and it may be stored all the same.
     #[serde(with = "unit::Time")]
     pub timeout: Duration,
     /// After how long without events and waiters the stream of a queue or a topic is removed, at least 1 s.

@@ -334,5 +334,11 @@ impl fmt::Debug for Lease {
 mod contract;
 #[cfg(all(test, feature = "nats"))]
 #[path = "../../../tests/harness/nats.rs"]
-#[allow(dead_code, reason = "these tests need only a part of it")]
+#[allow(
+    dead_code,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "it is for the integration tests, and these need only a part of it"
+)]
 mod nats_server;

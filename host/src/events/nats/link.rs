@@ -101,17 +101,17 @@ impl Link {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let (mut tries, mut last) = (0, "it is not connected".to_owned());
+        let (mut count, mut last) = (0, "it is not connected".to_owned());
         loop {
-            let tried = async {
+            let done = async {
                 self.wait_until_up().await;
                 attempt().await
             };
-            let tried = tokio::select! {
-                tried = tried => tried,
+            let done = tokio::select! {
+                done = done => done,
                 () = sleep_until(until) => return Err(late(&last)),
             };
-            match tried {
+            match done {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Lasting(error)) => return Err(error),
                 Err(Trouble::Refused(error)) => {
@@ -119,12 +119,12 @@ impl Link {
                 }
                 Err(Trouble::Passing(message)) => last = message,
             }
-            let again = Instant::now() + pause(tries);
+            let again = Instant::now() + pause(count);
             if again >= until {
                 return Err(late(&last));
             }
             sleep_until(again).await;
-            tries += 1;
+            count += 1;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::events::{EventId, NewEvent};
 
@@ -56,7 +56,7 @@ impl Particulars {
 
     /// Of a message. What is missing or makes no sense is left out: others can write to the subject too.
     pub(super) fn read(headers: Option<&HeaderMap>) -> Self {
-        let text = |name: &str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let text = |name: &str| headers.and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
         let time = |name| text(name).and_then(|text| text.parse().ok());
         Self {
             content_type: text(CONTENT_TYPE)
@@ -79,7 +79,7 @@ fn origin(text: &str) -> Option<Origin> {
 pub(super) fn stored_size(subject: &str, headers: Option<&HeaderMap>, data: usize) -> u64 {
     const RECORD: usize = 30;
     const HEADERS: usize = 4 + "NATS/1.0\r\n\r\n".len();
-    let line = |(name, values): (&async_nats::HeaderName, &Vec<async_nats::HeaderValue>)| {
+    let line = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
         let name: &str = name.as_ref();
         values.iter().map(|value| name.len() + value.as_str().len() + ": \r\n".len()).sum::<usize>()
     };

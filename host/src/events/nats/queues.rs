@@ -67,7 +67,7 @@ impl Shared {
             expires: schedule.time_to_live.map(|time| self.clock.after(time)),
             ..Particulars::of(&event)
         };
-        self.send(name, event.data, particulars, self.link.message_id(), |fates| &mut fates.pushed)
+        self.send(name, event.data, &particulars, &self.link.message_id(), |fates| &mut fates.pushed)
     }
 
     /// Sends an event to a queue's stream. The work has begun when this returns.
@@ -75,15 +75,15 @@ impl Shared {
         self: &Arc<Self>,
         name: &Name,
         data: Bytes,
-        particulars: Particulars,
-        id: String,
+        particulars: &Particulars,
+        id: &str,
         fate: fn(&mut Fates) -> &mut u64,
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<>, StoreError> {
         let subject = self.link.names.subject(Kind::Queue, name);
-        let headers = particulars.headers(&id);
+        let headers = particulars.headers(id);
         let size = stored_size(&subject, Some(&headers), data.len());
         lock(&self.queues).arrives(name, size, (&self.limits.queues, &|name| self.ack_wait(name)))?;
-        let (shared, name) = (self.clone(), name.clone());
+        let (shared, name, expires) = (self.clone(), name.clone(), particulars.expires);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
             let sent = shared.link.persist(until, || async {
@@ -100,7 +100,7 @@ impl Shared {
             state.arrived(&name, size, sent.is_ok());
             if let Ok(EventId { number, .. }) = sent {
                 *fate(&mut state.fates) += 1;
-                if let Some(expires) = particulars.expires {
+                if let Some(expires) = expires {
                     let key = (expires, state.number());
                     state.timers.insert(key, Due::Expiry { queue: name, sequence: number, size });
                     shared.alarm.notify_one();
@@ -411,7 +411,7 @@ impl Shared {
         let particulars = Particulars { content_type, origin, ..Particulars::default() };
         // It may have been moved before, and not been removed then.
         let message = format!("{}-{}-{}", held.queue, held.epoch, held.sequence);
-        let moved = match self.send(&dead, data, particulars, message, |fates| &mut fates.dead) {
+        let moved = match self.send(&dead, data, &particulars, &message, |fates| &mut fates.dead) {
             Ok(sending) => sending.await,
             Err(error) => Err(error),
         };

@@ -226,7 +226,7 @@ async fn event_that_comes_as_its_takers_leave_goes_back_at_once() {
     let server = server!();
     let (one, other) = (host(&server), host(&server));
     for round in 0..200_u32 {
-        let waits: Vec<_> = (0..1 + round % 3).map(|_| one.clone().take(&name("q"))).collect();
+        let waits: Vec<_> = (0..=round % 3).map(|_| one.clone().take(&name("q"))).collect();
         let pushed = other.clone().push(&name("q"), event("a"), Schedule::default());
         for _ in 0..round {
             tokio::task::yield_now().await;
