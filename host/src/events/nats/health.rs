@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::link::Trouble;
 use super::names::Kind;
+use super::notes::Mark;
 use super::stream::CONSUMER;
 use super::{Shared, lock};
 use crate::events::Linked;
@@ -67,6 +68,14 @@ impl Shared {
                 (Some(_), None) => tracing::info!("NATS answers again"),
                 _ => {}
             }
+        }
+    }
+
+    /// A server that was lost may have been one that had not told others, or its disk, all that it had handed out.
+    pub(super) async fn watch_connections(self: Arc<Self>) {
+        let mut connections = self.link.connections();
+        while connections.changed().await.is_ok() {
+            lock(&self.queues).marks.values_mut().for_each(Mark::suspect);
         }
     }
 

@@ -127,6 +127,7 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
     shared.fetchers.spawn(shared.clone().retire_unused());
     shared.fetchers.spawn(shared.clone().watch_health());
     shared.fetchers.spawn(shared.clone().watch_leaders());
+    shared.fetchers.spawn(shared.clone().watch_connections());
     Ok(shared)
 }
 

@@ -86,6 +86,46 @@ impl Note {
     }
 }
 
+/// How far the events of a queue have been handed out, as far as hosts have told each other.
+///
+/// What NATS has handed out it tells its other servers, or its disk, a little later. A server that dies before that leaves
+/// one that hands out the same events again, as if for the first time. So events up to here are suspect then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    epoch: u32,
+    highest: u64,
+    suspect: u64,
+    /// Whether other hosts are about to be told.
+    pub(super) is_to_be_told: bool,
+}
+
+impl Mark {
+    /// An event was handed out. Gives whether it may have been before.
+    pub(super) fn pass(&mut self, epoch: u32, number: u64) -> bool {
+        if self.epoch != epoch {
+            *self = Self { epoch, is_to_be_told: self.is_to_be_told, ..Self::default() };
+        }
+        self.highest = self.highest.max(number);
+        number <= self.suspect
+    }
+
+    /// NATS may have forgotten what it has handed out.
+    pub(super) fn suspect(&mut self) {
+        self.suspect = self.highest;
+    }
+
+    /// As it is told. No queue has such a name as the first word.
+    pub(super) fn tell(&self, queue: &Name) -> Bytes {
+        format!("* {queue} {} {}", self.epoch, self.highest).into()
+    }
+
+    /// What was told: up to which event.
+    pub(super) fn hear(text: &[u8]) -> Option<Key> {
+        let mut words = std::str::from_utf8(text).ok()?.strip_prefix("* ")?.split(' ');
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +153,18 @@ mod tests {
         assert!(notes.tell_of(&key(1), 2) && !notes.tell_of(&key(1), 3));
         // Somebody else had it in between, and died.
         assert_eq!(notes.of(&key(1), 3), Note { delivered: 3, untaken: 1, maybe_delivered: true });
+    }
+
+    #[test]
+    fn what_nats_may_have_forgotten_is_suspect() {
+        let mut mark = Mark::default();
+        assert!(!mark.pass(7, 3) && !mark.pass(7, 2));
+        assert_eq!(Mark::hear(&mark.tell(&"q".parse().unwrap())), Some(key(3)));
+        assert_eq!(Mark::hear(&Note::default().tell(&key(3))), None);
+        mark.suspect();
+        assert!(mark.pass(7, 3) && !mark.pass(7, 4));
+        // Numbers of another life are others.
+        assert!(!mark.pass(8, 3));
     }
 
     #[test]

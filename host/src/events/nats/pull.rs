@@ -251,6 +251,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
                     pull = None;
                     // The stream or its consumer may have gone.
                     shared.doubt(&queue);
+                    shared.suspect(&queue);
                     sleep(pause(tries)).await;
                     tries += 1;
                 }

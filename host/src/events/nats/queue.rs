@@ -9,7 +9,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::notes::{Key, Note, Notes};
+use super::notes::{Key, Mark, Note, Notes};
 use crate::config::{Commit, QueuePolicy, Queues};
 use crate::events::{Event, EventId, Fates, Limit, Name, QueueUsage, StoreError, Usage};
 
@@ -31,6 +31,7 @@ pub(super) struct State {
     /// The epochs of streams that are there, with their consumers.
     pub(super) known: HashMap<Name, u32>,
     pub(super) notes: Notes,
+    pub(super) marks: HashMap<Name, Mark>,
     /// What time brings about, in milliseconds since 1970; the second number tells those of one time apart.
     pub(super) timers: BTreeMap<(u64, u64), Due>,
     pub(super) fates: Fates,
@@ -133,6 +134,14 @@ impl Queue {
 pub(super) type Make<'a> = (&'a Queues, &'a dyn Fn(&Name) -> Duration);
 
 impl State {
+    /// How far a queue's events have been handed out.
+    pub(super) fn mark(&mut self, name: &Name, limits: &Queues) -> &mut Mark {
+        if self.marks.len() >= limits.max_queues.saturating_mul(2) && !self.marks.contains_key(name) {
+            self.marks.clear();
+        }
+        self.marks.entry(name.clone()).or_default()
+    }
+
     /// A number that was not given before.
     pub(super) fn number(&mut self) -> u64 {
         self.next_number += 1;

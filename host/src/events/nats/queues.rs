@@ -8,14 +8,15 @@ use std::time::Duration;
 use async_nats::Message;
 use async_nats::jetstream::message::Message as Handed;
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::link::Trouble;
 use super::message::{Origin, Particulars, stored_size};
 use super::names::Kind;
-use super::notes::{Key, Note};
+use super::notes::{Key, Mark, Note};
 use super::queue::{Due, Held, Queue, Waiter, answer, millis};
 use super::{Shared, lock, pull, stream};
 use crate::events::{
@@ -24,6 +25,9 @@ use crate::events::{
 
 /// How much later than an event that returned a note of it may come.
 const NOTE_IS_LATE: Duration = Duration::from_millis(50);
+
+/// How long it is gathered how far events have been handed out before it is told.
+const MARKS: Duration = Duration::from_millis(20);
 
 /// Events that are purged at a time.
 const PURGED_AT_A_TIME: usize = 256;
@@ -147,6 +151,7 @@ impl Shared {
 
     /// NATS may have lost the request for events of a queue.
     pub(super) fn lost(&self, name: &Name) {
+        self.suspect(name);
         if let Some(queue) = lock(&self.queues).queues.get_mut(name) {
             queue.lost = true;
             queue.left.notify_one();
@@ -254,7 +259,7 @@ impl Shared {
     }
 
     /// What a message says, with what is known of it.
-    fn read(&self, name: &Name, epoch: u32, message: Message) -> Option<Arrival> {
+    fn read(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) -> Option<Arrival> {
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
         let Particulars { content_type, due, expires, origin } = Particulars::read(message.headers.as_ref());
         let handed = Handed { message, context: self.link.js.clone() };
@@ -265,7 +270,15 @@ impl Shared {
                 return None;
             }
         };
-        let note = lock(&self.queues).notes.of(&(name.clone(), epoch, sequence), delivered);
+        let mut state = lock(&self.queues);
+        let mut note = state.notes.of(&(name.clone(), epoch, sequence), delivered);
+        let mark = state.mark(name, &self.limits.queues);
+        note.maybe_delivered |= mark.pass(epoch, sequence) && delivered <= 1;
+        let is_news = !std::mem::replace(&mut mark.is_to_be_told, true);
+        drop(state);
+        if is_news {
+            self.fetchers.spawn_on(self.clone().tell_mark(name.clone()), &self.runtime);
+        }
         let own = EventId { epoch, number: sequence };
         let origin = origin.unwrap_or(Origin { id: own, attempts: 0, maybe_delivered: false });
         let attempt = u64::from(origin.attempts) + note.delivered.saturating_sub(note.untaken);
@@ -388,11 +401,37 @@ impl Shared {
             tracing::debug!("no host is told of {}: {error}", held.id());
         }
         lock(&self.queues).notes.keep(key, held.note);
+        // NATS 2.9 must not find requests only of hosts that have gone when an event returns (see `pull`): it looks when it
+        // is asked how the consumer is. If it does not answer, neither does it below.
+        let consumer = self.link.names.stream(Kind::Queue, &held.queue);
+        let _ = self.link.ask::<IgnoredAny>(&format!("CONSUMER.INFO.{consumer}.{}", stream::CONSUMER)).await;
         self.acknowledge(&held, answer).await
     }
 
-    /// Another host, or this one, has told of an event.
+    /// Tells all hosts how far events have been handed out: sooner than NATS can have another leader, and not for each.
+    async fn tell_mark(self: Arc<Self>, name: Name) {
+        sleep(MARKS).await;
+        let told = {
+            let mut state = lock(&self.queues);
+            let mark = state.mark(&name, &self.limits.queues);
+            mark.is_to_be_told = false;
+            mark.tell(&name)
+        };
+        // Who does not hear it does not suspect.
+        let _ = self.link.client.publish(self.link.names.notes(), told).await;
+    }
+
+    /// NATS may have forgotten what it has handed out.
+    pub(super) fn suspect(&self, name: &Name) {
+        lock(&self.queues).mark(name, &self.limits.queues).suspect();
+    }
+
+    /// Another host, or this one, has told of an event, or how far events have been handed out.
     pub(super) fn heard(&self, note: &[u8]) {
+        if let Some((queue, epoch, number)) = Mark::hear(note) {
+            lock(&self.queues).mark(&queue, &self.limits.queues).pass(epoch, number);
+            return;
+        }
         if let Some((key, note)) = Note::hear(note) {
             lock(&self.queues).notes.keep(key, note);
             self.told.notify_waiters();
