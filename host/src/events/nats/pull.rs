@@ -11,7 +11,7 @@ use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::Shared;
 use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
@@ -28,11 +28,10 @@ const EXPIRES: Duration = Duration::from_mins(1);
 /// How often NATS says that it still has the request, at least. One that it has lost is found by its silence, at the latest.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long a request stays that only asks for what is there, or guards another one.
-const BRIEF: Duration = Duration::from_millis(50);
-
-/// How long until NATS surely has a request that was sent.
-const ON_ITS_WAY: Duration = Duration::from_millis(10);
+/// How long a request stays that only asks for what is there, or guards another one; and after which time NATS says that it
+/// has it.
+const BRIEF: Duration = Duration::from_millis(100);
+const BRIEF_HEARTBEAT: Duration = Duration::from_millis(20);
 
 /// How long to wait for what NATS has to say when a request is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -145,8 +144,10 @@ impl Pull {
         if !link.is_up() {
             return rest;
         }
-        let guard = Brief::start(link, &self.subject, MAX_BATCH).await;
-        sleep(ON_ITS_WAY).await;
+        let mut guard = Brief::start(link, &self.subject, MAX_BATCH).await;
+        if let Ok(guard) = &mut guard {
+            guard.is_there().await;
+        }
         if self.messages.unsubscribe_after(self.received + missing).await.is_ok() {
             for _ in 0..missing {
                 // Without a connection nothing comes either.
@@ -170,27 +171,40 @@ impl Pull {
 struct Brief {
     messages: Subscriber,
     batch: usize,
+    got: Vec<Message>,
 }
 
 impl Brief {
     async fn start(link: &Link, subject: &str, batch: usize) -> Result<Self, String> {
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
-        send(link, subject, &inbox, &json!({ "batch": batch, "expires": nanos(BRIEF) })).await?;
-        Ok(Self { messages, batch })
+        let (expires, idle_heartbeat) = (nanos(BRIEF), nanos(BRIEF_HEARTBEAT));
+        let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
+        send(link, subject, &inbox, &request).await?;
+        Ok(Self { messages, batch, got: Vec::new() })
+    }
+
+    /// Waits until NATS has the request, as far as that can be known.
+    async fn is_there(&mut self) {
+        if let Ok(Some(message)) = timeout(BRIEF + LAST_WORDS, self.messages.next()).await
+            && message.status.is_none()
+        {
+            self.got.push(message);
+        }
     }
 
     /// What came, and whether NATS said that this is all.
     async fn all(mut self) -> (Vec<Message>, bool) {
-        let (mut all, until) = (Vec::new(), Instant::now() + BRIEF + LAST_WORDS);
-        while all.len() < self.batch {
+        let until = Instant::now() + BRIEF + LAST_WORDS;
+        while self.got.len() < self.batch {
             match timeout_at(until, self.messages.next()).await {
-                Ok(Some(message)) if message.status.is_none() => all.push(message),
+                Ok(Some(message)) if message.status.is_none() => self.got.push(message),
+                Ok(Some(Message { status: Some(StatusCode::IDLE_HEARTBEAT), .. })) => {}
                 Ok(_) => break,
-                Err(_) => return (all, false),
+                Err(_) => return (self.got, false),
             }
         }
-        (all, true)
+        (self.got, true)
     }
 }
 
