@@ -11,7 +11,7 @@ use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Shared;
 use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
@@ -172,6 +172,7 @@ struct Brief {
     messages: Subscriber,
     batch: usize,
     got: Vec<Message>,
+    is_over: bool,
 }
 
 impl Brief {
@@ -181,30 +182,35 @@ impl Brief {
         let (expires, idle_heartbeat) = (nanos(BRIEF), nanos(BRIEF_HEARTBEAT));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
         send(link, subject, &inbox, &request).await?;
-        Ok(Self { messages, batch, got: Vec::new() })
+        Ok(Self { messages, batch, got: Vec::new(), is_over: false })
     }
 
     /// Waits until NATS has the request, as far as that can be known.
     async fn is_there(&mut self) {
-        if let Ok(Some(message)) = timeout(BRIEF + LAST_WORDS, self.messages.next()).await
-            && message.status.is_none()
-        {
-            self.got.push(message);
-        }
+        let until = Instant::now() + BRIEF + LAST_WORDS;
+        self.hear(until).await;
     }
 
     /// What came, and whether NATS said that this is all.
     async fn all(mut self) -> (Vec<Message>, bool) {
         let until = Instant::now() + BRIEF + LAST_WORDS;
-        while self.got.len() < self.batch {
-            match timeout_at(until, self.messages.next()).await {
-                Ok(Some(message)) if message.status.is_none() => self.got.push(message),
-                Ok(Some(Message { status: Some(StatusCode::IDLE_HEARTBEAT), .. })) => {}
-                Ok(_) => break,
-                Err(_) => return (self.got, false),
+        while !self.is_over && self.got.len() < self.batch {
+            if !self.hear(until).await {
+                return (self.got, false);
             }
         }
         (self.got, true)
+    }
+
+    /// Whether there was a word in time.
+    async fn hear(&mut self, until: Instant) -> bool {
+        match timeout_at(until, self.messages.next()).await {
+            Ok(Some(message)) if message.status.is_none() => self.got.push(message),
+            Ok(Some(Message { status: Some(StatusCode::IDLE_HEARTBEAT), .. })) => {}
+            Ok(_) => self.is_over = true,
+            Err(_) => return false,
+        }
+        true
     }
 }
 
