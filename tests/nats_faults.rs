@@ -63,7 +63,7 @@ macro_rules! nats {
     };
 }
 
-const POLLS: usize = 300;
+const POLLS: u32 = 300;
 
 async fn park_all(server: &Server) -> Vec<Open> {
     let mut parked = Vec::new();
@@ -80,7 +80,8 @@ async fn parked_polls_resume_when_nats_restarts() {
     let mut operator = Operator::of(&server).await;
     let parked = park_all(&server).await;
     let polls = "linger_parked{place=\"queues\"}";
-    eventually("all are parked", async || (operator.metric(polls).await >= POLLS as f64).then_some(())).await;
+    eventually("all are parked", async || (operator.metric(polls).await >= f64::from(POLLS)).then_some(()))
+        .await;
     // All who wait at a queue share one request.
     eventually("they share requests", async || {
         (operator.metric("linger_nats_requests").await <= 30.0).then_some(())
@@ -89,7 +90,7 @@ async fn parked_polls_resume_when_nats_restarts() {
     nats.kill();
     operator.is_ready(false).await;
     // Nobody is sent away meanwhile.
-    assert!(operator.metric(polls).await >= POLLS as f64);
+    assert!(operator.metric(polls).await >= f64::from(POLLS));
     nats.restart();
     operator.is_ready(true).await;
     for number in 0..POLLS {
