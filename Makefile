@@ -3,12 +3,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests middleware nats-server test peers api soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host guests guests-other middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 GUEST_TARGET := $(TARGET)/guests
 COMPONENTS := target/components
+# The examples in other languages than Rust. Each is built in a copy of its folder, with its tools beside it.
+LANGUAGES := $(TARGET)/languages
+OTHERS := python-longpoll js-longpoll js-hello
+# The one in C is left out without this tool: cargo install --locked wit-bindgen-cli@0.63.0
+WIT_BINDGEN := $(shell command -v wit-bindgen)
+OTHERS += $(if $(WIT_BINDGEN),c-longpoll)
 # Man pages and completions, on their way into the Debian package.
 PACKAGE := target/package
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
@@ -18,7 +24,7 @@ CHAOS_ROUNDS := 5000
 FUZZ_SECONDS := 600
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 run: host guests ## Build all, and serve the long-poll example on 127.0.0.1:8080
 	@echo
@@ -41,6 +47,24 @@ guests: setup-target ## Build every guest to target/components/NAME.wasm
 	    name=$$(basename "$$file" .wasm); \
 	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
 	done
+
+guests-other: $(OTHERS:%=$(LANGUAGES)/%.built) ## Build the examples in Python and JavaScript, and in C if wit-bindgen is there (needs python3 and npm)
+
+build-python-longpoll = python3 build.py --wasi 0.2 && mv app.wasm python-longpoll-p2.wasm \
+    && python3 build.py && mv app.wasm python-longpoll.wasm && python3 -m unittest --quiet
+build-js-longpoll = npm run --silent build && mv app.wasm js-longpoll-p2.wasm && npm test --silent >/dev/null
+build-js-hello = npm run --silent build && mv app.wasm js-hello.wasm
+build-c-longpoll = $(MAKE) --silent && mv app.wasm c-longpoll-p2.wasm
+
+# Again when a file of it has changed; the WIT package is one of them.
+.SECONDEXPANSION:
+$(LANGUAGES)/%.built: $$(shell find -L guest/examples/$$* -type f)
+	@echo "==> building $*"
+	@mkdir -p $(LANGUAGES)/$* $(COMPONENTS)
+	@cp -RL guest/examples/$*/. $(LANGUAGES)/$*
+	@cd $(LANGUAGES)/$* && { [ ! -e package.json ] || npm ci --no-audit --no-fund --loglevel=error; } && $(build-$*)
+	@install -m 644 $(LANGUAGES)/$*/*.wasm $(COMPONENTS)
+	@touch $@
 
 # Without the paths of this machine, since the host has it in its binary.
 middleware: setup-target ## Build guest/cancel anew into the host's sources, after a change
@@ -79,16 +103,37 @@ test: guests nats-server ## Run all tests: host, guest SDK, and both together ov
 	    --package linger-guest --package hello --package longpoll --package sse
 	@echo "==> testing the host (the first time takes about five minutes to build)"
 	@cargo test --release --locked --workspace
+	@if command -v npm >/dev/null && python3 -c "import ensurepip, venv" 2>/dev/null; then $(MAKE) --no-print-directory test-languages; \
+	    else echo "==> skipped: the examples in Python and JavaScript, which python3 with venv and npm are needed for"; fi
 	@echo "==> testing what other systems than Linux get"
 	@test=$$(cargo rustc --locked --package linger --lib --profile bench --message-format json-render-diagnostics \
 	    -- --cfg linger_read_ahead | grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
 	"$$test" --quiet net::
+
+# What is tested with `longpoll` and `longpoll-p2`, with those that have the same contract in their place.
+# They take long to compile, and tests wait for no server that long: so that is done before.
+test-languages: guests guests-other ## Test the examples in Python and JavaScript as those in Rust are
+	@cargo test --release --locked --package linger --test integration --no-run
+	@for file in $(wildcard $(LANGUAGES)/*/*.wasm); do $(TARGET)/release/linger check "$$file" >/dev/null; done
+	@echo "==> testing the examples in Python"
+	@LINGER_LONGPOLL=python-longpoll LINGER_LONGPOLL_P2=python-longpoll-p2 $(CONTRACT)
+	@echo "==> testing the examples in JavaScript"
+	@LINGER_LONGPOLL_P2=js-longpoll-p2 $(CONTRACT) --skip ::p3
+	@$(if $(WIT_BINDGEN),echo "==> testing the example in C" && LINGER_LONGPOLL_P2=c-longpoll-p2 $(CONTRACT) --skip ::p3)
+	@cargo test --release --locked --package linger --test integration -- --ignored languages::
+
+CONTRACT := cargo test --release --locked --package linger --test integration -- \
+    longpoll:: topics:: disconnect:: shutdown::shutdown_answers conformance:: --skip suite_runs_on
 
 peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
 	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
 
 api: host guests ## Ask the admin API at random all that its description allows (schemathesis, from PyPI): no 500
 	@tests/api/run.sh $(abspath $(TARGET))/release/linger $(COMPONENTS)/longpoll.wasm $(abspath $(TARGET))/schemathesis
+
+compatibility: host guests ## Serve components that others made, and write docs/compatibility.md (builds and fetches some)
+	@echo "==> trying components that others made"
+	@tests/compat/run.py $(abspath $(TARGET))/release/linger
 
 soak: guests ## Let 20,000 clients leave in random ways for minutes: nothing is lost, and nothing is left over
 	@echo "==> soaking (four minutes)"

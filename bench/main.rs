@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         engines::measure()?;
     }
     let engine =
-        Arc::new(Engine::new(None).map_err(anyhow::Error::from).context("the engine does not start")?);
+        Arc::new(Engine::new(None, 1_000).map_err(anyhow::Error::from).context("the engine does not start")?);
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     clients.block_on(async {
         if wanted("departure") {

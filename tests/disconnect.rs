@@ -1,6 +1,8 @@
 //! No event is lost with a client, and none comes twice.
 
-use crate::harness::{H1, Http1, Leave, Open, Protocol, Request, Server, both, combinations, eventually};
+use crate::harness::{
+    H1, Http1, Leave, Open, Protocol, Request, Server, both, combinations, eventually, places,
+};
 
 combinations!("longpoll", "longpoll-p2":
     close_while_parked_leaves_the_event_for_the_next,
@@ -17,6 +19,8 @@ both!("faulty", "faulty-p2":
     deadline_half_way_through_an_event_puts_it_back,
     order_stays_when_an_event_is_put_back,
 );
+
+both!("longpoll", "longpoll-p2": half_of_five_hundred_leave_and_are_told_and_the_others_are_answered);
 
 const ROUNDS: usize = 200;
 
@@ -89,6 +93,37 @@ async fn event_of_a_client_that_left_reaches_a_parked_poll(server: Server, proto
         client.ask(&Request::post("/push/q", round.to_string())).await.expect(202);
         assert_eq!(second.answer().await.expect(200), round.to_string());
         drop(connection);
+    }
+}
+
+/// There are as many places as clients, and a guest that is not told keeps its own until all of this is over.
+async fn half_of_five_hundred_leave_and_are_told_and_the_others_are_answered(component: &str) {
+    const CLIENTS: usize = 500;
+    let server = Server::with_config(&format!(
+        "[apps.app]\n{}[apps.pushes]\ncomponent = '{{{component}}}'\n\
+         [[routes]]\napp = 'app'\ngrace = '60s'\n[[routes]]\napp = 'pushes'\npath = '/push'\n",
+        places(component, CLIENTS)
+    ))
+    .await;
+    let park = async |queue: &str| server.open(H1, &Request::get(&format!("/poll/{queue}?wait=60"))).await;
+    let polls = server.fill(CLIENTS, "/nothing", async |number| park(&format!("q{number}")).await).await;
+    let mut stayed = Vec::new();
+    for (number, poll) in polls.into_iter().enumerate() {
+        if number % 2 == 0 {
+            let _ = poll.leave(Leave::Close).await;
+        } else {
+            stayed.push((format!("q{number}"), poll));
+        }
+    }
+    // There is room for as many others as have left.
+    let others = server.fill(CLIENTS / 2, "/nothing", async |number| park(&format!("r{number}")).await).await;
+    stayed.extend(others.into_iter().enumerate().map(|(number, poll)| (format!("r{number}"), poll)));
+    let mut client = Http1::connect(server.address()).await;
+    for (queue, _) in &stayed {
+        client.ask(&Request::post(&format!("/push/{queue}"), queue.clone())).await.expect(202);
+    }
+    for (queue, poll) in stayed {
+        assert_eq!(poll.answer().await.expect(200), queue);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::harness::{ADMIN_TCP, H1, H2, Kept, Leave, Request, Server, component, eventually, write_config};
+use crate::harness::{
+    ADMIN_TCP, H1, H2, Kept, Leave, Protocol, Request, Server, component, eventually, write_config,
+};
 
 /// Serves with an admin listener on TCP.
 async fn serve(config: &str) -> (Server, Kept) {
@@ -93,6 +95,67 @@ async fn failures_limits_and_deploys_are_counted() {
     counts(&mut admin, "linger_deploys_total{app=\"app\",result=\"rolled-back\"}", 1.0).await;
 }
 
+/// Pushes and polls on a connection that is kept, one after the other.
+async fn push_and_poll(server: &Server, protocol: Protocol, client: u32, times: u32) {
+    let mut kept = Kept::connect(protocol, server.address()).await;
+    for number in 0..times {
+        let event = format!("{client}-{number}");
+        kept.ask(&Request::post(&format!("/push/q{client}"), event.clone())).await.expect(202);
+        let answer = kept.ask(&Request::get(&format!("/poll/q{client}?wait=5"))).await;
+        assert_eq!(answer.expect(200), event);
+    }
+}
+
+#[tokio::test]
+async fn counts_are_exactly_what_a_load_did() {
+    const CLIENTS: u32 = 8;
+    const TIMES: u32 = 50;
+    const LEAVE: u32 = 10;
+    let (server, mut admin) = serve("[apps.app]\ncomponent = '{longpoll}'\n").await;
+    let before = metrics(&mut admin).await["linger_connections_accepted_total"];
+    let clients = (0..CLIENTS)
+        .map(|client| push_and_poll(&server, if client % 2 == 0 { H1 } else { H2 }, client, TIMES));
+    futures::future::join_all(clients).await;
+    for number in 0..LEAVE {
+        let waiting = server.open(H1, &Request::get("/poll/none?wait=60")).await;
+        counts(&mut admin, "http_server_active_requests{app=\"app\"}", 1.0).await;
+        drop(waiting.leave(Leave::Reset).await);
+        let lost = "linger_requests_total{app=\"app\",outcome=\"lost\",reason=\"reset\"}";
+        counts(&mut admin, lost, f64::from(number + 1)).await;
+    }
+    let all = f64::from(CLIENTS * TIMES);
+    for (name, value) in [
+        ("linger_event_fates_total{fate=\"committed\"}", all),
+        ("linger_event_fates_total{fate=\"pushed\"}", all),
+        ("linger_event_fates_total{fate=\"taken\"}", all),
+        ("linger_event_fates_total{fate=\"returned\"}", 0.0),
+        ("linger_requests_total{app=\"app\",outcome=\"delivered\",reason=\"none\"}", 2.0 * all),
+        ("linger_requests_total{app=\"app\",outcome=\"lost\",reason=\"reset\"}", f64::from(LEAVE)),
+        ("linger_stop_seconds_count{app=\"app\",reason=\"reset\"}", f64::from(LEAVE)),
+        ("linger_connections_accepted_total", before + f64::from(CLIENTS + LEAVE)),
+    ] {
+        counts(&mut admin, name, value).await;
+    }
+    for (family, value) in [
+        ("linger_receipts_total", all),
+        ("linger_requests_total", 2.0 * all + f64::from(LEAVE)),
+        ("http_server_request_duration_seconds_count", 2.0 * all),
+    ] {
+        sums_up(&mut admin, family, value).await;
+    }
+}
+
+/// Waits until all of a family together have a value.
+async fn sums_up(admin: &mut Kept, family: &str, value: f64) {
+    eventually(family, async || {
+        let counted = metrics(admin).await;
+        let of_family = counted.iter().filter(|(name, _)| name.starts_with(family));
+        // Whole numbers.
+        ((of_family.map(|(_, value)| value).sum::<f64>() - value).abs() < 0.5).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn reloads_are_counted_by_what_became_of_them() {
     let (server, mut admin) = serve("[apps.app]\ncomponent = '{hello}'\n").await;
@@ -102,6 +165,25 @@ async fn reloads_are_counted_by_what_became_of_them() {
     admin.ask(&reload).await.expect(422);
     counts(&mut admin, "linger_reloads_total{app=\"\",result=\"done\"}", 1.0).await;
     counts(&mut admin, "linger_reloads_total{app=\"\",result=\"refused\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn instances_are_ready_before_they_are_wanted() {
+    let limits = "instances.ready = 3\ninstances.max = 5\n";
+    let app = format!("[apps.app]\ncomponent = '{{witness-p2}}'\n{limits}");
+    let server = Server::with_config(&format!("threads = 1\n{ADMIN_TCP}{app}")).await;
+    let mut admin = admin_client(&server).await;
+    for number in 1..=4 {
+        server.get("/instance").await.expect(200);
+        counts(&mut admin, "linger_instances{app=\"app\"}", 3.0).await;
+        counts(&mut admin, "linger_instances_started_total{app=\"app\"}", f64::from(3 + number)).await;
+    }
+    // Those of a generation that was replaced go with it.
+    let hello = std::fs::read(component("hello")).unwrap();
+    let put =
+        Request { body: hello.into(), ..Request::new(http::Method::PUT, "/apps/app") }.host("localhost");
+    admin.ask(&put).await.expect(200);
+    counts(&mut admin, "linger_instances{app=\"app\"}", 0.0).await;
 }
 
 #[tokio::test]

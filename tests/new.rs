@@ -88,9 +88,17 @@ fn project_in_the_place_of_something_is_refused() {
 #[test]
 fn name_that_no_crate_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, reason) in [("a/b", "no name for a crate"), ("fn", "in Rust"), ("linger-guest", "needs")] {
+    for (name, reason) in [("a/b", "no name for a project"), ("fn", "in Rust"), ("linger-guest", "needs")] {
         assert_refused(&linger_in(folder.path(), &["new", name]), &[name, reason]);
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn template_that_a_language_lacks_is_refused_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = linger_in(folder.path(), &["new", "x", "--lang", "python", "--template", "sse"]);
+    assert_refused(&output, &["sse", "--template longpoll", "--lang rust"]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

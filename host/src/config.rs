@@ -18,6 +18,7 @@ mod queues;
 mod rollback;
 mod route;
 mod topics;
+mod traces;
 mod unit;
 mod unknown;
 mod variables;
@@ -48,6 +49,7 @@ pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
 pub use rollback::Rollback;
 pub use route::{OnDisconnect, Route};
 pub use topics::{Retention, TopicRule, Topics};
+pub use traces::Traces;
 
 /// Where `linger serve` listens when nothing else is said: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -84,6 +86,8 @@ pub struct Config {
     pub queues: Queues,
     /// Bounds on topics, and how long they keep their events.
     pub topics: Topics,
+    /// Where traces of requests are sent. Without it there are none.
+    pub traces: Option<Traces>,
     /// A folder, relative to the configuration's. An app that names no component has it there, as `NAME.wasm`, and what is
     /// written to that is deployed.
     #[schemars(example = &"components")]
@@ -108,6 +112,7 @@ impl Default for Config {
             events: Events::default(),
             queues: Queues::default(),
             topics: Topics::default(),
+            traces: None,
             components: None,
             apps: BTreeMap::new(),
             routes: Vec::new(),
@@ -189,6 +194,9 @@ impl Config {
         self.events.complete(folder).map_err(|message| wrong(format!("events: {message}")))?;
         self.queues.check().map_err(|message| wrong(format!("queues: {message}")))?;
         self.topics.check().map_err(|message| wrong(format!("topics: {message}")))?;
+        if let Some(traces) = &mut self.traces {
+            traces.complete(folder).map_err(|message| wrong(format!("traces: {message}")))?;
+        }
         self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
         self.detection.check().map_err(|message| wrong(format!("detection: {message}")))?;
         self.complete_routes().map_err(wrong)

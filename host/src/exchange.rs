@@ -15,6 +15,7 @@ use crate::client::ClientAddress;
 use crate::config::{OnDisconnect, Route};
 use crate::events::{Holdings, Settlement, Unsettled};
 use crate::generation::Generation;
+use crate::telemetry::Trace;
 
 /// Names a request in the log, and to the client when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,6 +160,8 @@ pub struct Exchange {
     told: AtomicU64,
     /// Ticks of processor time that its guest was seen to use.
     ticks: AtomicU32,
+    /// What is noted for its spans, if there are traces.
+    trace: Option<Box<Trace>>,
     ended: SetOnce<()>,
 }
 
@@ -189,8 +192,20 @@ impl Exchange {
             handed_over: AtomicU64::new(0),
             told: AtomicU64::new(0),
             ticks: AtomicU32::new(0),
+            trace: None,
             ended: SetOnce::new(),
         }
+    }
+
+    /// The same, with spans.
+    #[must_use]
+    pub fn traced(self, trace: Option<Box<Trace>>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// What is noted for its spans, if there are traces.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The name of the app that serves it.

@@ -41,7 +41,7 @@ use crate::exchange::{Asked, Client, Exchange, Stop};
 use crate::guest::{App, Body, CallError, Hold, Lane};
 use crate::respond;
 use crate::route::Match;
-use crate::telemetry::{Failure, Metrics, Reached};
+use crate::telemetry::{Failure, Metrics, Reached, Tracer};
 use access::Access;
 use body::GuardedBody;
 use compact::compact;
@@ -61,6 +61,8 @@ pub struct Context {
     pub detection: Detection,
     /// What is counted of all apps.
     pub metrics: Metrics,
+    /// Begins the spans of requests, if there are traces.
+    pub tracer: Option<Arc<Tracer>>,
     /// Deliveries that their clients have to commit.
     pub confirmations: Arc<Confirmations>,
     /// Unsettled deliveries of one request.
@@ -151,11 +153,13 @@ fn begin(
     let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
+    let mut request = make_absolute(request, scheme, host);
+    let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&mut request, &target.path, client));
     let generation = deployed.generation.clone();
-    let exchange = Arc::new(Exchange::new(generation, target.terms, context.max_deliveries, link, asked));
+    let exchange = Exchange::new(generation, target.terms, context.max_deliveries, link, asked);
+    let exchange = Arc::new(exchange.traced(trace));
     let access = Access::default();
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
-    let request = make_absolute(request, scheme, host);
     // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
     Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))
 }

@@ -11,7 +11,7 @@
 //! - [`guest`] runs components; [`wit`] is what they can import, as text
 //! - [`events`] holds queues; what a request took is settled by how its response ended
 //! - [`respond`] maps errors to responses
-//! - [`telemetry`] is what operators see: metrics
+//! - [`telemetry`] is what operators see: metrics, the log, traces
 //! - [`admin`] is the listener for operators
 //! - [`project`] is what a new project of a handler holds
 //! - [`conformance`] tests a server, this or another, from outside

@@ -1,68 +1,59 @@
-//! A new project for a handler: one of the examples, and the SDK that it is written with. All of it is in the binary; this
-//! is text alone, and writes no file.
-
-mod lock;
-mod manifest;
-
-use std::borrow::Cow;
-
-use clap::ValueEnum;
+//! A new project for a handler: one of the examples, and what it is written with. All of it is in the binary; this is text
+//! alone, and writes no file.
 
 /// A file's path within its folder, and its text.
 type Embedded = [(&'static str, &'static str)];
 
 macro_rules! embedded {
     ($folder:literal: $($path:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../../", $folder, "/", $path)))),*]
+        &[$(($path, include_str!(concat!("../../../", $folder, "/", $path)))),*]
     };
 }
 
-const LICENSE: &str = include_str!("../../LICENSE");
+mod lock;
+mod manifest;
+mod rust;
+mod script;
 
-const SDK: &Embedded = embedded!["guest/sdk":
-    "Cargo.toml",
-    "src/bindings.rs",
-    "src/body.rs",
-    "src/cancellation.rs",
-    "src/error.rs",
-    "src/event.rs",
-    "src/handler.rs",
-    "src/lib.rs",
-    "src/look.rs",
-    "src/queue.rs",
-    "src/request.rs",
-    "src/response.rs",
-    "src/select.rs",
-    "src/sse.rs",
-    "src/task.rs",
-    "src/time.rs",
-    "src/topic.rs",
-];
+use std::borrow::Cow;
 
-const HELLO: &Embedded = embedded!["guest/examples/hello": "Cargo.toml", "src/lib.rs"];
+use clap::ValueEnum;
 
-const LONGPOLL: &Embedded = embedded!["guest/examples/longpoll":
-    "Cargo.toml",
-    "src/answer.rs",
-    "src/lib.rs",
-    "src/queue.rs",
-    "src/topic.rs",
-];
+/// What a project is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// With the SDK `linger-guest`, for WASI 0.3
+    Rust,
+    /// With a helper module, for WASI 0.3 or 0.2
+    Python,
+    /// JavaScript: `longpoll` is for WASI 0.2, `hello` for WASI 0.3
+    Js,
+}
 
-const SSE: &Embedded = embedded!["guest/examples/sse":
-    "Cargo.toml",
-    "src/answer.rs",
-    "src/events.rs",
-    "src/lib.rs",
-    "src/page.html",
-];
+impl Language {
+    /// What a project starts as if nothing else is said.
+    #[must_use]
+    pub fn usual_template(self) -> Template {
+        match self {
+            Self::Rust => Template::Hello,
+            Self::Python | Self::Js => Template::Longpoll,
+        }
+    }
 
-/// The name of the SDK's crate, and of its folder in a project.
-const SDK_NAME: &str = "linger-guest";
-
-/// Where the SDK has the WIT package: two folders up in this repository, its own in a project.
-const WIT_HERE: &str = "path: \"../../wit\"";
-const WIT_THERE: &str = "path: \"wit\"";
+    /// What to type in a new project, up to a component that can be served.
+    #[must_use]
+    pub fn steps(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &[
+                "rustup target add wasm32-wasip2      # once",
+                "cargo test",
+                "cargo build --release --target wasm32-wasip2",
+            ],
+            Self::Python => &["python3 -m unittest", "python3 build.py"],
+            Self::Js => &["npm ci      # once", "npm test --if-present", "npm run build"],
+        }
+    }
+}
 
 /// What a project starts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,29 +74,6 @@ impl Template {
             Self::Sse => "sse",
         }
     }
-
-    fn files(self) -> &'static Embedded {
-        match self {
-            Self::Hello => HELLO,
-            Self::Longpoll => LONGPOLL,
-            Self::Sse => SSE,
-        }
-    }
-
-    /// What shows that it works, once it is served.
-    fn trial(self) -> &'static str {
-        match self {
-            Self::Hello => "curl 'http://127.0.0.1:8080/?name=you'",
-            Self::Longpoll => {
-                "curl -i 'http://127.0.0.1:8080/poll/greetings?wait=30'    # parks; meanwhile, elsewhere:\n    \
-                 curl -i -d hello http://127.0.0.1:8080/push/greetings"
-            }
-            Self::Sse => {
-                "curl -N http://127.0.0.1:8080/events/news            # or open http://127.0.0.1:8080/\n    \
-                 curl -d hello http://127.0.0.1:8080/publish/news"
-            }
-        }
-    }
 }
 
 /// A file of a project.
@@ -117,128 +85,46 @@ pub struct File {
     pub text: Cow<'static, str>,
 }
 
-/// All files of a project. Its name has been checked.
-#[must_use]
-pub fn files(name: &str, template: Template) -> Vec<File> {
-    let mut files: Vec<_> = SDK.iter().map(sdk_file).collect();
-    let mut add = |path: &str, text: Cow<'static, str>| files.push(File { path: path.into(), text });
-    add(&format!("{SDK_NAME}/wit/linger.wit"), crate::wit::document().into());
-    add(&format!("{SDK_NAME}/LICENSE"), LICENSE.into());
-    for &(path, text) in template.files() {
-        let text = match path {
-            "Cargo.toml" => manifest::of_project(text, name).into(),
-            _ => Cow::Borrowed(text),
-        };
-        add(path, text);
-    }
-    add("Cargo.lock", lock::of_project(template.name(), name).into());
-    add("linger.toml", fill(include_str!("project/linger.toml"), name, template).into());
-    add("README.md", fill(include_str!("project/README.md"), name, template).into());
-    add(".gitignore", "/target\n".into());
-    files
-}
-
-fn sdk_file(&(path, text): &(&'static str, &'static str)) -> File {
-    let text = match path {
-        "Cargo.toml" => manifest::of_sdk(text).into(),
-        "src/bindings.rs" => text.replace(WIT_HERE, WIT_THERE).into(),
-        _ => Cow::Borrowed(text),
+/// All files of a project. Its name is the one of its folder and its app, and in Rust of its crate. An error says what is
+/// wrong, and what to do.
+pub fn files(name: &str, language: Language, template: Template) -> Result<Vec<File>, String> {
+    check_name(name)?;
+    let (mut files, component) = match language {
+        Language::Rust => {
+            rust::check_name(name, template)?;
+            (rust::files(name, template), rust::component(name))
+        }
+        Language::Python | Language::Js => {
+            let files = script::files(name, language, template);
+            (files.ok_or_else(|| not_there(language, template))?, script::COMPONENT.to_owned())
+        }
     };
-    File { path: format!("{SDK_NAME}/{path}"), text }
+    let text = include_str!("project/linger.toml").replace("{name}", name).replace("{component}", &component);
+    files.push(File { path: "linger.toml".into(), text: text.into() });
+    Ok(files)
 }
 
-fn fill(text: &str, name: &str, template: Template) -> String {
-    text.replace("{name}", name)
-        .replace("{component}", &component(name))
-        .replace("{template}", template.name())
-        .replace("{trial}", template.trial())
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
+fn not_there(language: Language, template: Template) -> String {
+    let there: Vec<_> = Template::value_variants()
+        .iter()
+        .filter(|&&other| script::files("name", language, other).is_some())
+        .map(|other| format!("--template {}", other.name()))
+        .collect();
+    format!("`{}` is there in Rust only; take {}, or --lang rust", template.name(), there.join(" or "))
 }
 
-/// Where a project's build leaves its component.
-fn component(name: &str) -> String {
-    format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_"))
-}
-
-/// What no crate can be called: the words of Rust, and the crates that every other can name.
-const TAKEN: &[&str] = &[
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc_macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
-
-/// Whether a project can have this name, and so its crate, its folder and its app. An error says why not, and what to do.
-pub fn check_name(name: &str, template: Template) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), String> {
     const MOST: usize = 64;
     let fits = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.len() <= MOST
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if !fits {
-        return Err(format!(
-            "`{name}` is no name for a crate: take up to {MOST} letters, digits, `-` and `_`, of which a letter is the first"
-        ));
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{name}` is no name for a project: take up to {MOST} letters, digits, `-` and `_`, of which a letter is the first"
+        ))
     }
-    let spelled = |name: &str| name.replace('-', "_");
-    if TAKEN.contains(&spelled(name).as_str()) {
-        return Err(format!("`{name}` means something else in Rust; take another name"));
-    }
-    if lock::needs(template.name()).any(|other| spelled(other) == spelled(name)) {
-        return Err(format!("`{name}` is a crate that the project needs; take another name"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ fn fixed(before: &Config, wanted: &Config) -> Vec<&'static str> {
         ("events", before.events != wanted.events),
         ("queues", before.queues != wanted.queues),
         ("topics", before.topics != wanted.topics),
+        ("traces", before.traces != wanted.traces),
     ])
 }
 
@@ -140,9 +141,9 @@ fn names<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str
 
 /// What counts from now on: of what is read only at the start, that which was read then.
 fn in_force(before: &Config, wanted: Config) -> Config {
-    let Config { listeners, threads, code_cache, admin, detection, events, queues, topics, .. } =
+    let Config { listeners, threads, code_cache, admin, detection, events, queues, topics, traces, .. } =
         before.clone();
-    Config { listeners, threads, code_cache, admin, detection, events, queues, topics, ..wanted }
+    Config { listeners, threads, code_cache, admin, detection, events, queues, topics, traces, ..wanted }
 }
 
 impl Reloaded {

@@ -22,9 +22,21 @@ use crate::http::{Context, Entrance, Settings};
 use crate::limit::Limit;
 use crate::net::Listener;
 use crate::reload::{Reloader, Reread};
+use crate::telemetry::traces::{self, Export, Exporting, TracesError};
 use crate::telemetry::{Exposition, Log, Metrics};
 use core::Core;
 use door::Door;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An app cannot be loaded.
+    #[error(transparent)]
+    App(#[from] LoadError),
+    /// There can be no traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
+}
 
 /// A server with its apps loaded.
 pub struct Server {
@@ -35,6 +47,7 @@ pub struct Server {
     events: Arc<dyn EventStore>,
     connections: Arc<Limit>,
     metrics: Metrics,
+    export: Option<Export>,
     stopping: CancellationToken,
 }
 
@@ -46,8 +59,10 @@ impl Server {
         engine: Arc<Engine>,
         events: Arc<dyn EventStore>,
         reread: Option<Reread>,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, ServerError> {
         let metrics = Metrics::default();
+        let opened = config.traces.as_ref().map(|traces| traces::open(traces, &metrics)).transpose()?;
+        let (tracer, export) = opened.unzip();
         let loader =
             Loader { engine, events: events.clone(), lanes: config.threads, metrics: metrics.clone() };
         let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
@@ -56,6 +71,7 @@ impl Server {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
             metrics: metrics.clone(),
+            tracer,
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
@@ -77,7 +93,8 @@ impl Server {
             connections.clone(),
             metrics.clone(),
         );
-        Ok(Self { contexts, deployments, reloader, events, connections, metrics, stopping: shared.stopping })
+        let stopping = shared.stopping;
+        Ok(Self { contexts, deployments, reloader, events, connections, metrics, export, stopping })
     }
 
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
@@ -86,7 +103,7 @@ impl Server {
         listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, reloader, events, connections, metrics, stopping } = self;
+        let Self { contexts, deployments, reloader, events, connections, metrics, export, stopping } = self;
         let reloader = Arc::new(reloader);
         let admin = admin.map(|(listener, log)| {
             let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
@@ -101,12 +118,13 @@ impl Server {
             };
             (listener, operated)
         });
+        let exporting = export.map(Export::start).transpose()?;
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))
             .collect();
-        Ok(Running { cores, doors, admin, deployments, reloader, events, stopping })
+        Ok(Running { cores, doors, admin, deployments, reloader, events, exporting, stopping })
     }
 }
 
@@ -136,6 +154,7 @@ pub struct Running {
     deployments: Arc<Deployments>,
     reloader: Arc<Reloader>,
     events: Arc<dyn EventStore>,
+    exporting: Option<Exporting>,
     stopping: CancellationToken,
 }
 
@@ -144,7 +163,7 @@ impl Running {
     /// requests and guests end within the configured time. Returns whether they did. Meanwhile the configuration is read
     /// again whenever `reload` is notified.
     pub async fn until(self, shutdown: impl Future<Output = ()>, reload: &Notify) -> bool {
-        let Self { cores, doors, admin, deployments, reloader, events, stopping } = self;
+        let Self { cores, doors, admin, deployments, reloader, events, exporting, stopping } = self;
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
@@ -168,7 +187,11 @@ impl Running {
                 // Its thread ends the turns of guests.
                 drop(loader);
             };
-            tokio::time::timeout(shutdown_timeout, drained).await.is_ok()
+            let drained = tokio::time::timeout(shutdown_timeout, drained).await.is_ok();
+            if let Some(exporting) = exporting {
+                exporting.stop().await;
+            }
+            drained
         };
         tokio::select! {
             drained = served => drained,

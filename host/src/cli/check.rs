@@ -9,6 +9,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::Output;
+use super::serve::variable;
+use crate::config::CodeCache;
 use crate::guest::{Engine, Report, inspect};
 
 /// Print which world a component fits, what it imports, and what of that this host lacks
@@ -28,7 +30,11 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = Engine::new(None).map_err(anyhow::Error::from).context("the engine does not start")?;
+        // What is compiled here need not be when it is served.
+        let cache = CodeCache::default().directory(variable);
+        let engine = Engine::new(cache.as_deref(), 1)
+            .map_err(anyhow::Error::from)
+            .context("the engine does not start")?;
         let report = match inspect(&engine, &self.component) {
             Ok(report) => report,
             Err(error) => {

@@ -124,7 +124,8 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
     let admin = config.admin.clone().map(open_admin).transpose()?;
     let names: Vec<_> = listeners.iter().map(name).collect();
     let loading = tokio::task::spawn_blocking(move || {
-        let engine = Engine::new(config.code_cache.directory(variable).as_deref())
+        let instances = config.apps.values().map(|app| app.instances.max).fold(0, usize::saturating_add);
+        let engine = Engine::new(config.code_cache.directory(variable).as_deref(), instances)
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
@@ -160,7 +161,8 @@ fn tell_systemd(state: NotifyState<'_>) {
     }
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A variable of the environment that names a path.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 

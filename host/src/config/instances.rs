@@ -12,7 +12,8 @@ use super::unit;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
-    /// Instances at a time, on all threads. Beyond: requests queue for a place.
+    /// Instances at a time, on all threads. Beyond: requests queue for a place. The server makes room for those of all apps when it
+    /// starts, and twice as many while generations change, up to 10,000.
     pub max: usize,
     /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
     pub max_requests: usize,
@@ -20,6 +21,9 @@ pub struct InstanceLimits {
     /// By default a million with WASI 0.3, and 1 with WASI 0.2: whose components may not expect a second request.
     #[schemars(example = 100)]
     pub max_uses: Option<u64>,
+    /// Instances that each thread starts before they are wanted, and keeps for the next requests (WASI 0.2, from the first
+    /// request on). For components that take long to start. They count towards `max`.
+    pub ready: usize,
     /// Linear memory of one instance. Beyond: an allocation in the guest fails.
     #[serde(with = "unit::Size")]
     pub max_memory: ByteSize,
@@ -54,6 +58,7 @@ impl Default for InstanceLimits {
             max: 1_000,
             max_requests: 1_000,
             max_uses: None,
+            ready: 0,
             max_memory: ByteSize::mib(256),
             max_turn: Duration::from_secs(1),
             max_cpu: Duration::from_secs(30),

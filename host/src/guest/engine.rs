@@ -107,9 +107,10 @@ pub(super) enum Handler {
 }
 
 impl Engine {
-    /// An engine with all imports linked, which keeps compiled code in this directory.
-    pub fn new(code_cache: Option<&Path>) -> wasmtime::Result<Self> {
-        let engine = engine(code_cache.and_then(cache::open))?;
+    /// An engine with all imports linked, which keeps compiled code in this directory. It has room for so many instances at a
+    /// time, and for as many more while they are replaced; for at least 1,000 and at most 10,000.
+    pub fn new(code_cache: Option<&Path>, instances: usize) -> wasmtime::Result<Self> {
+        let engine = engine(code_cache.and_then(cache::open), instances.saturating_mul(2))?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker)?;
         let ticker = Ticker::start(&engine)?;
@@ -228,11 +229,15 @@ pub(super) fn exported_handler(component: &Component) -> Option<Wasi> {
     }
 }
 
-fn engine(cache: Option<Cache>) -> wasmtime::Result<wasmtime::Engine> {
+/// What the pool has room for at least, for apps that come later, and at most.
+const LEAST_INSTANCES: u32 = 1_000;
+const MOST_INSTANCES: u32 = 10_000;
+
+fn engine(cache: Option<Cache>, instances: usize) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = Config::new();
     config.cache(cache);
     config.wasm_component_model_async(true).epoch_interruption(true);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
     wasmtime::Engine::new(&config).or_else(|error| {
         // The pool reserves terabytes of addresses, which a process with `ulimit -v` cannot have.
         tracing::warn!("no pool for instances, so each is allocated on demand: {error:#}");
@@ -241,15 +246,18 @@ fn engine(cache: Option<Cache>) -> wasmtime::Result<wasmtime::Engine> {
     })
 }
 
-/// Room for about a thousand instances at a time; a component of a language runtime has up to 15 core
-/// instances. What stays resident in a freed slot saves the page faults of the next instance.
-fn pool() -> PoolingAllocationConfig {
+/// Room for so many instances at a time. A slot costs addresses until it is used; those of 20,000 memories are most of what a
+/// process has. What stays resident in a freed slot saves the page faults of the next instance.
+fn pool(instances: usize) -> PoolingAllocationConfig {
+    let instances = u32::try_from(instances).unwrap_or(MOST_INSTANCES).clamp(LEAST_INSTANCES, MOST_INSTANCES);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(1_000)
-        .total_core_instances(4_000)
-        .total_memories(1_000)
-        .total_tables(2_000)
-        .total_stacks(1_000)
+    pool.total_component_instances(instances)
+        // One of Python is of 14 core instances.
+        .total_core_instances(16 * instances)
+        // With one middleware in front.
+        .total_memories(2 * instances)
+        .total_tables(4 * instances)
+        .total_stacks(instances)
         .max_memories_per_component(20)
         .max_tables_per_component(40)
         .linear_memory_keep_resident(128 * 1024)

@@ -72,7 +72,7 @@ impl Instances {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
         let places = Limit::new(limits.max);
-        let warm = (0..lanes).map(|_| Arc::default()).collect();
+        let warm = (0..lanes).map(|_| Warm::new(limits.ready)).collect();
         Self(Arc::new(Shared { pre, factory, places, queue, warm }))
     }
 
@@ -84,9 +84,9 @@ impl Instances {
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = self.0.wait_for_seat(lane).await?;
-        let replay = match seat {
-            Seat::New(_) => None,
-            Seat::Warm(_) => Replay::of(&request),
+        let replay = match &seat {
+            Seat::Warm(instance) if instance.uses > 0 => Replay::of(&request),
+            Seat::Warm(_) | Seat::New(_) => None,
         };
         let result = self.attempt(lane, seat, &exchange, request).await;
         let response = match (result, replay) {
@@ -133,6 +133,7 @@ impl Instances {
         let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
         let guest = lane.tasks.spawn(task.run(seat, request, sender));
+        self.0.make_ready(lane);
         match answer.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(CallError::Refused(format!("{error:?}"))),
@@ -185,6 +186,26 @@ impl Shared {
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
         self.factory.metrics.started.inc();
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })
+    }
+
+    /// Starts what should be ready for the next requests, after what runs now.
+    fn make_ready(self: &Arc<Self>, lane: &Lane) {
+        let Some(warm) = self.warm.get(lane.core) else { return };
+        let Some(starting) = warm.begin() else { return };
+        let (shared, warm, here) = (self.clone(), warm.clone(), lane.clone());
+        lane.tasks.spawn(async move {
+            let _only = starting;
+            while warm.lacks()
+                && let Some(place) = shared.place()
+            {
+                match shared.start(place).await {
+                    Ok(instance) => warm.put(instance, &here),
+                    // The next request says so.
+                    Err(_) => return,
+                }
+                shared.queue.freed();
+            }
+        });
     }
 
     /// Whether an instance may serve another request. Where the configuration does not say, it may not: nothing that
@@ -246,6 +267,7 @@ impl Instance {
         self.uses += 1;
         let store = &mut self.store;
         store.data_mut().requests.set_sole(exchange.clone());
+        store.data_mut().outgoing.work_for(Some(exchange.clone()));
         let mut http = store.data_mut().http();
         let request =
             http.new_incoming_request(Scheme::Http, *request).map_err(|error| not_started(&error))?;

@@ -1,4 +1,4 @@
-//! What the log says of each request when it has ended.
+//! What the log, the metrics and the trace are told of each request when it has ended.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::cancel::Reason;
 use crate::exchange::{Exchange, Outcome};
 use crate::net::Receipt;
-use crate::telemetry::Ending;
+use crate::telemetry::{Ended, Ending};
 
 /// The status that stands for "the client left before there was a response", as in other servers' logs.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -53,8 +53,17 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl Access {
+    /// Tells the log and the trace how it ended, when all is known of that.
+    pub(super) fn tell(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+        self.log(exchange, outcome, receipt);
+        if let Some(trace) = exchange.trace() {
+            let &Self { status, head, bytes, .. } = self;
+            trace.finish(exchange, &Ended { outcome, receipt, status, head, bytes });
+        }
+    }
+
     /// Logs how it ended: at `info` where the client has left with its events, or may have, at `debug` otherwise.
-    pub(super) fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
+    fn log(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
         let left = matches!(outcome, Outcome::Lost { .. })
             || matches!(receipt, Some(Receipt::Undelivered { .. } | Receipt::Unread));
         if left {
@@ -74,6 +83,7 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
             client = exchange.asked.client.map(tracing::field::display),
             reason,
             when = self.phase.as_str(),
@@ -91,6 +101,7 @@ impl Access {
             app = exchange.app(),
             generation = exchange.generation.number,
             request = %exchange.id,
+            trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
             client = exchange.asked.client.map(tracing::field::display),
             reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
@@ -115,6 +126,9 @@ impl Access {
 
     /// Counts how it ended, before all else learns of it.
     pub(super) fn count(&self, exchange: &Exchange, outcome: Outcome) {
+        if let Some(trace) = exchange.trace() {
+            trace.ended();
+        }
         let metrics = &exchange.generation.metrics;
         metrics.ended(Ending::new(outcome, exchange.cancellation.reason()));
         if let Some(status) = self.status {

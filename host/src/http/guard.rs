@@ -120,6 +120,9 @@ impl Guard {
 
     /// All of the response is with hyper.
     pub(super) fn passed(&self) {
+        if let Some(trace) = self.exchange.trace() {
+            trace.passed();
+        }
         self.connection.supervisor.forget(&self.exchange);
     }
 
@@ -213,7 +216,7 @@ impl Guard {
             exchange.generation.metrics.received(receipt);
             unsettled.settle(settlement(receipt));
             drop(token);
-            access.log(&exchange, Outcome::Delivered, Some(receipt));
+            access.tell(&exchange, Outcome::Delivered, Some(receipt));
         });
     }
 
@@ -241,7 +244,7 @@ impl Guard {
             }
             access.count(&self.exchange, outcome);
             self.exchange.end(outcome);
-            access.log(&self.exchange, outcome, None);
+            access.tell(&self.exchange, outcome, None);
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::route::Table;
 pub struct Target {
     /// The app's place.
     pub slot: Arc<Slot>,
+    /// The path of the route.
+    pub path: Arc<str>,
     /// How much time its requests have.
     pub terms: Terms,
 }
@@ -55,7 +57,8 @@ impl Settings {
     ) -> Self {
         // The configuration was checked: each route's app is there.
         let leads = |route: &crate::config::Route| {
-            Some((route.clone(), Target { slot: slot(&route.app)?, terms: route.into() }))
+            let (slot, path) = (slot(&route.app)?, route.path.as_str().into());
+            Some((route.clone(), Target { slot, path, terms: route.into() }))
         };
         let routes = Table::new(config.routes.iter().filter_map(leads));
         Self { routes, limits: config.limits.clone(), requests, read_ahead }

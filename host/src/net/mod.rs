@@ -27,5 +27,5 @@ pub use options::{Keepalive, Silence};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
 pub use stream::Stream;
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsError, connector};
 pub use transport::Transport;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config;
 use crate::stamp::Stamp;
@@ -45,6 +45,9 @@ pub enum TlsError {
         /// What is wrong.
         cause: VerifierBuilderError,
     },
+    /// TLS cannot be spoken to another server.
+    #[error("TLS cannot be spoken to other servers: {0}")]
+    Client(rustls::Error),
 }
 
 /// How often the files are looked at.
@@ -133,13 +136,33 @@ fn read(files: &config::Tls) -> Result<ServerConfig, TlsError> {
 
 /// Wants a certificate of each client that one of these has signed.
 fn verifier(file: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(file)?), provider)
+        .build()
+        .map_err(|cause| TlsError::Authority { file: file.to_owned(), cause })
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|cause| TlsError::Unusable { file: file.to_owned(), cause })?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|cause| TlsError::Authority { file: file.to_owned(), cause })
+    Ok(roots)
+}
+
+/// Speaks TLS and HTTP/1.1 to other servers, whose certificates are from the authorities in a PEM file, or else from public
+/// ones. Blocks.
+pub fn connector(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
+    let roots = match ca {
+        Some(file) => authorities(file)?,
+        None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+    };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Client)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -1,6 +1,6 @@
 //! The manifests of a project: those of our workspace, with what they take from it written out.
 
-use super::SDK_NAME;
+use super::rust::SDK_NAME;
 
 const WORKSPACE: &str = include_str!("../../../guest/Cargo.toml");
 

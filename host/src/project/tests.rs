@@ -1,9 +1,21 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::rust::{HELLO, LONGPOLL, SDK, SSE};
+use super::script::{JS_HELLO, JS_LONGPOLL, PYTHON_LONGPOLL};
 use super::*;
 
-const ALL: [Template; 3] = [Template::Hello, Template::Longpoll, Template::Sse];
+const ALL: [(Language, Template); 6] = [
+    (Language::Rust, Template::Hello),
+    (Language::Rust, Template::Longpoll),
+    (Language::Rust, Template::Sse),
+    (Language::Python, Template::Longpoll),
+    (Language::Js, Template::Longpoll),
+    (Language::Js, Template::Hello),
+];
+
+/// What a build leaves beside the sources.
+const BUILT: [&str; 4] = [".venv", "__pycache__", "node_modules", "app.wasm"];
 
 fn workspace(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest").join(path)
@@ -13,7 +25,12 @@ fn workspace(path: &str) -> PathBuf {
 fn paths(folder: &Path, within: &str, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        let path = format!("{within}{}", entry.file_name().to_str().unwrap());
+        let name = entry.file_name().into_string().unwrap();
+        let path = format!("{within}{name}");
+        // A link leads to the WIT package, which a project has from the binary.
+        if entry.file_type().unwrap().is_symlink() || BUILT.contains(&&*name) {
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             paths(&entry.path(), &format!("{path}/"), found);
         } else {
@@ -24,30 +41,59 @@ fn paths(folder: &Path, within: &str, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_file_of_a_folder_is_embedded() {
-    for (folder, embedded) in
-        [("sdk", SDK), ("examples/hello", HELLO), ("examples/longpoll", LONGPOLL), ("examples/sse", SSE)]
-    {
+    for (folder, embedded) in [
+        ("sdk", SDK),
+        ("examples/hello", HELLO),
+        ("examples/longpoll", LONGPOLL),
+        ("examples/sse", SSE),
+        ("examples/python-longpoll", PYTHON_LONGPOLL),
+        ("examples/js-longpoll", JS_LONGPOLL),
+        ("examples/js-hello", JS_HELLO),
+    ] {
         let mut there = BTreeSet::new();
         paths(&workspace(folder), "", &mut there);
         let here: BTreeSet<_> = embedded.iter().map(|(path, _)| (*path).to_owned()).collect();
-        assert_eq!(here, there, "{folder}: the list in project.rs is not the folder's");
+        assert_eq!(here, there, "{folder}: the list in project/ has not what the folder has");
     }
 }
 
 #[test]
 fn project_refers_to_nothing_outside() {
-    for template in ALL {
-        for File { path, text } in files("a-b", template) {
+    for (language, template) in ALL {
+        for File { path, text } in files("a-b", language, template).unwrap() {
             assert!(!text.contains("../"), "{path}");
             if path.ends_with("Cargo.toml") {
                 assert!(!text.contains("workspace = true"), "{path}: {text}");
                 toml::from_str::<toml::Table>(&text)
                     .unwrap_or_else(|error| panic!("{path}: {error}\n{text}"));
             }
-            if matches!(path.as_str(), "README.md" | "linger.toml") {
+            if path == "linger.toml" || (path == "README.md" && language == Language::Rust) {
                 assert!(!text.contains('{'), "{path}: {text}");
             }
         }
+    }
+}
+
+#[test]
+fn project_in_javascript_has_its_name() {
+    for template in [Template::Longpoll, Template::Hello] {
+        let files = files("Mine", Language::Js, template).unwrap();
+        let names = |path: &str| {
+            let file = files.iter().find(|file| file.path == path).unwrap();
+            file.text.matches("\"name\": \"mine\"").count()
+        };
+        assert_eq!((names("package.json"), names("package-lock.json")), (1, 2));
+    }
+}
+
+#[test]
+fn template_that_a_language_lacks_is_refused_with_those_that_it_has() {
+    let refusal = |language, template| files("a", language, template).unwrap_err();
+    assert!(refusal(Language::Js, Template::Sse).contains("--template hello or --template longpoll"));
+    let error = refusal(Language::Python, Template::Hello);
+    assert!(error.contains("--template longpoll") && error.contains("--lang rust"), "{error}");
+    for (language, _) in ALL {
+        files("a", language, language.usual_template()).unwrap();
     }
 }
 
@@ -67,8 +113,9 @@ fn lock_has_what_the_project_needs_and_no_more() {
 
 #[test]
 fn name_that_no_crate_can_have_is_refused() {
+    let check = |name, template| files(name, Language::Rust, template).map(drop);
     for name in ["hello", "a", "my-app_2", "base64"] {
-        assert_eq!(check_name(name, Template::Hello), Ok(()));
+        assert_eq!(check(name, Template::Hello), Ok(()));
     }
     for (name, reason) in [
         ("", "letters"),
@@ -82,8 +129,10 @@ fn name_that_no_crate_can_have_is_refused() {
         ("linger_guest", "needs"),
         ("tokio", "needs"),
     ] {
-        let error = check_name(name, Template::Hello).unwrap_err();
+        let error = check(name, Template::Hello).unwrap_err();
         assert!(error.contains(reason), "{name}: {error}");
     }
-    check_name("base64", Template::Sse).unwrap_err();
+    check("base64", Template::Sse).unwrap_err();
+    // Elsewhere they mean nothing.
+    files("test", Language::Python, Template::Longpoll).unwrap();
 }

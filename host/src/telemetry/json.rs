@@ -3,12 +3,13 @@
 //! Own, since that of `tracing-subscriber` makes a string of each value first: with a line for each request it costs
 //! three times as much (decision 26).
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -27,13 +28,36 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
+        put_time(&mut writer, now())?;
         write!(writer, "\",\"level\":\"{}\"", event.metadata().level())?;
         let mut fields = Fields { writer: &mut writer, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
         writer.write_str("}\n")
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a line of the log says when it was written")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Of a time that is written as RFC 3339 has it, all but the fraction is the same for a second.
+fn put_time(writer: &mut Writer<'_>, time: SystemTime) -> fmt::Result {
+    thread_local! {
+        static LAST: RefCell<(u64, String)> = RefCell::default();
+    }
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    LAST.with_borrow_mut(|(second, text)| {
+        if text.is_empty() || *second != since.as_secs() {
+            *second = since.as_secs();
+            text.clear();
+            write!(text, "{}", humantime::format_rfc3339_seconds(time))?;
+            // The zone comes last.
+            text.pop();
+        }
+        write!(writer, "{text}.{:06}Z", since.subsec_micros())
+    })
 }
 
 struct Fields<'a, 'w> {
@@ -107,9 +131,21 @@ impl fmt::Write for Escaped<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        let begin = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for micros in [0, 1, 999_999, 1_000_000, 1_000_001, 86_400_000_000] {
+            let (mut line, time) = (String::new(), begin + Duration::from_micros(micros));
+            put_time(&mut Writer::new(&mut line), time).unwrap();
+            assert_eq!(line, humantime::format_rfc3339_micros(time).to_string());
+        }
+    }
 
     proptest! {
         #[test]

@@ -36,6 +36,39 @@ pub struct Metrics {
     reloads: Family<OfKind<Reload>, Counter>,
     /// Connections that were accepted.
     pub connections: Counter,
+    /// Spans of traces.
+    pub(super) spans: Spans,
+}
+
+/// What is counted of spans.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spans {
+    fates: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Batches that the collector did not take.
+    pub(super) failed_exports: Counter,
+}
+
+/// What became of a span.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// The collector has it.
+    Exported,
+    /// There was no room for it.
+    Dropped,
+    /// The collector did not take it.
+    Failed,
+}
+
+impl Spans {
+    /// Counts so many.
+    pub(super) fn count(&self, fate: Fate, spans: usize) {
+        let fate = match fate {
+            Fate::Exported => "exported",
+            Fate::Dropped => "dropped",
+            Fate::Failed => "failed",
+        };
+        self.fates.get_or_create(&[("fate", fate)]).inc_by(spans as u64);
+    }
 }
 
 impl Default for Metrics {
@@ -54,6 +87,7 @@ impl Default for Metrics {
             deploys: Family::default(),
             reloads: Family::default(),
             connections: Counter::default(),
+            spans: Spans::default(),
         }
     }
 }
@@ -142,6 +176,12 @@ impl Metrics {
             self.reloads.clone(),
         );
         linger.register("connections_accepted", "Connections that were accepted", self.connections.clone());
+        linger.register("spans", "Spans of traces by what became of them", self.spans.fates.clone());
+        linger.register(
+            "span_exports_failed",
+            "Batches of spans that the collector did not take",
+            self.spans.failed_exports.clone(),
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! What operators see of a running server: metrics, and the log.
+//! What operators see of a running server: metrics, the log, and traces.
 
 mod follow;
 mod json;
@@ -8,6 +8,8 @@ mod live;
 mod log;
 mod metrics;
 mod process;
+mod spans;
+pub mod traces;
 
 pub use follow::{Follower, Next};
 pub use labels::{Deploy, Ending, Failure, Reached, Reload};
@@ -15,3 +17,4 @@ pub use lines::Writing;
 pub use live::Exposition;
 pub use log::{Format, Log};
 pub use metrics::{AppMetrics, Metrics};
+pub use spans::{Ended, Place, Trace, Tracer};

@@ -2,8 +2,10 @@
 
 pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
+mod client;
 mod ending;
 pub(super) mod outgoing;
+mod parking;
 mod pending;
 pub(super) mod queue;
 pub(super) mod queue_p2;
@@ -47,7 +49,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    client::link(linker)?;
     wit::cancellation::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::cancellation_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::queue::add_to_linker::<_, Linger>(linker, |state| state)?;

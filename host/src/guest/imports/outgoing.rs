@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use http::{HeaderName, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{
@@ -11,13 +11,20 @@ use wasmtime_wasi_http::{
     default_send_request,
 };
 
+use crate::exchange::Exchange;
+
 /// Sends a guest's requests, or refuses them.
 #[derive(Clone)]
 pub(crate) struct OutgoingHttp {
     allowed: Arc<[String]>,
     /// The headers that are the host's own business.
     forbidden: ForbiddenHeaderFilter,
+    /// The request that its guest works for when it sends one, if there are spans of that.
+    exchange: Option<Arc<Exchange>>,
 }
+
+/// The header that says of which trace a request is.
+const TRACEPARENT: &str = "traceparent";
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Io), Error>;
@@ -26,7 +33,21 @@ impl OutgoingHttp {
     /// Allows `NAME` (its default port and any other) and `NAME:PORT`.
     pub(crate) fn to(allowed: &[String]) -> Self {
         let allowed = allowed.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { allowed, forbidden: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)) }
+        Self { allowed, forbidden: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)), exchange: None }
+    }
+
+    /// What is sent from now on is for this request.
+    pub(crate) fn work_for(&mut self, exchange: Option<Arc<Exchange>>) {
+        self.exchange = exchange.filter(|exchange| exchange.trace().is_some());
+    }
+
+    /// Has a request be of the trace of the one that it is for, unless its guest has said of which it is.
+    fn continue_trace(&self, headers: &mut HeaderMap) {
+        if let Some(trace) = self.exchange.as_ref().and_then(|exchange| exchange.trace())
+            && !headers.contains_key(TRACEPARENT)
+        {
+            trace.name_in(headers);
+        }
     }
 
     fn allows(&self, uri: &Uri) -> bool {
@@ -51,11 +72,12 @@ impl WasiHttpHooks for OutgoingHttp {
 
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _body_sent: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let allowed = self.allows(request.uri());
+        self.continue_trace(request.headers_mut());
         Box::new(async move {
             if !allowed {
                 return Err(Error::HttpRequestDenied);

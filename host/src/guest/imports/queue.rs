@@ -11,6 +11,7 @@ use wasmtime::component::{Access, Accessor, FutureProducer, FutureReader, Resour
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 use wasmtime_wasi_http::p3::Response;
 
+use super::parking::Parking;
 use super::pending::Wait;
 use super::whole::Headers;
 use super::{Linger, wit};
@@ -21,6 +22,7 @@ use crate::events::{
 };
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
+use crate::telemetry::Place;
 use wit::queue::Taking;
 use wit::types::{EventError, PushOptions};
 use wit::whole::ResponseError;
@@ -124,6 +126,7 @@ pub struct Take(Result<Waiting, EventError>);
 struct Waiting {
     exchange: Arc<Exchange>,
     lease: PendingLease,
+    parking: Option<Parking>,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -134,8 +137,8 @@ impl Take {
         };
         let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
-            let watched = exchange.clone();
-            Waiting { exchange, lease, ended: Box::pin(async move { watched.ended().await }) }
+            let (watched, parking) = (exchange.clone(), Parking::of(&exchange, Place::Queue, queue));
+            Waiting { exchange, lease, parking, ended: Box::pin(async move { watched.ended().await }) }
         }))
     }
 }
@@ -146,7 +149,13 @@ impl Wait for Take {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
         match &mut self.0 {
-            Ok(waiting) => waiting.poll(cx),
+            Ok(waiting) => {
+                let polled = waiting.poll(cx);
+                if let Some(parking) = &mut waiting.parking {
+                    parking.note(&polled);
+                }
+                polled
+            }
             Err(error) => Poll::Ready(Err(*error)),
         }
     }

@@ -9,6 +9,7 @@ use wasmtime::component::{Access, FutureProducer, FutureReader, Resource};
 use wasmtime::{AsContextMut as _, Result, StoreContextMut};
 use wasmtime_wasi_http::p3::Response;
 
+use super::parking::Parking;
 use super::pending::Wait;
 use super::queue::new_event;
 use super::whole::Headers;
@@ -17,6 +18,7 @@ use crate::cancel::Reason;
 use crate::events::{Batch, Cursor, Name, Published, StoreError};
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
+use crate::telemetry::Place;
 use wit::types::EventError;
 use wit::whole::ResponseError;
 
@@ -60,7 +62,10 @@ pub(super) fn end(
 
 /// A wait for events on behalf of a request.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
-pub struct Read(Pin<Box<dyn Future<Output = Result<Batch, EventError>> + Send>>);
+pub struct Read {
+    batch: Pin<Box<dyn Future<Output = Result<Batch, EventError>> + Send>>,
+    parking: Option<Parking>,
+}
 
 impl Read {
     pub(super) fn start(
@@ -76,7 +81,8 @@ impl Read {
             }
             Err(_) => Err(EventError::InvalidCursor),
         };
-        Self(Box::pin(async move {
+        let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, Place::Topic, topic));
+        let batch = Box::pin(async move {
             let (batch, cancelled) = (batch?, EventError::Cancelled(Reason::Completed.into()));
             let exchange = exchange.ok_or(cancelled)?;
             tokio::select! {
@@ -87,7 +93,8 @@ impl Read {
                 }
                 batch = batch => batch.map_err(StoreError::into),
             }
-        }))
+        });
+        Self { batch, parking }
     }
 }
 
@@ -96,7 +103,11 @@ impl Wait for Read {
     type Output = Batch;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, EventError>> {
-        self.0.as_mut().poll(cx)
+        let polled = self.batch.as_mut().poll(cx);
+        if let Some(parking) = &mut self.parking {
+            parking.note(&polled);
+        }
+        polled
     }
 }
 

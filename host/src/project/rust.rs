@@ -1,0 +1,188 @@
+//! A project in Rust: one of the examples, and the SDK that it is written with.
+
+use std::borrow::Cow;
+
+use super::{Embedded, File, Template, lock, manifest};
+
+const LICENSE: &str = include_str!("../../../LICENSE");
+
+pub(super) const SDK: &Embedded = embedded!["guest/sdk":
+    "Cargo.toml",
+    "src/bindings.rs",
+    "src/body.rs",
+    "src/cancellation.rs",
+    "src/error.rs",
+    "src/event.rs",
+    "src/handler.rs",
+    "src/lib.rs",
+    "src/look.rs",
+    "src/queue.rs",
+    "src/request.rs",
+    "src/response.rs",
+    "src/select.rs",
+    "src/sse.rs",
+    "src/task.rs",
+    "src/time.rs",
+    "src/topic.rs",
+];
+
+pub(super) const HELLO: &Embedded = embedded!["guest/examples/hello": "Cargo.toml", "src/lib.rs"];
+
+pub(super) const LONGPOLL: &Embedded = embedded!["guest/examples/longpoll":
+    "Cargo.toml",
+    "src/answer.rs",
+    "src/lib.rs",
+    "src/queue.rs",
+    "src/topic.rs",
+];
+
+pub(super) const SSE: &Embedded = embedded!["guest/examples/sse":
+    "Cargo.toml",
+    "src/answer.rs",
+    "src/events.rs",
+    "src/lib.rs",
+    "src/page.html",
+];
+
+/// The name of the SDK's crate, and of its folder in a project.
+pub(super) const SDK_NAME: &str = "linger-guest";
+
+/// Where the SDK has the WIT package: two folders up in this repository, its own in a project.
+const WIT_HERE: &str = "path: \"../../wit\"";
+const WIT_THERE: &str = "path: \"wit\"";
+
+/// All files of a project.
+pub(super) fn files(name: &str, template: Template) -> Vec<File> {
+    let mut files: Vec<_> = SDK.iter().map(sdk_file).collect();
+    let mut add = |path: &str, text: Cow<'static, str>| files.push(File { path: path.into(), text });
+    add(&format!("{SDK_NAME}/wit/linger.wit"), crate::wit::document().into());
+    add(&format!("{SDK_NAME}/LICENSE"), LICENSE.into());
+    for &(path, text) in example(template) {
+        let text = match path {
+            "Cargo.toml" => manifest::of_project(text, name).into(),
+            _ => Cow::Borrowed(text),
+        };
+        add(path, text);
+    }
+    add("Cargo.lock", lock::of_project(template.name(), name).into());
+    add("README.md", readme(name, template).into());
+    add(".gitignore", "/target\n".into());
+    files
+}
+
+fn example(template: Template) -> &'static Embedded {
+    match template {
+        Template::Hello => HELLO,
+        Template::Longpoll => LONGPOLL,
+        Template::Sse => SSE,
+    }
+}
+
+fn sdk_file(&(path, text): &(&'static str, &'static str)) -> File {
+    let text = match path {
+        "Cargo.toml" => manifest::of_sdk(text).into(),
+        "src/bindings.rs" => text.replace(WIT_HERE, WIT_THERE).into(),
+        _ => Cow::Borrowed(text),
+    };
+    File { path: format!("{SDK_NAME}/{path}"), text }
+}
+
+fn readme(name: &str, template: Template) -> String {
+    include_str!("README.md")
+        .replace("{name}", name)
+        .replace("{template}", template.name())
+        .replace("{trial}", trial(template))
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What shows that it works, once it is served.
+fn trial(template: Template) -> &'static str {
+    match template {
+        Template::Hello => "curl 'http://127.0.0.1:8080/?name=you'",
+        Template::Longpoll => {
+            "curl -i 'http://127.0.0.1:8080/poll/greetings?wait=30'    # parks; meanwhile, elsewhere:\n    \
+             curl -i -d hello http://127.0.0.1:8080/push/greetings"
+        }
+        Template::Sse => {
+            "curl -N http://127.0.0.1:8080/events/news            # or open http://127.0.0.1:8080/\n    \
+             curl -d hello http://127.0.0.1:8080/publish/news"
+        }
+    }
+}
+
+/// Where a project's build leaves its component.
+pub(super) fn component(name: &str) -> String {
+    format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_"))
+}
+
+/// What no crate can be called: the words of Rust, and the crates that every other can name.
+const TAKEN: &[&str] = &[
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc_macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
+
+/// Whether a crate can have this name. An error says why not, and what to do.
+pub(super) fn check_name(name: &str, template: Template) -> Result<(), String> {
+    let spelled = |name: &str| name.replace('-', "_");
+    if TAKEN.contains(&spelled(name).as_str()) {
+        return Err(format!("`{name}` means something else in Rust; take another name"));
+    }
+    if lock::needs(template.name()).any(|other| spelled(other) == spelled(name)) {
+        return Err(format!("`{name}` is a crate that the project needs; take another name"));
+    }
+    Ok(())
+}
