@@ -10,6 +10,7 @@ mod departure;
 mod engines;
 mod latency;
 mod load;
+mod nats;
 mod parked;
 mod peers;
 mod process;
@@ -73,6 +74,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted("latency") {
             latency::measure()?;
+        }
+        if wanted("nats") {
+            nats::measure().await?;
         }
         if wanted("swap") {
             swap::measure().await?;

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::summary::{Goal, Times, median};
 
 const FEW: usize = 1_000;
-const MANY: usize = 16_000;
+pub(crate) const MANY: usize = 16_000;
 const TURNS: usize = 3;
 
 /// Connections that may lie before a server: fewer than the 128 that a listener commonly has room for. Beyond, the
@@ -29,9 +29,9 @@ const STRIDE: usize = 7_919;
 
 /// What a turn came to.
 #[derive(Default)]
-struct Figures {
+pub(crate) struct Figures {
     /// Bytes for each request.
-    resident: Vec<f64>,
+    pub(crate) resident: Vec<f64>,
     /// Seconds until all were parked.
     opening: Vec<f64>,
     /// Milliseconds of processor time in a second, with few and with many.
@@ -101,7 +101,7 @@ async fn linger(figures: &mut Figures) -> anyhow::Result<()> {
 }
 
 /// Opens them all, and notes what they cost; with a look at the idle server in between, if wanted.
-async fn park(
+pub(crate) async fn park(
     process: &Process,
     target: impl Fn(usize) -> String,
     figures: &mut Figures,

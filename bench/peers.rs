@@ -21,6 +21,11 @@ pub(crate) fn linger(component: &str) -> anyhow::Result<Process> {
     Ok(configured(component, "queues.max_queues = 20_000")?.0)
 }
 
+/// The same, with these keys in its configuration.
+pub(crate) fn linger_with(component: &str, keys: &str) -> anyhow::Result<Process> {
+    Ok(configured(component, keys)?.0)
+}
+
 /// The same, with an admin listener at the socket that this gives.
 pub(crate) fn deployable(component: &str) -> anyhow::Result<(Process, PathBuf)> {
     let (process, folder) = configured(component, ADMIN)?;

@@ -66,22 +66,12 @@ impl Process {
 
     /// The processor time that its threads have used so far.
     pub(crate) fn used(&self) -> anyhow::Result<Used> {
-        let mut threads = HashMap::new();
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let thread = thread?;
-            // It may have ended since.
-            let Ok(figures) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-            let used = figures.split(' ').next().context("no figure")?.parse()?;
-            threads.insert(thread.file_name(), used);
-        }
-        Ok(Used { threads })
+        used(self.child.id())
     }
 
     /// The KiB of memory that are in use.
     pub(crate) fn resident(&self) -> anyhow::Result<u32> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        resident(self.child.id())
     }
 
     /// Waits until it has nothing more to do, and gives the time since when that is so.
@@ -94,6 +84,26 @@ impl Process {
             }
         }
     }
+}
+
+/// The processor time that the threads of a process have used so far.
+pub(crate) fn used(process: u32) -> anyhow::Result<Used> {
+    let mut threads = HashMap::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = thread?;
+        // It may have ended since.
+        let Ok(figures) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+        let used = figures.split(' ').next().context("no figure")?.parse()?;
+        threads.insert(thread.file_name(), used);
+    }
+    Ok(Used { threads })
+}
+
+/// The KiB of memory of a process that are in use.
+pub(crate) fn resident(process: u32) -> anyhow::Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Nanoseconds of each thread. In a sum, what a thread has used that ends would be missing later.

@@ -98,15 +98,19 @@ async fn kill_loses_nothing_that_was_answered_buffered() {
 }
 
 /// A file system of its own size, where the tests may make one.
-struct Mount(TempDir);
+pub(crate) struct Mount(TempDir);
 
 impl Mount {
-    fn new(options: &str) -> Option<Self> {
+    pub(crate) fn new(options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         mount(&["-t", "tmpfs", "-o", options, "tmpfs"], folder.path()).then(|| Self(folder))
     }
 
-    fn change(&self, options: &str) {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn change(&self, options: &str) {
         assert!(mount(&["-o", &format!("remount,{options}")], self.0.path()));
     }
 }

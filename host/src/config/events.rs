@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nats::Nats;
+
 /// Where events live.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,8 @@ pub struct Events {
     pub directory: Option<PathBuf>,
     /// When an event counts as stored on disk.
     pub durability: Durability,
+    /// How NATS `JetStream` is reached, and what is kept there.
+    pub nats: Nats,
 }
 
 /// What keeps events.
@@ -28,6 +32,8 @@ pub enum Store {
     Memory,
     /// Events are in a directory too, and are there again after a restart.
     Disk,
+    /// Events are in NATS `JetStream`, which several hosts share.
+    Nats,
 }
 
 /// When an event counts as stored on disk.
@@ -45,15 +51,19 @@ impl Events {
     /// Events on disk in this directory.
     #[must_use]
     pub fn on_disk(directory: PathBuf) -> Self {
-        Self { store: Store::Disk, directory: Some(directory), durability: Durability::default() }
+        Self { store: Store::Disk, directory: Some(directory), ..Self::default() }
     }
 
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
+        if self.store != Store::Nats && self.nats != Nats::default() {
+            return Err("`nats` is for events in NATS; add `store = \"nats\"`, or leave it out".to_owned());
+        }
+        self.nats.complete(folder).map_err(|message| format!("nats: {message}"))?;
         match (self.store, &mut self.directory) {
             (Store::Disk, None) => {
                 Err("the store is on disk; say where: `directory = \"DIRECTORY\"`".to_owned())
             }
-            (Store::Memory, Some(_)) => {
+            (Store::Memory | Store::Nats, Some(_)) => {
                 Err("`directory` is for a store on disk; add `store = \"disk\"`, or leave it out".to_owned())
             }
             (_, directory) => {

@@ -50,6 +50,9 @@ pub enum OpenError {
     /// What it holds cannot be read.
     #[error("{0}: is damaged: {1}; bring it back from a copy, or move it away to begin with an empty one")]
     Damaged(String, String),
+    /// The store in NATS cannot be reached or used.
+    #[error("{0}")]
+    Nats(String),
     /// There is no thread to write with.
     #[error("the store cannot start: {0}")]
     Thread(std::io::Error),

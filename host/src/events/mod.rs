@@ -3,6 +3,7 @@
 //! An event that was taken from a queue is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
 //! that is dropped puts its event back, so that no path through the host can lose one.
 
+mod clock;
 mod confirm;
 mod cursor;
 mod disk;
@@ -10,6 +11,8 @@ mod held;
 mod journal;
 mod local;
 mod name;
+#[cfg(feature = "nats")]
+mod nats;
 mod usage;
 
 use std::fmt;
@@ -29,7 +32,7 @@ pub use disk::{Content, Contents, OpenError, check};
 pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
 use local::MemoryStore;
 pub use name::{InvalidName, Name};
-pub use usage::{Fates, QueueUsage, TopicUsage, Usage};
+pub use usage::{Fates, Linked, QueueUsage, TopicUsage, Usage};
 
 /// Why a store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,14 +237,30 @@ pub trait EventStore: Send + Sync + 'static {
     /// Its topics, by name. Takes as long as there are many.
     fn topics(&self) -> Vec<TopicUsage>;
 
+    /// How its connection is, if it has one.
+    fn linked(&self) -> Option<Linked> {
+        None
+    }
+
+    /// Why nothing can be stored now, if so. What is asked of it meanwhile waits, within bounds.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Removes the events of a queue that nobody holds, and gives their number.
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize>;
 }
 
-/// Opens the store that a configuration asks for. Blocks while it reads all events.
+/// Opens the store that a configuration asks for. Blocks while it reads all events, or connects.
 pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn EventStore>, OpenError> {
     match (events.store, &events.directory) {
         (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, queues, topics)?),
+        #[cfg(feature = "nats")]
+        (Store::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
+        #[cfg(not(feature = "nats"))]
+        (Store::Nats, _) => Err(OpenError::Nats(
+            "this Linger was built without the feature `nats`; build it with that".to_owned(),
+        )),
         // A store on disk has its directory: the configuration was checked.
         _ => Ok(MemoryStore::new(queues, topics)),
     }
@@ -310,3 +329,16 @@ impl fmt::Debug for Lease {
         f.debug_struct("Lease").field("id", &self.id).field("held", &self.held).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod contract;
+#[cfg(all(test, feature = "nats"))]
+#[path = "../../../tests/harness/nats.rs"]
+#[allow(
+    dead_code,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "it is for the integration tests, and these need only a part of it"
+)]
+mod nats_server;

@@ -46,6 +46,19 @@ pub struct Fates {
     pub published: u64,
 }
 
+/// How the connection of a store is, to what keeps its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Linked {
+    /// Whether events can be stored now.
+    pub is_ready: bool,
+    /// How many connections have been made, the first included.
+    pub connections: u64,
+    /// Requests for events that wait there: all who wait at a queue share one.
+    pub requests: usize,
+    /// Topics that are followed: all readers of one share that.
+    pub followed: usize,
+}
+
 /// One queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueueUsage {

@@ -119,6 +119,7 @@ impl Collector for Live {
         )?;
         self.encode_apps(&mut writer)?;
         self.encode_events(&mut writer)?;
+        self.encode_link(&mut writer)?;
         process::encode(|name, help, value| writer.gauge(name, help, value))
     }
 }
@@ -147,6 +148,23 @@ impl Live {
             writer.gauges("linger_pool_in_use", "What the pooling allocator has handed out", rows)?;
         }
         Ok(())
+    }
+
+    fn encode_link(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let Some(linked) = self.events.linked() else { return Ok(()) };
+        writer.gauge("linger_nats_ready", "Whether NATS can store events now", i64::from(linked.is_ready))?;
+        let connections = [([("to", "nats")], linked.connections)];
+        writer.counters("linger_nats_connections", "Connections to NATS that were made", connections)?;
+        writer.gauge(
+            "linger_nats_requests",
+            "Requests for events that wait at NATS",
+            count(linked.requests),
+        )?;
+        writer.gauge(
+            "linger_nats_topics_followed",
+            "Topics that are followed in NATS",
+            count(linked.followed),
+        )
     }
 
     fn encode_events(&self, writer: &mut Writer<'_>) -> fmt::Result {

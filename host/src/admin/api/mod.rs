@@ -113,7 +113,12 @@ impl Api {
             Route::Ready if self.operated.stopping.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
             }
-            Route::Ready => text(StatusCode::OK, "the server takes requests\n"),
+            Route::Ready => match self.operated.events.trouble() {
+                Some(trouble) => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, &format!("events cannot be stored: {trouble}\n"))
+                }
+                None => text(StatusCode::OK, "the server takes requests\n"),
+            },
             Route::Metrics => {
                 let mut answer = text(StatusCode::OK, &self.operated.exposition.text());
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));

@@ -1,6 +1,5 @@
 //! Queues and topics of this process. What has to outlive it is written to a journal before anybody relies on it.
 
-mod clock;
 mod queue;
 mod queues;
 mod timers;
@@ -15,11 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::clock::Clock;
 use super::journal::{Journal, Nothing, Saved};
 use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Name, NewEvent, QueueUsage};
 use super::{Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
 use crate::config::{Queues, Topics};
-use clock::Clock;
 
 /// What an event costs beside its payload, in bytes: its entry, its id and its content type.
 pub(super) const OVERHEAD: u64 = 256;
@@ -172,7 +171,3 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics while it holds the lock half-way through a change.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-#[path = "../contract.rs"]
-mod contract;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::clock::millis;
 use super::size;
 use crate::config::Retention;
+use crate::events::clock::millis;
 use crate::events::journal::Epoch;
 use crate::events::{Batch, Cursor, Published};
 

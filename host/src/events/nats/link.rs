@@ -1,0 +1,284 @@
+//! The connection to NATS, and what is asked of it.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::client::{Request, RequestError, RequestErrorKind};
+use async_nats::connection::State;
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subject};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::names::Names;
+use crate::config::Nats;
+use crate::events::{Limit, StoreError};
+use crate::exchange::random_u32;
+
+/// How long the first connection is tried for: servers that start together with the host come up meanwhile.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// How long one attempt to connect may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How often a silent connection is asked whether it lives. After three without an answer it is given up.
+const PING: Duration = Duration::from_secs(3);
+
+/// How long one request may take before it is sent again.
+const REQUEST: Duration = Duration::from_secs(2);
+
+/// The longest that is waited before something is tried again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection that makes itself anew.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) js: Context,
+    pub(super) names: Names,
+    pub(super) config: Nats,
+    /// Counts the connections that were made.
+    connections: watch::Receiver<u64>,
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It may be done when it is tried again.
+    Passing(String),
+    /// NATS does not want it.
+    Refused(jetstream::Error),
+    /// It cannot be.
+    Lasting(StoreError),
+}
+
+impl Link {
+    /// Connects, and fails with a sentence.
+    pub(super) async fn connect(config: Nats) -> Result<Self, String> {
+        let servers = config.servers.join(", ");
+        let (made, connections) = watch::channel(0);
+        let made = Arc::new(made);
+        let until = Instant::now() + FIRST;
+        let client = loop {
+            match options(&config, made.clone()).await?.connect(&config.servers).await {
+                Ok(client) => break client,
+                Err(error) if Instant::now() >= until => {
+                    return Err(format!(
+                        "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
+                    ));
+                }
+                Err(_) => sleep(pause(3)).await,
+            }
+        };
+        let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
+        let link = Self { client, js, names, config, connections };
+        let asked = link.persist(Instant::now() + FIRST, || link.ask::<IgnoredAny>("INFO")).await;
+        asked.map_err(|error| {
+            format!("{error}; NATS at {servers} needs JetStream (`nats-server -js`), and this user the right to it")
+        })?;
+        Ok(link)
+    }
+
+    /// Whether there is a connection now.
+    pub(super) fn is_up(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Tells of each new connection from now on.
+    pub(super) fn connections(&self) -> watch::Receiver<u64> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        connections
+    }
+
+    /// Tries until it is done, or until then.
+    pub(super) async fn persist<T, F>(&self, until: Instant, attempt: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let (mut count, mut last) = (0, "it is not connected".to_owned());
+        loop {
+            let done = async {
+                self.wait_until_up().await;
+                attempt().await
+            };
+            let done = tokio::select! {
+                done = done => done,
+                () = sleep_until(until) => return Err(late(&last)),
+            };
+            match done {
+                Ok(done) => return Ok(done),
+                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Refused(error)) => {
+                    return Err(StoreError::Unavailable(format!("NATS: {error}").into()));
+                }
+                Err(Trouble::Passing(message)) => last = message,
+            }
+            let again = Instant::now() + pause(count);
+            if again >= until {
+                return Err(late(&last));
+            }
+            sleep_until(again).await;
+            count += 1;
+        }
+    }
+
+    async fn wait_until_up(&self) {
+        let mut connections = self.connections();
+        while !self.is_up() {
+            // What comes between the look and the wait is not missed: the wait is bounded.
+            let _ = tokio::time::timeout(LONGEST_PAUSE, connections.changed()).await;
+        }
+    }
+
+    /// Asks the interface of `JetStream` for something.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, Trouble> {
+        self.api(subject, &serde_json::Map::new()).await
+    }
+
+    /// Asks the interface of `JetStream`.
+    pub(super) async fn api<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        payload: &(impl Serialize + ?Sized + Sync),
+    ) -> Result<T, Trouble> {
+        let asked: Result<Response<T>, _> = self.js.request(subject.to_owned(), payload).await;
+        match asked {
+            Ok(Response::Ok(answer)) => Ok(answer),
+            Ok(Response::Err { error }) => Err(Trouble::of(error)),
+            Err(error) => Err(Trouble::Passing(error.to_string())),
+        }
+    }
+
+    /// A name that no other message has.
+    pub(super) fn message_id(&self) -> String {
+        let inbox = self.client.new_inbox();
+        inbox.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+
+    /// Sends an event to its stream, once, and gives its number there.
+    pub(super) async fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        data: Bytes,
+    ) -> Result<u64, Trouble> {
+        let size = data.len();
+        let request = Request::new().headers(headers).payload(data);
+        let answer = self
+            .client
+            .send_request(subject.to_owned(), request)
+            .await
+            .map_err(|error| self.unsent(&error, size))?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
+            Ok(Response::Err { error }) => Err(Trouble::of(error)),
+            Err(error) => Err(Trouble::Passing(format!("an answer makes no sense: {error}"))),
+        }
+    }
+
+    fn unsent(&self, error: &RequestError, size: usize) -> Trouble {
+        if error.kind() == RequestErrorKind::MaxPayloadExceeded {
+            // What it says counts headers in.
+            let limit = self.client.max_payload().min(size.saturating_sub(1)) as u64;
+            return Trouble::Lasting(StoreError::TooLarge { limit });
+        }
+        Trouble::Passing(error.to_string())
+    }
+
+    /// Answers a message that was handed out, once, and waits until NATS has heard that.
+    pub(super) async fn acknowledge(&self, reply: &Subject, answer: Bytes) -> Result<(), Trouble> {
+        match self.client.request(reply.clone(), answer).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Trouble::Passing(error.to_string())),
+        }
+    }
+}
+
+impl Trouble {
+    /// What NATS says is a limit, a matter of time, or its last word.
+    fn of(error: jetstream::Error) -> Self {
+        let text = error.to_string();
+        let reached = [("maximum messages", Limit::Events), ("maximum bytes", Limit::Bytes)];
+        if let Some((_, limit)) = reached.into_iter().find(|(part, _)| text.contains(part)) {
+            return Self::Lasting(StoreError::OverLimit(limit));
+        }
+        let full = [
+            ErrorCode::INSUFFICIENT_RESOURCES,
+            ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+            ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+            ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+        ];
+        if full.contains(&error.error_code()) || text.contains("no space left") {
+            return Self::Lasting(StoreError::Unavailable(
+                format!(
+                    "NATS has no room: {error}; each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store"
+                )
+                .into(),
+            ));
+        }
+        if error.code() == 503 { Self::Passing(text) } else { Self::Refused(error) }
+    }
+}
+
+fn late(last: &str) -> StoreError {
+    StoreError::Unavailable(format!("NATS does not do it in time: {last}").into())
+}
+
+/// How long to wait before the next try: longer each time, and not at the same time as others.
+pub(super) fn pause(tries: u32) -> Duration {
+    let longest = Duration::from_millis(10).saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
+    longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
+}
+
+async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
+    let mut options = ConnectOptions::new()
+        .name("linger")
+        .connection_timeout(ATTEMPT)
+        .request_timeout(Some(REQUEST))
+        .ping_interval(PING)
+        .skip_subject_validation(true)
+        .reconnect_delay_callback(|attempts| pause(u32::try_from(attempts).unwrap_or(u32::MAX)))
+        .event_callback(move |event| {
+            if event == Event::Connected {
+                made.send_modify(|count| *count += 1);
+            }
+            log(&event);
+            ready(())
+        });
+    if let Some(file) = &config.credentials {
+        options = options
+            .credentials_file(file)
+            .await
+            .map_err(|error| format!("{}: {error}; it is a file as `nsc` writes them", file.display()))?;
+    }
+    if let (Some(user), Some(password)) = (&config.user, &config.password) {
+        options = options.user_and_password(user.clone(), password.reveal().to_owned());
+    }
+    if let Some(token) = &config.token {
+        options = options.token(token.reveal().to_owned());
+    }
+    if let Some(tls) = &config.tls {
+        options = options.require_tls(true);
+        if let Some(ca) = &tls.ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+    }
+    Ok(options)
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("NATS: connected"),
+        Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
+        event => tracing::warn!("NATS: {event}"),
+    }
+}

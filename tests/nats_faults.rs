@@ -1,0 +1,228 @@
+//! What hosts do when NATS restarts, stands still, is slow, moves its leaders, or has no room.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{ADMIN_TCP, Cluster, H1, Kept, Nats, Open, Request, Server, eventually};
+use crate::store::Mount;
+
+fn config(servers: &str, keys: &str) -> String {
+    format!(
+        "{ADMIN_TCP}[detection]\nconfirm_window = '20s'\n[events]\nstore = 'nats'\n\
+         [events.nats]\nservers = [{servers}]\ntimeout = '3s'\n{keys}\n[apps.app]\ncomponent = '{{longpoll}}'\n"
+    )
+}
+
+async fn host(nats: &Nats) -> Server {
+    Server::with_config(&config(&format!("'{}'", nats.url()), "")).await
+}
+
+/// A client of the admin listener.
+struct Operator(Kept);
+
+impl Operator {
+    async fn of(server: &Server) -> Self {
+        Self(Kept::connect(H1, server.admin_address().await).await)
+    }
+
+    async fn is_ready(&mut self, wanted: bool) {
+        let request = Request::get("/readyz").host("localhost");
+        let what = if wanted { "the host is ready" } else { "the host is not ready" };
+        eventually(what, async || ((self.0.ask(&request).await.status == 200) == wanted).then_some(())).await;
+    }
+
+    async fn metric(&mut self, name: &str) -> f64 {
+        let answer = self.0.ask(&Request::get("/metrics").host("localhost")).await;
+        let line = answer.expect(200).lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect(name).parse().unwrap()
+    }
+}
+
+/// Whether a push is accepted. One that is not may be stored all the same.
+async fn push(server: &Server, queue: &str, event: &str) -> bool {
+    let answer = server.send(H1, &Request::post(&format!("/push/{queue}"), event.to_owned())).await;
+    if answer.status != 202 {
+        assert_eq!(answer.expect(503), "the store is unavailable\n");
+    }
+    answer.status == 202
+}
+
+/// Pushes until it is accepted.
+async fn push_at_last(server: &Server, queue: &str, event: &str) {
+    eventually("a push is accepted", async || push(server, queue, event).await.then_some(())).await;
+}
+
+macro_rules! nats {
+    ($start:expr) => {
+        match $start {
+            Some(nats) => nats,
+            None => return,
+        }
+    };
+}
+
+const POLLS: u32 = 300;
+
+async fn park_all(server: &Server) -> Vec<Open> {
+    let mut parked = Vec::new();
+    for number in 0..POLLS {
+        parked.push(server.open(H1, &Request::get(&format!("/poll/q{}?wait=60", number % 30))).await);
+    }
+    parked
+}
+
+#[tokio::test]
+async fn parked_polls_resume_when_nats_restarts() {
+    let mut nats = nats!(Nats::start());
+    let server = host(&nats).await;
+    let mut operator = Operator::of(&server).await;
+    let parked = park_all(&server).await;
+    let polls = "linger_parked{place=\"queues\"}";
+    eventually("all are parked", async || (operator.metric(polls).await >= f64::from(POLLS)).then_some(()))
+        .await;
+    // All who wait at a queue share one request.
+    eventually("they share requests", async || {
+        (operator.metric("linger_nats_requests").await <= 30.0).then_some(())
+    })
+    .await;
+    nats.kill();
+    operator.is_ready(false).await;
+    // Nobody is sent away meanwhile.
+    assert!(operator.metric(polls).await >= f64::from(POLLS));
+    nats.restart();
+    operator.is_ready(true).await;
+    for number in 0..POLLS {
+        push_at_last(&server, &format!("q{}", number % 30), "an event").await;
+    }
+    for poll in parked {
+        assert_eq!(poll.answer().await.expect(200), "an event");
+    }
+    // No storm: one connection more, and not more requests than queues.
+    assert!(operator.metric("linger_nats_connections_total{to=\"nats\"}").await <= 3.0);
+    assert!(operator.metric("linger_nats_requests").await <= 30.0);
+}
+
+#[tokio::test]
+async fn nats_that_stands_still_is_an_error_within_a_bound() {
+    let nats = nats!(Nats::start());
+    let server = host(&nats).await;
+    let mut operator = Operator::of(&server).await;
+    push_at_last(&server, "q", "before").await;
+    assert_eq!(server.get("/poll/q?wait=5").await.expect(200), "before");
+    let parked = server.park(H1, &Request::get("/poll/q?wait=60")).await;
+    nats.signal(Signal::STOP);
+    assert!(!push(&server, "other", "meanwhile").await);
+    server.log.line(&["NATS does not do it in time"]).await;
+    operator.is_ready(false).await;
+    nats.signal(Signal::CONT);
+    operator.is_ready(true).await;
+    push_at_last(&server, "q", "after").await;
+    assert_eq!(parked.answer().await.expect(200), "after");
+}
+
+#[tokio::test]
+async fn slow_nats_loses_nothing() {
+    let nats = nats!(Nats::start());
+    let (one, other) = (host(&nats).await, host(&nats).await);
+    let mut taken = Vec::new();
+    for number in 0..20_u32 {
+        let parked = other.open(H1, &Request::get("/poll/q?wait=60")).await;
+        nats.signal(Signal::STOP);
+        let event = number.to_string();
+        let pushed = push(&one, "q", &event);
+        let goes_on = async {
+            tokio::time::sleep(Duration::from_millis(u64::from(number) * 10)).await;
+            nats.signal(Signal::CONT);
+        };
+        assert!(tokio::join!(pushed, goes_on).0);
+        let answer = parked.answer().await;
+        assert_eq!(answer.header("maybe-delivered"), None);
+        taken.push(answer.expect(200).to_owned());
+    }
+    assert_eq!(taken, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn full_disk_of_nats_is_an_error_until_there_is_room() {
+    let Some(disk) = Mount::new("size=64m") else {
+        println!("skipped: a disk cannot be full here (it takes root to make one)");
+        return;
+    };
+    let mut nats = nats!(Nats::storing_in(&disk.path().join("store")));
+    let server = Server::with_config(&format!(
+        "[queues]\nmax_bytes = '20MiB'\n{}",
+        config(&format!("'{}'", nats.url()), "")
+    ))
+    .await;
+    let mut operator = Operator::of(&server).await;
+    let event = |number: usize| format!("{number:07}").repeat(20_000);
+    let mut accepted = BTreeSet::new();
+    push_at_last(&server, "q", &event(0)).await;
+    accepted.insert(0);
+    disk.change("size=2m");
+    let mut number = 0;
+    eventually("an event is refused", async || {
+        number += 1;
+        let pushed = push(&server, "q", &event(number)).await;
+        accepted.extend(pushed.then_some(number));
+        (!pushed).then_some(())
+    })
+    .await;
+    operator.is_ready(false).await;
+    disk.change("size=64m");
+    // NATS gives up its store when its disk is full, and wants to be started again.
+    nats.kill();
+    nats.restart();
+    operator.is_ready(true).await;
+    push_at_last(&server, "q", &event(number + 1)).await;
+    accepted.insert(number + 1);
+    let mut got = BTreeSet::new();
+    while !accepted.is_subset(&got) {
+        let answer = server.get("/poll/q?wait=20").await;
+        got.insert(answer.expect(200)[..7].parse().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn limits_of_nats_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nats.conf");
+    std::fs::write(&file, "jetstream { max_file_store: 1MB }").unwrap();
+    let nats = nats!(Nats::with_options(&["--config", file.to_str().unwrap()]));
+    let server = host(&nats).await;
+    // A queue may have 256 MiB, which NATS would have to reserve.
+    assert!(!push(&server, "q", "an event").await);
+    server.log.line(&["NATS has no room", "queues.max_bytes"]).await;
+}
+
+#[tokio::test]
+async fn cluster_goes_on_without_any_one_of_its_servers() {
+    let mut cluster = nats!(Cluster::start());
+    let config = config(&cluster.urls(), "replicas = 3\nack_wait = '5s'");
+    let (one, other) = (Server::with_config(&config).await, Server::with_config(&config).await);
+    let mut operators = [Operator::of(&one).await, Operator::of(&other).await];
+    push_at_last(&one, "q", "first").await;
+    assert_eq!(other.get("/poll/q?wait=20").await.expect(200), "first");
+    for number in 0..cluster.0.len() {
+        let parked = other.park(H1, &Request::get("/poll/q?wait=60")).await;
+        cluster.0[number].kill();
+        let event = format!("without {number}");
+        push_at_last(&one, "q", &event).await;
+        assert_eq!(parked.answer().await.expect(200), event);
+        cluster.0[number].restart();
+        for operator in &mut operators {
+            operator.is_ready(true).await;
+        }
+        // The one that came back has to catch up before the next may go: all three have the event then.
+        let again = format!("with {number}");
+        push_at_last(&one, "q", &again).await;
+        // What was refused may have been stored, and comes first.
+        eventually("what was pushed comes", async || {
+            let answer = one.get("/poll/q?wait=20").await;
+            (answer.expect(200) == again).then_some(())
+        })
+        .await;
+    }
+}
