@@ -6,7 +6,8 @@ use super::*;
 use crate::events::nats_server;
 use crate::events::{Lease, Settlement};
 
-const SOON: Duration = Duration::from_secs(30);
+/// Longer than it takes to notice that NATS has lost a request: twice its sign of life.
+const SOON: Duration = Duration::from_mins(2);
 
 fn name(name: &str) -> Name {
     name.parse().unwrap()
