@@ -297,10 +297,6 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The client has closed both directions in order.
-    #[cfg_attr(
-        not(all(target_os = "linux", not(linger_read_ahead))),
-        expect(dead_code, reason = "only where the kernel tells")
-    )]
     pub(super) fn note_left(&self) {
         self.half_closed.store(true, Ordering::Release);
         self.note(Reason::Closed);
