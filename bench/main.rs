@@ -8,6 +8,7 @@ mod client;
 mod cost;
 mod departure;
 mod engines;
+mod languages;
 mod latency;
 mod load;
 mod nats;
@@ -68,6 +69,9 @@ fn main() -> anyhow::Result<()> {
             throughput::hello().await?;
             throughput::hello_p2().await?;
             throughput::longpoll().await?;
+        }
+        if wanted("languages") {
+            languages::measure().await?;
         }
         if wanted("observed") {
             throughput::observed().await?;

@@ -82,15 +82,15 @@ pub(crate) fn go() -> anyhow::Result<Option<Process>> {
     Process::start(&mut Command::new(program), Says::Stdout, Some(folder)).map(Some)
 }
 
-/// `wasmtime serve` with a component that `make guests` built, and with its defaults. None, with a line,
+/// `wasmtime serve` with a component that was built, and with its defaults beside these options. None, with a line,
 /// without wasmtime.
-pub(crate) fn wasmtime(component: &str) -> anyhow::Result<Option<Process>> {
+pub(crate) fn wasmtime(component: &str, options: &[&str]) -> anyhow::Result<Option<Process>> {
     if !installed("wasmtime serve", "wasmtime", "--version") {
         return Ok(None);
     }
     let mut command = Command::new("wasmtime");
     command.args(["serve", "--addr", "127.0.0.1:0", "-Scli,p3", "-Wcomponent-model-async"]);
-    command.arg(built(component)?).stdout(Stdio::null());
+    command.args(options).arg(built(component)?).stdout(Stdio::null());
     Process::start(&mut command, Says::Stderr, None).map(Some)
 }
 

@@ -10,6 +10,7 @@ mod engine;
 mod imports;
 mod inspect;
 mod lane;
+mod limits;
 mod log;
 mod meter;
 mod middleware;
@@ -17,6 +18,7 @@ mod p2;
 mod p3;
 mod queue;
 mod replay;
+mod runtime;
 mod state;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub use engine::{Engine, LoadError, Source};
 pub use inspect::{Report, inspect};
 pub use lane::Lane;
 pub use middleware::behind;
+pub use runtime::Runtime;
 
 use crate::cancel::Reason;
 

@@ -28,15 +28,14 @@ use seat::{Abandoned, Job, Seat};
 use traps::Traps;
 use worker::Worker;
 
-/// Uses of an instance where the configuration does not say: what a guest leaks at each must not add up for ever.
-const MAX_USES: u64 = 1_000_000;
-
 /// The instances of an app.
 pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     pre: ServicePre<State>,
     factory: Factory,
+    /// Requests that an instance is used for.
+    max_uses: u64,
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
@@ -56,13 +55,14 @@ enum Company {
 }
 
 impl Pool {
-    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize) -> Self {
+    pub(super) fn new(pre: ServicePre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
         let places = Limit::new(limits.max);
         Self(Arc::new(Shared {
             pre,
             factory,
+            max_uses,
             open: (0..lanes).map(|_| Mutex::default()).collect(),
             places,
             next_number: AtomicU64::new(0),
@@ -219,7 +219,7 @@ impl Shared {
         let has_room = |worker: &Arc<Worker>| worker.load() < limits.max_requests && suits(worker);
         let index = open.iter().position(has_room)?;
         let seat = Seat::take(&open[index]);
-        if seat.worker().uses() >= limits.max_uses.unwrap_or(MAX_USES) {
+        if seat.worker().uses() >= self.max_uses {
             open.remove(index).retire();
         }
         Some(seat)
