@@ -58,6 +58,21 @@ async fn instance_that_wanted_too_much_memory_is_not_used_again() {
     assert_ne!(ask("/instance").await, first);
 }
 
+both!("witness", "witness-p2": instance_that_leaks_is_replaced_in_time);
+
+async fn instance_that_leaks_is_replaced_in_time(witness: &str) {
+    let limits = "instances.max_uses = 1000\ninstances.max_memory = '32MiB'\n";
+    let server = Server::with_config(&format!("[apps.app]\ncomponent = '{{{witness}}}'\n{limits}")).await;
+    let mut client = Http1::connect(server.address()).await;
+    let mut used = HashMap::new();
+    for _ in 0..60 {
+        // A push, say, that no host makes again.
+        let answer = client.ask(&Request::post("/leak", "")).await;
+        *used.entry(answer.expect(200).to_owned()).or_insert(0) += 1;
+    }
+    assert!(used.len() < 60, "{used:?}");
+}
+
 #[tokio::test]
 async fn threads_are_as_many_as_configured() {
     let server = Server::with_config("threads = 3\n[apps.app]\ncomponent = '{witness}'\n").await;

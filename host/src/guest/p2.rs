@@ -236,9 +236,9 @@ impl Shared {
         });
     }
 
-    /// Whether an instance may serve another request. One that got less memory than it wanted may be left with anything.
-    fn may_serve_again(&self, instance: &Instance) -> bool {
-        instance.uses < self.max_uses && !instance.store.data().limits.were_reached()
+    /// Whether an instance may serve another request. For who leaks much, to start anew soon costs little.
+    fn may_serve_again(&self, instance: &mut Instance) -> bool {
+        instance.uses < self.max_uses && !instance.store.data_mut().limits.are_near(10)
     }
 }
 
@@ -267,14 +267,14 @@ impl Task {
             instance.handle(exchange, request, sender).await?;
             Ok(instance)
         };
-        let instance = tokio::select! {
+        let mut instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
                 tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it ran on after its request had ended");
                 return Err(CallError::Trapped);
             }
         };
-        if self.shared.may_serve_again(&instance)
+        if self.shared.may_serve_again(&mut instance)
             && let Some(warm) = self.shared.warm.get(self.lane.core)
         {
             warm.put(*instance, &self.lane);

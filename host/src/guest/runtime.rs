@@ -86,8 +86,8 @@ mod tests {
     const PYTHON: &str = r#"(core module (import "libcomponentize_py_runtime.so" "_initialize" (func)))"#;
 
     fn script(exports: &[&str]) -> String {
-        let exports: String = exports.iter().map(|name| format!("(export \"{name}\" (func $f))")).collect();
-        format!("(core module (func $f) {exports})")
+        let exports: Vec<_> = exports.iter().map(|name| format!("(export \"{name}\" (func $f))")).collect();
+        format!("(core module (func $f) {})", exports.concat())
     }
 
     fn runtime(component: &str) -> Option<Runtime> {

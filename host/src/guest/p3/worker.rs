@@ -332,6 +332,10 @@ async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmti
     };
     // A client that left does not read its answer.
     drop(answer.send(response));
+    // Those that are in it have the other half.
+    if accessor.with(|mut store| store.data_mut().limits.are_near(50)) {
+        seat.worker().close();
+    }
     drop(seat);
     Ok(())
 }
