@@ -32,8 +32,11 @@ use linger::guest::Engine;
 use linger::net::raise_file_limit;
 
 fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(peers::bare::ARGUMENT) {
-        return peers::bare::serve();
+    let first: Vec<_> = std::env::args().skip(1).take(2).collect();
+    match first.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [peers::bare::ARGUMENT] => return peers::bare::serve(),
+        [peers::relay::ARGUMENT, nats] => return peers::relay::serve(nats),
+        _ => {}
     }
     // Cargo adds options of its own.
     let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

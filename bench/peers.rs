@@ -1,6 +1,7 @@
 //! The servers that are compared, each a process of its own.
 
 pub(crate) mod bare;
+pub(crate) mod relay;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,12 @@ fn prepared(component: &str, more: &str) -> anyhow::Result<(TempDir, Command)> {
 pub(crate) fn bare() -> anyhow::Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     Process::start(command.arg(bare::ARGUMENT), Says::Stdout, None)
+}
+
+/// Hyper and async-nats, and nothing that is not needed to relay events.
+pub(crate) fn relay(nats: &str) -> anyhow::Result<Process> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Process::start(command.args([relay::ARGUMENT, nats]), Says::Stdout, None)
 }
 
 /// The program on Go's `net/http` that the conformance suite has too. None, with a line, without Go.
