@@ -115,11 +115,11 @@ addEventListener('fetch', (event) => event.respondWith(new Response(`${++served}
 /// What a handler that counts answers to some requests, one after the other.
 async fn served(server: &Server) -> Vec<u32> {
     let mut client = Http1::connect(server.address()).await;
-    let mut served = Vec::new();
+    let mut counted = Vec::new();
     for _ in 0..5 {
-        served.push(client.ask(&Request::get("/")).await.expect(200).parse().unwrap());
+        counted.push(client.ask(&Request::get("/")).await.expect(200).parse().unwrap());
     }
-    served
+    counted
 }
 
 /// A project that the binary made.
