@@ -41,8 +41,11 @@ impl RequestId {
 
     /// Sixteen digits, by hand: each request has its name written, more than once.
     fn digits(self) -> [u8; 16] {
-        let digit = |place: usize| b"0123456789abcdef"[usize::from((self.0 >> (60 - 4 * place)) as u8 & 0xf)];
-        std::array::from_fn(digit)
+        let bytes = self.0.to_be_bytes();
+        std::array::from_fn(|place| {
+            let byte = bytes[place / 2];
+            b"0123456789abcdef"[usize::from(if place % 2 == 0 { byte >> 4 } else { byte & 0xf })]
+        })
     }
 }
 
