@@ -4,6 +4,7 @@
 //! is compared with others, each is a process. The clients share one thread. Nothing here fails because of a
 //! figure: machines differ.
 
+mod awake;
 mod client;
 mod cost;
 mod departure;

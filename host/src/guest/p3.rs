@@ -3,6 +3,7 @@
 //! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
 //! have no further instance does a request go to another lane's.
 
+mod head;
 mod seat;
 mod traps;
 mod worker;
@@ -18,13 +19,12 @@ use super::app::Factory;
 use super::cancels::Trial;
 use super::meter::Meter;
 use super::queue::Queue;
-use super::replay::Replay;
 use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
 use crate::limit::Limit;
-use seat::{Abandoned, Job, Seat};
+use seat::{Abandoned, Incoming, Job, Seat};
 use traps::Traps;
 use worker::Worker;
 
@@ -80,15 +80,17 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
-        let (company, replay) =
-            if apart { (Company::Nobody, None) } else { (Company::Others, Replay::of(&request)) };
-        let result = self.attempt(&exchange, request, || self.0.seat(lane, company)).await;
+        let company = if apart { Company::Nobody } else { Company::Others };
+        let incoming = Incoming::of(*request);
+        // By itself it would trap again.
+        let replay = if apart { None } else { incoming.replay() };
+        let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
                 // By itself, if there may be so many instances.
                 let seat = |company| self.0.seat(lane, company);
                 let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
-                self.attempt(&exchange, replay.request(), find).await
+                self.attempt(&exchange, replay, find).await
             }
             (result, _) => result,
         }
@@ -103,7 +105,7 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = |company| self.0.seat(lane, company);
         let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
-        self.run(&exchange, request, seat).await
+        self.run(&exchange, Incoming::of(*request), seat).await
     }
 
     pub(super) fn count(&self) -> usize {
@@ -122,25 +124,25 @@ impl Pool {
     async fn attempt(
         &self,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
+        incoming: Box<Incoming>,
         find: impl Fn() -> Option<Seat>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = match find() {
             Some(seat) => seat,
             None => self.0.queue.wait(find).await?,
         };
-        self.run(exchange, request, seat).await
+        self.run(exchange, incoming, seat).await
     }
 
     async fn run(
         &self,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
+        incoming: Box<Incoming>,
         seat: Seat,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         exchange.hand_over();
         let (answer, answered) = oneshot::channel();
-        seat.worker().send(Job { exchange: exchange.clone(), request, answer, seat: seat.clone() });
+        seat.worker().send(Job { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
         if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {
             return answer.map(|response| (response, seat.into_hold()));
         }
