@@ -10,7 +10,7 @@ const headers = [
 ];
 
 export const incomingHandler = {
-  handle(_request, out) {
+  handle(request, out) {
     const response = new OutgoingResponse(Fields.fromList(headers));
     const body = response.body();
     ResponseOutparam.set(out, { tag: "ok", val: response });
@@ -18,5 +18,7 @@ export const incomingHandler = {
     stream.blockingWriteAndFlush(greeting);
     stream[Symbol.dispose]();
     OutgoingBody.finish(body, undefined);
+    // Else the host keeps it until garbage is collected.
+    request[Symbol.dispose]();
   },
 };
