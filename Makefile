@@ -172,7 +172,7 @@ fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless s
 	@mkdir -p fuzz/corpus/connection
 	@cargo fuzz run --sanitizer none connection fuzz/corpus/connection fuzz/seeds/connection -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -max_len=8192
 
-bench: guests ## Measure the stores, departures, and all beside other servers: docs/benchmarks.md (a quarter of an hour; a quiet machine)
+bench: guests ## Measure the stores, departures, and all beside other servers: docs/benchmarks.md (twenty minutes; a quiet machine)
 	@echo "==> measuring"
 	@cargo bench --profile release --locked --package linger --bench bench -- $(BENCH)
 
