@@ -177,6 +177,10 @@ impl Link {
             .map_err(|error| self.unsent(&error, size))?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
+            // Here, and only here, that is for want of room.
+            Ok(Response::Err { error }) if error.error_code() == ErrorCode::INSUFFICIENT_RESOURCES => {
+                Err(Trouble::no_room(&error))
+            }
             Ok(Response::Err { error }) => Err(Trouble::of(error)),
             Err(error) => Err(Trouble::Passing(format!("an answer makes no sense: {error}"))),
         }
@@ -209,20 +213,21 @@ impl Trouble {
             return Self::Lasting(StoreError::OverLimit(limit));
         }
         let full = [
-            ErrorCode::INSUFFICIENT_RESOURCES,
             ErrorCode::STORAGE_RESOURCES_EXCEEDED,
             ErrorCode::MEMORY_RESOURCES_EXCEEDED,
             ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
         ];
         if full.contains(&error.error_code()) || text.contains("no space left") {
-            return Self::Lasting(StoreError::Unavailable(
-                format!(
-                    "NATS has no room: {error}; each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store"
-                )
-                .into(),
-            ));
+            return Self::no_room(&error);
         }
-        if error.code() == 503 { Self::Passing(text) } else { Self::Refused(error) }
+        // Too few servers of a cluster are there, or they are asked for too much at once.
+        let passing = error.code() == 503 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS;
+        if passing { Self::Passing(text) } else { Self::Refused(error) }
+    }
+
+    fn no_room(error: &jetstream::Error) -> Self {
+        let remedy = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
+        Self::Lasting(StoreError::Unavailable(format!("NATS has no room: {error}; {remedy}").into()))
     }
 }
 
@@ -280,5 +285,25 @@ fn log(event: &Event) {
         Event::Connected => tracing::info!("NATS: connected"),
         Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
         event => tracing::warn!("NATS: {event}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cluster_may_do_later_is_tried_again() {
+        for (code, number, text, passes) in [
+            (503, 10008, "JetStream system temporarily unavailable", true),
+            (503, 10023, "insufficient resources", true),
+            (400, 10005, "no suitable peers for placement", true),
+            (500, 10047, "insufficient storage resources available", false),
+            (500, 10074, "replicas > 1 not supported in non-clustered mode", false),
+        ] {
+            let said = serde_json::json!({ "code": code, "err_code": number, "description": text });
+            let trouble = Trouble::of(serde_json::from_value(said).unwrap());
+            assert_eq!(matches!(trouble, Trouble::Passing(_)), passes, "{trouble:?}");
+        }
     }
 }

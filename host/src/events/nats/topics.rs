@@ -10,10 +10,10 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::message::Message;
 use futures::StreamExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::link::{Trouble, pause};
+use super::link::{LONGEST_PAUSE, Trouble, pause};
 use super::message::{Particulars, stored_size};
 use super::mirror::{Look, Mirror};
 use super::names::Kind;
@@ -292,12 +292,15 @@ impl Shared {
             woken.as_mut().enable();
             match reader.look(after, limit, is_certain)? {
                 Look::Events(batch) => return Ok(batch),
-                Look::Ahead => {
-                    // Another host may have given the cursor, of an event that is on its way.
-                    let end = reader.shared.clone().end_of(reader.name.clone()).await?;
-                    reader.is_after(end);
-                    is_certain = true;
-                }
+                // Another host may have given the cursor, of an event that is on its way.
+                Look::Ahead => match reader.shared.clone().end_of(reader.name.clone()).await {
+                    Ok(end) => {
+                        reader.is_after(end);
+                        is_certain = true;
+                    }
+                    // Who waits goes on waiting.
+                    Err(_) => sleep(LONGEST_PAUSE).await,
+                },
                 Look::Nothing => woken.await,
             }
         }
@@ -336,18 +339,19 @@ impl Shared {
     async fn follow(self: Arc<Self>, name: Name) {
         let mut tries = 0;
         loop {
+            let connections = self.link.connections();
             match self.start_to_follow(&name).await {
                 Ok(messages) => {
                     tries = 0;
-                    if self.follow_on(&name, messages).await {
+                    if self.follow_on(&name, messages, connections).await {
                         return;
                     }
                 }
                 Err(Trouble::Lasting(error)) => return self.refuse(&name, error),
-                Err(Trouble::Refused(error)) => {
-                    return self.refuse(&name, StoreError::Unavailable(format!("NATS: {error}").into()));
+                Err(Trouble::Refused(error)) if tries == 0 => {
+                    tracing::warn!("topic {name}: who waits goes on waiting, but NATS says: {error}");
                 }
-                Err(Trouble::Passing(error)) => tracing::debug!("topic {name} cannot be followed: {error}"),
+                Err(trouble) => tracing::debug!("topic {name} cannot be followed: {trouble:?}"),
             }
             sleep(pause(tries)).await;
             tries += 1;
@@ -383,9 +387,21 @@ impl Shared {
     }
 
     /// Whether it is followed no longer, because nobody reads it; otherwise it is to be started again.
-    async fn follow_on(&self, name: &Name, mut messages: Ordered) -> bool {
+    async fn follow_on(
+        &self,
+        name: &Name,
+        mut messages: Ordered,
+        mut connections: watch::Receiver<u64>,
+    ) -> bool {
         loop {
             tokio::select! {
+                biased;
+                // NATS may give a new consumer to a server that was lost just now, and never answer. The client asks for the
+                // same one again then, for as long as that server is away: so another one is asked for here.
+                _ = connections.changed() => {
+                    sleep(pause(6)).await;
+                    return false;
+                }
                 message = messages.next() => match message {
                     Some(Ok(message)) => self.mirror(name, &message),
                     Some(Err(error)) => {
