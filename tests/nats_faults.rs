@@ -271,6 +271,8 @@ async fn cluster_goes_on_without_any_one_of_its_servers() {
 
 /// Whether one who waits gets this event. If it took so long that the wait came to its end in order, the next one does.
 async fn gets(waiting: Open, event: &str) -> bool {
+    let Open::One(connection) = &waiting else { panic!("it is not of HTTP/1.1") };
+    patiently("an answer", async || connection.has_something().await.then_some(())).await;
     let answer = waiting.answer().await;
     if answer.status == 204 {
         return false;

@@ -121,7 +121,7 @@ impl Pull {
         self.received += 1;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
-            None if message.reply.is_some() => {
+            None if is_event(&message) => {
                 self.left = self.left.saturating_sub(1);
                 Got::Event(message)
             }
@@ -155,9 +155,7 @@ impl Pull {
             }
             let until = Instant::now() + LAST_WORDS;
             while let Ok(Some(message)) = timeout_at(until, self.messages.next()).await {
-                if message.status.is_none() && message.reply.is_some() {
-                    rest.push(message);
-                }
+                rest.extend(Some(message).filter(is_event));
             }
         }
         if let Ok(guard) = guard {
@@ -165,6 +163,37 @@ impl Pull {
         }
         rest
     }
+
+    /// Listens by the connection that there is now, and gives the events that came. A request that was sent as the connection
+    /// before was lost may have gone by this one, and be answered already.
+    ///
+    /// What comes is counted by connection, so the same subject is subscribed once more. A mark tells what comes by both.
+    async fn move_over(&mut self, link: &Link) -> Vec<Message> {
+        let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
+        let mut before = std::mem::replace(&mut self.messages, messages);
+        // Without a connection nothing comes either.
+        let _ = link.client.publish(self.inbox.clone(), Bytes::new()).await;
+        let mut rest = up_to_mark(&mut before).await;
+        self.received = up_to_mark(&mut self.messages).await.len() as u64;
+        rest.retain(is_event);
+        rest
+    }
+}
+
+fn is_event(message: &Message) -> bool {
+    message.status.is_none() && message.reply.is_some()
+}
+
+async fn up_to_mark(messages: &mut Subscriber) -> Vec<Message> {
+    let (mut all, until) = (Vec::new(), Instant::now() + LAST_WORDS);
+    while let Ok(Some(message)) = timeout_at(until, messages.next()).await {
+        let is_mark = message.status.is_none() && message.reply.is_none();
+        all.push(message);
+        if is_mark {
+            break;
+        }
+    }
+    all
 }
 
 /// A request for what is there, which is over soon.
@@ -223,10 +252,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
         let was_lost = shared.was_lost(&queue);
         if let Some(current) = pull.take_if(|current| was_lost || current.left > wanted) {
-            let epoch = current.epoch;
-            for message in current.take_back(&shared.link).await {
-                shared.arrived(&queue, epoch, message);
-            }
+            shared.all_arrived(&queue, current.epoch, current.take_back(&shared.link).await);
             continue;
         }
         if wanted == 0 {
@@ -279,7 +305,10 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             () = left.notified() => {}
             _ = connections.changed() => {
                 // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
-                pull = None;
+                if let Some(mut moved) = pull.take() {
+                    shared.all_arrived(&queue, moved.epoch, moved.move_over(&shared.link).await);
+                    shared.all_arrived(&queue, moved.epoch, moved.take_back(&shared.link).await);
+                }
                 sleep(pause(6).min(LONGEST_PAUSE)).await;
             }
         }

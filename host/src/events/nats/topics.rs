@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::mirror::{Look, Mirror};
 use super::names::Kind;
 use super::{Shared, check_size, lock, stream};
 use crate::config::{Retention, Topics};
+use crate::events::wait::woken;
 use crate::events::{Batch, Cursor, Limit, Name, NewEvent, StoreError, TopicUsage, Usage};
 
 /// The most events that one read gives.
@@ -87,11 +87,8 @@ impl Topic {
     }
 
     /// What comes after a cursor, once all is here of which this host knows.
-    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Look {
-        match &self.mirror {
-            Some(mirror) if mirror.next() >= self.last => mirror.look(after, limit, is_certain),
-            _ => Look::Nothing,
-        }
+    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<Look> {
+        self.mirror.as_ref().filter(|mirror| mirror.next() >= self.last)?.look(after, limit, is_certain)
     }
 }
 
@@ -288,9 +285,7 @@ impl Shared {
         };
         let mut is_certain = false;
         loop {
-            let mut woken = pin!(reader.wake.notified());
-            woken.as_mut().enable();
-            match reader.look(after, limit, is_certain)? {
+            match woken(&reader.wake, || reader.look(after, limit, is_certain).transpose()).await? {
                 Look::Events(batch) => return Ok(batch),
                 // Another host may have given the cursor, of an event that is on its way.
                 Look::Ahead => match reader.shared.clone().end_of(reader.name.clone()).await {
@@ -301,7 +296,6 @@ impl Shared {
                     // Who waits goes on waiting.
                     Err(_) => sleep(LONGEST_PAUSE).await,
                 },
-                Look::Nothing => woken.await,
             }
         }
     }
@@ -317,7 +311,7 @@ impl Shared {
         let mut state = lock(&self.topics);
         if let Some(topic) = state.topics.get_mut(name) {
             topic.used = true;
-            if let Look::Events(batch) = topic.look(after, limit, false) {
+            if let Some(Look::Events(batch)) = topic.look(after, limit, false) {
                 return Ok(Ok(batch));
             }
         }
@@ -464,9 +458,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Result<Look, StoreError> {
+    fn look(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+        is_certain: bool,
+    ) -> Result<Option<Look>, StoreError> {
         let mut state = lock(&self.shared.topics);
-        let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(Look::Nothing) };
+        let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(None) };
         if let Some(error) = &topic.refused {
             return Err(error.clone());
         }
