@@ -9,7 +9,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subject};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -67,12 +67,19 @@ impl Link {
         let client = loop {
             match options(&config, made.clone()).await?.connect(&config.servers).await {
                 Ok(client) => break client,
-                Err(error) if Instant::now() >= until => {
-                    return Err(format!(
-                        "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
-                    ));
+                Err(error) => {
+                    if let Some(remedy) = remedy(&error, &config) {
+                        return Err(format!(
+                            "NATS at {servers} does not let this host in: {error}; {remedy}"
+                        ));
+                    } else if Instant::now() >= until {
+                        return Err(format!(
+                            "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
+                        ));
+                    } else {
+                        sleep(pause(3)).await;
+                    }
                 }
-                Err(_) => sleep(pause(3)).await,
             }
         };
         let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
@@ -241,7 +248,38 @@ pub(super) fn pause(tries: u32) -> Duration {
     longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
 }
 
+/// What to do about a connection that will not be made later either, if this is one.
+fn remedy(error: &ConnectError, config: &Nats) -> Option<&'static str> {
+    if matches!(error.kind(), ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) {
+        return Some(who_it_is(config));
+    }
+    // TLS has no kind of its own where one end does not agree with the other.
+    let said = error.to_string();
+    if said.contains("invalid peer certificate") {
+        return Some(
+            "set `events.nats.tls.ca` to the authority of its certificate, and `events.nats.servers` to a name in that",
+        );
+    }
+    ["CertificateRequired", "BadCertificate", "UnknownCA"].iter().any(|alert| said.contains(alert)).then_some(
+        "set `events.nats.tls.certificate` and `events.nats.tls.key` to a certificate that it knows",
+    )
+}
+
+/// The keys that say to NATS who this host is.
+fn who_it_is(config: &Nats) -> &'static str {
+    if config.credentials.is_some() {
+        "see `events.nats.credentials`"
+    } else if config.user.is_some() {
+        "see `events.nats.user` and `events.nats.password`"
+    } else if config.token.is_some() {
+        "see `events.nats.token`"
+    } else {
+        "set `events.nats.credentials`, `events.nats.user` and `events.nats.password`, or `events.nats.token`"
+    }
+}
+
 async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
+    let who = who_it_is(config);
     let mut options = ConnectOptions::new()
         .name("linger")
         .connection_timeout(ATTEMPT)
@@ -253,14 +291,16 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
             if event == Event::Connected {
                 made.send_modify(|count| *count += 1);
             }
-            log(&event);
+            log(&event, who);
             ready(())
         });
     if let Some(file) = &config.credentials {
-        options = options
-            .credentials_file(file)
-            .await
-            .map_err(|error| format!("{}: {error}; it is a file as `nsc` writes them", file.display()))?;
+        options = options.credentials_file(file).await.map_err(|error| {
+            format!(
+                "`events.nats.credentials`: {}: {error}; it is a file as `nsc` writes them",
+                file.display()
+            )
+        })?;
     }
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.reveal().to_owned());
@@ -269,6 +309,13 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
         options = options.token(token.reveal().to_owned());
     }
     if let Some(tls) = &config.tls {
+        for (key, file) in [("ca", &tls.ca), ("certificate", &tls.certificate), ("key", &tls.key)] {
+            // They are read again at each connection, when nobody could say which it was.
+            if let Some(file) = file {
+                std::fs::File::open(file)
+                    .map_err(|error| format!("`events.nats.tls.{key}`: {}: {error}", file.display()))?;
+            }
+        }
         options = options.require_tls(true);
         if let Some(ca) = &tls.ca {
             options = options.add_root_certificates(ca.clone());
@@ -280,10 +327,13 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
     Ok(options)
 }
 
-fn log(event: &Event) {
+fn log(event: &Event, who: &str) {
     match event {
         Event::Connected => tracing::info!("NATS: connected"),
         Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
+        Event::ClientError(error) if error.to_string().contains("authorization") => {
+            tracing::warn!("NATS does not let this host in any more: {error}; {who}");
+        }
         event => tracing::warn!("NATS: {event}"),
     }
 }

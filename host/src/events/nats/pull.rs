@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Shared;
-use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
+use super::link::{Link, Trouble, pause};
 use super::names::Kind;
 use super::stream::CONSUMER;
 use crate::events::{Name, StoreError};
@@ -164,36 +164,32 @@ impl Pull {
         rest
     }
 
-    /// Listens by the connection that there is now, and gives the events that came. A request that was sent as the connection
-    /// before was lost may have gone by this one, and be answered already.
+    /// The same when the connection has changed, after a while that is not the same on all hosts. A request that was sent as
+    /// the connection before was lost may have gone by the new one, and be answered already.
     ///
-    /// What comes is counted by connection, so the same subject is subscribed once more. A mark tells what comes by both.
-    async fn move_over(&mut self, link: &Link) -> Vec<Message> {
+    /// NATS counts what it sends by connection, so the same subject is subscribed once more. Meanwhile there are both: NATS may
+    /// have begun to send by the first.
+    async fn take_back_moved(mut self, link: &Link) -> Vec<Message> {
         let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
         let mut before = std::mem::replace(&mut self.messages, messages);
-        // Without a connection nothing comes either.
-        let _ = link.client.publish(self.inbox.clone(), Bytes::new()).await;
-        let mut rest = up_to_mark(&mut before).await;
-        self.received = up_to_mark(&mut self.messages).await.len() as u64;
-        rest.retain(is_event);
+        self.received = 0;
+        sleep(pause(6)).await;
+        let mut rest = Vec::new();
+        while let Some(Some(message)) = before.next().now_or_never() {
+            rest.extend(Some(message).filter(is_event));
+        }
+        drop(before);
+        for message in self.take_back(link).await {
+            if rest.iter().all(|other| other.reply != message.reply) {
+                rest.push(message);
+            }
+        }
         rest
     }
 }
 
 fn is_event(message: &Message) -> bool {
     message.status.is_none() && message.reply.is_some()
-}
-
-async fn up_to_mark(messages: &mut Subscriber) -> Vec<Message> {
-    let (mut all, until) = (Vec::new(), Instant::now() + LAST_WORDS);
-    while let Ok(Some(message)) = timeout_at(until, messages.next()).await {
-        let is_mark = message.status.is_none() && message.reply.is_none();
-        all.push(message);
-        if is_mark {
-            break;
-        }
-    }
-    all
 }
 
 /// A request for what is there, which is over soon.
@@ -305,11 +301,9 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             () = left.notified() => {}
             _ = connections.changed() => {
                 // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
-                if let Some(mut moved) = pull.take() {
-                    shared.all_arrived(&queue, moved.epoch, moved.move_over(&shared.link).await);
-                    shared.all_arrived(&queue, moved.epoch, moved.take_back(&shared.link).await);
+                if let Some(moved) = pull.take() {
+                    shared.all_arrived(&queue, moved.epoch, moved.take_back_moved(&shared.link).await);
                 }
-                sleep(pause(6).min(LONGEST_PAUSE)).await;
             }
         }
     }
