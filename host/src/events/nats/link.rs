@@ -51,6 +51,8 @@ pub(super) struct Link {
 pub(super) enum Trouble {
     /// It may be done when it is tried again.
     Passing(String),
+    /// Nobody at NATS listens to that: there is no such stream, or it has no leader.
+    Unheard,
     /// NATS does not want it.
     Refused(jetstream::Error),
     /// It cannot be.
@@ -72,13 +74,13 @@ impl Link {
                         return Err(format!(
                             "NATS at {servers} does not let this host in: {error}; {remedy}"
                         ));
-                    } else if Instant::now() >= until {
+                    }
+                    if Instant::now() >= until {
                         return Err(format!(
                             "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
                         ));
-                    } else {
-                        sleep(pause(3)).await;
                     }
+                    sleep(pause(3)).await;
                 }
             }
         };
@@ -125,6 +127,7 @@ impl Link {
                     return Err(StoreError::Unavailable(format!("NATS: {error}").into()));
                 }
                 Err(Trouble::Passing(message)) => last = message,
+                Err(Trouble::Unheard) => "there is no stream, or it has no leader".clone_into(&mut last),
             }
             let again = Instant::now() + pause(count);
             if again >= until {
@@ -199,7 +202,10 @@ impl Link {
             let limit = self.client.max_payload().min(size.saturating_sub(1)) as u64;
             return Trouble::Lasting(StoreError::TooLarge { limit });
         }
-        Trouble::Passing(error.to_string())
+        match error.kind() {
+            RequestErrorKind::NoResponders => Trouble::Unheard,
+            _ => Trouble::Passing(error.to_string()),
+        }
     }
 
     /// Answers a message that was handed out, once, and waits until NATS has heard that.

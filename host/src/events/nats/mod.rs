@@ -20,6 +20,7 @@ mod stream;
 mod survey;
 mod tend;
 mod topics;
+mod turns;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -40,6 +41,7 @@ use crate::config::{Nats, Queues, Topics};
 use health::Health;
 use link::Link;
 use survey::Survey;
+use turns::Turns;
 
 /// How long a store that goes waits for what it has begun: events that go back, above all.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -62,6 +64,7 @@ struct Shared {
     topics: Mutex<topics::State>,
     survey: Survey,
     health: Health,
+    turns: Turns,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
     /// Wakes who waits for a note of an event.
@@ -105,6 +108,7 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
         topics: Mutex::default(),
         survey: Survey::default(),
         health: Health::default(),
+        turns: Turns::default(),
         alarm: Notify::new(),
         told: Notify::new(),
         runtime: Handle::current(),

@@ -25,6 +25,10 @@ impl Shared {
             return Ok(epoch);
         }
         let config = stream::queue(&self.link, name, &self.limits.queues);
+        let _turn = self.turns.wait(&config.name).await;
+        if let Some(&epoch) = lock(&self.queues).known.get(name) {
+            return Ok(epoch);
+        }
         let info = stream::make(&self.link, &config, self.clock.now()).await?;
         stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;
         let epoch = stream::epoch(&info);
@@ -79,8 +83,7 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.ensure_queue(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Passing(_))) {
-                    // There may be no such stream any more.
+                if matches!(sent, Err(Trouble::Unheard)) {
                     shared.doubt(&name);
                 }
                 Ok(EventId { epoch, number: sent? })

@@ -1,6 +1,6 @@
 use async_nats::jetstream::consumer;
 use bytes::Bytes;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use rustix::process::Signal;
 
 use super::*;
@@ -352,4 +352,26 @@ async fn reader_that_is_ahead_outlives_silence_of_nats() {
     }
     let batch = soon(read).await.unwrap();
     assert_eq!((batch.next.next, batch.missed, batch.restarted), (ahead.next + 1, 0, false));
+}
+
+#[tokio::test]
+async fn those_who_push_at_once_make_one_stream() {
+    let server = server!();
+    let one = host(&server);
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let mut made = client.subscribe("$JS.API.STREAM.CREATE.>").await.unwrap();
+    client.flush().await.unwrap();
+    let mut pushes = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        pushes.spawn(one.clone().push(&name("q"), event("a"), Schedule::default()));
+        pushes.spawn(one.clone().publish(&name("t"), event("a")).map_ok(|_| EventId { epoch: 0, number: 0 }));
+    }
+    while let Some(pushed) = soon(pushes.join_next()).await {
+        pushed.unwrap().unwrap();
+    }
+    // What was sent before the answer to this has come.
+    client.flush().await.unwrap();
+    let count = std::iter::from_fn(|| made.next().now_or_never().flatten()).count();
+    assert_eq!(count, 2);
+    assert_eq!(lock(&one.shared.topics).published, 100);
 }

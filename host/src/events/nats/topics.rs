@@ -220,8 +220,21 @@ impl Shared {
 
     /// The stream's epoch.
     async fn topic_epoch(&self, name: &Name) -> Result<u32, Trouble> {
-        let known = lock(&self.topics).topics.get(name).map_or(0, |topic| topic.epoch);
-        if known != 0 { Ok(known) } else { Ok(stream::epoch(&self.ensure_topic(name).await?)) }
+        let known =
+            || lock(&self.topics).topics.get(name).map(|topic| topic.epoch).filter(|&epoch| epoch != 0);
+        if let Some(epoch) = known() {
+            return Ok(epoch);
+        }
+        let stream = self.link.names.stream(Kind::Topic, name);
+        let _turn = self.turns.wait(&stream).await;
+        if let Some(epoch) = known() {
+            return Ok(epoch);
+        }
+        let epoch = stream::epoch(&self.ensure_topic(name).await?);
+        if let Some(topic) = lock(&self.topics).topics.get_mut(name) {
+            topic.epoch = epoch;
+        }
+        Ok(epoch)
     }
 
     pub(super) fn publish_now(
@@ -240,8 +253,7 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.topic_epoch(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Passing(_))) {
-                    // There may be no such stream any more.
+                if matches!(sent, Err(Trouble::Unheard)) {
                     lock(&shared.topics).doubt(&name);
                 }
                 Ok((epoch, sent?))
