@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host guests guests-other middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host guests guests-other guests-bench middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -65,6 +65,17 @@ $(LANGUAGES)/%.built: $$(shell find -L guest/examples/$$* -type f)
 	@cd $(LANGUAGES)/$* && { [ ! -e package.json ] || npm ci --no-audit --no-fund --loglevel=error; } && $(build-$*)
 	@install -m 644 $(LANGUAGES)/$*/*.wasm $(COMPONENTS)
 	@touch $@
+
+# With the tools of the examples, which have the same pins.
+guests-bench: guests-other ## Build the greetings in Python and JavaScript that `make bench BENCH=languages` compares
+	@echo "==> building the greetings"
+	@componentize="$(LANGUAGES)/python-longpoll/.venv/bin/componentize-py --quiet --wit-path wit"; \
+	$$componentize --world wasi:http/proxy@0.2.12 componentize --python-path bench/languages \
+	    --output $(COMPONENTS)/python-hello-p2.wasm hello_p2; \
+	$$componentize --world wasi:http/service@0.3.0 componentize --python-path bench/languages \
+	    --output $(COMPONENTS)/python-hello.wasm hello_p3
+	@$(LANGUAGES)/js-longpoll/node_modules/.bin/componentize-js bench/languages/hello.js --wit wit \
+	    --world-name wasi:http/proxy@0.2.12 --out $(COMPONENTS)/js-hello-p2.wasm
 
 # Without the paths of this machine, since the host has it in its binary.
 middleware: setup-target ## Build guest/cancel anew into the host's sources, after a change

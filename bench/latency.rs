@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::Instant;
 
+use crate::awake::Awake;
 use crate::client::{request, whole};
 use crate::peers;
 use crate::summary::{Goal, Times, median, quartiles};
@@ -14,9 +15,18 @@ use crate::summary::{Goal, Times, median, quartiles};
 const TURNS: usize = 60;
 const REQUESTS: usize = 1_000;
 
-/// One connection to Linger and one to bare hyper, which take turns.
+/// As the machine is, and with processors that do not sleep.
 pub(crate) fn measure() -> anyhow::Result<()> {
     println!("latency: one connection, one greeting at a time; medians of {TURNS} turns of {REQUESTS} each");
+    compare("")?;
+    if let Some(_awake) = Awake::keep()? {
+        compare(" where processors do not sleep")?;
+    }
+    Ok(())
+}
+
+/// One connection to Linger and one to bare hyper, which take turns.
+fn compare(how: &str) -> anyhow::Result<()> {
     let (linger, bare) = (peers::linger("hello.wasm")?, peers::bare()?);
     let mut medians = [Vec::new(), Vec::new()];
     for process in [&linger, &bare] {
@@ -35,7 +45,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let added: Vec<_> = own.iter().zip(&without).map(|(own, without)| own - without).collect();
     let (middle, [low, high]) = (median(&added), quartiles(&added));
     println!(
-        "latency: added {middle:.1} us, half of the turns in {low:.1} to {high:.1}; {}",
+        "latency: added{how} {middle:.1} us, half of the turns in {low:.1} to {high:.1}; {}",
         Goal::at_most(30.0, 8.0).judge(middle)
     );
     Ok(())

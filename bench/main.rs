@@ -4,10 +4,12 @@
 //! is compared with others, each is a process. The clients share one thread. Nothing here fails because of a
 //! figure: machines differ.
 
+mod awake;
 mod client;
 mod cost;
 mod departure;
 mod engines;
+mod languages;
 mod latency;
 mod load;
 mod nats;
@@ -31,8 +33,11 @@ use linger::guest::Engine;
 use linger::net::raise_file_limit;
 
 fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(peers::bare::ARGUMENT) {
-        return peers::bare::serve();
+    let first: Vec<_> = std::env::args().skip(1).take(2).collect();
+    match first.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [peers::bare::ARGUMENT] => return peers::bare::serve(),
+        [peers::relay::ARGUMENT, nats] => return peers::relay::serve(nats),
+        _ => {}
     }
     // Cargo adds options of its own.
     let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -68,6 +73,9 @@ fn main() -> anyhow::Result<()> {
             throughput::hello().await?;
             throughput::hello_p2().await?;
             throughput::longpoll().await?;
+        }
+        if wanted("languages") {
+            languages::measure().await?;
         }
         if wanted("observed") {
             throughput::observed().await?;

@@ -65,42 +65,53 @@ fn host(nats: &Nats) -> anyhow::Result<Process> {
     )
 }
 
-/// From a push to the answer of a poll that waits at another host, beside the same with two connections to NATS alone.
+/// From a push to the answer of a poll that waits at another host, beside the same with hyper instead of Linger, and with two
+/// connections to NATS alone.
 async fn latency(nats: &Nats) -> anyhow::Result<()> {
     println!("nats: from a push at one host to a poll at another; {TURNS} turns of {EVENTS} events");
     let hosts = [host(nats)?, host(nats)?];
-    let mut linger = Linger::connect(&hosts).await?;
+    let relays = [peers::relay(&nats.url())?, peers::relay(&nats.url())?];
+    let mut linger = Pair::connect(&hosts).await?;
+    let mut relay = Pair::connect(&relays).await?;
     let mut bare = Bare::connect(nats).await?;
-    // To be warm.
-    linger.turn().await?;
-    bare.turn().await?;
-    let (mut own, mut without) = (Vec::new(), Vec::new());
-    for turn in 0..TURNS {
-        for step in 0..2 {
-            if (turn + step) % 2 == 0 {
-                own.extend(linger.turn().await?);
-            } else {
-                without.extend(bare.turn().await?);
-            }
+    let mut times = [const { Vec::new() }; 3];
+    // The first is to be warm.
+    for turn in 0..=TURNS {
+        for step in 0..3 {
+            let whose = (turn + step) % 3;
+            let taken = match whose {
+                0 => linger.turn().await?,
+                1 => relay.turn().await?,
+                _ => bare.turn().await?,
+            };
+            times[whose].extend(taken.into_iter().filter(|_| turn > 0));
         }
     }
-    let (own, without) = (Times::new(own), Times::new(without));
-    for (name, times) in [("linger", &own), ("bare async-nats", &without)] {
+    let [own, relayed, bare] = times.map(Times::new);
+    for (name, times) in [("linger", &own), ("hyper, async-nats", &relayed), ("bare async-nats", &bare)] {
         let [half, most] = [500, 990].map(|permille| times.permille(permille).as_secs_f64() * 1e6);
-        println!("  {name:>16} p50 {half:>6.0} us, p99 {most:>6.0} us");
+        println!("  {name:>18} p50 {half:>6.0} us, p99 {most:>6.0} us");
     }
-    let ratio = |permille| own.permille(permille).as_secs_f64() / without.permille(permille).as_secs_f64();
-    println!("nats: p50, linger / bare {:.2}; {}", ratio(500), Goal::at_most(1.5, 1.2).judge(ratio(500)));
-    println!("nats: p99, linger / bare {:.2}", ratio(990));
+    for (name, permille) in [("p50", 500), ("p99", 990)] {
+        let ratio =
+            |other: &Times| own.permille(permille).as_secs_f64() / other.permille(permille).as_secs_f64();
+        println!(
+            "nats: {name}, linger / bare {:.2}; {}",
+            ratio(&bare),
+            Goal::at_most(1.5, 1.2).judge(ratio(&bare))
+        );
+        println!("nats: {name}, linger / hyper and async-nats {:.2}", ratio(&relayed));
+    }
     Ok(())
 }
 
-struct Linger {
+/// Two servers that share their events, one to push to and one to poll.
+struct Pair {
     pusher: Client,
     poller: Client,
 }
 
-impl Linger {
+impl Pair {
     async fn connect([one, other]: &[Process; 2]) -> anyhow::Result<Self> {
         Ok(Self {
             pusher: Client::connect(one.address()).await?,

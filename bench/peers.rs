@@ -1,6 +1,7 @@
 //! The servers that are compared, each a process of its own.
 
 pub(crate) mod bare;
+pub(crate) mod relay;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,12 @@ pub(crate) fn bare() -> anyhow::Result<Process> {
     Process::start(command.arg(bare::ARGUMENT), Says::Stdout, None)
 }
 
+/// Hyper and async-nats, and nothing that is not needed to relay events.
+pub(crate) fn relay(nats: &str) -> anyhow::Result<Process> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Process::start(command.args([relay::ARGUMENT, nats]), Says::Stdout, None)
+}
+
 /// The program on Go's `net/http` that the conformance suite has too. None, with a line, without Go.
 pub(crate) fn go() -> anyhow::Result<Option<Process>> {
     if !installed("Go", "go", "version") {
@@ -82,15 +89,15 @@ pub(crate) fn go() -> anyhow::Result<Option<Process>> {
     Process::start(&mut Command::new(program), Says::Stdout, Some(folder)).map(Some)
 }
 
-/// `wasmtime serve` with a component that `make guests` built, and with its defaults. None, with a line,
+/// `wasmtime serve` with a component that was built, and with its defaults beside these options. None, with a line,
 /// without wasmtime.
-pub(crate) fn wasmtime(component: &str) -> anyhow::Result<Option<Process>> {
+pub(crate) fn wasmtime(component: &str, options: &[&str]) -> anyhow::Result<Option<Process>> {
     if !installed("wasmtime serve", "wasmtime", "--version") {
         return Ok(None);
     }
     let mut command = Command::new("wasmtime");
     command.args(["serve", "--addr", "127.0.0.1:0", "-Scli,p3", "-Wcomponent-model-async"]);
-    command.arg(built(component)?).stdout(Stdio::null());
+    command.args(options).arg(built(component)?).stdout(Stdio::null());
     Process::start(&mut command, Says::Stderr, None).map(Some)
 }
 

@@ -16,11 +16,11 @@ const ROUND: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(100);
 
 /// The server of the figure that others are compared with, the other one, and what is asked for.
-type Comparison = (&'static str, &'static str, Goal);
+pub(crate) type Comparison = (&'static str, &'static str, Option<Goal>);
 
 /// A server, and what came of its rounds.
-struct Contestant {
-    name: &'static str,
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
     process: Process,
     rates: Vec<f64>,
     /// Microseconds of the server's processor time for each time that the work was done.
@@ -35,15 +35,15 @@ pub(crate) async fn hello() -> anyhow::Result<()> {
         ("bare hyper", Some(peers::bare()?)),
         ("go", peers::go()?),
         ("linger, streams", Some(peers::linger("plain-p3.wasm")?)),
-        ("wasmtime serve, streams", peers::wasmtime("plain-p3.wasm")?),
+        ("wasmtime serve, streams", peers::wasmtime("plain-p3.wasm", &[])?),
     ];
     let comparisons = [
-        ("linger", "bare hyper", Goal::at_least(0.70, 0.90)),
-        ("linger", "go", Goal::at_least(1.1, 1.4)),
-        ("linger", "wasmtime serve, streams", Goal::at_least(2.5, 3.5)),
-        ("linger, streams", "wasmtime serve, streams", Goal::at_least(1.3, 2.5)),
+        ("linger", "bare hyper", Some(Goal::at_least(0.70, 0.90))),
+        ("linger", "go", Some(Goal::at_least(1.1, 1.4))),
+        ("linger", "wasmtime serve, streams", Some(Goal::at_least(2.5, 3.5))),
+        ("linger, streams", "wasmtime serve, streams", Some(Goal::at_least(1.3, 2.5))),
     ];
-    compare(contestants, &comparisons, Work::Hello).await
+    compare(contestants, &comparisons, Work::Hello).await.map(drop)
 }
 
 /// What it costs that operators see each request: metrics are counted in any case, and the log has a line for each.
@@ -53,8 +53,8 @@ pub(crate) async fn observed() -> anyhow::Result<()> {
         ("linger", Some(peers::linger("hello.wasm")?)),
         ("linger, logging", Some(peers::logging("hello.wasm")?)),
     ];
-    let comparisons = [("linger, logging", "linger", Goal::at_least(0.95, 0.98))];
-    compare(contestants, &comparisons, Work::Hello).await
+    let comparisons = [("linger, logging", "linger", Some(Goal::at_least(0.95, 0.98)))];
+    compare(contestants, &comparisons, Work::Hello).await.map(drop)
 }
 
 /// A WASI 0.2 component, which both servers run unmodified.
@@ -62,10 +62,10 @@ pub(crate) async fn hello_p2() -> anyhow::Result<()> {
     println!("throughput: greetings of a WASI 0.2 component a second, {CONNECTIONS} connections");
     let contestants = [
         ("linger, 0.2", Some(peers::linger("plain-p2.wasm")?)),
-        ("wasmtime serve, 0.2", peers::wasmtime("plain-p2.wasm")?),
+        ("wasmtime serve, 0.2", peers::wasmtime("plain-p2.wasm", &[])?),
     ];
-    let comparisons = [("linger, 0.2", "wasmtime serve, 0.2", Goal::at_least(1.2, 2.0))];
-    compare(contestants, &comparisons, Work::Hello).await
+    let comparisons = [("linger, 0.2", "wasmtime serve, 0.2", Some(Goal::at_least(1.2, 2.0)))];
+    compare(contestants, &comparisons, Work::Hello).await.map(drop)
 }
 
 /// Events that wait for their poll.
@@ -73,15 +73,16 @@ pub(crate) async fn longpoll() -> anyhow::Result<()> {
     println!("throughput: events a second, pushed and then polled for, {CONNECTIONS} connections");
     let contestants =
         [("linger, events", Some(peers::linger("longpoll.wasm")?)), ("go, events", peers::go()?)];
-    let comparisons = [("linger, events", "go, events", Goal::at_least(0.7, 1.2))];
-    compare(contestants, &comparisons, Work::Push).await
+    let comparisons = [("linger, events", "go, events", Some(Goal::at_least(0.7, 1.2)))];
+    compare(contestants, &comparisons, Work::Push).await.map(drop)
 }
 
-async fn compare(
+/// Lets them take turns, and prints what came of it.
+pub(crate) async fn compare(
     contestants: impl IntoIterator<Item = (&'static str, Option<Process>)>,
     comparisons: &[Comparison],
     work: Work,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Contestant>> {
     let mut contestants: Vec<_> = contestants
         .into_iter()
         .filter_map(|(name, process)| {
@@ -109,14 +110,19 @@ async fn compare(
             let (middle, [low, high]) = (median(&ratios), quartiles(&ratios));
             println!(
                 "throughput: {name} / {other} {middle:.2}, half of the turns in {low:.2} to {high:.2}; {}",
-                goal.judge(middle)
+                goal.map_or_else(|| "no target".to_owned(), |goal| goal.judge(middle))
             );
         }
     }
-    Ok(())
+    Ok(contestants)
 }
 
 impl Contestant {
+    /// The KiB of memory that its process has in use.
+    pub(crate) fn resident(&self) -> anyhow::Result<u32> {
+        self.process.resident()
+    }
+
     async fn round(&mut self, work: Work) -> anyhow::Result<()> {
         let before = self.process.used()?;
         let done = load::round(self.process.address(), work, ROUND).await?;

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{H1, Request, Server, component, linger_in, text};
+use serde_json::{Value, json};
+
+use crate::harness::{H1, Http1, Request, Server, component, linger_in, text};
 use crate::swap::swap;
 
 #[tokio::test]
@@ -43,11 +45,81 @@ async fn project_in_javascript_builds_and_passes_its_test_and_is_served() {
 
 #[tokio::test]
 #[ignore = "`make test-languages` has the tools"]
+async fn instance_of_python_for_wasi_0_2_is_used_again() {
+    let project = Project::new(&["--lang", "python"], "python-longpoll", ".venv");
+    project.write("app.py", COUNTS_IN_PYTHON);
+    project.run("python3", &["build.py", "--wasi", "0.2"]);
+    project.is_of(&json!("Python (componentize-py)"), 1_000);
+    project.counts().await;
+}
+
+#[tokio::test]
+#[ignore = "`make test-languages` has the tools"]
+async fn instance_of_starling_monkey_is_used_again() {
+    let project = Project::new(&["--lang", "js"], "js-longpoll", "node_modules");
+    project.write("app.js", COUNTS_IN_JAVASCRIPT);
+    project.run("npm", &["run", "build"]);
+    project.is_of(&json!("JavaScript (StarlingMonkey)"), 1_000);
+    project.counts().await;
+}
+
+#[tokio::test]
+#[ignore = "`make test-languages` has the tools"]
+async fn script_that_listens_for_fetch_gets_an_instance_for_each_request() {
+    let project = Project::new(&["--lang", "js"], "js-longpoll", "node_modules");
+    project.write("app.js", LISTENS_FOR_FETCH);
+    // StarlingMonkey has the listener for this version alone.
+    let wit = std::fs::read_to_string(project.folder.join("wit/linger.wit")).unwrap();
+    project.write("wit/linger.wit", &wit.replace("0.2.12", "0.2.10"));
+    project.run("npm", &["run", "build"]);
+    project.is_of(&Value::Null, 1);
+    let server = project.serve().await;
+    assert_eq!(served(&server).await, [1; 5]);
+}
+
+#[tokio::test]
+#[ignore = "`make test-languages` has the tools"]
 async fn project_on_quickjs_builds_and_is_served() {
     let project = Project::new(&["--lang", "js", "--template", "hello"], "js-hello", "node_modules");
     project.run("npm", &["run", "build"]);
     let server = project.serve().await;
     assert_eq!(server.get("/?name=you").await.expect(200), "Hello, you!\n");
+}
+
+/// Answers with how often it did: the variable lives as long as the instance.
+const COUNTS_IN_PYTHON: &str = "
+from linger import Request, Response, serve
+
+served = 0
+
+async def handle(request: Request) -> Response:
+    global served
+    served += 1
+    return Response.text(str(served))
+
+IncomingHandler = serve(handle)
+";
+
+const COUNTS_IN_JAVASCRIPT: &str = "
+import { Answer, serve } from './linger/index.js';
+
+let served = 0;
+export const incomingHandler = serve(() => Answer.text(`${++served}`));
+";
+
+const LISTENS_FOR_FETCH: &str = "
+let served = 0;
+addEventListener('fetch', (event) => event.respondWith(new Response(`${++served}`)));
+";
+
+/// What a handler that counts answers to some requests, one after the other.
+async fn served(server: &Server) -> Vec<u32> {
+    let mut client = Http1::connect(server.address()).await;
+    let mut counted = Vec::new();
+    for _ in 0..5 {
+        counted.push(client.ask(&Request::get("/")).await.expect(200).parse().unwrap());
+    }
+    counted
 }
 
 /// A project that the binary made.
@@ -73,6 +145,29 @@ impl Project {
         let output = Command::new(program).args(arguments).current_dir(&self.folder).output().unwrap();
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder.join(file), text).unwrap();
+    }
+
+    /// What `linger check` says of its component. The code is in the cache then, so a server starts at once.
+    #[track_caller]
+    fn is_of(&self, runtime: &Value, uses: u32) {
+        let output = linger_in(&self.folder, &["check", "app.wasm", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&report["runtime"], &report["max_uses"]), (runtime, &json!(uses)), "{report}");
+    }
+
+    /// An instance has several requests, and one each where the configuration says so.
+    async fn counts(self) {
+        let config = std::fs::read_to_string(self.folder.join("linger.toml")).unwrap();
+        self.write("once.toml", &format!("{config}instances.max_uses = 1\n"));
+        let server = Server::of_folder(self.parent, &self.folder.join("linger.toml")).await;
+        let counted = served(&server).await;
+        assert!(counted.iter().any(|&times| times > 1), "{counted:?}");
+        let once = Server::of_folder(tempfile::tempdir().unwrap(), &self.folder.join("once.toml")).await;
+        assert_eq!(served(&once).await, [1; 5]);
     }
 
     async fn serve(self) -> Server {

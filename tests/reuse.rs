@@ -48,6 +48,32 @@ async fn trap_of_a_used_instance_is_not_the_next_ones_fault() {
 }
 
 #[tokio::test]
+async fn instance_that_wanted_too_much_memory_is_not_used_again() {
+    let server =
+        Server::with_config("[apps.app]\ncomponent = '{witness-p2}'\ninstances.max_uses = 100\n").await;
+    let mut client = Http1::connect(server.address()).await;
+    let mut ask = async |target| client.ask(&Request::get(target)).await.expect(200).to_owned();
+    let first = ask("/instance").await;
+    assert_eq!(ask("/greedy").await, first);
+    assert_ne!(ask("/instance").await, first);
+}
+
+both!("witness", "witness-p2": instance_that_leaks_is_replaced_in_time);
+
+async fn instance_that_leaks_is_replaced_in_time(witness: &str) {
+    let limits = "instances.max_uses = 1000\ninstances.max_memory = '32MiB'\n";
+    let server = Server::with_config(&format!("[apps.app]\ncomponent = '{{{witness}}}'\n{limits}")).await;
+    let mut client = Http1::connect(server.address()).await;
+    let mut used = HashMap::new();
+    for _ in 0..60 {
+        // A push, say, that no host makes again.
+        let answer = client.ask(&Request::post("/leak", "")).await;
+        *used.entry(answer.expect(200).to_owned()).or_insert(0) += 1;
+    }
+    assert!(used.len() < 60, "{used:?}");
+}
+
+#[tokio::test]
 async fn threads_are_as_many_as_configured() {
     let server = Server::with_config("threads = 3\n[apps.app]\ncomponent = '{witness}'\n").await;
     let mut connections = Vec::new();

@@ -1,7 +1,7 @@
 //! Where a client is, as far as is known. Pure.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,39 @@ impl From<IpAddr> for ClientAddress {
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
-            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            Some(port) => match self.ip {
+                IpAddr::V4(ip) => put_v4(f, ip, port),
+                IpAddr::V6(_) => SocketAddr::new(self.ip, port).fmt(f),
+            },
             None => self.ip.fmt(f),
+        }
+    }
+}
+
+/// In one piece: the log of requests has one of these in each line, and the standard library writes it in nine.
+fn put_v4(f: &mut fmt::Formatter<'_>, ip: Ipv4Addr, port: u16) -> fmt::Result {
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    for octet in ip.octets() {
+        text.push_str(itoa::Buffer::new().format(octet));
+        text.push('.');
+    }
+    text.pop();
+    text.push(':');
+    text.push_str(itoa::Buffer::new().format(port));
+    f.write_str(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn address_is_written_as_ever(address in any::<SocketAddr>()) {
+            let client = ClientAddress { ip: address.ip(), port: Some(address.port()) };
+            prop_assert_eq!(client.to_string(), SocketAddr::new(address.ip(), address.port()).to_string());
         }
     }
 }

@@ -25,10 +25,9 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +37,7 @@ use crate::cancel::Reason;
 use crate::config::Detection;
 use crate::events::Confirmations;
 use crate::exchange::{Asked, Client, Exchange, Stop};
-use crate::guest::{App, Body, CallError, Hold, Lane};
+use crate::guest::{App, Body, CallError, Hold, Lane, empty};
 use crate::respond;
 use crate::route::Match;
 use crate::telemetry::{Failure, Metrics, Reached, Tracer};
@@ -305,10 +304,6 @@ fn guarded(
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn empty() -> Body {
-    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The authority that the client asked for: of the URI (HTTP/2, or an absolute form), or the one `host` header.

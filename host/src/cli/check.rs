@@ -52,6 +52,8 @@ fn to_json(report: &Report) -> Value {
     let import = |(name, provided): &(String, bool)| json!({ "name": name, "provided": provided });
     json!({
         "world": report.world,
+        "runtime": report.runtime.map(|runtime| runtime.to_string()),
+        "max_uses": report.uses,
         "imports": report.imports.iter().map(import).collect::<Vec<_>>(),
         "problem": report.problem.as_ref().map(ToString::to_string),
     })

@@ -18,13 +18,16 @@ pub struct InstanceLimits {
     /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
     pub max_requests: usize,
     /// Requests that an instance is used for, one after the other or together, before another one takes its place.
-    /// By default a million with WASI 0.3, and 1 with WASI 0.2: whose components may not expect a second request.
+    /// By default a million with WASI 0.3. With WASI 0.2 it is 1, since a component may not expect a second request, but 1,000
+    /// for one that holds Python (componentize-py), or JavaScript that exports its handler (componentize-js): those runtimes are
+    /// at ease with it, and take long to start. What is composed with such a component is used as often.
     #[schemars(example = 100)]
     pub max_uses: Option<u64>,
     /// Instances that each thread starts before they are wanted, and keeps for the next requests (WASI 0.2), until none has come
     /// for five minutes. For components that take long to start. They count towards `max`.
     pub ready: usize,
-    /// Linear memory of one instance. Beyond: an allocation in the guest fails.
+    /// Linear memory of one instance. Beyond: an allocation in the guest fails. One that has taken much of what its first request
+    /// left gets no more requests: a tenth with WASI 0.2, half with 0.3.
     #[serde(with = "unit::Size")]
     pub max_memory: ByteSize,
     /// Processor time that a guest may use without a pause. Beyond: its instance is stopped.

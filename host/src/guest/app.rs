@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use wasmtime::{Store, StoreLimitsBuilder};
+use wasmtime::Store;
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::budget::Budget;
 use super::cancels::Cancels;
-use super::engine::{Engine, Handler, Source, one_line};
+use super::engine::{Engine, Handler, Source, Wasi, one_line};
 use super::imports::outgoing::OutgoingHttp;
+use super::limits::Limits;
 use super::log::{FloodGate, GuestOutput, Stream};
 use super::meter::{Meter, meter};
+use super::runtime::{Runtime, usual_uses};
 use super::state::{Requests, State, Writing};
 use super::{Body, CallError, Hold, Lane, LoadError, p2, p3};
 use crate::config::{self, OnDisconnect};
@@ -134,13 +136,17 @@ fn instances(
 ) -> Result<(Instances, Option<Instances>), LoadError> {
     let pre = match engine.load(source)? {
         // An instance of WASI 0.2 is dropped instead.
-        Handler::P2(pre) => return Ok((Instances::P2(p2::Instances::new(pre, factory, lanes)), None)),
+        Handler::P2(pre) => {
+            let uses = factory.max_uses(Wasi::P2, source);
+            return Ok((Instances::P2(p2::Instances::new(pre, factory, uses, lanes)), None));
+        }
         Handler::P3(pre) => pre,
     };
+    let uses = factory.max_uses(Wasi::P3, source);
     let cancelling = if kinds.cancelling {
         let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
         match engine.load_cancelling(source)? {
-            Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, lanes))),
+            Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, uses, lanes))),
             Handler::P2(_) => None,
         }
     } else {
@@ -148,7 +154,7 @@ fn instances(
     };
     Ok(match cancelling {
         Some(instances) if !kinds.plain => (instances, None),
-        cancelling => (Instances::P3(p3::Pool::new(pre, factory, lanes)), cancelling),
+        cancelling => (Instances::P3(p3::Pool::new(pre, factory, uses, lanes)), cancelling),
     })
 }
 
@@ -168,17 +174,30 @@ pub(super) struct Factory {
 }
 
 impl Factory {
+    /// Requests that an instance of this component is used for.
+    fn max_uses(&self, wasi: Wasi, component: &Source) -> u64 {
+        if let Some(uses) = self.config.instances.max_uses {
+            return uses;
+        }
+        let runtime = Runtime::of(&component.bytes);
+        let uses = usual_uses(wasi, runtime);
+        if let (Wasi::P2, Some(runtime)) = (wasi, runtime) {
+            tracing::info!(
+                app = &*self.app,
+                "{runtime}: an instance has up to {uses} requests, one after the other (instances.max_uses)"
+            );
+        }
+        uses
+    }
+
     pub(super) fn store(&self, counts: &Meter, load: &Arc<AtomicUsize>) -> wasmtime::Result<Store<State>> {
         let writing = Writing::default();
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(usize::try_from(self.config.instances.max_memory.as_u64()).unwrap_or(usize::MAX))
-            .build();
         let state = State {
             table: self.table(),
             wasi: self.wasi(&writing)?,
             http: WasiHttpCtx::new(),
             outgoing: self.outgoing.clone(),
-            limits,
+            limits: Limits::new(self.config.instances.max_memory),
             events: self.events.clone(),
             budget: Budget::new(self.config.instances.max_memory.as_u64()),
             requests: Requests::new(writing),

@@ -155,12 +155,8 @@ impl Engine {
         self.link(&composed, name)
     }
 
-    /// Reads and compiles a component. Blocks for as long as that takes: up to seconds.
-    pub(super) fn compile_file(&self, file: &Path) -> Result<Component, LoadError> {
-        self.compile(&Source::read(file)?)
-    }
-
-    fn compile(&self, source: &Source) -> Result<Component, LoadError> {
+    /// Compiles a component. Blocks for as long as that takes: up to seconds.
+    pub(super) fn compile(&self, source: &Source) -> Result<Component, LoadError> {
         source.check()?;
         Component::from_binary(&self.inner, &source.bytes)
             .map_err(|error| LoadError::Invalid { file: source.name.clone(), message: one_line(&error) })

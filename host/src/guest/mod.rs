@@ -10,6 +10,7 @@ mod engine;
 mod imports;
 mod inspect;
 mod lane;
+mod limits;
 mod log;
 mod meter;
 mod middleware;
@@ -17,18 +18,21 @@ mod p2;
 mod p3;
 mod queue;
 mod replay;
+mod runtime;
 mod state;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty};
 
 pub use app::{App, Kinds};
 pub use engine::{Engine, LoadError, Source};
 pub use inspect::{Report, inspect};
 pub use lane::Lane;
 pub use middleware::behind;
+pub use runtime::Runtime;
 
 use crate::cancel::Reason;
 
@@ -37,6 +41,11 @@ pub type BodyError = wasmtime_wasi_http::Error;
 
 /// A body that crosses the boundary.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A body without anything in it.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
 
 /// What has to be kept until a response has gone: its place in an instance.
 pub struct Hold {

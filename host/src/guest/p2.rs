@@ -33,6 +33,8 @@ pub(super) struct Instances(Arc<Shared>);
 struct Shared {
     pre: ProxyPre<State>,
     factory: Factory,
+    /// Requests that an instance is used for.
+    max_uses: u64,
     /// Instances that there may be.
     places: Arc<Limit>,
     queue: Queue,
@@ -70,12 +72,12 @@ impl Drop for Place {
 }
 
 impl Instances {
-    pub(super) fn new(pre: ProxyPre<State>, factory: Factory, lanes: usize) -> Self {
+    pub(super) fn new(pre: ProxyPre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
         let places = Limit::new(limits.max);
         let warm = (0..lanes).map(|_| Warm::new(limits.ready)).collect();
-        Self(Arc::new(Shared { pre, factory, places, queue, warm }))
+        Self(Arc::new(Shared { pre, factory, max_uses, places, queue, warm }))
     }
 
     /// Runs a request. If its instance trapped, and had served others before, it runs once more in a fresh one.
@@ -234,10 +236,9 @@ impl Shared {
         });
     }
 
-    /// Whether an instance may serve another request. Where the configuration does not say, it may not: nothing that
-    /// a component is built with promises that it expects one.
-    fn may_serve_again(&self, instance: &Instance) -> bool {
-        instance.uses < self.factory.config.instances.max_uses.unwrap_or(1)
+    /// Whether an instance may serve another request. For who leaks much, to start anew soon costs little.
+    fn may_serve_again(&self, instance: &mut Instance) -> bool {
+        instance.uses < self.max_uses && !instance.store.data_mut().limits.are_near(10)
     }
 }
 
@@ -266,14 +267,14 @@ impl Task {
             instance.handle(exchange, request, sender).await?;
             Ok(instance)
         };
-        let instance = tokio::select! {
+        let mut instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
                 tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it ran on after its request had ended");
                 return Err(CallError::Trapped);
             }
         };
-        if self.shared.may_serve_again(&instance)
+        if self.shared.may_serve_again(&mut instance)
             && let Some(warm) = self.shared.warm.get(self.lane.core)
         {
             warm.put(*instance, &self.lane);

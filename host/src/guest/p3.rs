@@ -3,6 +3,7 @@
 //! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
 //! have no further instance does a request go to another lane's.
 
+mod head;
 mod seat;
 mod traps;
 mod worker;
@@ -18,18 +19,14 @@ use super::app::Factory;
 use super::cancels::Trial;
 use super::meter::Meter;
 use super::queue::Queue;
-use super::replay::Replay;
 use super::state::State;
 use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
 use crate::limit::Limit;
-use seat::{Abandoned, Job, Seat};
+use seat::{Abandoned, Incoming, Job, Seat};
 use traps::Traps;
 use worker::Worker;
-
-/// Uses of an instance where the configuration does not say: what a guest leaks at each must not add up for ever.
-const MAX_USES: u64 = 1_000_000;
 
 /// The instances of an app.
 pub(super) struct Pool(Arc<Shared>);
@@ -37,6 +34,8 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     pre: ServicePre<State>,
     factory: Factory,
+    /// Requests that an instance is used for.
+    max_uses: u64,
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
@@ -56,13 +55,14 @@ enum Company {
 }
 
 impl Pool {
-    pub(super) fn new(pre: ServicePre<State>, factory: Factory, lanes: usize) -> Self {
+    pub(super) fn new(pre: ServicePre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
         let places = Limit::new(limits.max);
         Self(Arc::new(Shared {
             pre,
             factory,
+            max_uses,
             open: (0..lanes).map(|_| Mutex::default()).collect(),
             places,
             next_number: AtomicU64::new(0),
@@ -80,15 +80,17 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
-        let (company, replay) =
-            if apart { (Company::Nobody, None) } else { (Company::Others, Replay::of(&request)) };
-        let result = self.attempt(&exchange, request, || self.0.seat(lane, company)).await;
+        let company = if apart { Company::Nobody } else { Company::Others };
+        let incoming = Incoming::of(*request);
+        // By itself it would trap again.
+        let replay = if apart { None } else { incoming.replay() };
+        let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
                 // By itself, if there may be so many instances.
                 let seat = |company| self.0.seat(lane, company);
                 let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
-                self.attempt(&exchange, replay.request(), find).await
+                self.attempt(&exchange, replay, find).await
             }
             (result, _) => result,
         }
@@ -103,7 +105,7 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = |company| self.0.seat(lane, company);
         let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
-        self.run(&exchange, request, seat).await
+        self.run(&exchange, Incoming::of(*request), seat).await
     }
 
     pub(super) fn count(&self) -> usize {
@@ -122,25 +124,25 @@ impl Pool {
     async fn attempt(
         &self,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
+        incoming: Box<Incoming>,
         find: impl Fn() -> Option<Seat>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = match find() {
             Some(seat) => seat,
             None => self.0.queue.wait(find).await?,
         };
-        self.run(exchange, request, seat).await
+        self.run(exchange, incoming, seat).await
     }
 
     async fn run(
         &self,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
+        incoming: Box<Incoming>,
         seat: Seat,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         exchange.hand_over();
         let (answer, answered) = oneshot::channel();
-        seat.worker().send(Job { exchange: exchange.clone(), request, answer, seat: seat.clone() });
+        seat.worker().send(Job { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
         if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {
             return answer.map(|response| (response, seat.into_hold()));
         }
@@ -219,7 +221,7 @@ impl Shared {
         let has_room = |worker: &Arc<Worker>| worker.load() < limits.max_requests && suits(worker);
         let index = open.iter().position(has_room)?;
         let seat = Seat::take(&open[index]);
-        if seat.worker().uses() >= limits.max_uses.unwrap_or(MAX_USES) {
+        if seat.worker().uses() >= self.max_uses {
             open.remove(index).retire();
         }
         Some(seat)

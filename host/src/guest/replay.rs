@@ -1,9 +1,7 @@
 //! A request that can be made again: what it takes to run it once more when its instance trapped.
 
-use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Empty};
 
 use super::Body;
 
@@ -25,7 +23,6 @@ impl Replay {
     }
 
     pub(super) fn request(self) -> Box<http::Request<Body>> {
-        let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-        Box::new(http::Request::from_parts(*self.0, body))
+        Box::new(http::Request::from_parts(*self.0, super::empty()))
     }
 }

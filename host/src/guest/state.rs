@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{GuestTaskId, ResourceTable};
-use wasmtime::{AsContextMut as _, StoreContextMut, StoreLimits};
+use wasmtime::{AsContextMut as _, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::Budget;
 use super::cancels::Cancels;
 use super::imports::outgoing::OutgoingHttp;
+use super::limits::Limits;
 use crate::events::EventStore;
 use crate::exchange::{Exchange, RequestId};
 
@@ -21,7 +22,7 @@ pub(crate) struct State {
     pub(super) wasi: WasiCtx,
     pub(super) http: WasiHttpCtx,
     pub(super) outgoing: OutgoingHttp,
-    pub(super) limits: StoreLimits,
+    pub(super) limits: Limits,
     pub(super) events: Arc<dyn EventStore>,
     /// Bounds what the host holds for it.
     pub(super) budget: Budget,

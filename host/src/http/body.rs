@@ -71,7 +71,7 @@ impl GuardedBody {
     fn pass(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Polled {
         if let Some(guarded) = &mut self.guarded {
             let last = guarded.is_whole(&self.body);
-            if last && guarded.guard.client_left() {
+            if last && guarded.client_left() {
                 // Nothing of a small response has been written yet: so nothing will be.
                 self.guarded = None;
                 return Poll::Ready(Some(Err(BodyError::ConnectionTerminated)));
@@ -143,7 +143,7 @@ impl GuardedBody {
             && !guarded.last_passed
             && (frame.is_none() || guarded.is_whole(&self.body))
         {
-            guarded.mark = guarded.guard.mark();
+            guarded.mark = guarded.mark.or_else(|| guarded.guard.mark());
             guarded.last_passed = true;
         }
         let Some(frame) = frame else {
@@ -162,6 +162,12 @@ impl Guarded {
         if let (Some(remaining), Some(data)) = (&mut self.remaining, frame.data_ref()) {
             *remaining = remaining.saturating_sub(data.len() as u64);
         }
+    }
+
+    /// Whether the client has left, where that matters. Where the last bytes are marked, that asks the kernel as well.
+    fn client_left(&mut self) -> bool {
+        self.mark = self.guard.mark();
+        if self.mark.is_some() { self.guard.client_had_left() } else { self.guard.client_left() }
     }
 
     /// Whether a consumer that stops now has all of it.

@@ -164,6 +164,11 @@ impl Guard {
         self.holds_events() && self.link().ask_departure().is_some()
     }
 
+    /// The same, where the last bytes were marked: what the kernel knew then was noted.
+    pub(super) fn client_had_left(&self) -> bool {
+        self.link().departure().is_some()
+    }
+
     /// If there is something to read that could say that the client has left, where it matters, resolves
     /// when it has been read: in HTTP/2 the end of a stream is one frame among others.
     pub(super) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {

@@ -1,7 +1,7 @@
 //! Waits for the receipt of a response: asks the kernel now and then, and listens for what the client does.
 
 use std::ops::Range;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +23,14 @@ pub struct Mark {
     /// How many requests there had been.
     requests: u64,
     at: Instant,
+}
+
+/// A response whose receipt is waited for.
+struct Followed {
+    tracker: Tracker,
+    mark: Option<Mark>,
+    /// A request that comes after the last look.
+    request: Pin<Box<OwnedNotified>>,
 }
 
 /// Until when a receipt is waited for.
@@ -54,10 +62,12 @@ impl Patience {
 }
 
 impl<T: Flushed> Link<T> {
-    /// Notes what a receipt compares with. One system call, which does not block.
+    /// Notes what a receipt compares with, and before that how the client has left, as far as the kernel knows. One system
+    /// call if it is there, a few otherwise; none blocks.
     pub fn mark(&self) -> Mark {
         let requests = self.requests.count.load(Ordering::Acquire);
-        Mark { received: self.counts().map(|counts| counts.received), requests, at: Instant::now() }
+        let received = self.look_and_count().map(|(_, counts)| counts.received);
+        Mark { received, requests, at: Instant::now() }
     }
 
     /// Waits until it is known how a response ended that takes up `span` among the bytes that this side has
@@ -77,32 +87,27 @@ impl<T: Flushed> Link<T> {
         T: 'static,
     {
         let received = mark.and_then(|mark| mark.received);
-        let mut tracker = Tracker::new(span, received, self.is_half_closed());
-        let request = self.next_request();
-        let receipt = self.judge(&mut tracker, mark);
+        let tracker = Tracker::new(span, received, self.is_half_closed());
+        // Boxed, for what moves into a task takes its room there more than once.
+        let mut followed = Box::new(Followed { tracker, mark, request: Box::pin(self.next_request()) });
+        let receipt = self.judge(&mut followed);
         let link = self.clone();
         async move {
             match receipt {
                 Some(receipt) => receipt,
-                None => link.follow(tracker, mark, waits, request).await,
+                None => link.follow(&mut followed, waits).await,
             }
         }
     }
 
-    /// Looks again at whatever may be news, until it is final. `request` is for one that came after the first look.
-    async fn follow(
-        &self,
-        mut tracker: Tracker,
-        mark: Option<Mark>,
-        waits: ReceiptWaits,
-        request: OwnedNotified,
-    ) -> Receipt {
-        let mut request = pin!(request);
+    /// Looks again at whatever may be news, until it is final.
+    async fn follow(&self, followed: &mut Followed, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
-        let mut patience = Patience::new(&tracker, waits);
+        let mut patience = Patience::new(&followed.tracker, waits);
         loop {
+            let tracker = &followed.tracker;
             let now = Instant::now();
-            let limit = patience.limit(&tracker, now);
+            let limit = patience.limit(tracker, now);
             if now >= limit {
                 return tracker.give_up();
             }
@@ -112,11 +117,11 @@ impl<T: Flushed> Link<T> {
             let asks_again = !tracker.is_acknowledged() || tracker.awaits_reading() || self.end().is_some();
             let next = if asks_again { limit.min(now + pause) } else { limit };
             tokio::select! {
-                () = request.as_mut() => request.set(self.next_request()),
+                () = followed.request.as_mut() => followed.request.set(self.next_request()),
                 () = self.watch(), if self.end().is_none() => {}
                 () = sleep_until(next) => pause *= 2,
             }
-            if let Some(receipt) = self.judge(&mut tracker, mark) {
+            if let Some(receipt) = self.judge(followed) {
                 return receipt;
             }
         }
@@ -128,21 +133,14 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The receipt, if what can be seen now makes it final.
-    fn judge(&self, tracker: &mut Tracker, mark: Option<Mark>) -> Option<Receipt> {
-        self.observe(mark).map_or(Some(Receipt::Written), |seen| tracker.observe(&seen))
+    fn judge(&self, followed: &mut Followed) -> Option<Receipt> {
+        let seen = self.observe(followed.mark);
+        seen.map_or(Some(Receipt::Written), |seen| followed.tracker.observe(&seen))
     }
 
     /// The connection as it is now; `None` if the kernel does not tell. A few system calls, which do not block.
     fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
-        // First the end: what it says is about all that was acknowledged before.
-        self.look();
-        let mut end = self.end();
-        let counts = self.counts()?;
-        if counts.read.is_some() {
-            // Here it is the other way round: what a client has left unread counts as read once it has closed.
-            self.look();
-            end = self.end();
-        }
+        let (end, counts) = self.look_and_count()?;
         let next = mark.filter(|mark| self.requests.count.load(Ordering::Acquire) > mark.requests);
         let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
         let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());

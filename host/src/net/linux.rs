@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use rustix::event::PollFlags;
 use rustix::io::ioctl_fionread;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{Interest, ReadBuf};
 
 use super::link::{Flushed, Link};
-use super::receipt::Counts;
+use super::receipt::{Counts, End};
 use super::stream::Stream;
 use super::{tcp_info, unix_info};
 
@@ -38,7 +39,7 @@ impl Ahead {
                 // SAFETY: nothing is written but what was read.
                 let room = unsafe { buf.unfilled_mut() };
                 let length = room.len();
-                let read = rustix::io::read(stream, room)?.0.len();
+                let read = recv(stream, room, RecvFlags::empty())?.1;
                 count = Some(read);
                 // There was less than there is room for. So there is no more, and the kernel tells when there is: a
                 // further read would be in vain.
@@ -113,6 +114,27 @@ impl<T: Flushed> Link<T> {
         let unread = ioctl_fionread(&self.stream).unwrap_or(0);
         matches!(self.stream, Stream::Tcp(_))
             && self.counts().is_some_and(|counts| counts.received == read + unread + 1)
+    }
+
+    /// How the connection has ended, if it has, and what the kernel has counted. One system call while it is open, a few
+    /// otherwise; none blocks.
+    pub(super) fn look_and_count(&self) -> Option<(Option<End>, Counts)> {
+        // First the end, here and below: what it says is about all that was acknowledged before.
+        let end = self.end();
+        if let Stream::Tcp(stream) = &self.stream
+            && let Ok(Some(counts)) = tcp_info::counts_if_open(stream.as_fd())
+        {
+            return Some((end, counts));
+        }
+        self.look();
+        let end = self.end();
+        let counts = self.counts()?;
+        if counts.read.is_none() {
+            return Some((end, counts));
+        }
+        // Here it is the other way round: what a client has left unread counts as read once it has closed.
+        self.look();
+        Some((self.end(), counts))
     }
 
     /// What the kernel has counted. Up to two system calls, which do not block.

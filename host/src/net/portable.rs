@@ -10,7 +10,7 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::sync::Notify;
 
 use super::link::{Flushed, Link};
-use super::receipt::Counts;
+use super::receipt::{self, Counts};
 use super::stream::Stream;
 
 /// Bytes that are read ahead at most. Beyond, a client that leaves is noticed when hyper reads on.
@@ -162,7 +162,7 @@ impl<T: Flushed> Link<T> {
 
     /// Nor what was acknowledged.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
-    pub(super) fn counts(&self) -> Option<Counts> {
+    pub(super) fn look_and_count(&self) -> Option<(Option<receipt::End>, Counts)> {
         None
     }
 }

@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use bytes::BufMut;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Bytes of a response that is written in one piece.
+const SMALL: usize = 1024;
 
 /// A connected stream, registered with the runtime of its thread.
 #[derive(Debug)]
@@ -50,11 +53,21 @@ impl Stream {
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        each!(self, stream => stream.try_write(bytes))
+        self.try_io(Interest::WRITABLE, || Ok(send(self, bytes, SendFlags::empty())?))
     }
 
-    pub(super) fn try_write_vectored(&self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        each!(self, stream => stream.try_write_vectored(bytes))
+    /// What is small goes out in one piece: to copy it costs the kernel less than to gather it.
+    pub(super) fn try_write_vectored(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let mut whole = [0; SMALL];
+        let mut length = 0;
+        for piece in pieces {
+            let Some(room) = whole.get_mut(length..length + piece.len()) else {
+                return each!(self, stream => stream.try_write_vectored(pieces));
+            };
+            room.copy_from_slice(piece);
+            length += piece.len();
+        }
+        self.try_write(&whole[..length])
     }
 
     #[cfg_attr(

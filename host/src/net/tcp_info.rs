@@ -11,8 +11,19 @@ use super::receipt::Counts;
 
 /// Asks the kernel. One system call, which does not block.
 pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
+    tcp_info(socket).map(|info| to_counts(&info))
+}
+
+/// The same; none if either side has closed or reset the connection. The kernel reads the state before it reads the counts.
+pub(super) fn counts_if_open(socket: BorrowedFd<'_>) -> io::Result<Option<Counts>> {
+    /// `TCP_ESTABLISHED`, of `net/tcp_states.h`.
+    const ESTABLISHED: u8 = 1;
     let info = tcp_info(socket)?;
-    Ok(Counts {
+    Ok((info.tcpi_state == ESTABLISHED).then(|| to_counts(&info)))
+}
+
+fn to_counts(info: &tcp_info) -> Counts {
+    Counts {
         acked: info.tcpi_bytes_acked,
         received: info.tcpi_bytes_received,
         unsent: info.tcpi_notsent_bytes,
@@ -20,7 +31,7 @@ pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
         read: None,
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
         min_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
-    })
+    }
 }
 
 #[expect(unsafe_code, reason = "no library offers this option with the counts of bytes")]

@@ -13,6 +13,7 @@ pub(super) const PYTHON_LONGPOLL: &Embedded = embedded!["guest/examples/python-l
     "linger/local.py",
     "linger/p2.py",
     "linger/p3.py",
+    "linger/refusals.py",
     "linger/types.py",
     "requirements.txt",
     "test_app.py",

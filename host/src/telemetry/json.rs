@@ -27,14 +27,26 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        writer.write_str("{\"timestamp\":\"")?;
-        put_time(&mut writer, now())?;
-        write!(writer, "\",\"level\":\"{}\"", event.metadata().level())?;
-        let mut fields = Fields { writer: &mut writer, result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        writer.write_str("}\n")
+        thread_local! {
+            static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        // Many small pieces, which `writer` would take through two tables of functions each.
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            put_event(line, event);
+            writer.write_str(line)
+        })
     }
+}
+
+fn put_event(line: &mut String, event: &Event<'_>) {
+    line.push_str("{\"timestamp\":\"");
+    put_time(line, now());
+    line.push_str("\",\"level\":\"");
+    line.push_str(event.metadata().level().as_str());
+    line.push('"');
+    event.record(&mut Fields(line));
+    line.push_str("}\n");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a line of the log says when it was written")]
@@ -43,7 +55,7 @@ fn now() -> SystemTime {
 }
 
 /// Of a time that is written as RFC 3339 has it, all but the fraction is the same for a second.
-fn put_time(writer: &mut Writer<'_>, time: SystemTime) -> fmt::Result {
+fn put_time(line: &mut String, time: SystemTime) {
     thread_local! {
         static LAST: RefCell<(u64, String)> = RefCell::default();
     }
@@ -51,81 +63,94 @@ fn put_time(writer: &mut Writer<'_>, time: SystemTime) -> fmt::Result {
     LAST.with_borrow_mut(|(second, text)| {
         if text.is_empty() || *second != since.as_secs() {
             *second = since.as_secs();
-            text.clear();
-            write!(text, "{}", humantime::format_rfc3339_seconds(time))?;
+            *text = humantime::format_rfc3339_seconds(time).to_string();
             // The zone comes last.
             text.pop();
         }
-        write!(writer, "{text}.{:06}Z", since.subsec_micros())
-    })
+        line.push_str(text);
+    });
+    // As a number it has seven digits, of which the first gives way to the point.
+    let fraction = line.len();
+    line.push_str(itoa::Buffer::new().format(1_000_000 + since.subsec_micros()));
+    line.replace_range(fraction..=fraction, ".");
+    line.push('Z');
 }
 
-struct Fields<'a, 'w> {
-    writer: &'a mut Writer<'w>,
-    result: fmt::Result,
-}
+struct Fields<'a>(&'a mut String);
 
-impl Fields<'_, '_> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_ok() {
-            self.result = self.try_put(field.name(), value);
-        }
+impl Fields<'_> {
+    fn put_name(&mut self, field: &Field) {
+        self.0.push_str(",\"");
+        // A word of the code, so nothing of it has to be escaped.
+        self.0.push_str(field.name());
+        self.0.push_str("\":");
     }
 
-    fn try_put(&mut self, name: &str, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> fmt::Result {
-        self.writer.write_str(",\"")?;
-        Escaped(self.writer).write_str(name)?;
-        self.writer.write_str("\":")?;
-        value(self.writer)
-    }
-
-    fn put_text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
-        self.put(field, |writer| {
-            writer.write_char('"')?;
-            Escaped(writer).write_fmt(text)?;
-            writer.write_char('"')
-        });
+    fn put_number(&mut self, field: &Field, number: impl itoa::Integer) {
+        self.put_name(field);
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put_name(field);
+        self.0.push_str(if value { "true" } else { "false" });
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put_number(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put_number(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put_text(field, format_args!("{value}"));
+        self.put_name(field);
+        self.0.push('"');
+        Escaped(self.0).push(value);
+        self.0.push('"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put_text(field, format_args!("{value:?}"));
+        self.put_name(field);
+        self.0.push('"');
+        // A value that cannot say itself ends here.
+        let _ = write!(Escaped(self.0), "{value:?}");
+        self.0.push('"');
     }
 }
 
 /// What is written becomes a part of a string of JSON (RFC 8259, section 7).
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+struct Escaped<'a>(&'a mut String);
 
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
-            self.0.write_str(&rest[..at])?;
-            match rest.as_bytes()[at] {
-                b'\n' => self.0.write_str("\\n")?,
-                special @ (b'"' | b'\\') => write!(self.0, "\\{}", char::from(special))?,
-                control => write!(self.0, "\\u{control:04x}")?,
-            }
-            rest = &rest[at + 1..];
+impl Escaped<'_> {
+    fn push(&mut self, text: &str) {
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        // Without a way out in the middle the compiler looks at many bytes at a time; nearly no text has any.
+        if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+            self.0.push_str(text);
+            return;
         }
-        self.0.write_str(rest)
+        for char in text.chars() {
+            match char {
+                '\n' => self.0.push_str("\\n"),
+                '"' | '\\' => self.0.extend(['\\', char]),
+                '\0'..='\x1f' => {
+                    // Into a string, which takes all.
+                    let _ = write!(self.0, "\\u{:04x}", u32::from(char));
+                }
+                other => self.0.push(other),
+            }
+        }
+    }
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text);
+        Ok(())
     }
 }
 
@@ -142,7 +167,7 @@ mod tests {
         let begin = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for micros in [0, 1, 999_999, 1_000_000, 1_000_001, 86_400_000_000] {
             let (mut line, time) = (String::new(), begin + Duration::from_micros(micros));
-            put_time(&mut Writer::new(&mut line), time).unwrap();
+            put_time(&mut line, time);
             assert_eq!(line, humantime::format_rfc3339_micros(time).to_string());
         }
     }
@@ -152,7 +177,7 @@ mod tests {
         fn any_text_is_read_again(text in any::<String>(), more in "[\\x00-\\x7f]*") {
             let text = text + &more;
             let mut line = String::from("\"");
-            Escaped(&mut Writer::new(&mut line)).write_str(&text).unwrap();
+            Escaped(&mut line).push(&text);
             line.push('"');
             prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
         }

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes that are written without waiting for more.
-const FULL: usize = 64 * 1024;
+const FULL: usize = 256 * 1024;
 
 /// Bytes that wait while the reader does not read. What comes then is dropped, and the log says how many lines.
 const MOST: usize = 4 * 1024 * 1024;

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::handles::Handles;
 use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached, Reload};
 use crate::cancel::Reason;
 use crate::net::Receipt;
@@ -106,6 +107,8 @@ impl Metrics {
             retries: self.retries.get_or_create_owned(&of_app),
             traps: self.traps.get_or_create_owned(&of_app),
             started: self.started.get_or_create_owned(&of_app),
+            endings: Handles::default(),
+            answers: Handles::default(),
             all: self.clone(),
             app,
         })
@@ -195,6 +198,8 @@ pub struct AppMetrics {
     pub traps: Counter,
     /// Instances that were started.
     pub started: Counter,
+    endings: Handles<Ending, Counter>,
+    answers: Handles<(&'static str, u16), Histogram>,
     all: Metrics,
 }
 
@@ -208,17 +213,27 @@ impl AppMetrics {
     /// Counts a request that has ended.
     pub fn ended(&self, ending: Ending) {
         let Ending { outcome, reason } = ending;
-        self.all.ended.get_or_create(&Ended { app: self.app.clone(), outcome, reason }).inc();
+        let labels = || Ended { app: self.app.clone(), outcome, reason };
+        let family = &self.all.ended;
+        match self.endings.get(ending, || family.get_or_create_owned(&labels())) {
+            Some(counter) => counter.inc(),
+            None => family.get_or_create(&labels()).inc(),
+        };
     }
 
     /// Counts a response that has ended.
     pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
-        let answer = Answer {
+        let (method, status) = (labels::method(method), labels::status(status));
+        let labels = || Answer {
             app: self.app.clone(),
-            http_request_method: labels::method(method),
-            http_response_status_code: labels::status(status),
+            http_request_method: method,
+            http_response_status_code: status,
         };
-        self.all.duration.get_or_create(&answer).observe(took.as_secs_f64());
+        let (family, took) = (&self.all.duration, took.as_secs_f64());
+        match self.answers.get((method, status), || family.get_or_create_owned(&labels())) {
+            Some(histogram) => histogram.observe(took),
+            None => family.get_or_create(&labels()).observe(took),
+        }
     }
 
     /// Counts a request whose guest did not answer, or not to the end.

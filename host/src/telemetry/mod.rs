@@ -1,6 +1,7 @@
 //! What operators see of a running server: metrics, the log, and traces.
 
 mod follow;
+mod handles;
 mod json;
 mod labels;
 mod lines;

@@ -1,19 +1,17 @@
 """WASI 0.2: an instance has one request at a time, so a wait blocks all of it."""
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
-from componentize_py_types import Err, Ok, Result
+from componentize_py_types import Err, Ok
 from wit_world import exports
 from wit_world.imports import cancellation_p2, monotonic_clock, poll, queue_p2, topic_p2
 from wit_world.imports import wasi_http_types as http
-from wit_world.imports.linger_host_types import EventError, PushOptions
 from wit_world.imports.streams import StreamError_Closed
 
+from .refusals import push_options, refusals, value
 from .types import Batch, Cancelled, Delivery, Handle, Request, Response
-from .types import answer, broken, event_error, event_id, name, nanoseconds, optional_nanoseconds, too_large
-
-T = TypeVar("T")
+from .types import answer, broken, event_id, name, nanoseconds, too_large
 
 CHUNK = 64 * 1024
 """How much one read asks for, in bytes."""
@@ -100,31 +98,20 @@ def _wait(seconds: float, *arrived: poll.Pollable) -> None:
         raise Cancelled("cancelled", name(reason))
 
 
-def _value(result: Result[T, EventError]) -> T:
-    """The value of a result, or the exception for its error."""
-    if isinstance(result, Err):
-        raise event_error(result.value)
-    return result.value
-
-
 class queue:
     """A queue: each event is for one taker."""
 
     def __init__(self, name: str) -> None:
-        try:
+        with refusals:
             self._queue = queue_p2.Queue.open(name)
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def push(
         self, data: bytes, content_type: str | None = None, delay: float | None = None, time_to_live: float | None = None
     ) -> str:
         """Stores an event, and returns its id. Times are in seconds."""
-        options = PushOptions(content_type, optional_nanoseconds(delay), optional_nanoseconds(time_to_live))
-        try:
+        options = push_options(content_type, delay, time_to_live)
+        with refusals:
             return event_id(self._queue.push(data, options))
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def take(self, wait: float) -> Delivery | None:
         """The next event; None if there is none for so many seconds. Raises `Cancelled` when the request is over before that."""
@@ -132,31 +119,25 @@ class queue:
             with pending.subscribe() as arrived:
                 _wait(wait, arrived)
             taken = pending.get()
-        return None if taken is None else Delivery.of(_value(taken))
+        return None if taken is None else Delivery.of(value(taken))
 
 
 class topic:
     """A topic: each event is for all who read."""
 
     def __init__(self, name: str) -> None:
-        try:
+        with refusals:
             self._topic = topic_p2.Topic.open(name)
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def publish(self, data: bytes, content_type: str | None = None) -> str:
         """Stores an event, and returns the cursor after it."""
-        try:
+        with refusals:
             return self._topic.publish(data, content_type)
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def end(self) -> str:
         """The cursor after the last event."""
-        try:
+        with refusals:
             return self._topic.end()
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def read(self, after: str | None, limit: int, wait: float) -> Batch | None:
         """At most so many events after a cursor, or from the oldest; None if there is none for so many seconds.
@@ -165,4 +146,4 @@ class topic:
             with pending.subscribe() as arrived:
                 _wait(wait, arrived)
             batch = pending.get()
-        return None if batch is None else Batch.of(_value(batch))
+        return None if batch is None else Batch.of(value(batch))

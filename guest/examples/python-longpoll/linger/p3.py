@@ -11,10 +11,11 @@ from wit_world.imports import cancellation, monotonic_clock, whole
 from wit_world.imports import queue as queue_p3
 from wit_world.imports import topic as topic_p3
 from wit_world.imports import wasi_http_types as http
-from wit_world.imports.linger_host_types import EventError, PushOptions
+from wit_world.imports.linger_host_types import EventError
 
+from .refusals import push_options, refusals, value
 from .types import Batch, Cancelled, Delivery, Handle, Request, Response
-from .types import answer, broken, event_error, event_id, name, nanoseconds, optional_nanoseconds, too_large
+from .types import answer, broken, event_id, name, nanoseconds, too_large
 
 T = TypeVar("T")
 
@@ -91,9 +92,9 @@ async def _first(seconds: float, arriving: Coroutine[Any, Any, T] | None, too_la
         settle(lambda: None)
 
     async def arrive(arriving: Coroutine[Any, Any, T]) -> None:
-        value = await arriving
-        if not settle(lambda: value):
-            too_late(value)
+        arrived = await arriving
+        if not settle(lambda: arrived):
+            too_late(arrived)
 
     spawn(watch())
     spawn(expire())
@@ -102,31 +103,20 @@ async def _first(seconds: float, arriving: Coroutine[Any, Any, T] | None, too_la
     return (await first)()
 
 
-def _value(result: Result[T, EventError]) -> T:
-    """The value of a result, or the exception for its error."""
-    if isinstance(result, Err):
-        raise event_error(result.value)
-    return result.value
-
-
 class queue:
     """A queue: each event is for one taker."""
 
     def __init__(self, name: str) -> None:
-        try:
+        with refusals:
             self._queue = queue_p3.Queue.open(name)
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def push(
         self, data: bytes, content_type: str | None = None, delay: float | None = None, time_to_live: float | None = None
     ) -> str:
         """Stores an event, and returns its id. Times are in seconds."""
-        options = PushOptions(content_type, optional_nanoseconds(delay), optional_nanoseconds(time_to_live))
-        try:
+        options = push_options(content_type, delay, time_to_live)
+        with refusals:
             return event_id(await self._queue.push(data, options))
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def take(self, wait: float) -> Delivery | None:
         """The next event; None if there is none for so many seconds. Raises `Cancelled` when the request is over before that."""
@@ -138,7 +128,7 @@ class queue:
             taken = await _first(wait, taking.value.read(), _give_back)
         if taken is None:
             return None
-        with _value(taken) as delivery:
+        with value(taken) as delivery:
             return Delivery.of(delivery)
 
 
@@ -152,21 +142,19 @@ class topic:
     """A topic: each event is for all who read."""
 
     def __init__(self, name: str) -> None:
-        try:
+        with refusals:
             self._topic = topic_p3.Topic.open(name)
-        except Err as error:
-            raise event_error(error.value) from None
 
     async def publish(self, data: bytes, content_type: str | None = None) -> str:
         """Stores an event, and returns the cursor after it."""
-        return _value(await self._topic.publish(data, content_type).read())
+        return value(await self._topic.publish(data, content_type).read())
 
     async def end(self) -> str:
         """The cursor after the last event."""
-        return _value(await self._topic.end().read())
+        return value(await self._topic.end().read())
 
     async def read(self, after: str | None, limit: int, wait: float) -> Batch | None:
         """At most so many events after a cursor, or from the oldest; None if there is none for so many seconds.
         Raises `Cancelled` when the request is over before that."""
         batch = await _first(wait, self._topic.read(after, limit).read(), lambda _: None)
-        return None if batch is None else Batch.of(_value(batch))
+        return None if batch is None else Batch.of(value(batch))

@@ -3,18 +3,39 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http_body::Body as _;
 use tokio::sync::oneshot;
 
+use super::head::Head;
 use super::worker::Worker;
 use crate::exchange::Exchange;
-use crate::guest::{Body, CallError, Hold};
+use crate::guest::{self, Body, CallError, Hold};
 
 /// A request on its way into an instance.
 pub(super) struct Job {
     pub(super) exchange: Arc<Exchange>,
-    pub(super) request: Box<http::Request<Body>>,
+    pub(super) incoming: Box<Incoming>,
     pub(super) answer: oneshot::Sender<Answer>,
     pub(super) seat: Seat,
+}
+
+/// A request as its guest gets it. Boxed, for it moves through what waits for its answer.
+pub(super) struct Incoming {
+    pub(super) head: Head,
+    pub(super) body: Body,
+}
+
+impl Incoming {
+    pub(super) fn of(request: http::Request<Body>) -> Box<Self> {
+        let (parts, body) = request.into_parts();
+        Box::new(Self { head: Head::of(parts), body })
+    }
+
+    /// The same once more, if it may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
+    pub(super) fn replay(&self) -> Option<Box<Self>> {
+        let may = self.head.is_safe() && self.body.is_end_stream();
+        may.then(|| Box::new(Self { head: self.head.clone(), body: guest::empty() }))
+    }
 }
 
 type Answer = Result<http::Response<Body>, CallError>;

@@ -3,8 +3,6 @@
 //! Inside of `run_concurrent` it accepts jobs and runs their calls; outside of it, where a guest that never yields
 //! cannot keep it from being polled, it watches for guests that run on after their request was given up.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, ready};
@@ -15,16 +13,15 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, SetOnce, mpsc};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::Shared;
-use super::seat::{Abandoned, Job};
+use super::seat::{Abandoned, Incoming, Job};
 use crate::exchange::{Call, Exchange};
 use crate::guest::cancels::Cancels;
 use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
-use crate::guest::{BodyError, CallError, Lane, not_started};
+use crate::guest::{CallError, Lane, not_started};
 use crate::limit::Share;
 
 /// How long an instance without requests is kept, if it is not the only one of its lane.
@@ -302,21 +299,16 @@ impl Drop for Running {
     }
 }
 
-/// How the guest's reading of a request body ended.
-type BodyRead = Pin<Box<dyn Future<Output = Result<(), BodyError>> + Send>>;
-
 /// Runs one request. An error is a trap, and the end of the instance.
 async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmtime::Result<()> {
-    let Job { exchange, request, answer, seat } = job;
+    let Job { exchange, incoming, answer, seat } = job;
     let handler = service.wasi_http_handler().func_handle();
     let _until_it_ends = Call(exchange.clone());
     let alone = seat.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
-        let http = store.data_mut().http();
-        let (request, body_read) = Request::from_http(http.hooks, *request);
-        // Boxed, for its type borrows the hooks though its value does not.
-        let body_read: BodyRead = Box::pin(body_read);
-        let request = http.table.push(request)?;
+        let Incoming { head, body } = *incoming;
+        let (request, body_read) = head.with(body);
+        let request = store.data_mut().table.push(request)?;
         let call = handler.start_call_concurrent(&mut store, (request,))?;
         store.data_mut().requests.insert(call.task(), exchange, alone);
         wasmtime::error::Ok((call, body_read))
@@ -332,6 +324,10 @@ async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmti
     };
     // A client that left does not read its answer.
     drop(answer.send(response));
+    // Those that are in it have the other half.
+    if accessor.with(|mut store| store.data_mut().limits.are_near(50)) {
+        seat.worker().close();
+    }
     drop(seat);
     Ok(())
 }
