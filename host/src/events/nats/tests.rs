@@ -360,7 +360,16 @@ async fn those_who_push_at_once_make_one_stream() {
     let one = host(&server);
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut made = client.subscribe("$JS.API.STREAM.CREATE.>").await.unwrap();
-    client.flush().await.unwrap();
+    // How many have been asked for, as far as NATS had heard when this began.
+    let mut asked = async || {
+        client.publish("$JS.API.STREAM.CREATE.mark", Bytes::new()).await.unwrap();
+        let mut count = 0;
+        while !soon(made.next()).await.unwrap().subject.ends_with("mark") {
+            count += 1;
+        }
+        count
+    };
+    assert_eq!(asked().await, 0);
     let mut pushes = tokio::task::JoinSet::new();
     for _ in 0..100 {
         pushes.spawn(one.clone().push(&name("q"), event("a"), Schedule::default()));
@@ -369,9 +378,6 @@ async fn those_who_push_at_once_make_one_stream() {
     while let Some(pushed) = soon(pushes.join_next()).await {
         pushed.unwrap().unwrap();
     }
-    // What was sent before the answer to this has come.
-    client.flush().await.unwrap();
-    let count = std::iter::from_fn(|| made.next().now_or_never().flatten()).count();
-    assert_eq!(count, 2);
+    assert_eq!(asked().await, 2);
     assert_eq!(lock(&one.shared.topics).published, 100);
 }
