@@ -36,6 +36,7 @@ mod longpoll;
 mod metrics;
 mod middleware;
 mod nats;
+mod nats_access;
 mod nats_faults;
 mod nats_soak;
 mod new;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -88,6 +89,11 @@ impl Http1 {
     /// Waits until there is something to read, be it the end of the connection.
     pub(crate) async fn is_readable(&self) {
         soon("an answer", self.stream.readable()).await.unwrap();
+    }
+
+    /// Whether there is something to read by now.
+    pub(crate) async fn has_something(&self) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), self.stream.readable()).await.is_ok()
     }
 }
 

@@ -14,6 +14,7 @@ mod name;
 #[cfg(feature = "nats")]
 mod nats;
 mod usage;
+mod wait;
 
 use std::fmt;
 use std::future::Future;

@@ -80,9 +80,12 @@ impl Log {
 
 const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
 
+/// The client of NATS says what the store says too, with no remedy.
+const QUIET: &str = "async_nats=off";
+
 fn parse(wanted: &str) -> Result<EnvFilter, String> {
     check(wanted)?;
-    EnvFilter::try_new(wanted).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
+    EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
 }
 
 fn check(wanted: &str) -> Result<(), String> {

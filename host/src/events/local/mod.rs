@@ -5,7 +5,6 @@ mod queues;
 mod timers;
 mod topic;
 mod topics;
-mod wait;
 
 use std::future::{Future, ready};
 use std::pin::Pin;

@@ -1,16 +1,11 @@
 //! One queue: what is ready, who has what, and who waits. It does nothing by itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use crate::config::{Commit, QueuePolicy};
+use crate::config::QueuePolicy;
 use crate::events::journal::{Entry, Record};
-use crate::events::{Event, EventId, StoreError};
-
-/// Who waits for an event.
-pub(super) type Waiter = oneshot::Sender<Result<Taken, StoreError>>;
+use crate::events::wait::Waiter;
+use crate::events::{Event, EventId};
 
 /// Whenever the lock is free, `ready` or `waiters` is empty.
 pub(super) struct Queue {
@@ -37,13 +32,6 @@ pub(super) struct Stored {
     pub(super) lease: Option<u64>,
     /// When something happens to it next: it can be taken, it is of no use any more, or its lease runs out.
     pub(super) timer: Option<u64>,
-}
-
-pub(super) struct Taken {
-    pub(super) event: Event,
-    pub(super) sequence: u64,
-    pub(super) lease: u64,
-    pub(super) policy: (Commit, Duration),
 }
 
 impl Queue {

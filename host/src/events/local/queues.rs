@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Queue, Stored, Taken, Waiter};
+use super::queue::{Queue, Stored};
 use super::timers::Timers;
-use super::wait::Wait;
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Queues;
 use crate::events::journal::{Entry, Journal, Record};
+use crate::events::wait::{Lines, Taken, Wait, Waiter};
 use crate::events::{
     EventId, Fates, LeaseId, Limit, Name, NewEvent, QueueUsage, Schedule, Settlement, StoreError, Usage,
 };
@@ -222,7 +222,7 @@ impl<J: Journal> LocalStore<J> {
         queue.leased.insert(sequence, stored);
     }
 
-    pub(super) fn take_now(self: Arc<Self>, name: &Name) -> Result<Wait<J>, StoreError> {
+    pub(super) fn take_now(self: Arc<Self>, name: &Name) -> Result<Wait<Self>, StoreError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.queues);
         let ticket = state.next_ticket;
@@ -408,9 +408,10 @@ impl<J: Journal> LocalStore<J> {
             Ok(number)
         }
     }
+}
 
-    /// Who waited does so no longer.
-    pub(super) fn leave(&self, name: &Name, ticket: u64) {
+impl<J: Journal> Lines for LocalStore<J> {
+    fn leave(&self, name: &Name, ticket: u64) {
         let mut state = lock(&self.queues);
         if let Some(queue) = state.queues.get_mut(name) {
             queue.waiters.remove(&ticket);

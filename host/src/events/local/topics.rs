@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
@@ -12,6 +11,7 @@ use super::topic::{Kept, Topic};
 use super::{LocalStore, check_size, lock, size, told};
 use crate::config::Topics;
 use crate::events::journal::{Entry, Epoch, Journal, Tidy, TopicRecord};
+use crate::events::wait::woken;
 use crate::events::{Batch, Cursor, Limit, Name, NewEvent, Published, StoreError, TopicUsage, Usage};
 
 /// The most events that one read gives.
@@ -171,14 +171,7 @@ impl<J: Journal> LocalStore<J> {
             Ok(batch) => return Ok(batch),
             Err(wake) => Reader { store: self, name, wake },
         };
-        loop {
-            let mut woken = pin!(reader.wake.notified());
-            woken.as_mut().enable();
-            if let Some(batch) = reader.look(after, limit) {
-                return Ok(batch);
-            }
-            woken.await;
-        }
+        Ok(woken(&reader.wake, || reader.look(after, limit)).await)
     }
 
     /// What is there already; otherwise the reader is counted, until it leaves, and woken by what it gets.

@@ -9,7 +9,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subject};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -51,6 +51,8 @@ pub(super) struct Link {
 pub(super) enum Trouble {
     /// It may be done when it is tried again.
     Passing(String),
+    /// Nobody at NATS listens to that: there is no such stream, or it has no leader.
+    Unheard,
     /// NATS does not want it.
     Refused(jetstream::Error),
     /// It cannot be.
@@ -67,12 +69,19 @@ impl Link {
         let client = loop {
             match options(&config, made.clone()).await?.connect(&config.servers).await {
                 Ok(client) => break client,
-                Err(error) if Instant::now() >= until => {
-                    return Err(format!(
-                        "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
-                    ));
+                Err(error) => {
+                    if let Some(remedy) = remedy(&error, &config) {
+                        return Err(format!(
+                            "NATS at {servers} does not let this host in: {error}; {remedy}"
+                        ));
+                    }
+                    if Instant::now() >= until {
+                        return Err(format!(
+                            "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
+                        ));
+                    }
+                    sleep(pause(3)).await;
                 }
-                Err(_) => sleep(pause(3)).await,
             }
         };
         let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
@@ -118,6 +127,7 @@ impl Link {
                     return Err(StoreError::Unavailable(format!("NATS: {error}").into()));
                 }
                 Err(Trouble::Passing(message)) => last = message,
+                Err(Trouble::Unheard) => "there is no stream, or it has no leader".clone_into(&mut last),
             }
             let again = Instant::now() + pause(count);
             if again >= until {
@@ -177,6 +187,10 @@ impl Link {
             .map_err(|error| self.unsent(&error, size))?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
+            // Here, and only here, that is for want of room.
+            Ok(Response::Err { error }) if error.error_code() == ErrorCode::INSUFFICIENT_RESOURCES => {
+                Err(Trouble::no_room(&error))
+            }
             Ok(Response::Err { error }) => Err(Trouble::of(error)),
             Err(error) => Err(Trouble::Passing(format!("an answer makes no sense: {error}"))),
         }
@@ -188,7 +202,10 @@ impl Link {
             let limit = self.client.max_payload().min(size.saturating_sub(1)) as u64;
             return Trouble::Lasting(StoreError::TooLarge { limit });
         }
-        Trouble::Passing(error.to_string())
+        match error.kind() {
+            RequestErrorKind::NoResponders => Trouble::Unheard,
+            _ => Trouble::Passing(error.to_string()),
+        }
     }
 
     /// Answers a message that was handed out, once, and waits until NATS has heard that.
@@ -209,20 +226,21 @@ impl Trouble {
             return Self::Lasting(StoreError::OverLimit(limit));
         }
         let full = [
-            ErrorCode::INSUFFICIENT_RESOURCES,
             ErrorCode::STORAGE_RESOURCES_EXCEEDED,
             ErrorCode::MEMORY_RESOURCES_EXCEEDED,
             ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
         ];
         if full.contains(&error.error_code()) || text.contains("no space left") {
-            return Self::Lasting(StoreError::Unavailable(
-                format!(
-                    "NATS has no room: {error}; each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store"
-                )
-                .into(),
-            ));
+            return Self::no_room(&error);
         }
-        if error.code() == 503 { Self::Passing(text) } else { Self::Refused(error) }
+        // Too few servers of a cluster are there, or they are asked for too much at once.
+        let passing = error.code() == 503 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS;
+        if passing { Self::Passing(text) } else { Self::Refused(error) }
+    }
+
+    fn no_room(error: &jetstream::Error) -> Self {
+        let remedy = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
+        Self::Lasting(StoreError::Unavailable(format!("NATS has no room: {error}; {remedy}").into()))
     }
 }
 
@@ -236,7 +254,38 @@ pub(super) fn pause(tries: u32) -> Duration {
     longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
 }
 
+/// What to do about a connection that will not be made later either, if this is one.
+fn remedy(error: &ConnectError, config: &Nats) -> Option<&'static str> {
+    if matches!(error.kind(), ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) {
+        return Some(who_it_is(config));
+    }
+    // TLS has no kind of its own where one end does not agree with the other.
+    let said = error.to_string();
+    if said.contains("invalid peer certificate") {
+        return Some(
+            "set `events.nats.tls.ca` to the authority of its certificate, and `events.nats.servers` to a name in that",
+        );
+    }
+    ["CertificateRequired", "BadCertificate", "UnknownCA"].iter().any(|alert| said.contains(alert)).then_some(
+        "set `events.nats.tls.certificate` and `events.nats.tls.key` to a certificate that it knows",
+    )
+}
+
+/// The keys that say to NATS who this host is.
+fn who_it_is(config: &Nats) -> &'static str {
+    if config.credentials.is_some() {
+        "see `events.nats.credentials`"
+    } else if config.user.is_some() {
+        "see `events.nats.user` and `events.nats.password`"
+    } else if config.token.is_some() {
+        "see `events.nats.token`"
+    } else {
+        "set `events.nats.credentials`, `events.nats.user` and `events.nats.password`, or `events.nats.token`"
+    }
+}
+
 async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
+    let who = who_it_is(config);
     let mut options = ConnectOptions::new()
         .name("linger")
         .connection_timeout(ATTEMPT)
@@ -248,14 +297,16 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
             if event == Event::Connected {
                 made.send_modify(|count| *count += 1);
             }
-            log(&event);
+            log(&event, who);
             ready(())
         });
     if let Some(file) = &config.credentials {
-        options = options
-            .credentials_file(file)
-            .await
-            .map_err(|error| format!("{}: {error}; it is a file as `nsc` writes them", file.display()))?;
+        options = options.credentials_file(file).await.map_err(|error| {
+            format!(
+                "`events.nats.credentials`: {}: {error}; it is a file as `nsc` writes them",
+                file.display()
+            )
+        })?;
     }
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.reveal().to_owned());
@@ -264,6 +315,13 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
         options = options.token(token.reveal().to_owned());
     }
     if let Some(tls) = &config.tls {
+        for (key, file) in [("ca", &tls.ca), ("certificate", &tls.certificate), ("key", &tls.key)] {
+            // They are read again at each connection, when nobody could say which it was.
+            if let Some(file) = file {
+                std::fs::File::open(file)
+                    .map_err(|error| format!("`events.nats.tls.{key}`: {}: {error}", file.display()))?;
+            }
+        }
         options = options.require_tls(true);
         if let Some(ca) = &tls.ca {
             options = options.add_root_certificates(ca.clone());
@@ -275,10 +333,33 @@ async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<Connect
     Ok(options)
 }
 
-fn log(event: &Event) {
+fn log(event: &Event, who: &str) {
     match event {
         Event::Connected => tracing::info!("NATS: connected"),
         Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
+        Event::ClientError(error) if error.to_string().contains("authorization") => {
+            tracing::warn!("NATS does not let this host in any more: {error}; {who}");
+        }
         event => tracing::warn!("NATS: {event}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cluster_may_do_later_is_tried_again() {
+        for (code, number, text, passes) in [
+            (503, 10008, "JetStream system temporarily unavailable", true),
+            (503, 10023, "insufficient resources", true),
+            (400, 10005, "no suitable peers for placement", true),
+            (500, 10047, "insufficient storage resources available", false),
+            (500, 10074, "replicas > 1 not supported in non-clustered mode", false),
+        ] {
+            let said = serde_json::json!({ "code": code, "err_code": number, "description": text });
+            let trouble = Trouble::of(serde_json::from_value(said).unwrap());
+            assert_eq!(matches!(trouble, Trouble::Passing(_)), passes, "{trouble:?}");
+        }
     }
 }

@@ -26,12 +26,10 @@ struct Kept {
     event: Arc<Published>,
 }
 
-/// What a reader gets.
+/// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Events(Batch),
-    /// There is nothing yet.
-    Nothing,
     /// The cursor is after the last event that is known.
     Ahead,
 }
@@ -89,7 +87,7 @@ impl Mirror {
     }
 
     /// What comes after a cursor. With `is_complete`, the stream surely has nothing that is not here.
-    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Look {
+    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Option<Look> {
         let (number, restarted) = match after {
             None => (self.first, false),
             Some(Cursor::START) => (0, false),
@@ -97,13 +95,13 @@ impl Mirror {
             Some(cursor) if cursor.next <= self.next => (cursor.next, false),
             // The stream has lost what came before the cursor, and what comes now has not been read.
             Some(_) if is_complete => (self.next, true),
-            Some(_) => return Look::Ahead,
+            Some(_) => return Some(Look::Ahead),
         };
         let start = self.events.partition_point(|kept| kept.number < number);
         let events: Vec<_> = self.events.range(start..).take(limit).map(|kept| kept.event.clone()).collect();
-        let Some(last) = events.last() else { return Look::Nothing };
+        let last = events.last()?;
         let missed = if restarted { 0 } else { self.first.saturating_sub(number) };
-        Look::Events(Batch { next: last.cursor, events, missed, restarted })
+        Some(Look::Events(Batch { next: last.cursor, events, missed, restarted }))
     }
 }
 
@@ -123,7 +121,7 @@ mod tests {
 
     fn look(mirror: &Mirror, epoch: u32, next: u64) -> (String, u64, bool) {
         match mirror.look(Some(Cursor { epoch, next }), 10, true) {
-            Look::Events(batch) => {
+            Some(Look::Events(batch)) => {
                 let texts =
                     batch.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned());
                 (texts.collect::<Vec<_>>().join(" "), batch.missed, batch.restarted)
@@ -137,7 +135,7 @@ mod tests {
         let mirror = mirror(&[3, 4, 6]);
         assert_eq!(look(&mirror, 7, 4), ("4 6".to_owned(), 0, false));
         assert_eq!(look(&mirror, 7, 5), ("6".to_owned(), 0, false));
-        assert_eq!(look(&mirror, 7, 7), ("Nothing".to_owned(), 0, false));
+        assert_eq!(look(&mirror, 7, 7), ("None".to_owned(), 0, false));
         assert_eq!(look(&mirror, 7, 1), ("3 4 6".to_owned(), 2, false));
         assert_eq!(look(&mirror, 0, 0), ("3 4 6".to_owned(), 3, false));
         assert_eq!(look(&mirror, 8, 5), ("3 4 6".to_owned(), 0, true));
@@ -147,11 +145,11 @@ mod tests {
     fn cursor_that_is_ahead_waits_until_it_is_known_to_be_wrong() {
         let mut mirror = mirror(&[0, 1]);
         let ahead = Some(Cursor { epoch: 7, next: 9 });
-        assert_eq!(mirror.look(ahead, 10, false), Look::Ahead);
-        assert_eq!(mirror.look(ahead, 10, true), Look::Nothing);
+        assert_eq!(mirror.look(ahead, 10, false), Some(Look::Ahead));
+        assert_eq!(mirror.look(ahead, 10, true), None);
         mirror.add((3, 0, 10), "2".into(), None);
         // It is told only with an event that comes after.
-        assert_eq!(mirror.look(ahead, 10, false), Look::Ahead);
+        assert_eq!(mirror.look(ahead, 10, false), Some(Look::Ahead));
     }
 
     #[test]

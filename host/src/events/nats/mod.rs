@@ -3,7 +3,9 @@
 //! NATS keeps the events, and knows who has which. A host keeps only who waits there, and what it holds; all that is sent
 //! and received goes through a thread of its own.
 
+mod arrival;
 mod health;
+mod line;
 mod link;
 mod message;
 mod mirror;
@@ -13,10 +15,12 @@ mod pull;
 mod queue;
 mod queues;
 mod retire;
+mod settle;
 mod stream;
 mod survey;
+mod tend;
 mod topics;
-mod wait;
+mod turns;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -30,13 +34,14 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
+use super::wait::{Lines, Wait};
 use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Linked, Name, NewEvent, OpenError};
 use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
 use crate::config::{Nats, Queues, Topics};
 use health::Health;
 use link::Link;
 use survey::Survey;
-use wait::Wait;
+use turns::Turns;
 
 /// How long a store that goes waits for what it has begun: events that go back, above all.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -59,6 +64,7 @@ struct Shared {
     topics: Mutex<topics::State>,
     survey: Survey,
     health: Health,
+    turns: Turns,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
     /// Wakes who waits for a note of an event.
@@ -102,6 +108,7 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
         topics: Mutex::default(),
         survey: Survey::default(),
         health: Health::default(),
+        turns: Turns::default(),
         alarm: Notify::new(),
         told: Notify::new(),
         runtime: Handle::current(),
@@ -216,6 +223,12 @@ impl EventStore for NatsStore {
 
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize> {
         Box::pin(self.shared.work(self.shared.clone().purge_now(queue.clone())))
+    }
+}
+
+impl Lines for NatsStore {
+    fn leave(&self, queue: &Name, ticket: u64) {
+        self.shared.leave(queue, ticket);
     }
 }
 

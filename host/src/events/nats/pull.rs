@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Shared;
-use super::link::{LONGEST_PAUSE, Link, Trouble, pause};
+use super::link::{Link, Trouble, pause};
 use super::names::Kind;
 use super::stream::CONSUMER;
 use crate::events::{Name, StoreError};
@@ -121,7 +121,7 @@ impl Pull {
         self.received += 1;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
-            None if message.reply.is_some() => {
+            None if is_event(&message) => {
                 self.left = self.left.saturating_sub(1);
                 Got::Event(message)
             }
@@ -155,9 +155,7 @@ impl Pull {
             }
             let until = Instant::now() + LAST_WORDS;
             while let Ok(Some(message)) = timeout_at(until, self.messages.next()).await {
-                if message.status.is_none() && message.reply.is_some() {
-                    rest.push(message);
-                }
+                rest.extend(Some(message).filter(is_event));
             }
         }
         if let Ok(guard) = guard {
@@ -165,6 +163,33 @@ impl Pull {
         }
         rest
     }
+
+    /// The same when the connection has changed, after a while that is not the same on all hosts. A request that was sent as
+    /// the connection before was lost may have gone by the new one, and be answered already.
+    ///
+    /// NATS counts what it sends by connection, so the same subject is subscribed once more. Meanwhile there are both: NATS may
+    /// have begun to send by the first.
+    async fn take_back_moved(mut self, link: &Link) -> Vec<Message> {
+        let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
+        let mut before = std::mem::replace(&mut self.messages, messages);
+        self.received = 0;
+        sleep(pause(6)).await;
+        let mut rest = Vec::new();
+        while let Some(Some(message)) = before.next().now_or_never() {
+            rest.extend(Some(message).filter(is_event));
+        }
+        drop(before);
+        for message in self.take_back(link).await {
+            if rest.iter().all(|other| other.reply != message.reply) {
+                rest.push(message);
+            }
+        }
+        rest
+    }
+}
+
+fn is_event(message: &Message) -> bool {
+    message.status.is_none() && message.reply.is_some()
 }
 
 /// A request for what is there, which is over soon.
@@ -223,10 +248,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
         let was_lost = shared.was_lost(&queue);
         if let Some(current) = pull.take_if(|current| was_lost || current.left > wanted) {
-            let epoch = current.epoch;
-            for message in current.take_back(&shared.link).await {
-                shared.arrived(&queue, epoch, message);
-            }
+            shared.all_arrived(&queue, current.epoch, current.take_back(&shared.link).await);
             continue;
         }
         if wanted == 0 {
@@ -279,8 +301,9 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             () = left.notified() => {}
             _ = connections.changed() => {
                 // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
-                pull = None;
-                sleep(pause(6).min(LONGEST_PAUSE)).await;
+                if let Some(moved) = pull.take() {
+                    shared.all_arrived(&queue, moved.epoch, moved.take_back_moved(&shared.link).await);
+                }
             }
         }
     }

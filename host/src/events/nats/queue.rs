@@ -7,21 +7,12 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::notes::{Key, Mark, Note, Notes};
-use crate::config::{Commit, QueuePolicy, Queues};
+use crate::config::{QueuePolicy, Queues};
+use crate::events::wait::{Taken, Waiter};
 use crate::events::{Event, EventId, Fates, Limit, Name, QueueUsage, StoreError, Usage};
-
-/// Who waits for an event.
-pub(super) type Waiter = oneshot::Sender<Result<Taken, StoreError>>;
-
-pub(super) struct Taken {
-    pub(super) event: Event,
-    pub(super) sequence: u64,
-    pub(super) lease: u64,
-    pub(super) policy: (Commit, Duration),
-}
 
 #[derive(Default)]
 pub(super) struct State {

@@ -1,6 +1,7 @@
 use async_nats::jetstream::consumer;
 use bytes::Bytes;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
+use rustix::process::Signal;
 
 use super::*;
 use crate::events::nats_server;
@@ -331,4 +332,52 @@ async fn readers_of_a_host_share_one_subscription() {
     soon(one.clone().publish(&name("t"), event("b"))).await.unwrap();
     let batch = soon(other.clone().read(&name("t"), Some(cursor), 10)).await.unwrap();
     assert_eq!((batch.events[0].data.as_ref(), batch.missed, batch.restarted), (&b"b"[..], 0, false));
+}
+
+#[tokio::test]
+async fn reader_that_is_ahead_outlives_silence_of_nats() {
+    let server = server!();
+    let one = host_with(&server, "timeout = '1s'", "").unwrap();
+    let first = soon(one.clone().publish(&name("t"), event("a"))).await.unwrap();
+    soon(one.clone().read(&name("t"), None, 1)).await.unwrap();
+    server.signal(Signal::STOP);
+    // As another host gives it, of an event that is on its way.
+    let ahead = Cursor { next: first.next + 1, ..first };
+    let mut read = one.clone().read(&name("t"), Some(ahead), 1);
+    assert!(tokio::time::timeout(Duration::from_secs(3), &mut read).await.is_err());
+    server.signal(Signal::CONT);
+    for _ in 0..2 {
+        // What NATS does not answer in time it may have stored.
+        while soon(one.clone().publish(&name("t"), event("b"))).await.is_err() {}
+    }
+    let batch = soon(read).await.unwrap();
+    assert_eq!((batch.next.next, batch.missed, batch.restarted), (ahead.next + 1, 0, false));
+}
+
+#[tokio::test]
+async fn those_who_push_at_once_make_one_stream() {
+    let server = server!();
+    let one = host(&server);
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let mut made = client.subscribe("$JS.API.STREAM.CREATE.>").await.unwrap();
+    // How many have been asked for, as far as NATS had heard when this began.
+    let mut asked = async || {
+        client.publish("$JS.API.STREAM.CREATE.mark", Bytes::new()).await.unwrap();
+        let mut count = 0;
+        while !soon(made.next()).await.unwrap().subject.ends_with("mark") {
+            count += 1;
+        }
+        count
+    };
+    assert_eq!(asked().await, 0);
+    let mut pushes = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        pushes.spawn(one.clone().push(&name("q"), event("a"), Schedule::default()));
+        pushes.spawn(one.clone().publish(&name("t"), event("a")).map_ok(|_| EventId { epoch: 0, number: 0 }));
+    }
+    while let Some(pushed) = soon(pushes.join_next()).await {
+        pushed.unwrap().unwrap();
+    }
+    assert_eq!(asked().await, 2);
+    assert_eq!(lock(&one.shared.topics).published, 100);
 }

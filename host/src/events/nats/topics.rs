@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +9,16 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::message::Message;
 use futures::StreamExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::link::{Trouble, pause};
+use super::link::{LONGEST_PAUSE, Trouble, pause};
 use super::message::{Particulars, stored_size};
 use super::mirror::{Look, Mirror};
 use super::names::Kind;
 use super::{Shared, check_size, lock, stream};
 use crate::config::{Retention, Topics};
+use crate::events::wait::woken;
 use crate::events::{Batch, Cursor, Limit, Name, NewEvent, StoreError, TopicUsage, Usage};
 
 /// The most events that one read gives.
@@ -87,11 +87,8 @@ impl Topic {
     }
 
     /// What comes after a cursor, once all is here of which this host knows.
-    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Look {
-        match &self.mirror {
-            Some(mirror) if mirror.next() >= self.last => mirror.look(after, limit, is_certain),
-            _ => Look::Nothing,
-        }
+    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<Look> {
+        self.mirror.as_ref().filter(|mirror| mirror.next() >= self.last)?.look(after, limit, is_certain)
     }
 }
 
@@ -223,8 +220,21 @@ impl Shared {
 
     /// The stream's epoch.
     async fn topic_epoch(&self, name: &Name) -> Result<u32, Trouble> {
-        let known = lock(&self.topics).topics.get(name).map_or(0, |topic| topic.epoch);
-        if known != 0 { Ok(known) } else { Ok(stream::epoch(&self.ensure_topic(name).await?)) }
+        let known =
+            || lock(&self.topics).topics.get(name).map(|topic| topic.epoch).filter(|&epoch| epoch != 0);
+        if let Some(epoch) = known() {
+            return Ok(epoch);
+        }
+        let stream = self.link.names.stream(Kind::Topic, name);
+        let _turn = self.turns.wait(&stream).await;
+        if let Some(epoch) = known() {
+            return Ok(epoch);
+        }
+        let epoch = stream::epoch(&self.ensure_topic(name).await?);
+        if let Some(topic) = lock(&self.topics).topics.get_mut(name) {
+            topic.epoch = epoch;
+        }
+        Ok(epoch)
     }
 
     pub(super) fn publish_now(
@@ -243,8 +253,7 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.topic_epoch(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Passing(_))) {
-                    // There may be no such stream any more.
+                if matches!(sent, Err(Trouble::Unheard)) {
                     lock(&shared.topics).doubt(&name);
                 }
                 Ok((epoch, sent?))
@@ -288,17 +297,17 @@ impl Shared {
         };
         let mut is_certain = false;
         loop {
-            let mut woken = pin!(reader.wake.notified());
-            woken.as_mut().enable();
-            match reader.look(after, limit, is_certain)? {
+            match woken(&reader.wake, || reader.look(after, limit, is_certain).transpose()).await? {
                 Look::Events(batch) => return Ok(batch),
-                Look::Ahead => {
-                    // Another host may have given the cursor, of an event that is on its way.
-                    let end = reader.shared.clone().end_of(reader.name.clone()).await?;
-                    reader.is_after(end);
-                    is_certain = true;
-                }
-                Look::Nothing => woken.await,
+                // Another host may have given the cursor, of an event that is on its way.
+                Look::Ahead => match reader.shared.clone().end_of(reader.name.clone()).await {
+                    Ok(end) => {
+                        reader.is_after(end);
+                        is_certain = true;
+                    }
+                    // Who waits goes on waiting.
+                    Err(_) => sleep(LONGEST_PAUSE).await,
+                },
             }
         }
     }
@@ -314,7 +323,7 @@ impl Shared {
         let mut state = lock(&self.topics);
         if let Some(topic) = state.topics.get_mut(name) {
             topic.used = true;
-            if let Look::Events(batch) = topic.look(after, limit, false) {
+            if let Some(Look::Events(batch)) = topic.look(after, limit, false) {
                 return Ok(Ok(batch));
             }
         }
@@ -336,18 +345,19 @@ impl Shared {
     async fn follow(self: Arc<Self>, name: Name) {
         let mut tries = 0;
         loop {
+            let connections = self.link.connections();
             match self.start_to_follow(&name).await {
                 Ok(messages) => {
                     tries = 0;
-                    if self.follow_on(&name, messages).await {
+                    if self.follow_on(&name, messages, connections).await {
                         return;
                     }
                 }
                 Err(Trouble::Lasting(error)) => return self.refuse(&name, error),
-                Err(Trouble::Refused(error)) => {
-                    return self.refuse(&name, StoreError::Unavailable(format!("NATS: {error}").into()));
+                Err(Trouble::Refused(error)) if tries == 0 => {
+                    tracing::warn!("topic {name}: who waits goes on waiting, but NATS says: {error}");
                 }
-                Err(Trouble::Passing(error)) => tracing::debug!("topic {name} cannot be followed: {error}"),
+                Err(trouble) => tracing::debug!("topic {name} cannot be followed: {trouble:?}"),
             }
             sleep(pause(tries)).await;
             tries += 1;
@@ -383,9 +393,21 @@ impl Shared {
     }
 
     /// Whether it is followed no longer, because nobody reads it; otherwise it is to be started again.
-    async fn follow_on(&self, name: &Name, mut messages: Ordered) -> bool {
+    async fn follow_on(
+        &self,
+        name: &Name,
+        mut messages: Ordered,
+        mut connections: watch::Receiver<u64>,
+    ) -> bool {
         loop {
             tokio::select! {
+                biased;
+                // NATS may give a new consumer to a server that was lost just now, and never answer. The client asks for the
+                // same one again then, for as long as that server is away: so another one is asked for here.
+                _ = connections.changed() => {
+                    sleep(pause(6)).await;
+                    return false;
+                }
                 message = messages.next() => match message {
                     Some(Ok(message)) => self.mirror(name, &message),
                     Some(Err(error)) => {
@@ -448,9 +470,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Result<Look, StoreError> {
+    fn look(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+        is_certain: bool,
+    ) -> Result<Option<Look>, StoreError> {
         let mut state = lock(&self.shared.topics);
-        let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(Look::Nothing) };
+        let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(None) };
         if let Some(error) = &topic.refused {
             return Err(error.clone());
         }
