@@ -58,7 +58,7 @@ impl Shared {
             sleep(ROUND).await;
             let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
                 Ok(_) => None,
-                Err(Trouble::Unheard) => Some("NATS does not answer".to_owned()),
+                Err(Trouble::Unheard | Trouble::Silent) => Some("NATS does not answer".to_owned()),
                 Err(Trouble::Passing(error)) => Some(format!("NATS does not answer: {error}")),
                 Err(Trouble::Refused(error)) => Some(format!("NATS: {error}")),
                 Err(Trouble::Lasting(error)) => Some(error.to_string()),

@@ -53,6 +53,8 @@ pub(super) enum Trouble {
     Passing(String),
     /// Nobody at NATS listens to that: there is no such stream, or it has no leader.
     Unheard,
+    /// It was not answered in time: NATS is slow, or only somebody else listens to that.
+    Silent,
     /// NATS does not want it.
     Refused(jetstream::Error),
     /// It cannot be.
@@ -128,6 +130,7 @@ impl Link {
                 }
                 Err(Trouble::Passing(message)) => last = message,
                 Err(Trouble::Unheard) => "there is no stream, or it has no leader".clone_into(&mut last),
+                Err(Trouble::Silent) => "it does not answer".clone_into(&mut last),
             }
             let again = Instant::now() + pause(count);
             if again >= until {
@@ -204,6 +207,7 @@ impl Link {
         }
         match error.kind() {
             RequestErrorKind::NoResponders => Trouble::Unheard,
+            RequestErrorKind::TimedOut => Trouble::Silent,
             _ => Trouble::Passing(error.to_string()),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::notes::{Key, Mark, Note, Notes};
 use crate::config::{QueuePolicy, Queues};
@@ -19,8 +20,8 @@ pub(super) struct State {
     pub(super) queues: HashMap<Name, Queue>,
     /// By the numbers of the leases.
     pub(super) leases: HashMap<u64, Held>,
-    /// The epochs of streams that are there, with their consumers.
-    pub(super) known: HashMap<Name, u32>,
+    /// The epochs of streams that are there, with their consumers, and when that was found.
+    pub(super) known: HashMap<Name, (u32, Instant)>,
     pub(super) notes: Notes,
     pub(super) marks: HashMap<Name, Mark>,
     /// What time brings about, in milliseconds since 1970; the second number tells those of one time apart.

@@ -12,6 +12,7 @@ use super::link::Trouble;
 use super::message::{Particulars, stored_size};
 use super::names::Kind;
 use super::queue::Due;
+use super::stream::SURE;
 use super::{Shared, lock, pull, stream};
 use crate::events::{EventId, Fates, Name, NewEvent, Schedule, StoreError};
 
@@ -21,12 +22,12 @@ const PURGED_AT_A_TIME: usize = 256;
 impl Shared {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
     pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, Trouble> {
-        if let Some(&epoch) = lock(&self.queues).known.get(name) {
+        if let Some(&(epoch, _)) = lock(&self.queues).known.get(name) {
             return Ok(epoch);
         }
         let config = stream::queue(&self.link, name, &self.limits.queues);
         let _turn = self.turns.wait(&config.name).await;
-        if let Some(&epoch) = lock(&self.queues).known.get(name) {
+        if let Some(&(epoch, _)) = lock(&self.queues).known.get(name) {
             return Ok(epoch);
         }
         let info = stream::make(&self.link, &config, self.clock.now()).await?;
@@ -36,13 +37,21 @@ impl Shared {
         if state.known.len() >= self.limits.queues.max_queues.saturating_mul(2) {
             state.known.clear();
         }
-        state.known.insert(name.clone(), epoch);
+        state.known.insert(name.clone(), (epoch, Instant::now()));
         Ok(epoch)
     }
 
     /// Makes sure again next time.
     pub(super) fn doubt(&self, name: &Name) {
         lock(&self.queues).known.remove(name);
+    }
+
+    /// The same after silence. That says little, and all who push find it at the same time.
+    fn doubt_if_old(&self, name: &Name) {
+        let mut state = lock(&self.queues);
+        if state.known.get(name).is_some_and(|(_, since)| since.elapsed() >= SURE) {
+            state.known.remove(name);
+        }
     }
 
     pub(super) fn ack_wait(&self, name: &Name) -> Duration {
@@ -83,12 +92,17 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.ensure_queue(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Unheard)) {
-                    shared.doubt(&name);
+                match sent {
+                    Err(Trouble::Unheard) => shared.doubt(&name),
+                    Err(Trouble::Silent) => shared.doubt_if_old(&name),
+                    _ => {}
                 }
                 Ok(EventId { epoch, number: sent? })
             });
             let sent = sent.await;
+            if matches!(sent, Err(StoreError::Unavailable(_))) {
+                shared.doubt_if_old(&name);
+            }
             let mut state = lock(&shared.queues);
             state.arrived(&name, size, sent.is_ok());
             if let Ok(EventId { number, .. }) = sent {

@@ -381,3 +381,22 @@ async fn those_who_push_at_once_make_one_stream() {
     assert_eq!(asked().await, 2);
     assert_eq!(lock(&one.shared.topics).published, 100);
 }
+
+#[tokio::test]
+async fn stream_that_has_gone_is_made_again_though_others_listen() {
+    let server = server!();
+    let one = host_with(&server, "timeout = '1m'", "").unwrap();
+    push(&one, "a").await;
+    let before = soon(one.clone().publish(&name("t"), event("a"))).await.unwrap();
+    // NATS does not say then that nobody stores what is sent.
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let _everything = client.subscribe(">").await.unwrap();
+    client.flush().await.unwrap();
+    for (kind, of) in [(names::Kind::Queue, "q"), (names::Kind::Topic, "t")] {
+        let gone = format!("STREAM.DELETE.{}", one.shared.link.names.stream(kind, &name(of)));
+        soon(one.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
+    }
+    let (_, after) = tokio::join!(push(&one, "b"), soon(one.clone().publish(&name("t"), event("b"))));
+    assert_ne!(after.unwrap().epoch, before.epoch);
+    assert_eq!(seen(&take(&one).await).0, b"b");
+}

@@ -16,6 +16,7 @@ use super::link::{LONGEST_PAUSE, Trouble, pause};
 use super::message::{Particulars, stored_size};
 use super::mirror::{Look, Mirror};
 use super::names::Kind;
+use super::stream::SURE;
 use super::{Shared, check_size, lock, stream};
 use crate::config::{Retention, Topics};
 use crate::events::wait::woken;
@@ -43,6 +44,8 @@ struct Topic {
     /// The stream's epoch and last sequence, as far as they are known.
     epoch: u32,
     last: u64,
+    /// When the stream was made or found.
+    found: Instant,
     /// When this host last did something, by the count of all such times.
     changed: u64,
     /// What the stream keeps, while it is followed.
@@ -64,6 +67,7 @@ impl Topic {
             bytes: 0,
             epoch: 0,
             last: 0,
+            found: Instant::now(),
             changed: 0,
             mirror: None,
             followed: false,
@@ -118,6 +122,13 @@ impl State {
     pub(super) fn doubt(&mut self, name: &Name) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.epoch = 0;
+        }
+    }
+
+    /// The same after silence. That says little, and all who publish find it at the same time.
+    fn doubt_if_old(&mut self, name: &Name) {
+        if self.topics.get(name).is_some_and(|topic| topic.found.elapsed() >= SURE) {
+            self.doubt(name);
         }
     }
 
@@ -232,7 +243,7 @@ impl Shared {
         }
         let epoch = stream::epoch(&self.ensure_topic(name).await?);
         if let Some(topic) = lock(&self.topics).topics.get_mut(name) {
-            topic.epoch = epoch;
+            (topic.epoch, topic.found) = (epoch, Instant::now());
         }
         Ok(epoch)
     }
@@ -253,8 +264,10 @@ impl Shared {
             let sent = shared.link.persist(until, || async {
                 let epoch = shared.topic_epoch(&name).await?;
                 let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                if matches!(sent, Err(Trouble::Unheard)) {
-                    lock(&shared.topics).doubt(&name);
+                match sent {
+                    Err(Trouble::Unheard) => lock(&shared.topics).doubt(&name),
+                    Err(Trouble::Silent) => lock(&shared.topics).doubt_if_old(&name),
+                    _ => {}
                 }
                 Ok((epoch, sent?))
             });
@@ -266,6 +279,9 @@ impl Shared {
                     Ok(cursor(epoch, last))
                 }
                 Err(error) => {
+                    if matches!(error, StoreError::Unavailable(_)) {
+                        state.doubt_if_old(&name);
+                    }
                     state.forget_if_unused(&name);
                     Err(error)
                 }
