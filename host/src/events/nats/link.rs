@@ -8,7 +8,7 @@ use async_nats::client::{Request, RequestError, RequestErrorKind};
 use async_nats::connection::State;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
-use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::jetstream::{self, Context, ErrorCode, context};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Subject};
 use bytes::Bytes;
 use serde::Serialize;
@@ -34,7 +34,10 @@ const PING: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(2);
 
 /// The longest that is waited before something is tried again.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// So many tries take two seconds at least.
+const PATIENT: u32 = 9;
 
 /// A connection that makes itself anew.
 pub(super) struct Link {
@@ -124,13 +127,7 @@ impl Link {
             };
             match done {
                 Ok(done) => return Ok(done),
-                Err(Trouble::Lasting(error)) => return Err(error),
-                Err(Trouble::Refused(error)) => {
-                    return Err(StoreError::Unavailable(format!("NATS: {error}").into()));
-                }
-                Err(Trouble::Passing(message)) => last = message,
-                Err(Trouble::Unheard) => "there is no stream, or it has no leader".clone_into(&mut last),
-                Err(Trouble::Silent) => "it does not answer".clone_into(&mut last),
+                Err(trouble) => last = trouble.passing()?,
             }
             let again = Instant::now() + pause(count);
             if again >= until {
@@ -164,6 +161,7 @@ impl Link {
         match asked {
             Ok(Response::Ok(answer)) => Ok(answer),
             Ok(Response::Err { error }) => Err(Trouble::of(error)),
+            Err(error) if error.kind() == context::RequestErrorKind::TimedOut => Err(Trouble::Silent),
             Err(error) => Err(Trouble::Passing(error.to_string())),
         }
     }
@@ -238,8 +236,36 @@ impl Trouble {
             return Self::no_room(&error);
         }
         // Too few servers of a cluster are there, or they are asked for too much at once.
-        let passing = error.code() == 503 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS;
-        if passing { Self::Passing(text) } else { Self::Refused(error) }
+        let later = [ErrorCode::CLUSTER_NO_PEERS, ErrorCode::CLUSTER_NOT_LEADER, ErrorCode::STREAM_OFFLINE];
+        if error.code() == 503 || later.contains(&error.error_code()) {
+            Self::Passing(text)
+        } else {
+            Self::Refused(error)
+        }
+    }
+
+    /// What is to be said of it, if it may be done when it is tried again; otherwise the error.
+    pub(super) fn passing(self) -> Result<String, StoreError> {
+        match self {
+            Self::Passing(text) => Ok(text),
+            Self::Unheard => Ok("there is no stream, or it has no leader".to_owned()),
+            Self::Silent => Ok("it does not answer".to_owned()),
+            Self::Refused(error) => Err(Self::refused(&error)),
+            Self::Lasting(error) => Err(error),
+        }
+    }
+
+    pub(super) fn refused(error: &jetstream::Error) -> StoreError {
+        StoreError::Unavailable(format!("NATS: {error}").into())
+    }
+
+    /// What who waits should be warned of, after so many tries. A cluster may take a moment, and silence is told elsewhere.
+    pub(super) fn warning(&self, tries: u32) -> Option<String> {
+        match self {
+            Self::Refused(error) => Some(error.to_string()),
+            Self::Passing(text) if tries >= PATIENT => Some(text.clone()),
+            _ => None,
+        }
     }
 
     fn no_room(error: &jetstream::Error) -> Self {

@@ -243,7 +243,7 @@ impl Brief {
 pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
     let Some(left) = shared.leaving(&queue) else { return };
     let mut connections = shared.link.connections();
-    let (mut pull, mut tries) = (None::<Pull>, 0);
+    let (mut pull, mut tries, mut told) = (None::<Pull>, 0, false);
     loop {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
         let was_lost = shared.was_lost(&queue);
@@ -265,11 +265,11 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             }
             Err(trouble) => {
                 pull = None;
-                match trouble {
-                    Trouble::Refused(error) if tries == 0 => {
-                        tracing::warn!("queue {queue}: who waits goes on waiting, but NATS says: {error}");
+                match trouble.warning(tries) {
+                    Some(warning) if !std::mem::replace(&mut told, true) => {
+                        tracing::warn!("queue {queue}: who waits goes on waiting, but NATS says: {warning}");
                     }
-                    trouble => tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}"),
+                    _ => tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}"),
                 }
                 tokio::select! {
                     () = sleep(pause(tries)) => {}
@@ -282,11 +282,11 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
         tokio::select! {
             got = current.next() => match got {
                 Got::Event(message) => {
-                    tries = 0;
+                    (tries, told) = (0, false);
                     let epoch = current.epoch;
                     shared.arrived(&queue, epoch, message);
                 }
-                Got::Nothing => tries = 0,
+                Got::Nothing => (tries, told) = (0, false),
                 Got::Over => current.left = 0,
                 Got::Lost(why) => {
                     tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");

@@ -400,3 +400,16 @@ async fn stream_that_has_gone_is_made_again_though_others_listen() {
     assert_ne!(after.unwrap().epoch, before.epoch);
     assert_eq!(seen(&take(&one).await).0, b"b");
 }
+
+#[tokio::test]
+async fn readers_are_told_that_nats_does_not_want_their_topic() {
+    let server = server!();
+    // A server of its own does not do that.
+    let one = host_with(&server, "replicas = 3", "").unwrap();
+    let last = Cursor { epoch: 1, next: 1 };
+    for after in [None, Some(last)] {
+        let error = soon(one.clone().read(&name("t"), after, 1)).await.unwrap_err();
+        assert!(error.to_string().contains("replicas > 1 not supported"), "{error}");
+    }
+    assert_eq!(one.usage().readers, 0);
+}

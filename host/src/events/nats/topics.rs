@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::link::{LONGEST_PAUSE, Trouble, pause};
+use super::link::{Trouble, pause};
 use super::message::{Particulars, stored_size};
 use super::mirror::{Look, Mirror};
 use super::names::Kind;
@@ -27,6 +27,12 @@ const MAX_BATCH: usize = 1000;
 
 /// How long a topic that nobody reads any more is followed: those who poll come again soon.
 const LINGER: Duration = Duration::from_mins(1);
+
+/// How often in succession NATS refuses a topic before its readers are told.
+const REFUSALS: u32 = 3;
+
+/// Longer than anybody reads.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 #[derive(Default)]
 pub(super) struct State {
@@ -291,13 +297,14 @@ impl Shared {
 
     pub(super) async fn end_of(self: Arc<Self>, name: Name) -> Result<Cursor, StoreError> {
         let shared = self.clone();
-        let end = async move {
-            let stream = shared.link.names.stream(Kind::Topic, &name);
-            let until = Instant::now() + shared.link.config.timeout;
-            let info = shared.link.persist(until, || stream::info(&shared.link, &stream)).await?;
-            Ok(info.map_or(Cursor::START, |info| cursor(stream::epoch(&info), info.state.last_sequence)))
-        };
-        self.work(end).await
+        let until = Instant::now() + self.link.config.timeout;
+        self.work(async move { shared.find_end(&name, until).await }).await
+    }
+
+    async fn find_end(&self, name: &Name, until: Instant) -> Result<Cursor, StoreError> {
+        let stream = self.link.names.stream(Kind::Topic, name);
+        let info = self.link.persist(until, || stream::info(&self.link, &stream)).await?;
+        Ok(info.map_or(Cursor::START, |info| cursor(stream::epoch(&info), info.state.last_sequence)))
     }
 
     pub(super) async fn read_when_there(
@@ -315,14 +322,13 @@ impl Shared {
         loop {
             match woken(&reader.wake, || reader.look(after, limit, is_certain).transpose()).await? {
                 Look::Events(batch) => return Ok(batch),
-                // Another host may have given the cursor, of an event that is on its way.
-                Look::Ahead => match reader.shared.clone().end_of(reader.name.clone()).await {
-                    Ok(end) => {
-                        reader.is_after(end);
+                // Another host may have given the cursor, of an event that is on its way. It may come while NATS is asked.
+                Look::Ahead => tokio::select! {
+                    end = reader.shared.find_end(&reader.name, Instant::now() + FOREVER) => {
+                        reader.is_after(end?);
                         is_certain = true;
                     }
-                    // Who waits goes on waiting.
-                    Err(_) => sleep(LONGEST_PAUSE).await,
+                    batch = reader.comes(after, limit) => return batch,
                 },
             }
         }
@@ -359,21 +365,28 @@ impl Shared {
 
     /// Has what a topic keeps here, for as long as somebody reads it.
     async fn follow(self: Arc<Self>, name: Name) {
-        let mut tries = 0;
+        let (mut tries, mut refusals, mut told) = (0, 0, false);
         loop {
             let connections = self.link.connections();
-            match self.start_to_follow(&name).await {
+            let started = self.start_to_follow(&name).await;
+            refusals = if matches!(started, Err(Trouble::Refused(_))) { refusals + 1 } else { 0 };
+            match started {
                 Ok(messages) => {
-                    tries = 0;
+                    (tries, told) = (0, false);
                     if self.follow_on(&name, messages, connections).await {
                         return;
                     }
                 }
                 Err(Trouble::Lasting(error)) => return self.refuse(&name, error),
-                Err(Trouble::Refused(error)) if tries == 0 => {
-                    tracing::warn!("topic {name}: who waits goes on waiting, but NATS says: {error}");
+                Err(Trouble::Refused(error)) if refusals >= REFUSALS => {
+                    return self.refuse(&name, Trouble::refused(&error));
                 }
-                Err(trouble) => tracing::debug!("topic {name} cannot be followed: {trouble:?}"),
+                Err(trouble) => match trouble.warning(tries) {
+                    Some(warning) if !std::mem::replace(&mut told, true) => {
+                        tracing::warn!("topic {name} cannot be followed: NATS says: {warning}");
+                    }
+                    _ => tracing::debug!("topic {name} cannot be followed: {trouble:?}"),
+                },
             }
             sleep(pause(tries)).await;
             tries += 1;
@@ -501,6 +514,16 @@ impl Reader {
             mirror.trim(&topic.retention, self.shared.clock.now());
         }
         Ok(topic.look(after, limit, is_certain))
+    }
+
+    /// Waits for what comes after a cursor.
+    async fn comes(&self, after: Option<Cursor>, limit: usize) -> Result<Batch, StoreError> {
+        let look = || match self.look(after, limit, false).transpose()? {
+            Ok(Look::Events(batch)) => Some(Ok(batch)),
+            Ok(Look::Ahead) => None,
+            Err(error) => Some(Err(error)),
+        };
+        woken(&self.wake, look).await
     }
 
     /// What NATS says is the end of the topic. All up to there is waited for.
