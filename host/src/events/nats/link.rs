@@ -39,6 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So many tries take two seconds at least.
 const PATIENT: u32 = 9;
 
+/// What to do about a NATS without room.
+const ROOM: &str = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
+
 /// A connection that makes itself anew.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -237,10 +240,11 @@ impl Trouble {
         }
         // Too few servers of a cluster are there, or they are asked for too much at once.
         let later = [ErrorCode::CLUSTER_NO_PEERS, ErrorCode::CLUSTER_NOT_LEADER, ErrorCode::STREAM_OFFLINE];
-        if error.code() == 503 || later.contains(&error.error_code()) {
-            Self::Passing(text)
-        } else {
-            Self::Refused(error)
+        match error.code() == 503 || later.contains(&error.error_code()) {
+            // Those that are there have no room. Others may come.
+            true if text.contains("insufficient") => Self::Passing(format!("{text}; {ROOM}")),
+            true => Self::Passing(text),
+            false => Self::Refused(error),
         }
     }
 
@@ -269,8 +273,7 @@ impl Trouble {
     }
 
     fn no_room(error: &jetstream::Error) -> Self {
-        let remedy = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
-        Self::Lasting(StoreError::Unavailable(format!("NATS has no room: {error}; {remedy}").into()))
+        Self::Lasting(StoreError::Unavailable(format!("NATS has no room: {error}; {ROOM}").into()))
     }
 }
 
@@ -384,12 +387,16 @@ mod tests {
             (503, 10008, "JetStream system temporarily unavailable", true),
             (503, 10023, "insufficient resources", true),
             (400, 10005, "no suitable peers for placement", true),
+            (400, 10005, "no suitable peers for placement, insufficient storage", true),
             (500, 10047, "insufficient storage resources available", false),
             (500, 10074, "replicas > 1 not supported in non-clustered mode", false),
         ] {
             let said = serde_json::json!({ "code": code, "err_code": number, "description": text });
             let trouble = Trouble::of(serde_json::from_value(said).unwrap());
             assert_eq!(matches!(trouble, Trouble::Passing(_)), passes, "{trouble:?}");
+            // Want of room is told with the remedy.
+            let said = trouble.passing().unwrap_or_else(|error| error.to_string());
+            assert_eq!(said.contains("`queues.max_bytes`"), text.contains("insufficient"), "{said}");
         }
     }
 }
