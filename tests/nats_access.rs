@@ -24,9 +24,14 @@ macro_rules! nats {
 }
 
 fn config(nats: &Nats, keys: &str) -> String {
+    config_of(&[nats], keys)
+}
+
+fn config_of(servers: &[&Nats], keys: &str) -> String {
+    let servers: Vec<_> = servers.iter().map(|nats| format!("'{}'", nats.url())).collect();
     format!(
-        "{ADMIN_TCP}[events]\nstore = 'nats'\n[events.nats]\nservers = ['{}']\n{keys}\n[apps.app]\ncomponent = '{}'\n",
-        nats.url(),
+        "{ADMIN_TCP}[events]\nstore = 'nats'\n[events.nats]\nservers = [{}]\n{keys}\n[apps.app]\ncomponent = '{}'\n",
+        servers.join(", "),
         component("longpoll").display()
     )
 }
@@ -40,8 +45,12 @@ async fn is_let_in(nats: &Nats, keys: &str) {
 
 /// With these keys a host does not start, and says what to do.
 async fn is_refused(nats: &Nats, keys: &str, parts: &[&str]) {
+    does_not_start(&config(nats, keys), parts).await;
+}
+
+async fn does_not_start(config: &str, parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let file = write_config(folder.path(), &config(nats, keys));
+    let file = write_config(folder.path(), config);
     let serve =
         move || linger(&["serve".as_ref(), file.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()]);
     let output: Output = tokio::task::spawn_blocking(serve).await.unwrap();
@@ -71,6 +80,19 @@ async fn token_is_the_right_one() {
     let nats = nats!(configured(&folder, "authorization { token: right }"));
     is_let_in(&nats, "token = 'right'").await;
     is_refused(&nats, "token = 'wrong'", &["`events.nats.token`"]).await;
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_lets_a_host_in_is_enough() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, other] = [("one", &folders[0]), ("other", &folders[1])]
+        .map(|(token, folder)| configured(folder, &format!("authorization {{ token: {token} }}")));
+    let servers = [&nats!(one), &nats!(other)];
+    // The client tries them in any order.
+    for token in ["one", "other", "one", "other"] {
+        drop(Server::with_config(&config_of(&servers, &format!("token = '{token}'"))).await);
+    }
+    does_not_start(&config_of(&servers, "token = 'none'"), &["`events.nats.token`"]).await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 /// The longest that is waited before something is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many tries take two seconds at least.
+/// So many tries take about two seconds.
 const PATIENT: u32 = 9;
 
 /// What to do about a NATS without room.
@@ -74,19 +74,17 @@ impl Link {
         let (made, connections) = watch::channel(0);
         let made = Arc::new(made);
         let until = Instant::now() + FIRST;
+        let mut denied = None;
         let client = loop {
             match options(&config, made.clone()).await?.connect(&config.servers).await {
                 Ok(client) => break client,
                 Err(error) => {
-                    if let Some(remedy) = remedy(&error, &config) {
-                        return Err(format!(
-                            "NATS at {servers} does not let this host in: {error}; {remedy}"
-                        ));
-                    }
-                    if Instant::now() >= until {
-                        return Err(format!(
-                            "NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`"
-                        ));
+                    let found = remedy(&error, &config).map(|remedy| (error.to_string(), remedy));
+                    // Of several servers another may let it in, when it is up.
+                    let is_sure = config.servers.len() == 1 && found.is_some() && found == denied;
+                    denied = found.or(denied);
+                    if is_sure || Instant::now() >= until {
+                        return Err(unconnected(&servers, &error, denied));
                     }
                     sleep(pause(3)).await;
                 }
@@ -285,6 +283,15 @@ fn late(last: &str) -> StoreError {
 pub(super) fn pause(tries: u32) -> Duration {
     let longest = Duration::from_millis(10).saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
+}
+
+fn unconnected(servers: &str, error: &ConnectError, denied: Option<(String, &str)>) -> String {
+    match denied {
+        Some((error, remedy)) => format!("NATS at {servers} does not let this host in: {error}; {remedy}"),
+        None => {
+            format!("NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`")
+        }
+    }
 }
 
 /// What to do about a connection that will not be made later either, if this is one.
