@@ -80,7 +80,7 @@ impl Log {
 
 const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
 
-/// The client of NATS says what the store says too, with no remedy.
+/// The client of NATS says what the store says too, with no remedy. Who wants it asks for `async_nats=debug`.
 const QUIET: &str = "async_nats=off";
 
 fn parse(wanted: &str) -> Result<EnvFilter, String> {
