@@ -7,6 +7,9 @@ use std::process::{Child, Command};
 
 use crate::peers::installed;
 
+/// Some minutes, so that it ends even if nobody ends it.
+const LOOP: &str = "i=0; while [ $i -lt 300000000 ]; do i=$((i + 1)); done";
+
 /// Loops that run where nothing else does. Dropped, they end.
 pub(crate) struct Awake(Vec<Child>);
 
@@ -19,7 +22,7 @@ impl Awake {
         let mut awake = Self(Vec::new());
         for _ in 0..std::thread::available_parallelism()?.get() {
             let mut idle = Command::new("chrt");
-            awake.0.push(idle.args(["--idle", "0", "sh", "-c", "while :; do :; done"]).spawn()?);
+            awake.0.push(idle.args(["--idle", "0", "sh", "-c", LOOP]).spawn()?);
         }
         Ok(Some(awake))
     }

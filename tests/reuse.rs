@@ -70,7 +70,8 @@ async fn instance_that_leaks_is_replaced_in_time(witness: &str) {
         let answer = client.ask(&Request::post("/leak", "")).await;
         *used.entry(answer.expect(200).to_owned()).or_insert(0) += 1;
     }
-    assert!(used.len() < 60, "{used:?}");
+    // Each is used again, and none for as long as it could be by its uses.
+    assert!((2..60).contains(&used.len()), "{used:?}");
 }
 
 #[tokio::test]

@@ -179,9 +179,10 @@ impl Factory {
         if let Some(uses) = self.config.instances.max_uses {
             return uses;
         }
-        let runtime = Runtime::of(&component.bytes);
+        // Only there it matters, and to look takes a while.
+        let runtime = if wasi == Wasi::P2 { Runtime::of(&component.bytes) } else { None };
         let uses = usual_uses(wasi, runtime);
-        if let (Wasi::P2, Some(runtime)) = (wasi, runtime) {
+        if let Some(runtime) = runtime {
             tracing::info!(
                 app = &*self.app,
                 "{runtime}: an instance has up to {uses} requests, one after the other (instances.max_uses)"

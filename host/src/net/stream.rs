@@ -9,6 +9,13 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+/// Who has left is told of by an error, and not by a signal too.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+/// There it is an option of the socket, and a Rust program ignores the signal anyway.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+
 /// Bytes of a response that is written in one piece.
 const SMALL: usize = 1024;
 
@@ -53,7 +60,7 @@ impl Stream {
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_io(Interest::WRITABLE, || Ok(send(self, bytes, SendFlags::empty())?))
+        self.try_io(Interest::WRITABLE, || Ok(send(self, bytes, NO_SIGNAL)?))
     }
 
     /// What is small goes out in one piece: to copy it costs the kernel less than to gather it.

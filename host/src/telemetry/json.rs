@@ -31,11 +31,13 @@ where
             static LINE: RefCell<String> = const { RefCell::new(String::new()) };
         }
         // Many small pieces, which `writer` would take through two tables of functions each.
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            put_event(line, event);
-            writer.write_str(line)
-        })
+        // A value that logs while it is written finds an empty one.
+        let mut line = LINE.take();
+        put_event(&mut line, event);
+        let written = writer.write_str(&line);
+        line.clear();
+        LINE.set(line);
+        written
     }
 }
 

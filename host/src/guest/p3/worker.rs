@@ -12,7 +12,6 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, SetOnce, mpsc};
 use wasmtime::component::Accessor;
-use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::Shared;
@@ -314,18 +313,21 @@ async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmti
         wasmtime::error::Ok((call, body_read))
     })?;
     let result = handler.finish_call_concurrent(accessor, call).await?.0;
-    let response = match result {
-        Err(code) => Err(CallError::Refused(format!("{code:?}"))),
-        Ok(response) => accessor.with(|mut store| {
-            let response = store.data_mut().http().table.delete(response)?;
-            let response = response.into_http(&mut store, body_read);
-            wasmtime::error::Ok(response.map_err(|error| CallError::Refused(format!("{error:#}"))))
-        })?,
-    };
+    let (response, near) = accessor.with(|mut store| {
+        let response = match result {
+            Err(code) => Err(CallError::Refused(format!("{code:?}"))),
+            Ok(response) => {
+                let response = store.data_mut().table.delete(response)?;
+                let response = response.into_http(&mut store, body_read);
+                response.map_err(|error| CallError::Refused(format!("{error:#}")))
+            }
+        };
+        // Those that are in it have the other half.
+        wasmtime::error::Ok((response, store.data_mut().limits.are_near(50)))
+    })?;
     // A client that left does not read its answer.
     drop(answer.send(response));
-    // Those that are in it have the other half.
-    if accessor.with(|mut store| store.data_mut().limits.are_near(50)) {
+    if near {
         seat.worker().close();
     }
     drop(seat);
