@@ -396,7 +396,7 @@ async fn stream_that_has_gone_is_made_again_though_others_listen() {
         let gone = format!("STREAM.DELETE.{}", one.shared.link.names.stream(kind, &name(of)));
         soon(one.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
     }
-    let (_, after) = tokio::join!(push(&one, "b"), soon(one.clone().publish(&name("t"), event("b"))));
+    let ((), after) = tokio::join!(push(&one, "b"), soon(one.clone().publish(&name("t"), event("b"))));
     assert_ne!(after.unwrap().epoch, before.epoch);
     assert_eq!(seen(&take(&one).await).0, b"b");
 }
