@@ -165,16 +165,15 @@ async fn topic_without_events_goes_on_with_its_numbers() {
     let copy = killed(&folder);
     let store = open(&copy);
     assert_eq!(texts(&read(&store, "kept", None).await), ["a", "b", "c"]);
-    if store.clone().end(&name("t")).await.unwrap() == Cursor::START {
-        // It was over long enough to be forgotten: no cursor of it is taken for one of the new topic.
-        publish(&store, "t", "d").await;
-        assert!(read(&store, "t", Some(cursors[0])).await.restarted);
-        return;
-    }
-    assert_eq!(store.clone().end(&name("t")).await.unwrap(), cursors[2]);
+    let end = store.clone().end(&name("t")).await.unwrap();
     publish(&store, "t", "d").await;
     let batch = read(&store, "t", Some(cursors[0])).await;
-    assert_eq!((texts(&batch), batch.missed, batch.restarted), (vec!["d"], 2, false));
+    assert_eq!(texts(&batch), ["d"]);
+    if batch.restarted {
+        // It was over long enough to be forgotten by then: no cursor of it is taken for one of the new topic.
+        return;
+    }
+    assert_eq!((end, batch.missed), (cursors[2], 2));
 }
 
 #[tokio::test]
