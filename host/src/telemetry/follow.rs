@@ -1,14 +1,12 @@
 //! The log as it happens, for those who follow it. Nobody does: then nothing is made for them.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tracing::{Level, Metadata};
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::{Layer, Registry, reload};
 
 use super::json::Json;
@@ -70,7 +68,11 @@ impl Followers {
         let (filter, handle) = reload::Layer::new(Targets::new());
         let (lines, _) = broadcast::channel(KEPT);
         let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: handle };
-        let layer = fmt::layer().event_format(Json).with_writer(Writer(lines));
+        let layer = Json::to(move |line, of| {
+            let (target, level) = (of.target().to_owned(), *of.level());
+            // Without a follower it goes nowhere.
+            let _ = lines.send(Line { target, level, json: Bytes::copy_from_slice(line.as_bytes()) });
+        });
         (Self(Arc::new(shared)), layer.with_filter(filter))
     }
 
@@ -132,39 +134,4 @@ fn union(all: &[Arc<Targets>]) -> Targets {
     Targets::new()
         .with_default(default.unwrap_or(LevelFilter::OFF))
         .with_targets(names.iter().map(|name| ((*name).to_owned(), level(name))))
-}
-
-/// Sends each line to those who follow.
-struct Writer(broadcast::Sender<Line>);
-
-/// What is written at once is one line.
-struct One<'a> {
-    lines: &'a broadcast::Sender<Line>,
-    target: String,
-    level: Level,
-}
-
-impl<'a> MakeWriter<'a> for Writer {
-    type Writer = One<'a>;
-
-    fn make_writer(&'a self) -> One<'a> {
-        One { lines: &self.0, target: String::new(), level: Level::ERROR }
-    }
-
-    fn make_writer_for(&'a self, of: &Metadata<'_>) -> One<'a> {
-        One { lines: &self.0, target: of.target().to_owned(), level: *of.level() }
-    }
-}
-
-impl io::Write for One<'_> {
-    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
-        let target = std::mem::take(&mut self.target);
-        // Without a follower it goes nowhere.
-        let _ = self.lines.send(Line { target, level: self.level, json: Bytes::copy_from_slice(json) });
-        Ok(json.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -54,6 +54,16 @@ impl Lines {
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(out))?;
         Ok((Self(shared.clone()), Writing(shared)))
     }
+
+    /// Takes a line about such an event.
+    pub(super) fn put(&self, line: &str, of: &Metadata<'_>) {
+        self.0.push(line.as_bytes(), is_urgent(of));
+    }
+}
+
+/// Whether a line does not wait for others. The rarer level is the smaller one.
+fn is_urgent(of: &Metadata<'_>) -> bool {
+    *of.level() <= Level::INFO
 }
 
 impl Shared {
@@ -151,8 +161,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 
     fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<'a> {
-        // The rarer level is the smaller one.
-        Line { lines: &self.0, urgent: *of.level() <= Level::INFO }
+        Line { lines: &self.0, urgent: is_urgent(of) }
     }
 }
 

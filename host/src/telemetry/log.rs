@@ -47,10 +47,12 @@ impl Log {
         let (filter, handle) = reload::Layer::new(parse(wanted)?);
         let (followers, followed) = Followers::new();
         let (lines, writing) = Lines::to(std::io::stderr()).map_err(|error| error.to_string())?;
-        let lines = fmt::layer().with_writer(lines).with_target(false);
         let lines = match format {
-            Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
-            Format::Json => lines.event_format(Json).with_filter(filter).boxed(),
+            Format::Text => {
+                let text = fmt::layer().with_writer(lines).with_target(false);
+                text.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+            }
+            Format::Json => Json::to(move |line, of| lines.put(line, of)).with_filter(filter).boxed(),
         };
         let layers = vec![lines, followed.boxed()];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| error.to_string())?;
