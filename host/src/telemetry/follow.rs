@@ -7,9 +7,10 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::{Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry};
 
 use super::json::Json;
+use super::wanted::Wanted;
 
 /// Lines that are kept for one who is slow. More are missed, and it is told how many.
 const KEPT: usize = 4096;
@@ -43,7 +44,7 @@ struct Shared {
     /// What each of them wants.
     wanted: Mutex<Vec<Arc<Targets>>>,
     /// What any of them wants.
-    filter: reload::Handle<Targets, Registry>,
+    filter: Wanted,
 }
 
 /// One who follows the log, until it is dropped.
@@ -65,9 +66,9 @@ pub enum Next {
 impl Followers {
     /// Those who will follow, and the layer that makes their lines.
     pub(super) fn new() -> (Self, impl Layer<Registry> + Send + Sync + use<>) {
-        let (filter, handle) = reload::Layer::new(Targets::new());
+        let filter = Wanted::new(Targets::new());
         let (lines, _) = broadcast::channel(KEPT);
-        let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: handle };
+        let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: filter.clone() };
         let layer = Json::to(move |line, of| {
             let (target, level) = (of.target().to_owned(), *of.level());
             // Without a follower it goes nowhere.
@@ -86,9 +87,7 @@ impl Followers {
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Targets>>)) {
         let mut all = self.wanted();
         change(&mut all);
-        let any = union(&all);
-        // It fails when there is no log any more.
-        let _ = self.0.filter.modify(|filter| *filter = any);
+        self.0.filter.set(union(&all));
     }
 
     fn wanted(&self) -> MutexGuard<'_, Vec<Arc<Targets>>> {

@@ -6,16 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+use tracing_subscriber::{Layer as _, fmt};
 
 use super::follow::{Follower, Followers};
 use super::json::Json;
 use super::lines::{Lines, Writing};
+use super::wanted::Wanted;
 
 /// What of the log is wanted. It can change while the server runs.
 pub struct Log {
-    filter: reload::Handle<EnvFilter, Registry>,
-    wanted: Mutex<String>,
+    wanted: Wanted,
+    /// The same, in words.
+    words: Mutex<String>,
     followers: Followers,
 }
 
@@ -44,38 +46,36 @@ impl Log {
     /// Begins to log to standard error, for the whole process. `wanted` is a level, or one for each target, as
     /// `info,linger::access=debug`. What is logged is written for as long as the second is kept.
     pub fn start(wanted: &str, format: Format) -> Result<(Self, Writing), String> {
-        let (filter, handle) = reload::Layer::new(parse(wanted)?);
+        let filter = Wanted::new(parse(wanted)?);
         let (followers, followed) = Followers::new();
         let (lines, writing) = Lines::to(std::io::stderr()).map_err(|error| error.to_string())?;
         let lines = match format {
             Format::Text => {
                 let text = fmt::layer().with_writer(lines).with_target(false);
-                text.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+                text.with_ansi(std::io::stderr().is_terminal()).with_filter(filter.clone()).boxed()
             }
-            Format::Json => Json::to(move |line, of| lines.put(line, of)).with_filter(filter).boxed(),
+            Format::Json => Json::to(move |line, of| lines.put(line, of)).with_filter(filter.clone()).boxed(),
         };
         let layers = vec![lines, followed.boxed()];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| error.to_string())?;
-        Ok((Self { filter: handle, wanted: Mutex::new(wanted.to_owned()), followers }, writing))
+        Ok((Self { wanted: filter, words: Mutex::new(wanted.to_owned()), followers }, writing))
     }
 
     /// What is wanted now.
     #[must_use]
     pub fn wanted(&self) -> String {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Follows what happens from now on, as far as it is wanted: by levels and targets, as above.
     pub fn follow(&self, wanted: &str) -> Result<Follower, String> {
-        check(wanted)?;
-        let wanted = wanted.parse::<Targets>().map_err(|error| format!("{wanted}: {error}; {REMEDY}"))?;
-        Ok(self.followers.follow(wanted))
+        Ok(self.followers.follow(parse(wanted)?))
     }
 
     /// Wants something else from now on.
     pub fn want(&self, wanted: &str) -> Result<(), String> {
-        self.filter.reload(parse(wanted)?).map_err(|error| error.to_string())?;
-        wanted.clone_into(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wanted.set(parse(wanted)?);
+        wanted.clone_into(&mut self.words.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 }
@@ -85,19 +85,15 @@ const REMEDY: &str = "write error, warn, info, debug or trace, or TARGET=LEVEL";
 /// The client of NATS says what the store says too, with no remedy. Who wants it asks for `async_nats=debug`.
 const QUIET: &str = "async_nats=off";
 
-fn parse(wanted: &str) -> Result<EnvFilter, String> {
-    check(wanted)?;
-    EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
-}
-
-fn check(wanted: &str) -> Result<(), String> {
+fn parse(wanted: &str) -> Result<Targets, String> {
     // Other words would be taken for targets, and all else would be dropped.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    let mut words = wanted.split(',').map(str::trim);
-    if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
+    let words: Vec<_> = wanted.split(',').map(str::trim).collect();
+    if let Some(word) = words.iter().find(|word| !word.contains('=') && !is_level(word)) {
         return Err(format!("`{word}` is no level; {REMEDY}"));
     }
-    Ok(())
+    let all = format!("{QUIET},{}", words.join(","));
+    all.parse().map_err(|error| format!("{wanted}: {error}; {REMEDY}"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod metrics;
 mod process;
 mod spans;
 pub mod traces;
+mod wanted;
 
 pub use follow::{Follower, Next};
 pub use labels::{Deploy, Ending, Failure, Reached, Reload};
