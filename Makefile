@@ -48,7 +48,7 @@ guests: setup-target ## Build every guest to target/components/NAME.wasm
 	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
 	done
 
-guests-other: $(OTHERS:%=$(LANGUAGES)/%.built) ## Build the examples in Python and JavaScript, and in C if wit-bindgen is there (needs python3 and npm)
+guests-other: $(OTHERS:%=$(COMPONENTS)/%.built) ## Build the examples in Python and JavaScript, and in C if wit-bindgen is there (needs python3 and npm)
 
 build-python-longpoll = python3 build.py --wasi 0.2 && mv app.wasm python-longpoll-p2.wasm \
     && python3 build.py && mv app.wasm python-longpoll.wasm && python3 -m unittest --quiet
@@ -56,9 +56,9 @@ build-js-longpoll = npm run --silent build && mv app.wasm js-longpoll-p2.wasm &&
 build-js-hello = npm run --silent build && mv app.wasm js-hello.wasm
 build-c-longpoll = $(MAKE) --silent && mv app.wasm c-longpoll-p2.wasm
 
-# Again when a file of it has changed; the WIT package is one of them.
+# Again when a file of it has changed, the WIT package among them, or where the components have gone.
 .SECONDEXPANSION:
-$(LANGUAGES)/%.built: $$(shell find -L guest/examples/$$* -type f)
+$(COMPONENTS)/%.built: $$(shell find -L guest/examples/$$* -type f)
 	@echo "==> building $*"
 	@mkdir -p $(LANGUAGES)/$* $(COMPONENTS)
 	@cp -RL guest/examples/$*/. $(LANGUAGES)/$*
