@@ -33,10 +33,10 @@ use linger::guest::Engine;
 use linger::net::raise_file_limit;
 
 fn main() -> anyhow::Result<()> {
-    let first: Vec<_> = std::env::args().skip(1).take(2).collect();
-    match first.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [peers::bare::ARGUMENT] => return peers::bare::serve(),
-        [peers::relay::ARGUMENT, nats] => return peers::relay::serve(nats),
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some(peers::bare::ARGUMENT), _) => return peers::bare::serve(),
+        (Some(peers::relay::ARGUMENT), Some(nats)) => return peers::relay::serve(&nats),
         _ => {}
     }
     // Cargo adds options of its own.

@@ -10,11 +10,8 @@ use futures::StreamExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+
+use super::bare::accept;
 
 /// What makes this program such a server. The address of NATS follows.
 pub(crate) const ARGUMENT: &str = "serve-bare-relay";
@@ -30,25 +27,12 @@ struct Relay {
 pub(crate) fn serve(nats: &str) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let relay = Arc::new(Relay::connect(nats).await?);
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening on http://{}", listener.local_addr()?);
-        let mut connections = JoinSet::new();
-        loop {
-            let (stream, _) = listener.accept().await?;
-            connections.spawn(connection(stream, relay.clone()));
-            while connections.try_join_next().is_some() {}
-        }
+        accept(move |request| {
+            let relay = relay.clone();
+            async move { relay.answer(request).await }
+        })
+        .await
     })
-}
-
-async fn connection(stream: TcpStream, relay: Arc<Relay>) {
-    // Whoever breaks off has left.
-    let _ = stream.set_nodelay(true);
-    let answer = |request| {
-        let relay = relay.clone();
-        async move { relay.answer(request).await }
-    };
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 
 impl Relay {

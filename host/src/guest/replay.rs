@@ -1,17 +1,23 @@
 //! A request that can be made again: what it takes to run it once more when its instance trapped.
 
+use http::Method;
 use http::request::Parts;
 use http_body::Body as _;
 
 use super::Body;
 
+/// Whether a request may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
+pub(super) fn may_run_twice(method: &Method, body: &Body) -> bool {
+    method.is_safe() && body.is_end_stream()
+}
+
 /// A copy of a request with a safe method and without a body.
 pub(super) struct Replay(Box<Parts>);
 
 impl Replay {
-    /// A copy, if the request may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
+    /// A copy, if the request may run twice.
     pub(super) fn of(request: &http::Request<Body>) -> Option<Self> {
-        if !request.method().is_safe() || !request.body().is_end_stream() {
+        if !may_run_twice(request.method(), request.body()) {
             return None;
         }
         let (mut parts, ()) = http::Request::new(()).into_parts();

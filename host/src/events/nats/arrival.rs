@@ -24,23 +24,30 @@ const MARKS: Duration = Duration::from_millis(20);
 impl Shared {
     /// An event has been handed out to this host. What another one has told of it may be a little later.
     pub(super) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
-        let handed = Handed { message, context: self.link.js.clone() };
-        let (sequence, delivered) = match handed.info() {
-            Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
-            Err(error) => {
-                return tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
-            }
-        };
-        let (message, key) = (handed.message, (name.clone(), epoch, sequence));
+        let Some(numbered) = self.numbered(name, message) else { return };
+        let (key, delivered) = ((name.clone(), epoch, numbered.sequence), numbered.delivered);
         if lock(&self.queues).notes.tell_of(&key, delivered) {
-            return self.arrived_and_known(name, epoch, message);
+            return self.arrived_and_known(name, epoch, numbered);
         }
         let shared = self.clone();
         drop(self.work(async move {
             shared.hear_of(&key, delivered).await;
-            shared.arrived_and_known(&key.0, epoch, message);
+            shared.arrived_and_known(&key.0, epoch, numbered);
             Ok(())
         }));
+    }
+
+    /// A message with what NATS says of it. None, with a line in the log, if that makes no sense.
+    pub(super) fn numbered(&self, name: &Name, message: Message) -> Option<Numbered> {
+        let handed = Handed { message, context: self.link.js.clone() };
+        let (sequence, delivered) = match handed.info() {
+            Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
+            Err(error) => {
+                tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
+                return None;
+            }
+        };
+        Some(Numbered { message: handed.message, sequence, delivered })
     }
 
     /// The same for each of these.
@@ -57,8 +64,8 @@ impl Shared {
         let _ = tokio::time::timeout(NOTE_IS_LATE, told).await;
     }
 
-    fn arrived_and_known(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
-        let Some(mut arrival) = self.read(name, epoch, message) else { return };
+    fn arrived_and_known(self: &Arc<Self>, name: &Name, epoch: u32, numbered: Numbered) {
+        let Some(mut arrival) = self.read(name, epoch, numbered) else { return };
         let now = self.clock.now();
         if arrival.is_over(now) {
             return drop(self.work(self.clone().expire(arrival)));
@@ -86,17 +93,10 @@ impl Shared {
     }
 
     /// What a message says, with what is known of it.
-    pub(super) fn read(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) -> Option<Arrival> {
+    pub(super) fn read(self: &Arc<Self>, name: &Name, epoch: u32, numbered: Numbered) -> Option<Arrival> {
+        let Numbered { message, sequence, delivered } = numbered;
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
         let Particulars { content_type, due, expires, origin } = Particulars::read(message.headers.as_ref());
-        let handed = Handed { message, context: self.link.js.clone() };
-        let (sequence, delivered) = match handed.info() {
-            Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
-            Err(error) => {
-                tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
-                return None;
-            }
-        };
         let mut state = lock(&self.queues);
         let mut note = state.notes.of(&(name.clone(), epoch, sequence), delivered);
         let mark = state.mark(name, &self.limits.queues);
@@ -109,7 +109,6 @@ impl Shared {
         let own = EventId { epoch, number: sequence };
         let origin = origin.unwrap_or(Origin { id: own, attempts: 0, maybe_delivered: false });
         let attempt = u64::from(origin.attempts) + note.delivered.saturating_sub(note.untaken);
-        let Handed { message, .. } = handed;
         let event = Event {
             id: origin.id,
             data: message.payload,
@@ -162,6 +161,15 @@ impl Shared {
             self.told.notify_waiters();
         }
     }
+}
+
+/// A message that was handed out.
+pub(super) struct Numbered {
+    message: Message,
+    /// Its place in the stream.
+    sequence: u64,
+    /// How many times it was handed out.
+    delivered: u64,
 }
 
 /// An event that was handed out to this host, and of which nobody knows yet.

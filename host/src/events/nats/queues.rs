@@ -22,12 +22,13 @@ const PURGED_AT_A_TIME: usize = 256;
 impl Shared {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
     pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, Trouble> {
-        if let Some(&(epoch, _)) = lock(&self.queues).known.get(name) {
+        let known = || lock(&self.queues).known.get(name).map(|&(epoch, _)| epoch);
+        if let Some(epoch) = known() {
             return Ok(epoch);
         }
         let config = stream::queue(&self.link, name, &self.limits.queues);
         let _turn = self.turns.wait(&config.name).await;
-        if let Some(&(epoch, _)) = lock(&self.queues).known.get(name) {
+        if let Some(epoch) = known() {
             return Ok(epoch);
         }
         let info = stream::make(&self.link, &config, self.clock.now()).await?;
@@ -131,8 +132,8 @@ impl Shared {
             if messages.is_empty() {
                 return Ok(purged);
             }
-            let arrivals: Vec<_> =
-                messages.into_iter().filter_map(|message| self.read(&queue, epoch, message)).collect();
+            let read = |message| self.read(&queue, epoch, self.numbered(&queue, message)?);
+            let arrivals: Vec<_> = messages.into_iter().filter_map(read).collect();
             purged += arrivals.len();
             futures::future::try_join_all(arrivals.iter().map(|arrival| self.remove(&arrival.held))).await?;
             lock(&self.queues).fates.purged += arrivals.len() as u64;

@@ -31,8 +31,8 @@ impl Head {
         }
     }
 
-    pub(super) fn is_safe(&self) -> bool {
-        self.method.is_safe()
+    pub(super) fn method(&self) -> &Method {
+        &self.method
     }
 
     /// The request with this body, and what tells when the guest has done with that.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::head::Head;
 use super::worker::Worker;
 use crate::exchange::Exchange;
+use crate::guest::replay::may_run_twice;
 use crate::guest::{self, Body, CallError, Hold};
 
 /// A request on its way into an instance.
@@ -31,10 +31,10 @@ impl Incoming {
         Box::new(Self { head: Head::of(parts), body })
     }
 
-    /// The same once more, if it may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
+    /// The same once more, if it may run twice.
     pub(super) fn replay(&self) -> Option<Box<Self>> {
-        let may = self.head.is_safe() && self.body.is_end_stream();
-        may.then(|| Box::new(Self { head: self.head.clone(), body: guest::empty() }))
+        may_run_twice(self.head.method(), &self.body)
+            .then(|| Box::new(Self { head: self.head.clone(), body: guest::empty() }))
     }
 }
 
