@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
+use crate::awake::Awake;
 use crate::client::{Client, request};
 use crate::load::{self, Work};
 use crate::parked::{self, Figures};
@@ -43,7 +44,10 @@ const IDLE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn measure() -> anyhow::Result<()> {
     let Some(nats) = Nats::start() else { return Ok(()) };
-    latency(&nats).await?;
+    latency(&nats, "").await?;
+    if let Some(_awake) = Awake::keep()? {
+        latency(&nats, ", processors that do not sleep").await?;
+    }
     drop(nats);
     for hosts in [1, 3] {
         settle(hosts).await?;
@@ -67,8 +71,8 @@ fn host(nats: &Nats) -> anyhow::Result<Process> {
 
 /// From a push to the answer of a poll that waits at another host, beside the same with hyper instead of Linger, and with two
 /// connections to NATS alone.
-async fn latency(nats: &Nats) -> anyhow::Result<()> {
-    println!("nats: from a push at one host to a poll at another; {TURNS} turns of {EVENTS} events");
+async fn latency(nats: &Nats, how: &str) -> anyhow::Result<()> {
+    println!("nats: from a push at one host to a poll at another{how}; {TURNS} turns of {EVENTS} events");
     let hosts = [host(nats)?, host(nats)?];
     let relays = [peers::relay(&nats.url())?, peers::relay(&nats.url())?];
     let mut linger = Pair::connect(&hosts).await?;
@@ -96,11 +100,11 @@ async fn latency(nats: &Nats) -> anyhow::Result<()> {
         let ratio =
             |other: &Times| own.permille(permille).as_secs_f64() / other.permille(permille).as_secs_f64();
         println!(
-            "nats: {name}, linger / bare {:.2}; {}",
+            "nats: {name}{how}, linger / bare {:.2}; {}",
             ratio(&bare),
             Goal::at_most(1.5, 1.2).judge(ratio(&bare))
         );
-        println!("nats: {name}, linger / hyper and async-nats {:.2}", ratio(&relayed));
+        println!("nats: {name}{how}, linger / hyper and async-nats {:.2}", ratio(&relayed));
     }
     Ok(())
 }

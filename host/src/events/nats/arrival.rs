@@ -83,9 +83,12 @@ impl Shared {
 
     pub(super) fn hand_out(self: &Arc<Self>, held: Held) {
         let mut state = lock(&self.queues);
+        let next = state.next();
         let back = state.hand_out(held, self.clock.now());
+        if state.next() != next {
+            self.alarm.notify_one();
+        }
         drop(state);
-        self.alarm.notify_one();
         if let Some(mut held) = back {
             held.note.untaken += 1;
             drop(self.work(self.clone().return_with(held, answer::BACK)));

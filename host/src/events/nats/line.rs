@@ -22,7 +22,11 @@ impl Shared {
             return Err(StoreError::OverLimit(Limit::Waiters));
         }
         queue.waiters.insert(ticket, sender);
-        if !std::mem::replace(&mut queue.fetching, true) {
+        if std::mem::replace(&mut queue.fetching, true) {
+            if queue.waiters.len() == 1 {
+                queue.line.notify_one();
+            }
+        } else {
             self.fetchers.spawn_on(pull::fetch(self.clone(), name.clone()), &self.runtime);
         }
         Ok((ticket, receiver))
@@ -33,15 +37,15 @@ impl Shared {
         let mut state = lock(&self.queues);
         if let Some(queue) = state.queues.get_mut(name) {
             if queue.waiters.remove(&ticket).is_some() {
-                queue.left.notify_one();
+                queue.line.notify_one();
             }
             state.forget_if_unused(name);
         }
     }
 
-    /// Tells that somebody has left a queue.
-    pub(super) fn leaving(&self, name: &Name) -> Option<Arc<Notify>> {
-        lock(&self.queues).queues.get(name).map(|queue| queue.left.clone())
+    /// Tells of who comes to an empty line, and who leaves one.
+    pub(super) fn line(&self, name: &Name) -> Option<Arc<Notify>> {
+        lock(&self.queues).queues.get(name).map(|queue| queue.line.clone())
     }
 
     /// NATS may have lost the request for events of a queue.
@@ -49,7 +53,7 @@ impl Shared {
         self.suspect(name);
         if let Some(queue) = lock(&self.queues).queues.get_mut(name) {
             queue.lost = true;
-            queue.left.notify_one();
+            queue.line.notify_one();
         }
     }
 

@@ -28,6 +28,10 @@ const EXPIRES: Duration = Duration::from_mins(1);
 /// How often NATS says that it still has the request, at least. One that it has lost is found by its silence, at the latest.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// How long the subscription for a queue's events stays when nobody waits there. Who has taken one event mostly takes another
+/// soon, and whoever waits for the one that came does not wait until NATS has heard of the end.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a request stays that only asks for what is there, or guards another one; and after which time NATS says that it
 /// has it.
 const BRIEF: Duration = Duration::from_millis(100);
@@ -50,9 +54,8 @@ struct Pull {
     left: usize,
     /// When it counts as lost.
     silent: Instant,
-    /// Held for its end.
-    #[expect(dead_code, reason = "it counts by being there")]
-    counted: Counted,
+    /// There as long as there are any.
+    counted: Option<Counted>,
 }
 
 /// Counts a request for as long as it is there.
@@ -74,15 +77,13 @@ impl Drop for Counted {
 enum Got {
     Event(Message),
     Nothing,
-    /// The request is over, in order.
-    Over,
     /// NATS does not have the request.
     Lost(String),
 }
 
 impl Pull {
     async fn start(shared: &Arc<Shared>, queue: &Name, epoch: u32, batch: usize) -> Result<Self, String> {
-        let (link, counted) = (&shared.link, Counted::new(shared.clone()));
+        let link = &shared.link;
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         // NATS looks for hosts that have gone as often: before their events come again, see `take_back`.
@@ -96,17 +97,18 @@ impl Pull {
             received: 0,
             left: 0,
             silent: Instant::now(),
-            counted,
+            counted: None,
         };
-        pull.ask(link, batch).await?;
+        pull.ask(shared, batch).await?;
         Ok(pull)
     }
 
     /// Asks for so many events.
-    async fn ask(&mut self, link: &Link, batch: usize) -> Result<(), String> {
+    async fn ask(&mut self, shared: &Arc<Shared>, batch: usize) -> Result<(), String> {
         let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(self.heartbeat));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
-        send(link, &self.subject, &self.inbox, &request).await?;
+        self.counted.get_or_insert_with(|| Counted::new(shared.clone()));
+        send(&shared.link, &self.subject, &self.inbox, &request).await?;
         self.left = batch;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         Ok(())
@@ -122,12 +124,23 @@ impl Pull {
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
             None if is_event(&message) => {
-                self.left = self.left.saturating_sub(1);
+                self.wait_for(self.left.saturating_sub(1));
                 Got::Event(message)
             }
             None | Some(StatusCode::IDLE_HEARTBEAT) => Got::Nothing,
-            Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => Got::Over,
+            Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => {
+                self.wait_for(0);
+                Got::Nothing
+            }
             Some(status) => Got::Lost(format!("{status} {}", message.description.unwrap_or_default())),
+        }
+    }
+
+    /// So many are still to come.
+    fn wait_for(&mut self, left: usize) {
+        self.left = left;
+        if left == 0 {
+            self.counted = None;
         }
     }
 
@@ -141,7 +154,7 @@ impl Pull {
     /// that is over, NATS looks at all.
     async fn take_back(mut self, link: &Link) -> Vec<Message> {
         let (mut rest, missing) = (Vec::new(), self.left as u64 + 1);
-        if !link.is_up() {
+        if self.left == 0 || !link.is_up() {
             return rest;
         }
         let mut guard = Brief::start(link, &self.subject, MAX_BATCH).await;
@@ -241,7 +254,7 @@ impl Brief {
 
 /// Fetches events for a queue for as long as somebody waits there.
 pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
-    let Some(left) = shared.leaving(&queue) else { return };
+    let Some(line) = shared.line(&queue) else { return };
     let mut connections = shared.link.connections();
     let (mut pull, mut tries, mut told) = (None::<Pull>, 0, false);
     loop {
@@ -252,8 +265,10 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
             continue;
         }
         if wanted == 0 {
-            if shared.has_done_fetching(&queue) {
-                return;
+            tokio::select! {
+                () = line.notified() => {}
+                _ = connections.changed() => pull = None,
+                () = sleep(LINGER) => if shared.has_done_fetching(&queue) { return },
             }
             continue;
         }
@@ -273,7 +288,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
                 }
                 tokio::select! {
                     () = sleep(pause(tries)) => {}
-                    () = left.notified() => {}
+                    () = line.notified() => {}
                 }
                 tries += 1;
                 continue;
@@ -287,7 +302,6 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
                     shared.arrived(&queue, epoch, message);
                 }
                 Got::Nothing => (tries, told) = (0, false),
-                Got::Over => current.left = 0,
                 Got::Lost(why) => {
                     tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
                     pull = None;
@@ -298,7 +312,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
                     tries += 1;
                 }
             },
-            () = left.notified() => {}
+            () = line.notified() => {}
             _ = connections.changed() => {
                 // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
                 if let Some(moved) = pull.take() {
@@ -322,7 +336,7 @@ async fn asked<'a>(
         (Some(pull), None) => Ok(pull),
         (Some(pull), Some(epoch)) => {
             pull.epoch = epoch;
-            pull.ask(&shared.link, wanted).await.map_err(Trouble::Passing)?;
+            pull.ask(shared, wanted).await.map_err(Trouble::Passing)?;
             Ok(pull)
         }
         (pull, epoch) => {

@@ -46,8 +46,8 @@ pub(super) struct Queue {
     pub(super) ack_wait: Duration,
     /// By ticket, so in the order of their arrival.
     pub(super) waiters: BTreeMap<u64, Waiter>,
-    /// Tells the task that fetches that somebody has left, or that its request may be lost.
-    pub(super) left: Arc<Notify>,
+    /// Tells the task that fetches that somebody has come where nobody was, or has left, or that its request may be lost.
+    pub(super) line: Arc<Notify>,
     /// Whether NATS may have lost the request of that task.
     pub(super) lost: bool,
     /// Whether there is such a task.
@@ -97,7 +97,7 @@ impl Queue {
             policy,
             ack_wait,
             waiters: BTreeMap::new(),
-            left: Arc::default(),
+            line: Arc::default(),
             lost: false,
             fetching: false,
             leased: 0,
@@ -218,6 +218,11 @@ impl State {
             (queue.messages, queue.bytes) = (messages, bytes);
         }
         self.forget_if_unused(name);
+    }
+
+    /// What time brings about first.
+    pub(super) fn next(&self) -> Option<(u64, u64)> {
+        self.timers.first_key_value().map(|(&key, _)| key)
     }
 
     /// Gives an event to the first that waits and is still there. Otherwise gives it back.
