@@ -402,6 +402,26 @@ async fn stream_that_has_gone_is_made_again_though_others_listen() {
 }
 
 #[tokio::test]
+async fn stream_that_another_host_made_anew_is_found() {
+    let server = server!();
+    let (one, other) = (host(&server), host(&server));
+    let send = async |store: &Arc<NatsStore>| {
+        let pushed = store.clone().push(&name("q"), event("a"), Schedule::default());
+        let published = store.clone().publish(&name("t"), event("a"));
+        (soon(pushed).await.unwrap().epoch, soon(published).await.unwrap().epoch)
+    };
+    let before = send(&one).await;
+    for (kind, of) in [(names::Kind::Queue, "q"), (names::Kind::Topic, "t")] {
+        let gone = format!("STREAM.DELETE.{}", one.shared.link.names.stream(kind, &name(of)));
+        soon(one.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
+    }
+    let anew = send(&other).await;
+    assert!(anew.0 != before.0 && anew.1 != before.1);
+    soon(one.shared.look_around()).await.unwrap();
+    assert_eq!(send(&one).await, anew);
+}
+
+#[tokio::test]
 async fn readers_are_told_that_nats_does_not_want_their_topic() {
     let server = server!();
     // A server of its own does not do that.
