@@ -2,6 +2,11 @@
 //!
 //! NATS keeps the events, and knows who has which. A host keeps only who waits there, and what it holds; all that is sent
 //! and received goes through a thread of its own.
+//!
+//! Of both kinds: `access` and `link` connect and ask; `stream` makes streams, `streams` knows which there are, `retire` removes
+//! them, `survey` looks at all. Queues: `queue` is what is known, `queues` pushes, `line` has who waits, `pull` fetches for
+//! them, `arrival`, `settle` and `tend` are what becomes of an event, and `notes` what hosts tell each other of it. Topics:
+//! `topic` is what is known, `topics` publishes, `follow` fetches into a `mirror`, at which `readers` look.
 
 mod access;
 mod arrival;

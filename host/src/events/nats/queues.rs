@@ -21,7 +21,7 @@ const PURGED_AT_A_TIME: usize = 256;
 impl Shared {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
     pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, Trouble> {
-        let make = async {
+        let make = async || {
             let config = stream::queue(&self.link, name, &self.limits.queues);
             let info = stream::make(&self.link, &config, self.clock.now()).await?;
             stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;

@@ -20,11 +20,13 @@ const SURE: Duration = Duration::from_secs(5);
 
 /// The streams that are there, as far as this host knows.
 pub(super) struct Streams {
-    /// One without a value is being made, or could not be made last time.
-    known: Mutex<HashMap<(Kind, Name), Arc<OnceCell<Known>>>>,
+    known: Mutex<HashMap<(Kind, Name), Place>>,
     /// How many are known at most. Then all are forgotten, and found again.
     most: usize,
 }
+
+/// Without a value the stream is being made, or could not be made last time.
+type Place = Arc<OnceCell<Known>>;
 
 struct Known {
     epoch: u32,
@@ -38,18 +40,19 @@ impl Streams {
 
     /// The epoch of a stream, which is made unless it is known. Of all that want the same one, one makes it, and the others
     /// wait; if it cannot, the next one tries.
-    pub(super) async fn ensure(
+    pub(super) async fn ensure<F: Future<Output = Result<u32, Trouble>>>(
         &self,
         kind: Kind,
         name: &Name,
-        make: impl Future<Output = Result<u32, Trouble>>,
+        make: impl FnOnce() -> F,
     ) -> Result<u32, Trouble> {
-        let cell = self.cell((kind, name.clone()));
-        let known = async { Ok(Known { epoch: make.await?, since: Instant::now() }) };
-        Ok(cell.get_or_try_init(|| known).await?.epoch)
+        let place = self.place((kind, name.clone()));
+        // It takes much room, and few have to do it.
+        let make = || Box::pin(async { Ok(Known { epoch: make().await?, since: Instant::now() }) });
+        Ok(place.get_or_try_init(make).await?.epoch)
     }
 
-    fn cell(&self, key: (Kind, Name)) -> Arc<OnceCell<Known>> {
+    fn place(&self, key: (Kind, Name)) -> Place {
         let mut known = lock(&self.known);
         if known.len() >= self.most && !known.contains_key(&key) {
             known.clear();
@@ -75,7 +78,7 @@ impl Streams {
     fn forget(&self, kind: Kind, name: &Name, is_doubtful: impl FnOnce(&Known) -> bool) {
         let (mut known, key) = (lock(&self.known), (kind, name.clone()));
         // One that is being made is not doubted.
-        if known.get(&key).and_then(|cell| cell.get()).is_some_and(is_doubtful) {
+        if known.get(&key).and_then(|place| place.get()).is_some_and(is_doubtful) {
             known.remove(&key);
         }
     }
@@ -127,36 +130,36 @@ mod tests {
     }
 
     async fn ensure(streams: &Streams, name: &Name, epoch: u32) -> u32 {
-        streams.ensure(Kind::Queue, name, ready(Ok(epoch))).await.unwrap()
+        streams.ensure(Kind::Queue, name, || ready(Ok(epoch))).await.unwrap()
     }
 
     #[tokio::test]
     async fn of_all_that_want_a_stream_one_makes_it() {
         let (streams, name) = streams();
-        let made = Cell::new(0);
+        let count = Cell::new(0);
         let (go, gone) = tokio::sync::watch::channel(());
         let make = || async {
-            made.set(made.get() + 1);
+            count.set(count.get() + 1);
             let _ = gone.clone().changed().await;
-            Ok(made.get())
+            Ok(count.get())
         };
-        let wants = (0..10).map(|_| streams.ensure(Kind::Queue, &name, make()));
+        let wants = (0..10).map(|_| streams.ensure(Kind::Queue, &name, make));
         let mut all = std::pin::pin!(futures::future::try_join_all(wants));
         assert!(all.as_mut().now_or_never().is_none());
         // One that is being made is not doubted.
         streams.doubt(Kind::Queue, &name);
-        assert!(streams.ensure(Kind::Queue, &name, make()).now_or_never().is_none());
+        assert!(streams.ensure(Kind::Queue, &name, make).now_or_never().is_none());
         drop(go);
         assert_eq!(all.await.unwrap(), [1; 10]);
         // One of a topic is another one.
-        assert_eq!(streams.ensure(Kind::Topic, &name, make()).await.unwrap(), 2);
+        assert_eq!(streams.ensure(Kind::Topic, &name, make).await.unwrap(), 2);
     }
 
     #[tokio::test]
     async fn next_one_tries_where_one_fails_or_gives_up() {
         let (streams, name) = streams();
-        assert!(streams.ensure(Kind::Queue, &name, pending()).now_or_never().is_none());
-        streams.ensure(Kind::Queue, &name, ready(Err(Trouble::Silent))).await.unwrap_err();
+        assert!(streams.ensure(Kind::Queue, &name, pending).now_or_never().is_none());
+        streams.ensure(Kind::Queue, &name, || ready(Err(Trouble::Silent))).await.unwrap_err();
         assert_eq!(ensure(&streams, &name, 3).await, 3);
     }
 

@@ -16,7 +16,7 @@ use crate::events::{Cursor, Name, NewEvent, StoreError};
 impl Shared {
     /// Makes sure of a topic's stream, and gives its epoch.
     pub(super) async fn ensure_topic(&self, name: &Name) -> Result<u32, Trouble> {
-        let make = async { Ok(stream::epoch(&self.make_topic(name).await?)) };
+        let make = async || Ok(stream::epoch(&self.make_topic(name).await?));
         self.streams.ensure(Kind::Topic, name, make).await
     }
 
