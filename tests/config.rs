@@ -50,6 +50,25 @@ fn unknown_key_is_refused_with_the_nearest() {
 }
 
 #[test]
+fn secret_in_an_address_of_nats_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    for (servers, part) in [
+        ("['nats://linger:hidden@127.0.0.1:4222']", "`user` and `password`"),
+        ("['nats://127.0.0.1:4222', 'nats://hidden@127.0.0.1']", "`token`"),
+        ("'nats://linger:hidden@127.0.0.1:4222'", "expected a sequence"),
+    ] {
+        let events = format!(
+            "[events]\nstore = 'nats'\nnats.servers = {servers}\n[apps.a]\ncomponent = '{{hello}}'\n"
+        );
+        let config = write_config(folder.path(), &events);
+        for output in [check(&config), linger(&["serve".as_ref(), config.as_os_str()])] {
+            assert_refused(&output, &[config.to_str().unwrap(), part]);
+            assert!(!text(&output.stderr).contains("hidden"), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn file_that_is_not_there_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.toml");

@@ -163,7 +163,9 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let wrong = |offset, message| ConfigError { place: place(text, file, offset), message };
         let misread = |error: toml::de::Error| {
-            let message = unknown::explain(error.message()).unwrap_or_else(|| error.message().to_owned());
+            let said = error.message();
+            let message = unknown::explain(said).or_else(|| unknown::without_value(said));
+            let message = message.unwrap_or_else(|| said.to_owned());
             wrong(error.span().map(|span| span.start), message.replace('\n', " "))
         };
         let mut table = DeTable::parse(text).map_err(misread)?;

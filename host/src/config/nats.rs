@@ -15,7 +15,7 @@ use crate::events::Name;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
-    /// The servers: `nats://HOST:PORT`, or `tls://`. One that answers leads to the others of its cluster.
+    /// The servers: `nats://HOST:PORT`, or `tls://`, without a user. One that answers leads to the others of its cluster.
     pub servers: Vec<String>,
     /// A file with credentials, as `nsc` writes them, relative to the configuration's folder.
     #[schemars(example = &"linger.creds")]
@@ -151,6 +151,13 @@ impl Nats {
         if self.servers.is_empty() {
             return Err("`servers` names at least one, as \"nats://127.0.0.1:4222\"".to_owned());
         }
+        // NATS would not be told of it, and it would be shown wherever the address is.
+        if self.servers.iter().any(|server| server.contains('@')) {
+            return Err(
+                "`servers` have no room for a user or a token; set `user` and `password`, or `token`"
+                    .to_owned(),
+            );
+        }
         if self.user.is_some() != self.password.is_some() {
             return Err("`user` and `password` go together".to_owned());
         }
@@ -259,6 +266,15 @@ mod tests {
             ("[tls]\nkey = 'a'", "`certificate`"),
         ] {
             assert!(complete(text).unwrap_err().contains(part), "{text}");
+        }
+        for server in
+            ["nats://linger:secret@localhost:4222", "tls://secret@localhost", "linger:secret@localhost"]
+        {
+            let said = complete(&format!("servers = ['nats://localhost', '{server}']")).unwrap_err();
+            assert!(
+                said.contains("`password`") && said.contains("`token`") && !said.contains("secret"),
+                "{said}"
+            );
         }
         assert_eq!(complete("credentials = 'a'").unwrap().credentials, Some("/etc/a".into()));
     }

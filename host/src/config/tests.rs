@@ -130,7 +130,7 @@ fn errors_name_the_place_and_the_remedy() {
         (&format!("{app}sockets = ['[::1]:1',\n '${{A']"), "conf/linger.toml:4:2: `${` has no `}` after it"),
         ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: no address; write"),
         ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
-        ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer `10`"),
+        ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer, expected a string"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),
         (
             &format!("{app}[limits]\nmax_head_size = '1KiB'"),

@@ -1,4 +1,4 @@
-//! Keys and values that there are not: which one was meant.
+//! Keys and values that there are not: which one was meant, and of what type.
 
 /// What is alike enough to have been meant: half of the letters are right.
 const ALIKE: f64 = 0.5;
@@ -20,6 +20,13 @@ pub(super) fn explain(message: &str) -> Option<String> {
     } else {
         format!("unknown {what} `{name}`; there is `{}`", known.join("`, `"))
     })
+}
+
+/// The same about a value of another type, without the value: it may be a secret.
+pub(super) fn without_value(message: &str) -> Option<String> {
+    let (found, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    let found = found.split(['`', '"']).next()?.trim_end();
+    Some(format!("invalid type: {found}, expected {expected}"))
 }
 
 #[cfg(test)]
@@ -48,5 +55,20 @@ mod tests {
     #[test]
     fn other_messages_stay() {
         assert_eq!(explain("invalid type: integer `10`, expected a string"), None);
+    }
+
+    #[test]
+    fn value_is_not_shown() {
+        for (message, expected) in [
+            ("invalid type: integer `10`, expected a string", "invalid type: integer, expected a string"),
+            (
+                "invalid type: string \"nats://a:b`c, expected d@e\", expected a sequence",
+                "invalid type: string, expected a sequence",
+            ),
+            ("invalid type: map, expected u64", "invalid type: map, expected u64"),
+        ] {
+            assert_eq!(without_value(message).unwrap(), expected);
+        }
+        assert_eq!(without_value("invalid value: integer `0`, expected a nonzero u32"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The connection to NATS, and what is asked of it.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use async_nats::connection::State;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode, context};
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Subject};
+use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::access;
 use super::names::Names;
 use crate::config::Nats;
 use crate::events::{Limit, StoreError};
@@ -23,15 +24,6 @@ use crate::exchange::random_u32;
 
 /// How long the first connection is tried for: servers that start together with the host come up meanwhile.
 const FIRST: Duration = Duration::from_secs(10);
-
-/// How long one attempt to connect may take.
-const ATTEMPT: Duration = Duration::from_secs(2);
-
-/// How often a silent connection is asked whether it lives. After three without an answer it is given up.
-const PING: Duration = Duration::from_secs(3);
-
-/// How long one request may take before it is sent again.
-const REQUEST: Duration = Duration::from_secs(2);
 
 /// The longest that is waited before something is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -70,27 +62,10 @@ pub(super) enum Trouble {
 impl Link {
     /// Connects, and fails with a sentence.
     pub(super) async fn connect(config: Nats) -> Result<Self, String> {
-        let servers = config.servers.join(", ");
         let (made, connections) = watch::channel(0);
-        let made = Arc::new(made);
-        let until = Instant::now() + FIRST;
-        let mut denied = None;
-        let client = loop {
-            match options(&config, made.clone()).await?.connect(&config.servers).await {
-                Ok(client) => break client,
-                Err(error) => {
-                    let found = remedy(&error, &config).map(|remedy| (error.to_string(), remedy));
-                    // Of several servers another may let it in, when it is up.
-                    let is_sure = config.servers.len() == 1 && found.is_some() && found == denied;
-                    denied = found.or(denied);
-                    if is_sure || Instant::now() >= until {
-                        return Err(unconnected(&servers, &error, denied));
-                    }
-                    sleep(pause(3)).await;
-                }
-            }
-        };
+        let client = access::connect(&config, Instant::now() + FIRST, Arc::new(made)).await?;
         let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
+        let servers = config.servers.join(", ");
         let link = Self { client, js, names, config, connections };
         let asked = link.persist(Instant::now() + FIRST, || link.ask::<IgnoredAny>("INFO")).await;
         asked.map_err(|error| {
@@ -283,105 +258,6 @@ fn late(last: &str) -> StoreError {
 pub(super) fn pause(tries: u32) -> Duration {
     let longest = Duration::from_millis(10).saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
-}
-
-fn unconnected(servers: &str, error: &ConnectError, denied: Option<(String, &str)>) -> String {
-    match denied {
-        Some((error, remedy)) => format!("NATS at {servers} does not let this host in: {error}; {remedy}"),
-        None => {
-            format!("NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`")
-        }
-    }
-}
-
-/// What to do about a connection that will not be made later either, if this is one.
-fn remedy(error: &ConnectError, config: &Nats) -> Option<&'static str> {
-    if matches!(error.kind(), ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) {
-        return Some(who_it_is(config));
-    }
-    // TLS has no kind of its own where one end does not agree with the other.
-    let said = error.to_string();
-    if said.contains("invalid peer certificate") {
-        return Some(
-            "set `events.nats.tls.ca` to the authority of its certificate, and `events.nats.servers` to a name in that",
-        );
-    }
-    ["CertificateRequired", "BadCertificate", "UnknownCA"].iter().any(|alert| said.contains(alert)).then_some(
-        "set `events.nats.tls.certificate` and `events.nats.tls.key` to a certificate that it knows",
-    )
-}
-
-/// The keys that say to NATS who this host is.
-fn who_it_is(config: &Nats) -> &'static str {
-    if config.credentials.is_some() {
-        "see `events.nats.credentials`"
-    } else if config.user.is_some() {
-        "see `events.nats.user` and `events.nats.password`"
-    } else if config.token.is_some() {
-        "see `events.nats.token`"
-    } else {
-        "set `events.nats.credentials`, `events.nats.user` and `events.nats.password`, or `events.nats.token`"
-    }
-}
-
-async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
-    let who = who_it_is(config);
-    let mut options = ConnectOptions::new()
-        .name("linger")
-        .connection_timeout(ATTEMPT)
-        .request_timeout(Some(REQUEST))
-        .ping_interval(PING)
-        .skip_subject_validation(true)
-        .reconnect_delay_callback(|attempts| pause(u32::try_from(attempts).unwrap_or(u32::MAX)))
-        .event_callback(move |event| {
-            if event == Event::Connected {
-                made.send_modify(|count| *count += 1);
-            }
-            log(&event, who);
-            ready(())
-        });
-    if let Some(file) = &config.credentials {
-        options = options.credentials_file(file).await.map_err(|error| {
-            format!(
-                "`events.nats.credentials`: {}: {error}; it is a file as `nsc` writes them",
-                file.display()
-            )
-        })?;
-    }
-    if let (Some(user), Some(password)) = (&config.user, &config.password) {
-        options = options.user_and_password(user.clone(), password.reveal().to_owned());
-    }
-    if let Some(token) = &config.token {
-        options = options.token(token.reveal().to_owned());
-    }
-    if let Some(tls) = &config.tls {
-        for (key, file) in [("ca", &tls.ca), ("certificate", &tls.certificate), ("key", &tls.key)] {
-            // They are read again at each connection, when nobody could say which it was.
-            if let Some(file) = file {
-                std::fs::File::open(file)
-                    .map_err(|error| format!("`events.nats.tls.{key}`: {}: {error}", file.display()))?;
-            }
-        }
-        options = options.require_tls(true);
-        if let Some(ca) = &tls.ca {
-            options = options.add_root_certificates(ca.clone());
-        }
-        if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
-            options = options.add_client_certificate(certificate.clone(), key.clone());
-        }
-    }
-    Ok(options)
-}
-
-fn log(event: &Event, who: &str) {
-    match event {
-        Event::Connected => tracing::info!("NATS: connected"),
-        Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
-        Event::ClientError(error) if error.to_string().contains("authorization") => {
-            tracing::warn!("NATS does not let this host in any more: {error}; {who}");
-        }
-        event => tracing::warn!("NATS: {event}"),
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,15 @@
 //!
 //! NATS keeps the events, and knows who has which. A host keeps only who waits there, and what it holds; all that is sent
 //! and received goes through a thread of its own.
+//!
+//! Of both kinds: `access` and `link` connect and ask; `stream` makes streams, `streams` knows which there are, `retire` removes
+//! them, `survey` looks at all. Queues: `queue` is what is known, `queues` pushes, `line` has who waits, `pull` fetches for
+//! them, `arrival`, `settle` and `tend` are what becomes of an event, and `notes` what hosts tell each other of it. Topics:
+//! `topic` is what is known, `topics` publishes, `follow` fetches into a `mirror`, at which `readers` look.
 
+mod access;
 mod arrival;
+mod follow;
 mod health;
 mod line;
 mod link;
@@ -14,13 +21,15 @@ mod notes;
 mod pull;
 mod queue;
 mod queues;
+mod readers;
 mod retire;
 mod settle;
 mod stream;
+mod streams;
 mod survey;
 mod tend;
+mod topic;
 mod topics;
-mod turns;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -40,8 +49,8 @@ use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, TopicUsag
 use crate::config::{Nats, Queues, Topics};
 use health::Health;
 use link::Link;
+use streams::Streams;
 use survey::Survey;
-use turns::Turns;
 
 /// How long a store that goes waits for what it has begun: events that go back, above all.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -61,10 +70,10 @@ struct Shared {
     limits: Limits,
     clock: Clock,
     queues: Mutex<queue::State>,
-    topics: Mutex<topics::State>,
+    topics: Mutex<topic::State>,
+    streams: Streams,
     survey: Survey,
     health: Health,
-    turns: Turns,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
     /// Wakes who waits for a note of an event.
@@ -100,15 +109,16 @@ async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
     let link = Link::connect(config).await?;
     let notes = link.client.subscribe(link.names.notes()).await;
     let mut notes = notes.map_err(|error| format!("NATS: {error}"))?;
+    let names = limits.queues.max_queues.saturating_add(limits.topics.max_topics);
     let shared = Arc::new(Shared {
         link,
+        streams: Streams::new(names.saturating_mul(2)),
         limits,
         clock: Clock::start(),
         queues: Mutex::default(),
         topics: Mutex::default(),
         survey: Survey::default(),
         health: Health::default(),
-        turns: Turns::default(),
         alarm: Notify::new(),
         told: Notify::new(),
         runtime: Handle::current(),

@@ -11,7 +11,7 @@ pub(super) struct Names {
 }
 
 /// Whether a stream is of a queue or of a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Queue,
     Topic,

@@ -306,7 +306,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
                     tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
                     pull = None;
                     // The stream or its consumer may have gone.
-                    shared.doubt(&queue);
+                    shared.streams.doubt(Kind::Queue, &queue);
                     shared.suspect(&queue);
                     sleep(pause(tries)).await;
                     tries += 1;

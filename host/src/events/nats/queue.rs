@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::notes::{Key, Mark, Note, Notes};
 use crate::config::{QueuePolicy, Queues};
@@ -20,8 +19,6 @@ pub(super) struct State {
     pub(super) queues: HashMap<Name, Queue>,
     /// By the numbers of the leases.
     pub(super) leases: HashMap<u64, Held>,
-    /// The epochs of streams that are there, with their consumers, and when that was found.
-    pub(super) known: HashMap<Name, (u32, Instant)>,
     pub(super) notes: Notes,
     pub(super) marks: HashMap<Name, Mark>,
     /// What time brings about, in milliseconds since 1970; the second number tells those of one time apart.

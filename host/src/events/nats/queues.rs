@@ -12,7 +12,6 @@ use super::link::Trouble;
 use super::message::{Particulars, stored_size};
 use super::names::Kind;
 use super::queue::Due;
-use super::stream::SURE;
 use super::{Shared, lock, pull, stream};
 use crate::events::{EventId, Fates, Name, NewEvent, Schedule, StoreError};
 
@@ -22,37 +21,13 @@ const PURGED_AT_A_TIME: usize = 256;
 impl Shared {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
     pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, Trouble> {
-        let known = || lock(&self.queues).known.get(name).map(|&(epoch, _)| epoch);
-        if let Some(epoch) = known() {
-            return Ok(epoch);
-        }
-        let config = stream::queue(&self.link, name, &self.limits.queues);
-        let _turn = self.turns.wait(&config.name).await;
-        if let Some(epoch) = known() {
-            return Ok(epoch);
-        }
-        let info = stream::make(&self.link, &config, self.clock.now()).await?;
-        stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;
-        let epoch = stream::epoch(&info);
-        let mut state = lock(&self.queues);
-        if state.known.len() >= self.limits.queues.max_queues.saturating_mul(2) {
-            state.known.clear();
-        }
-        state.known.insert(name.clone(), (epoch, Instant::now()));
-        Ok(epoch)
-    }
-
-    /// Makes sure again next time.
-    pub(super) fn doubt(&self, name: &Name) {
-        lock(&self.queues).known.remove(name);
-    }
-
-    /// The same after silence. That says little, and all who push find it at the same time.
-    fn doubt_if_old(&self, name: &Name) {
-        let mut state = lock(&self.queues);
-        if state.known.get(name).is_some_and(|(_, since)| since.elapsed() >= SURE) {
-            state.known.remove(name);
-        }
+        let make = async || {
+            let config = stream::queue(&self.link, name, &self.limits.queues);
+            let info = stream::make(&self.link, &config, self.clock.now()).await?;
+            stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;
+            Ok(stream::epoch(&info))
+        };
+        self.streams.ensure(Kind::Queue, name, make).await
     }
 
     pub(super) fn ack_wait(&self, name: &Name) -> Duration {
@@ -90,31 +65,17 @@ impl Shared {
         let (shared, name, expires) = (self.clone(), name.clone(), particulars.expires);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
-            let sent = shared.link.persist(until, || async {
-                let epoch = shared.ensure_queue(&name).await?;
-                let sent = shared.link.publish(&subject, headers.clone(), data.clone()).await;
-                match sent {
-                    Err(Trouble::Unheard) => shared.doubt(&name),
-                    Err(Trouble::Silent) => shared.doubt_if_old(&name),
-                    _ => {}
-                }
-                Ok(EventId { epoch, number: sent? })
-            });
-            let sent = sent.await;
-            if matches!(sent, Err(StoreError::Unavailable(_))) {
-                shared.doubt_if_old(&name);
-            }
+            let sent = shared.store(Kind::Queue, &name, headers, data, until).await;
             let mut state = lock(&shared.queues);
             state.arrived(&name, size, sent.is_ok());
-            if let Ok(EventId { number, .. }) = sent {
-                *fate(&mut state.fates) += 1;
-                if let Some(expires) = expires {
-                    let key = (expires, state.number());
-                    state.timers.insert(key, Due::Expiry { queue: name, sequence: number, size });
-                    shared.alarm.notify_one();
-                }
+            let (epoch, sequence) = sent?;
+            *fate(&mut state.fates) += 1;
+            if let Some(expires) = expires {
+                let key = (expires, state.number());
+                state.timers.insert(key, Due::Expiry { queue: name, sequence, size });
+                shared.alarm.notify_one();
             }
-            sent
+            Ok(EventId { epoch, number: sequence })
         }))
     }
 

@@ -87,10 +87,7 @@ impl Shared {
             return update(&self.link, &Config { subjects, ..info.config }).await;
         }
         self.link.ask::<IgnoredAny>(&format!("STREAM.DELETE.{stream}")).await?;
-        match kind {
-            Kind::Queue => self.doubt(name),
-            Kind::Topic => lock(&self.topics).doubt(name),
-        }
+        self.streams.doubt(kind, name);
         tracing::debug!("{stream}: nobody used it any more");
         Ok(())
     }

@@ -22,9 +22,6 @@ const DUPLICATES: Duration = Duration::from_mins(1);
 /// What NATS takes for the age of events at least.
 const MIN_AGE: Duration = Duration::from_millis(100);
 
-/// How long a stream is not doubted that was made or found, though what is sent to it is not answered.
-pub(super) const SURE: Duration = Duration::from_secs(5);
-
 /// Hosts that wait at one queue, each with one request.
 const MAX_HOSTS: i64 = 4096;
 

@@ -54,18 +54,20 @@ impl Shared {
         let (mut queues, mut topics) = (HashSet::new(), HashSet::new());
         let mut streams = self.link.js.streams();
         while let Some(info) = streams.try_next().await.map_err(failed)? {
-            match self.ours(&info) {
-                Some((Kind::Queue, name)) => {
+            let Some((kind, name)) = self.ours(&info) else { continue };
+            let epoch = stream::epoch(&info);
+            self.streams.doubt_other(kind, &name, epoch);
+            match kind {
+                Kind::Queue => {
                     self.found_queue(&name, (info.state.messages, info.state.bytes), queues_as_of);
                     queues.insert(name);
                 }
-                Some((Kind::Topic, name)) => {
+                Kind::Topic => {
                     let state = &info.state;
-                    let found = (state.messages, state.bytes, state.last_sequence, stream::epoch(&info));
+                    let found = (state.messages, state.bytes, state.last_sequence, epoch);
                     lock(&self.topics).found(&name, found, topics_as_of, &self.limits.topics);
                     topics.insert(name);
                 }
-                None => {}
             }
         }
         let mut gone: Vec<_> = lock(&self.queues).queues.keys().cloned().collect();

@@ -392,13 +392,48 @@ async fn stream_that_has_gone_is_made_again_though_others_listen() {
     let client = async_nats::connect(server.url()).await.unwrap();
     let _everything = client.subscribe(">").await.unwrap();
     client.flush().await.unwrap();
-    for (kind, of) in [(names::Kind::Queue, "q"), (names::Kind::Topic, "t")] {
-        let gone = format!("STREAM.DELETE.{}", one.shared.link.names.stream(kind, &name(of)));
-        soon(one.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
-    }
+    delete_streams(&one).await;
     let ((), after) = tokio::join!(push(&one, "b"), soon(one.clone().publish(&name("t"), event("b"))));
     assert_ne!(after.unwrap().epoch, before.epoch);
     assert_eq!(seen(&take(&one).await).0, b"b");
+}
+
+/// Sends an event to a queue and to a topic, and gives the epochs of their streams.
+async fn epochs(store: &Arc<NatsStore>) -> [u32; 2] {
+    let pushed = soon(store.clone().push(&name("q"), event("a"), Schedule::default())).await.unwrap();
+    [pushed.epoch, soon(store.clone().publish(&name("t"), event("a"))).await.unwrap().epoch]
+}
+
+async fn delete_streams(store: &Arc<NatsStore>) {
+    for (kind, of) in [(names::Kind::Queue, "q"), (names::Kind::Topic, "t")] {
+        let gone = format!("STREAM.DELETE.{}", store.shared.link.names.stream(kind, &name(of)));
+        soon(store.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn streams_that_another_host_made_anew_are_found_by_who_looks_around() {
+    let server = server!();
+    let (one, other) = (host(&server), host(&server));
+    let before = epochs(&one).await;
+    delete_streams(&one).await;
+    let anew = epochs(&other).await;
+    assert!(anew[0] != before[0] && anew[1] != before[1]);
+    soon(one.shared.look_around()).await.unwrap();
+    assert_eq!(epochs(&one).await, anew);
+}
+
+#[tokio::test]
+async fn topic_that_another_host_made_anew_is_found_by_its_readers() {
+    let server = server!();
+    let (one, other) = (host(&server), host(&server));
+    epochs(&one).await;
+    let first = soon(one.clone().read(&name("t"), None, 1)).await.unwrap();
+    delete_streams(&one).await;
+    let anew = epochs(&other).await[1];
+    let batch = soon(one.clone().read(&name("t"), Some(first.next), 1)).await.unwrap();
+    assert_eq!((batch.next.epoch, batch.restarted), (anew, true));
+    assert_eq!(soon(one.clone().publish(&name("t"), event("b"))).await.unwrap().epoch, anew);
 }
 
 #[tokio::test]
