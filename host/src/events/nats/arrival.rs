@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use super::message::{Origin, Particulars, stored_size};
 use super::notes::{Key, Mark, Note};
-use super::queue::{Held, Queue, answer};
-use super::{Shared, lock};
+use super::queue::{Held, Queue};
+use super::{Shared, answer, lock};
 use crate::events::wait::woken;
 use crate::events::{Event, EventId, Name};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Shared, lock, pull};
+use super::{Shared, fetch, lock};
 use crate::events::wait::{Taken, Waiter};
 use crate::events::{Limit, Name, StoreError};
 
@@ -27,7 +27,7 @@ impl Shared {
                 queue.line.notify_one();
             }
         } else {
-            self.fetchers.spawn_on(pull::fetch(self.clone(), name.clone()), &self.runtime);
+            self.fetchers.spawn_on(fetch::fetch(self.clone(), name.clone()), &self.runtime);
         }
         Ok((ticket, receiver))
     }

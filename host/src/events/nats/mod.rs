@@ -4,12 +4,14 @@
 //! and received goes through a thread of its own.
 //!
 //! Of both kinds: `access` and `link` connect and ask; `stream` makes streams, `streams` knows which there are, `retire` removes
-//! them, `survey` looks at all. Queues: `queue` is what is known, `queues` pushes, `line` has who waits, `pull` fetches for
-//! them, `arrival`, `settle` and `tend` are what becomes of an event, and `notes` what hosts tell each other of it. Topics:
+//! them, `survey` looks at all. Queues: `queue` is what is known, `queues` pushes, `line` has who waits, `fetch` and `pull` ask for
+//! what comes, `arrival`, `settle`, `answer` and `tend` are what becomes of an event, and `notes` what hosts tell each other of it. Topics:
 //! `topic` is what is known, `topics` publishes, `follow` fetches into a `mirror`, at which `readers` look.
 
 mod access;
+mod answer;
 mod arrival;
+mod fetch;
 mod follow;
 mod health;
 mod line;

@@ -1,7 +1,4 @@
-//! Fetching events for those who wait.
-//!
-//! However many wait at a queue of a host, there is one request for events at NATS, for as many as wait and not more than
-//! some. It ends when they leave. So nothing is fetched for nobody, but for what was on its way then, which goes back.
+//! Requests for events at NATS, which can be taken back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,23 +11,19 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Shared;
-use super::link::{Link, Trouble, pause};
+use super::link::{Link, pause};
 use super::names::Kind;
 use super::stream::CONSUMER;
 use crate::events::{Name, StoreError};
 
 /// The most events that one request is for. Those who wait beyond that are served by the next.
-const MAX_BATCH: usize = 64;
+pub(super) const MAX_BATCH: usize = 64;
 
 /// How long a request stays at NATS.
 const EXPIRES: Duration = Duration::from_mins(1);
 
 /// How often NATS says that it still has the request, at least. One that it has lost is found by its silence, at the latest.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// How long the subscription for a queue's events stays when nobody waits there. Who has taken one event mostly takes another
-/// soon, and whoever waits for the one that came does not wait until NATS has heard of the end.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a request stays that only asks for what is there, or guards another one; and after which time NATS says that it
 /// has it.
@@ -41,9 +34,9 @@ const BRIEF_HEARTBEAT: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A request for events.
-struct Pull {
+pub(super) struct Pull {
     /// Of the stream.
-    epoch: u32,
+    pub(super) epoch: u32,
     subject: String,
     inbox: String,
     heartbeat: Duration,
@@ -51,7 +44,7 @@ struct Pull {
     /// Messages that came by this subscription, of whatever kind.
     received: u64,
     /// Events that it is still for.
-    left: usize,
+    pub(super) left: usize,
     /// When it counts as lost.
     silent: Instant,
     /// There as long as there are any.
@@ -74,7 +67,7 @@ impl Drop for Counted {
     }
 }
 
-enum Got {
+pub(super) enum Got {
     Event(Message),
     Nothing,
     /// NATS does not have the request.
@@ -82,7 +75,12 @@ enum Got {
 }
 
 impl Pull {
-    async fn start(shared: &Arc<Shared>, queue: &Name, epoch: u32, batch: usize) -> Result<Self, String> {
+    pub(super) async fn start(
+        shared: &Arc<Shared>,
+        queue: &Name,
+        epoch: u32,
+        batch: usize,
+    ) -> Result<Self, String> {
         let link = &shared.link;
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
@@ -104,7 +102,7 @@ impl Pull {
     }
 
     /// Asks for so many events.
-    async fn ask(&mut self, shared: &Arc<Shared>, batch: usize) -> Result<(), String> {
+    pub(super) async fn ask(&mut self, shared: &Arc<Shared>, batch: usize) -> Result<(), String> {
         let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(self.heartbeat));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
         self.counted.get_or_insert_with(|| Counted::new(shared.clone()));
@@ -114,7 +112,7 @@ impl Pull {
         Ok(())
     }
 
-    async fn next(&mut self) -> Got {
+    pub(super) async fn next(&mut self) -> Got {
         let message = tokio::select! {
             message = self.messages.next() => message,
             () = sleep_until(self.silent) => return Got::Lost("it has fallen silent".to_owned()),
@@ -152,7 +150,7 @@ impl Pull {
     /// NATS 2.9 finds only later that nobody listens. An event that returns while it has no other request is away for the
     /// ack wait then, and the one before it is handed out twice. So there is another one meanwhile, a brief one: when
     /// that is over, NATS looks at all.
-    async fn take_back(mut self, link: &Link) -> Vec<Message> {
+    pub(super) async fn take_back(mut self, link: &Link) -> Vec<Message> {
         let (mut rest, missing) = (Vec::new(), self.left as u64 + 1);
         if self.left == 0 || !link.is_up() {
             return rest;
@@ -182,7 +180,7 @@ impl Pull {
     ///
     /// NATS counts what it sends by connection, so the same subject is subscribed once more. Meanwhile there are both: NATS may
     /// have begun to send by the first.
-    async fn take_back_moved(mut self, link: &Link) -> Vec<Message> {
+    pub(super) async fn take_back_moved(mut self, link: &Link) -> Vec<Message> {
         let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
         let mut before = std::mem::replace(&mut self.messages, messages);
         self.received = 0;
@@ -249,100 +247,6 @@ impl Brief {
             Err(_) => return false,
         }
         true
-    }
-}
-
-/// Fetches events for a queue for as long as somebody waits there.
-pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
-    let Some(line) = shared.line(&queue) else { return };
-    let mut connections = shared.link.connections();
-    let (mut pull, mut tries, mut told) = (None::<Pull>, 0, false);
-    loop {
-        let wanted = shared.wanted(&queue).min(MAX_BATCH);
-        let was_lost = shared.was_lost(&queue);
-        if let Some(current) = pull.take_if(|current| was_lost || current.left > wanted) {
-            shared.all_arrived(&queue, current.epoch, current.take_back(&shared.link).await);
-            continue;
-        }
-        if wanted == 0 {
-            tokio::select! {
-                () = line.notified() => {}
-                _ = connections.changed() => pull = None,
-                () = sleep(LINGER) => if shared.has_done_fetching(&queue) { return },
-            }
-            continue;
-        }
-        let current = match asked(&shared, &queue, &mut pull, wanted).await {
-            Ok(current) => current,
-            Err(Trouble::Lasting(error)) => {
-                shared.give_up(&queue, &error);
-                continue;
-            }
-            Err(trouble) => {
-                pull = None;
-                match trouble.warning(tries) {
-                    Some(warning) if !std::mem::replace(&mut told, true) => {
-                        tracing::warn!("queue {queue}: who waits goes on waiting, but NATS says: {warning}");
-                    }
-                    _ => tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}"),
-                }
-                tokio::select! {
-                    () = sleep(pause(tries)) => {}
-                    () = line.notified() => {}
-                }
-                tries += 1;
-                continue;
-            }
-        };
-        tokio::select! {
-            got = current.next() => match got {
-                Got::Event(message) => {
-                    (tries, told) = (0, false);
-                    let epoch = current.epoch;
-                    shared.arrived(&queue, epoch, message);
-                }
-                Got::Nothing => (tries, told) = (0, false),
-                Got::Lost(why) => {
-                    tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
-                    pull = None;
-                    // The stream or its consumer may have gone.
-                    shared.streams.doubt(Kind::Queue, &queue);
-                    shared.suspect(&queue);
-                    sleep(pause(tries)).await;
-                    tries += 1;
-                }
-            },
-            () = line.notified() => {}
-            _ = connections.changed() => {
-                // Requests went with the connection. All hosts find that at the same time, and should not ask at once.
-                if let Some(moved) = pull.take() {
-                    shared.all_arrived(&queue, moved.epoch, moved.take_back_moved(&shared.link).await);
-                }
-            }
-        }
-    }
-}
-
-/// The request that is there, or another one.
-async fn asked<'a>(
-    shared: &Arc<Shared>,
-    queue: &Name,
-    pull: &'a mut Option<Pull>,
-    wanted: usize,
-) -> Result<&'a mut Pull, Trouble> {
-    let is_over = pull.as_ref().is_none_or(|pull| pull.left == 0);
-    let epoch = if is_over { Some(shared.ensure_queue(queue).await?) } else { None };
-    match (pull, epoch) {
-        (Some(pull), None) => Ok(pull),
-        (Some(pull), Some(epoch)) => {
-            pull.epoch = epoch;
-            pull.ask(shared, wanted).await.map_err(Trouble::Passing)?;
-            Ok(pull)
-        }
-        (pull, epoch) => {
-            let started = Pull::start(shared, queue, epoch.unwrap_or_default(), wanted).await;
-            Ok(pull.insert(started.map_err(Trouble::Passing)?))
-        }
     }
 }
 

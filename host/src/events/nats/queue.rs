@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::notes::{Key, Mark, Note, Notes};
@@ -305,18 +304,4 @@ impl State {
 /// Rounded up, so that nothing comes early.
 pub(super) fn millis(time: Duration) -> u64 {
     crate::events::clock::millis(time)
-}
-
-/// An answer to NATS.
-pub(super) mod answer {
-    use super::{Bytes, Duration};
-
-    pub(in super::super) const DONE: Bytes = Bytes::from_static(b"+ACK");
-    pub(in super::super) const BACK: Bytes = Bytes::from_static(b"-NAK");
-    pub(in super::super) const HELD: Bytes = Bytes::from_static(b"+WPI");
-
-    /// Not before that.
-    pub(in super::super) fn later(delay: Duration) -> Bytes {
-        format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into()
-    }
 }

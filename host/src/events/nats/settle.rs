@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::arrival::Arrival;
 use super::message::{Origin, Particulars};
 use super::names::Kind;
-use super::queue::{Held, answer, millis};
-use super::{Shared, lock, stream};
+use super::queue::{Held, millis};
+use super::{Shared, answer, lock, stream};
 use crate::events::{Event, LeaseId, Settlement, StoreError};
 
 impl Shared {

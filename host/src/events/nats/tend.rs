@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::names::Kind;
-use super::queue::{Due, Held, answer, millis};
-use super::{Shared, lock};
+use super::queue::{Due, Held, millis};
+use super::{Shared, answer, lock};
 use crate::events::{LeaseId, Name, StoreError};
 
 impl Shared {
