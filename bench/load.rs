@@ -12,6 +12,9 @@ use crate::client::{Client, request};
 /// How many do so at a time.
 pub(crate) const CONNECTIONS: usize = 32;
 
+/// Bytes of a body that is sent and read again.
+const ECHOED: usize = 16 * 1024;
+
 /// What a client does all the time.
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
@@ -21,6 +24,10 @@ pub(crate) enum Work {
     Poll,
     /// Pushes an event, and then polls for it.
     Push,
+    /// Publishes an event, and reads the oldest of its topic.
+    Publish,
+    /// Sends a body, and reads it again.
+    Echo,
 }
 
 /// What came of a round.
@@ -53,6 +60,8 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
                 Work::Hello => hello(client, end).await,
                 Work::Poll => poll(client, Client::connect(address).await?, number, end).await,
                 Work::Push => push(client, number, end).await,
+                Work::Publish => publish(client, number, end).await,
+                Work::Echo => echo(client, end).await,
             }
         });
     }
@@ -94,6 +103,30 @@ async fn push(mut client: Client, queue: usize, end: Instant) -> anyhow::Result<
         let stored = client.ask(&push).await?;
         let got = client.ask(&poll).await?;
         ensure!((stored, got) == (202, 200), "push {stored}, poll {got}");
+        done += 1;
+    }
+    Ok(done)
+}
+
+async fn publish(mut client: Client, topic: usize, end: Instant) -> anyhow::Result<u32> {
+    let publish = request("POST", &format!("/publish/{topic}"), "an event");
+    let follow = request("GET", &format!("/follow/{topic}"), "");
+    let mut done = 0;
+    while Instant::now() < end {
+        let stored = client.ask(&publish).await?;
+        let got = client.ask(&follow).await?;
+        ensure!((stored, got) == (202, 200), "publish {stored}, follow {got}");
+        done += 1;
+    }
+    Ok(done)
+}
+
+async fn echo(mut client: Client, end: Instant) -> anyhow::Result<u32> {
+    let echo = request("POST", "/", &"x".repeat(ECHOED));
+    let mut done = 0;
+    while Instant::now() < end {
+        let status = client.ask(&echo).await?;
+        ensure!(status == 200, "{status}");
         done += 1;
     }
     Ok(done)

@@ -8,6 +8,7 @@ mod awake;
 mod client;
 mod cost;
 mod departure;
+mod encrypted;
 mod engines;
 mod languages;
 mod latency;
@@ -24,6 +25,7 @@ mod store;
 mod summary;
 mod swap;
 mod throughput;
+mod train;
 mod wrk;
 
 use std::sync::Arc;
@@ -53,6 +55,9 @@ fn main() -> anyhow::Result<()> {
     let engine =
         Arc::new(Engine::new(None, 1_000).map_err(anyhow::Error::from).context("the engine does not start")?);
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if chosen == ["train"] {
+        return clients.block_on(train::run());
+    }
     clients.block_on(async {
         if wanted("departure") {
             departure::measure(&engine).await?;

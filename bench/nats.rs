@@ -28,7 +28,7 @@ use server::Nats;
     clippy::print_stderr,
     reason = "it is one of the tests, and this needs a part of it"
 )]
-mod server;
+pub(crate) mod server;
 
 const TURNS: usize = 20;
 const EVENTS: usize = 100;
@@ -58,7 +58,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn host(nats: &Nats) -> anyhow::Result<Process> {
+pub(crate) fn host(nats: &Nats) -> anyhow::Result<Process> {
     peers::linger_with(
         "longpoll.wasm",
         &format!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
+use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 
 use crate::process::{Process, Says};
@@ -41,6 +42,17 @@ pub(crate) fn logging(component: &str) -> anyhow::Result<Process> {
     Process::start(&mut command, Says::Stdout, Some(folder))
 }
 
+/// The same behind TLS, with a certificate of its own, which this gives.
+pub(crate) fn encrypted(component: &str) -> anyhow::Result<(Process, CertificateDer<'static>)> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let tls = "[[listeners]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'cert.pem', key = 'key.pem' }\n";
+    let (folder, mut command) = written(&format!("{tls}{}", app(component)?))?;
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem())?;
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem())?;
+    let process = Process::start(command.env("LINGER_LOG", "error"), Says::Stdout, Some(folder))?;
+    Ok((process, made.cert.der().clone()))
+}
+
 /// With one key more; and the folder of its configuration.
 fn configured(component: &str, more: &str) -> anyhow::Result<(Process, PathBuf)> {
     let (folder, mut command) = prepared(component, more)?;
@@ -49,19 +61,25 @@ fn configured(component: &str, more: &str) -> anyhow::Result<(Process, PathBuf)>
 }
 
 fn prepared(component: &str, more: &str) -> anyhow::Result<(TempDir, Command)> {
+    written(&format!("listen = '127.0.0.1:0'\nlimits = {LIMITS}\n{more}\n{}", app(component)?))
+}
+
+fn app(component: &str) -> anyhow::Result<String> {
+    Ok(format!("[apps.bench]\ncomponent = '{}'\n", built(component)?.display()))
+}
+
+fn written(config: &str) -> anyhow::Result<(TempDir, Command)> {
     let folder = tempfile::tempdir()?;
-    let config = folder.path().join("linger.toml");
-    let text = format!(
-        "listen = '127.0.0.1:0'\n\
-         limits = {LIMITS}\n\
-         {more}\n\
-         apps.bench.component = '{}'\n",
-        built(component)?.display()
-    );
-    std::fs::write(&config, text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
-    command.arg("serve").arg(&config);
+    let path = folder.path().join("linger.toml");
+    std::fs::write(&path, config)?;
+    let mut command = Command::new(measured());
+    command.arg("serve").arg(&path);
     Ok((folder, command))
+}
+
+/// The host that `MEASURED` names, or else the one that was built beside this.
+fn measured() -> PathBuf {
+    std::env::var_os("MEASURED").map_or_else(|| env!("CARGO_BIN_EXE_linger").into(), PathBuf::from)
 }
 
 /// Hyper, and nothing that is not needed to greet or to park.

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -35,7 +36,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a server, and waits until it has printed the `http://` address on which it listens.
+    /// Starts a server, and waits until it has printed the `http://` or `https://` address on which it listens.
     pub(crate) fn start(command: &mut Command, says: Says, folder: Option<TempDir>) -> anyhow::Result<Self> {
         // With it, errors of Rust libraries take backtraces, and some are on the way of each request.
         command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
@@ -58,6 +59,14 @@ impl Process {
                 Err(error.context(format!("{} does not start", command.get_program().display())))
             }
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "a server did not end well: {ended}");
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -128,7 +137,7 @@ fn address(printed: &mut dyn BufRead) -> anyhow::Result<SocketAddr> {
     loop {
         line.clear();
         anyhow::ensure!(printed.read_line(&mut line)? != 0, "it says no address");
-        if let Some((_, address)) = line.split_once("http://") {
+        if let Some((_, address)) = line.split_once("http://").or_else(|| line.split_once("https://")) {
             return Ok(address.trim_end().trim_end_matches('/').parse()?);
         }
     }
