@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run host optimized setup-profdata guests guests-other guests-bench middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -20,6 +20,7 @@ PACKAGE := target/package
 GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 # The host as it is installed: built by what the compiler has seen of it under load.
 OPTIMIZED := $(TARGET)/optimized
+PREFIX := /usr/local
 # What `make bench` measures. Another one is soon built: make bench MEASURED=target/release/linger
 MEASURED := $(OPTIMIZED)/linger
 LISTEN := 127.0.0.1:8080
@@ -61,6 +62,9 @@ $(OPTIMIZED)/linger: Cargo.lock Cargo.toml host/Cargo.toml $(shell find host/src
 	@echo "==> building the host by that (about ten minutes)"
 	@RUSTFLAGS="-Cprofile-use=$(abspath $(OPTIMIZED))/seen.profdata" $(BUILD_OPTIMIZED)
 	@install $(OPTIMIZED)/build/*/release/linger $@
+
+install: $(OPTIMIZED)/linger ## Install that host to PREFIX/bin, /usr/local unless set
+	@install -D $(OPTIMIZED)/linger $(DESTDIR)$(PREFIX)/bin/linger
 
 # A part of rustup's toolchains that is not there at first.
 setup-profdata:

@@ -8,6 +8,12 @@ use clap::Parser as _;
 use linger::cli::Cli;
 use linger::telemetry::{Format, Log, Writing};
 
+/// Parked requests need a tenth less memory with it, and answers less time (decision 29). What is free goes back to the system by
+/// and by, also while nothing happens.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The exit code for mistakes in the input, as clap has it too.
 const USAGE: u8 = 2;
 
