@@ -52,8 +52,9 @@ fn main() -> anyhow::Result<()> {
     if wanted("engines") {
         engines::measure()?;
     }
-    let engine =
-        Arc::new(Engine::new(None, 1_000).map_err(anyhow::Error::from).context("the engine does not start")?);
+    let engine = Arc::new(
+        Engine::new(None, 1_000, false).map_err(anyhow::Error::from).context("the engine does not start")?,
+    );
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if chosen == ["train"] {
         return clients.block_on(train::run());

@@ -1,5 +1,7 @@
 //! What a route says becomes of a guest whose client leaves.
 
+use futures::future::join_all;
+
 use crate::harness::{ADMIN, H1, H2, Leave, Protocol, Request, Server, both, eventually, places};
 
 /// One app, with a grace that no test would wait for.
@@ -112,4 +114,58 @@ async fn detached_guest_gets_no_more_events() {
     waits_and_leaves(&server, "/park/q", H1).await;
     server.send(H1, &Request::post("/push/q", "for the next one")).await.expect(204);
     assert_eq!(server.get("/park/q").await.expect(200), "for the next one");
+}
+
+/// Only for this host calls are cancelled.
+const CANCELLED: &str = "cancelled.example";
+
+async fn serve_both_kinds(limits: &str) -> Server {
+    // A request that waits in vain should fail for that.
+    let app = format!("[apps.app]\ncomponent = '{{plain-wait}}'\ninstances.queue_timeout = '20s'\n{limits}");
+    let plain = "[[routes]]\napp = 'app'\ngrace = '1h'\n";
+    let cancelled = format!("[[routes]]\napp = 'app'\nhost = '{CANCELLED}'\n{CANCEL}\n");
+    Server::with_config(&format!("threads = 2\n{ADMIN}{app}{plain}{cancelled}")).await
+}
+
+fn both_kinds(target: &str) -> [Request; 2] {
+    [Request::get(target), Request::get(target).host(CANCELLED)]
+}
+
+#[tokio::test]
+async fn idle_instance_of_one_kind_makes_room_for_the_other() {
+    let server = serve_both_kinds("instances.max = 1\n").await;
+    for protocol in [H1, H2, H1, H2] {
+        for request in both_kinds("/") {
+            server.send(protocol, &request).await.expect(200);
+            assert_eq!(server.instances().await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn busy_instance_of_one_kind_makes_room_once_it_is_idle() {
+    let server = serve_both_kinds("instances.max = 1\n").await;
+    let ([plain_work, cancelled_work], [plain, cancelled]) = (both_kinds("/work"), both_kinds("/"));
+    for (works, waits) in [(plain_work, cancelled), (cancelled_work, plain)] {
+        let before = begun(&server).await;
+        let working = server.open(H1, &works).await;
+        eventually("it has begun", async || (begun(&server).await > before).then_some(())).await;
+        server.send(H2, &waits).await.expect(200);
+        working.answer().await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn both_kinds_of_instances_share_the_places() {
+    for most in [1, 2, 3] {
+        let server = serve_both_kinds(&format!("instances.max = {most}\ninstances.max_requests = 1\n")).await;
+        let [plain, cancelled] = both_kinds("/");
+        let ask = async |number: usize| {
+            let request = if number.is_multiple_of(2) { &plain } else { &cancelled };
+            server.send(if number.is_multiple_of(3) { H1 } else { H2 }, request).await.expect(200);
+            let instances = server.instances().await;
+            assert!(instances <= most, "{instances} of {most}");
+        };
+        join_all((0..40).map(ask)).await;
+    }
 }

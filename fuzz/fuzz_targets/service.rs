@@ -57,7 +57,7 @@ impl Service {
             .expect("a runtime");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let config = Config::parse(CONFIG, &folder.join("linger.toml"), |_| None).expect("a configuration");
-        let engine = Arc::new(Engine::new(None, 1_000).expect("an engine"));
+        let engine = Arc::new(Engine::new(None, 1_000, false).expect("an engine"));
         let context = runtime.block_on(async { context(&config, &engine) });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -31,7 +31,7 @@ impl Limit {
     pub fn try_take(self: &Arc<Self>) -> Option<Share> {
         let most = self.most.load(Ordering::Relaxed);
         let next = |taken| (taken < most).then_some(taken + 1);
-        let taken = self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         taken.is_ok().then(|| Share(self.clone()))
     }
 
@@ -69,7 +69,7 @@ impl Limit {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.taken.fetch_sub(1, Ordering::SeqCst);
         self.0.freed.notify_one();
     }
 }

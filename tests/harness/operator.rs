@@ -62,9 +62,18 @@ impl Server {
 
     /// The generations of the first app, the latest first, as the admin listener shows them.
     pub(crate) async fn generations(&self) -> Vec<Value> {
+        self.first_app().await["generations"].as_array().unwrap().clone()
+    }
+
+    /// How many instances the first app has.
+    pub(crate) async fn instances(&self) -> u64 {
+        self.first_app().await["instances"].as_u64().unwrap()
+    }
+
+    async fn first_app(&self) -> Value {
         let admin = Address::Unix(self.folder().join("admin.sock"));
-        let shown = ask(&admin, None, http::Method::GET, "/apps", Sent::default()).await.unwrap();
-        shown["apps"][0]["generations"].as_array().unwrap().clone()
+        let mut shown = ask(&admin, None, http::Method::GET, "/apps", Sent::default()).await.unwrap();
+        shown["apps"][0].take()
     }
 }
 

@@ -32,7 +32,7 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         // What is compiled here need not be when it is served.
         let cache = CodeCache::default().directory(variable);
-        let engine = Engine::new(cache.as_deref(), 1)
+        let engine = Engine::new(cache.as_deref(), 1, false)
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let report = match inspect(&engine, &self.component) {

@@ -125,7 +125,8 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
     let names: Vec<_> = listeners.iter().map(name).collect();
     let loading = tokio::task::spawn_blocking(move || {
         let instances = config.apps.values().map(|app| app.instances.max).fold(0, usize::saturating_add);
-        let engine = Engine::new(config.code_cache.directory(variable).as_deref(), instances)
+        let code_cache = config.code_cache.directory(variable);
+        let engine = Engine::new(code_cache.as_deref(), instances, config.traces.is_some())
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
         let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;

@@ -12,8 +12,10 @@ use super::unit;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceLimits {
-    /// Instances at a time, on all threads. Beyond: requests queue for a place. The server makes room for those of all apps when it
-    /// starts, and twice as many while generations change, up to 5,000.
+    /// Instances at a time, on all threads and for all routes of the app. Beyond: requests queue for a place. With WASI 0.3 an
+    /// instance is either for routes with `on_disconnect = "cancel"` or for others: an app with both kinds of routes needs room
+    /// for both. The server makes room for the instances of all apps when it starts, and twice as many while generations change,
+    /// up to 5,000.
     pub max: usize,
     /// Requests that share an instance (WASI 0.3; with WASI 0.2 it is always one).
     pub max_requests: usize,

@@ -113,7 +113,7 @@ pub(super) async fn read_anew(component: &Component, app: &App) -> Result<Compon
         return Ok(component.clone());
     }
     let (component, app) = (component.clone(), app.clone());
-    aside(move || Ok(Component::new(component.source, read_middleware(&app)?, component.from_file))).await
+    aside(move || Ok(component.behind(read_middleware(&app)?))).await
 }
 
 /// What the files of an app's middleware have now. Blocks.

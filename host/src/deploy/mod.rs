@@ -6,6 +6,7 @@
 //! some of the requests, beside the current one.
 
 mod compile;
+mod component;
 mod files;
 mod plan;
 mod probe;
@@ -29,9 +30,10 @@ use crate::generation::Generation;
 use crate::guest::{App, CallError, Engine, LoadError, Source, behind};
 use crate::stamp::Stamp;
 use crate::telemetry::{self, AppMetrics, Metrics};
+use component::Component;
 pub use plan::{Change, Plan, PlanError};
 pub use record::{Done, Record, Shown, State, Step};
-use slot::{Component, Trying};
+use slot::Trying;
 pub use slot::{Deployed, Slot};
 pub use spec::Spec;
 pub use split::Split;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::Split;
-use super::slot::Component;
+use super::component::Component;
 use crate::generation::{Generation, Requests};
 use crate::guest::App;
 

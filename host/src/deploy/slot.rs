@@ -6,47 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::record::{Entry, Record, Shown, State};
 use super::split::{Divider, Split};
-use super::{DeployError, Spec};
+use super::{Component, DeployError, Spec};
 use crate::generation::Generation;
-use crate::guest::{App, Source};
+use crate::guest::App;
 use crate::limit::Limit;
 use crate::stamp::Stamp;
 use crate::telemetry::{self, AppMetrics};
 
 /// How many deploys are remembered.
 const REMEMBERED: usize = 20;
-
-/// A component that came in.
-#[derive(Clone)]
-pub(super) struct Component {
-    /// Kept for a configuration that wants the same component with other grants.
-    pub(super) source: Source,
-    /// What is in front of it, the outermost first.
-    pub(super) middleware: Vec<Source>,
-    /// Tells it from others: its SHA-256 or, with middleware, that of the SHA-256 of all.
-    pub(super) digest: Arc<str>,
-    /// Whether it is what the file of its app had, and not sent.
-    pub(super) from_file: bool,
-}
-
-impl Component {
-    /// Takes as long as its digest.
-    pub(super) fn new(source: Source, middleware: Vec<Source>, from_file: bool) -> Self {
-        let own = Sha256::digest(&source.bytes);
-        let digest = if middleware.is_empty() {
-            own
-        } else {
-            let all = middleware.iter().map(|outer| Sha256::digest(&outer.bytes)).chain([own]);
-            all.fold(Sha256::new(), Sha256::chain_update).finalize()
-        };
-        Self { source, middleware, digest: format!("{digest:x}").into(), from_file }
-    }
-}
 
 /// A component that serves, or has served, as a generation of its app.
 pub struct Deployed {

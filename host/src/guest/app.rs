@@ -75,11 +75,11 @@ impl App {
     /// Instances that there are.
     #[must_use]
     pub fn instance_count(&self) -> usize {
-        let count = |instances: &Instances| match instances {
+        match &self.instances {
             Instances::P2(instances) => instances.count(),
+            // Of both.
             Instances::P3(pool) => pool.count(),
-        };
-        count(&self.instances) + self.cancelling.as_ref().map_or(0, count)
+        }
     }
 
     /// Starts an instance, and drops it. An error says why none starts.
@@ -143,18 +143,19 @@ fn instances(
         Handler::P3(pre) => pre,
     };
     let uses = factory.max_uses(Wasi::P3, source);
-    let cancelling = if kinds.cancelling {
-        let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
-        match engine.load_cancelling(source)? {
-            Handler::P3(pre) => Some(Instances::P3(p3::Pool::new(pre, factory, uses, lanes))),
-            Handler::P2(_) => None,
+    let cancelling = match kinds.cancelling.then(|| engine.load_cancelling(source)).transpose()? {
+        Some(Handler::P3(pre)) => {
+            let factory = Factory { cancels: Some(Arc::default()), ..factory.clone() };
+            Some(p3::Pool::new(pre, factory, uses, lanes, None))
         }
-    } else {
-        None
+        Some(Handler::P2(_)) | None => None,
     };
     Ok(match cancelling {
-        Some(instances) if !kinds.plain => (instances, None),
-        cancelling => (Instances::P3(p3::Pool::new(pre, factory, uses, lanes)), cancelling),
+        Some(pool) if !kinds.plain => (Instances::P3(pool), None),
+        cancelling => {
+            let plain = p3::Pool::new(pre, factory, uses, lanes, cancelling.as_ref());
+            (Instances::P3(plain), cancelling.map(Instances::P3))
+        }
     })
 }
 

@@ -108,8 +108,9 @@ pub(super) enum Handler {
 
 impl Engine {
     /// An engine with all imports linked, which keeps compiled code in this directory. It has room for so many instances at a
-    /// time, and for as many more while they are replaced; for at least 1,000 and at most 5,000.
-    pub fn new(code_cache: Option<&Path>, instances: usize) -> wasmtime::Result<Self> {
+    /// time, and for as many more while they are replaced; for at least 1,000 and at most 5,000. With traces, what guests
+    /// request is of the trace of the request that they do it for.
+    pub fn new(code_cache: Option<&Path>, instances: usize, traces: bool) -> wasmtime::Result<Self> {
         let room = instances.saturating_mul(2);
         if instances > MOST_INSTANCES as usize {
             tracing::warn!(
@@ -118,7 +119,7 @@ impl Engine {
         }
         let engine = engine(code_cache.and_then(cache::open), room)?;
         let mut linker = Linker::new(&engine);
-        imports::link(&mut linker)?;
+        imports::link(&mut linker, traces)?;
         let ticker = Ticker::start(&engine)?;
         Ok(Self { inner: engine, linker, _ticker: ticker })
     }

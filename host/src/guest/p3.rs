@@ -2,7 +2,11 @@
 //!
 //! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
 //! have no further instance does a request go to another lane's.
+//!
+//! An app has a second pool where calls can be cancelled for some of its routes and not for others. Both share the places for
+//! instances.
 
+mod beside;
 mod head;
 mod seat;
 mod traps;
@@ -24,6 +28,7 @@ use super::{Body, CallError, Hold, Lane, not_started};
 use crate::config::InstanceLimits;
 use crate::exchange::Exchange;
 use crate::limit::Limit;
+use beside::Beside;
 use seat::{Abandoned, Incoming, Job, Seat};
 use traps::Traps;
 use worker::Worker;
@@ -39,10 +44,11 @@ struct Shared {
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
-    /// Instances that there may be.
+    /// Instances that there may be, here and beside.
     places: Arc<Limit>,
     next_number: AtomicU64,
-    queue: Queue,
+    queue: Arc<Queue>,
+    beside: Beside,
     traps: Traps,
 }
 
@@ -55,11 +61,18 @@ enum Company {
 }
 
 impl Pool {
-    pub(super) fn new(pre: ServicePre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
+    /// A pool which shares its places with the other one of its app, if there is one.
+    pub(super) fn new(
+        pre: ServicePre<State>,
+        factory: Factory,
+        max_uses: u64,
+        lanes: usize,
+        other: Option<&Self>,
+    ) -> Self {
         let limits = &factory.config.instances;
-        let queue = Queue::new(limits);
-        let places = Limit::new(limits.max);
-        Self(Arc::new(Shared {
+        let queue = Arc::new(Queue::new(limits));
+        let places = other.map_or_else(|| Limit::new(limits.max), |other| other.0.places.clone());
+        let shared = Arc::new(Shared {
             pre,
             factory,
             max_uses,
@@ -67,8 +80,14 @@ impl Pool {
             places,
             next_number: AtomicU64::new(0),
             queue,
+            beside: Beside::default(),
             traps: Traps::default(),
-        }))
+        });
+        if let Some(Self(other)) = other {
+            shared.beside.set(other);
+            other.beside.set(&shared);
+        }
+        Self(shared)
     }
 
     /// Runs a request. One whose instance trapped before there was a response runs once more, if it is one that may.
@@ -108,6 +127,7 @@ impl Pool {
         self.run(&exchange, Incoming::of(*request), seat).await
     }
 
+    /// Instances that there are, here and beside.
     pub(super) fn count(&self) -> usize {
         self.0.places.taken()
     }
@@ -129,7 +149,7 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = match find() {
             Some(seat) => seat,
-            None => self.0.queue.wait(find).await?,
+            None => self.0.wait(find).await?,
         };
         self.run(exchange, incoming, seat).await
     }
@@ -169,10 +189,29 @@ impl Shared {
     }
 
     /// Whether a request should run apart, to find out whether calls can be cancelled. One that does leaves room for an
-    /// instance for the others.
+    /// instance for the others, in each pool.
     fn trial(&self) -> Option<Trial> {
         let cancels = self.factory.cancels.as_ref()?;
-        (self.places.most().saturating_sub(self.places.taken()) > 1).then(|| cancels.trial())?
+        let pools = if self.beside.is_there() { 2 } else { 1 };
+        (self.places.most().saturating_sub(self.places.taken()) > pools).then(|| cancels.trial())?
+    }
+
+    /// Waits for a seat, for one who has found none.
+    async fn wait(&self, find: impl Fn() -> Option<Seat>) -> Result<Seat, CallError> {
+        let find_or_ask = || {
+            let found = find();
+            if found.is_none() {
+                self.beside.ask_for_place();
+            }
+            found
+        };
+        self.queue.wait(find_or_ask).await
+    }
+
+    /// An instance has gone.
+    fn place_freed(&self) {
+        self.queue.freed();
+        self.beside.place_freed();
     }
 
     async fn instantiate(
@@ -249,6 +288,16 @@ impl Shared {
             && let Some(index) = open.iter().position(idle)
         {
             open.remove(index).retire();
+        }
+    }
+
+    /// The same for any one, also if it is the last.
+    fn give_up_idle(&self) {
+        for open in &self.open {
+            let mut open = lock(open);
+            if let Some(index) = open.iter().position(|worker| worker.load() == 0) {
+                return open.remove(index).retire();
+            }
         }
     }
 }

@@ -14,7 +14,8 @@ pub(super) struct Queue {
     max: usize,
     patience: Duration,
     waiting: AtomicUsize,
-    /// Notified for each place that becomes free: the first in line looks.
+    /// Notified for each place that becomes free: the first in line looks. Who waits is counted and then looks, who frees does
+    /// so and then sees whether somebody waits: in this one order, so that one of both sees the other.
     freed: Notify,
 }
 
@@ -29,7 +30,9 @@ impl Queue {
         let _waiting = Waiting::join(self).ok_or(CallError::Busy)?;
         let mut late = pin!(sleep(self.patience));
         loop {
-            let freed = self.freed.notified();
+            let mut freed = pin!(self.freed.notified());
+            // First it listens, then it looks: what is freed between is heard.
+            freed.as_mut().enable();
             if let Some(found) = find() {
                 return Ok(found);
             }
@@ -43,12 +46,12 @@ impl Queue {
 
     /// Whether somebody waits.
     pub(super) fn is_waited_in(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// A place has become free.
     pub(super) fn freed(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_one();
         }
     }
@@ -58,7 +61,7 @@ struct Waiting<'a>(&'a Queue);
 
 impl<'a> Waiting<'a> {
     fn join(queue: &'a Queue) -> Option<Self> {
-        let joined = queue.waiting.fetch_add(1, Ordering::AcqRel) < queue.max;
+        let joined = queue.waiting.fetch_add(1, Ordering::SeqCst) < queue.max;
         // If not, the drop takes it back.
         let waiting = Self(queue);
         joined.then_some(waiting)
@@ -73,7 +76,16 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Once;
+
+    use futures::FutureExt as _;
+
     use super::*;
+
+    /// Takes what is free.
+    fn take(free: &AtomicUsize) -> Option<usize> {
+        free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok()
+    }
 
     fn queue(max_queued: usize) -> Queue {
         let queue_timeout = Duration::from_secs(1);
@@ -89,8 +101,7 @@ mod tests {
     #[tokio::test]
     async fn first_in_line_gets_what_is_freed() {
         let (queue, free) = (queue(2), AtomicUsize::new(0));
-        let find =
-            || free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok();
+        let find = || take(&free);
         let waits = futures::future::select(Box::pin(queue.wait(find)), Box::pin(queue.wait(find)));
         let free_one = async {
             free.fetch_add(1, Ordering::Relaxed);
@@ -101,5 +112,28 @@ mod tests {
             first = waits => assert!(matches!(first, futures::future::Either::Left((Ok(_), _)))),
             () = free_one => {}
         }
+    }
+
+    #[tokio::test]
+    async fn all_who_look_while_something_is_freed_hear_of_it() {
+        let (queue, free) = (queue(2), AtomicUsize::new(0));
+        let free_two = Once::new();
+        let second = || {
+            let found = take(&free);
+            free_two.call_once(|| {
+                free.store(2, Ordering::Relaxed);
+                queue.freed();
+                queue.freed();
+            });
+            found
+        };
+        let between = Once::new();
+        let first = || {
+            let found = take(&free);
+            // It has found nothing, and does not wait yet.
+            between.call_once(|| assert!(queue.wait(second).now_or_never().unwrap().is_ok()));
+            found
+        };
+        assert!(queue.wait(first).await.is_ok());
     }
 }

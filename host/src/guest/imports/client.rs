@@ -1,5 +1,5 @@
-//! `wasi:http/client`: as it is, but that the host learns for which request a guest sends one of its own, so that both are of
-//! one trace.
+//! `wasi:http/client`: as it is, but that with traces the host learns for which request a guest sends one of its own, so that
+//! both are of one trace.
 
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Accessor, HasData, Linker, Resource};
@@ -32,8 +32,13 @@ impl HostWithStore<State> for Client {
     }
 }
 
-/// Links `wasi:http` of WASI 0.3.
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// Links `wasi:http` of WASI 0.3. To find out for which request a guest sends another takes a while, so it is not done without
+/// traces.
+pub(super) fn link(linker: &mut Linker<State>, traces: bool) -> wasmtime::Result<()> {
     types::add_to_linker::<_, WasiHttp>(linker, State::http)?;
-    client::add_to_linker::<_, Client>(linker, State::http)
+    if traces {
+        client::add_to_linker::<_, Client>(linker, State::http)
+    } else {
+        client::add_to_linker::<_, WasiHttp>(linker, State::http)
+    }
 }

@@ -44,12 +44,13 @@ impl From<Reason> for wit::types::Reason {
     }
 }
 
-/// Links all that a guest may import: `wasi:cli` and `wasi:http` of both generations, and ours.
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// Links all that a guest may import: `wasi:cli` and `wasi:http` of both generations, and ours. With or without traces of
+/// requests.
+pub(super) fn link(linker: &mut Linker<State>, traces: bool) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    client::link(linker)?;
+    client::link(linker, traces)?;
     wit::cancellation::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::cancellation_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
     wit::queue::add_to_linker::<_, Linger>(linker, |state| state)?;

@@ -36,7 +36,7 @@ impl OutgoingHttp {
         Self { allowed, forbidden: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)), exchange: None }
     }
 
-    /// What is sent from now on is for this request.
+    /// What is sent from now on is for this request. Only traces want to know.
     pub(crate) fn work_for(&mut self, exchange: Option<Arc<Exchange>>) {
         self.exchange = exchange.filter(|exchange| exchange.trace().is_some());
     }

@@ -80,7 +80,7 @@ impl Worker {
     }
 
     pub(super) fn load(&self) -> usize {
-        self.load.load(Ordering::Acquire)
+        self.load.load(Ordering::SeqCst)
     }
 
     /// How many requests it was given.
@@ -99,10 +99,19 @@ impl Worker {
     }
 
     pub(super) fn free_seat(&self) {
-        if self.load.fetch_sub(1, Ordering::AcqRel) == 1 && self.retired.load(Ordering::Acquire) {
-            self.empty.notify_one();
+        if self.load.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.emptied();
         }
         self.shared.queue.freed();
+    }
+
+    /// The last of its requests has gone.
+    fn emptied(&self) {
+        if self.retired.load(Ordering::SeqCst) {
+            self.empty.notify_one();
+        } else if self.shared.beside.is_waited_in() {
+            self.shared.give_up_idle();
+        }
     }
 
     /// Watches a call that nobody waits for, until it has returned.
@@ -128,7 +137,7 @@ impl Worker {
 
     /// Lets it end when it has no more requests. It has left the list.
     pub(super) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.retired.store(true, Ordering::SeqCst);
         if self.load() == 0 {
             self.empty.notify_one();
         }
@@ -292,7 +301,7 @@ impl Drop for Running {
         self.worker.close();
         // First the place: who waits for one looks then.
         self.place = None;
-        self.worker.shared.queue.freed();
+        self.worker.shared.place_freed();
         // It goes once.
         let _ = self.worker.gone.set(());
     }
