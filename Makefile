@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
@@ -21,8 +22,9 @@ GUEST_CARGO := CARGO_TARGET_DIR=$(abspath $(GUEST_TARGET)) cargo
 # The host as it is installed: built by what the compiler has seen of it under load.
 OPTIMIZED := $(TARGET)/optimized
 PREFIX := /usr/local
-# What `make bench` measures. Another one is soon built: make bench MEASURED=target/release/linger
-MEASURED := $(OPTIMIZED)/linger
+# What `make bench` measures. The plain one is there sooner: make bench BUILD=release
+BUILD := optimized
+MEASURED := $(TARGET)/$(BUILD)/linger
 LISTEN := 127.0.0.1:8080
 ROUNDS := 6
 CHAOS_ROUNDS := 5000
@@ -46,25 +48,31 @@ host: ## Build the host, target/release/linger
 
 optimized: $(OPTIMIZED)/linger ## Build the host, a fifth faster, by how it runs under load: target/optimized/linger (20 minutes)
 
-# With a target named, what runs only in the build is left alone.
-BUILD_OPTIMIZED := CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$(abspath $(OPTIMIZED))/build \
+# With a target named, what runs only in the build is left alone. The second build is always made anew, for the counts are new.
+define BUILD_OPTIMIZED
+CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$(abspath $(OPTIMIZED))/$(1) RUSTFLAGS="$(2)" \
     cargo build --release --locked --package linger --target $(shell rustc -vV | sed -n 's/^host: //p')
+endef
+SEEN := $(abspath $(OPTIMIZED))/seen
 PROFDATA := $(shell rustc --print target-libdir)/../bin/llvm-profdata
 
-$(OPTIMIZED)/linger: Cargo.lock Cargo.toml host/Cargo.toml $(shell find host/src wit -type f) | guests setup-profdata
-	@rm -rf $(OPTIMIZED)/seen
+$(OPTIMIZED)/linger: Cargo.lock Cargo.toml LICENSE host/Cargo.toml $(shell find host/src wit guest -type f) \
+    | guests setup-profdata nats-server
+	@rm -rf $(SEEN) $(OPTIMIZED)/final
 	@echo "==> building a host that notes how it runs (the first time takes about ten minutes)"
-	@RUSTFLAGS="-Cprofile-generate=$(abspath $(OPTIMIZED))/seen" $(BUILD_OPTIMIZED)
+	@$(call BUILD_OPTIMIZED,noting,-Cprofile-generate=$(SEEN))
 	@echo "==> watching it under load"
-	@MEASURED=$$(echo $(abspath $(OPTIMIZED))/build/*/release/linger) \
+	@MEASURED=$$(echo $(abspath $(OPTIMIZED))/noting/*/release/linger) \
 	    cargo bench --profile release --locked --package linger --bench bench -- train
-	@$(PROFDATA) merge --output=$(OPTIMIZED)/seen.profdata $(OPTIMIZED)/seen/*.profraw
+	@$(PROFDATA) merge --output=$(SEEN)/all.profdata $(SEEN)/*.profraw
 	@echo "==> building the host by that (about ten minutes)"
-	@RUSTFLAGS="-Cprofile-use=$(abspath $(OPTIMIZED))/seen.profdata" $(BUILD_OPTIMIZED)
-	@install $(OPTIMIZED)/build/*/release/linger $@
+	@$(call BUILD_OPTIMIZED,final,-Cprofile-use=$(SEEN)/all.profdata)
+	@install $(OPTIMIZED)/final/*/release/linger $@
 
-install: $(OPTIMIZED)/linger ## Install that host to PREFIX/bin, /usr/local unless set
-	@install -D $(OPTIMIZED)/linger $(DESTDIR)$(PREFIX)/bin/linger
+# Without building anything, for that may be root.
+install: ## Install that host, once it is built, to PREFIX/bin, /usr/local unless set
+	@[ -x $(OPTIMIZED)/linger ] || { echo "error: there is no host to install; run first: make optimized" >&2; exit 1; }
+	@install -D --strip $(OPTIMIZED)/linger $(DESTDIR)$(PREFIX)/bin/linger
 
 # A part of rustup's toolchains that is not there at first.
 setup-profdata:
@@ -237,10 +245,10 @@ deb: $(OPTIMIZED)/linger ## Build a Debian package in target/debian (installs ca
 	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
 	@echo "==> packaging"
 	@rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
-	@install $(OPTIMIZED)/linger $(PACKAGE)
+	@install --strip $(OPTIMIZED)/linger $(PACKAGE)
 	@$(OPTIMIZED)/linger man $(PACKAGE)/man
 	@for shell in bash zsh fish; do $(OPTIMIZED)/linger completions $$shell >$(PACKAGE)/linger.$$shell; done
-	@cargo deb --package linger --locked --no-build --strip
+	@cargo deb --package linger --locked --no-build
 
 format: ## Format all code
 	@cargo fmt --all

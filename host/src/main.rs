@@ -10,7 +10,7 @@ use linger::telemetry::{Format, Log, Writing};
 
 /// Parked requests need a tenth less memory with it, and answers less time (decision 29). What is free goes back to the system by
 /// and by, also while nothing happens.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -12,7 +12,7 @@ mod seat;
 mod traps;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -49,6 +49,8 @@ struct Shared {
     next_number: AtomicU64,
     queue: Arc<Queue>,
     beside: Beside,
+    /// Whether an instance ends for the sake of the pool beside.
+    making_room: AtomicBool,
     traps: Traps,
 }
 
@@ -81,6 +83,7 @@ impl Pool {
             next_number: AtomicU64::new(0),
             queue,
             beside: Beside::default(),
+            making_room: AtomicBool::new(false),
             traps: Traps::default(),
         });
         if let Some(Self(other)) = other {
@@ -208,8 +211,11 @@ impl Shared {
         self.queue.wait(find_or_ask).await
     }
 
-    /// An instance has gone.
-    fn place_freed(&self) {
+    /// An instance has gone, and if that was for the pool beside, another one may have to.
+    fn place_freed(&self, made_room: bool) {
+        if made_room {
+            self.making_room.store(false, Ordering::SeqCst);
+        }
         self.queue.freed();
         self.beside.place_freed();
     }
@@ -291,13 +297,19 @@ impl Shared {
         }
     }
 
-    /// The same for any one, also if it is the last.
-    fn give_up_idle(&self) {
-        for open in &self.open {
+    /// The same for any one, also if it is the last: one at a time, for who waits beside asks again when it has gone.
+    fn make_room(&self) {
+        if self.making_room.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let idle = self.open.iter().find_map(|open| {
             let mut open = lock(open);
-            if let Some(index) = open.iter().position(|worker| worker.load() == 0) {
-                return open.remove(index).retire();
-            }
+            let index = open.iter().position(|worker| worker.load() == 0)?;
+            Some(open.remove(index))
+        });
+        match idle {
+            Some(worker) => worker.make_room(),
+            None => self.making_room.store(false, Ordering::SeqCst),
         }
     }
 }

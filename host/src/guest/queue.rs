@@ -27,13 +27,16 @@ impl Queue {
 
     /// Waits for a place, unless too many do.
     pub(super) async fn wait<T>(&self, find: impl Fn() -> Option<T>) -> Result<T, CallError> {
-        let _waiting = Waiting::join(self).ok_or(CallError::Busy)?;
+        let waiting = Waiting::join(self).ok_or(CallError::Busy)?;
         let mut late = pin!(sleep(self.patience));
         loop {
             let mut freed = pin!(self.freed.notified());
             // First it listens, then it looks: what is freed between is heard.
             freed.as_mut().enable();
             if let Some(found) = find() {
+                drop(waiting);
+                // An instance has room for more than one.
+                self.freed();
                 return Ok(found);
             }
             tokio::select! {
@@ -112,6 +115,17 @@ mod tests {
             first = waits => assert!(matches!(first, futures::future::Either::Left((Ok(_), _)))),
             () = free_one => {}
         }
+    }
+
+    #[tokio::test]
+    async fn all_in_line_get_what_is_freed_at_once() {
+        let (queue, free) = (queue(3), AtomicUsize::new(0));
+        let wait = || queue.wait(|| take(&free));
+        let mut waits = Box::pin(futures::future::try_join3(wait(), wait(), wait()));
+        assert!(waits.as_mut().now_or_never().is_none());
+        free.store(3, Ordering::Relaxed);
+        queue.freed();
+        assert!(waits.await.is_ok());
     }
 
     #[tokio::test]

@@ -75,6 +75,13 @@ impl Streams {
         self.forget(kind, name, |known| known.epoch != epoch);
     }
 
+    /// The same for those that are not there, as far as they were known before.
+    pub(super) fn doubt_missing(&self, is_there: impl Fn(Kind, &Name) -> bool, before: Instant) {
+        let is_missing = |kind, name: &_, known: &Known| known.since < before && !is_there(kind, name);
+        lock(&self.known)
+            .retain(|(kind, name), place| !place.get().is_some_and(|known| is_missing(*kind, name, known)));
+    }
+
     fn forget(&self, kind: Kind, name: &Name, is_doubtful: impl FnOnce(&Known) -> bool) {
         let (mut known, key) = (lock(&self.known), (kind, name.clone()));
         // One that is being made is not doubted.
@@ -175,9 +182,17 @@ mod tests {
         assert_eq!(ensure(&streams, &name, 2).await, 2);
         streams.doubt_other(Kind::Queue, &name, 3);
         assert_eq!(ensure(&streams, &name, 3).await, 3);
+        let now = Instant::now();
         tokio::time::advance(SURE).await;
+        streams.doubt_missing(|_, _| false, now);
+        assert_eq!(ensure(&streams, &name, 4).await, 3);
         streams.doubt_if_old(Kind::Queue, &name);
         assert_eq!(ensure(&streams, &name, 4).await, 4);
+        tokio::time::advance(SURE).await;
+        streams.doubt_missing(|kind, _| kind == Kind::Queue, Instant::now());
+        assert_eq!(ensure(&streams, &name, 5).await, 4);
+        streams.doubt_missing(|kind, _| kind == Kind::Topic, Instant::now());
+        assert_eq!(ensure(&streams, &name, 5).await, 5);
     }
 
     #[tokio::test]

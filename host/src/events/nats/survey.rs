@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
 use futures::TryStreamExt as _;
+use tokio::time::Instant;
 
 use super::names::Kind;
 use super::queue::millis;
@@ -47,6 +48,7 @@ impl Shared {
 
     /// Looks at all streams. What this host does meanwhile it knows better.
     pub(super) async fn look_around(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
         let (queues_as_of, topics_as_of) = (lock(&self.queues).number(), lock(&self.topics).number());
         let failed = |error: async_nats::jetstream::context::StreamsError| {
             StoreError::Unavailable(format!("NATS: {error}").into())
@@ -70,6 +72,11 @@ impl Shared {
                 }
             }
         }
+        let is_there = |kind, name: &Name| match kind {
+            Kind::Queue => queues.contains(name),
+            Kind::Topic => topics.contains(name),
+        };
+        self.streams.doubt_missing(is_there, began);
         let mut gone: Vec<_> = lock(&self.queues).queues.keys().cloned().collect();
         gone.retain(|name| !queues.contains(name));
         for name in gone {

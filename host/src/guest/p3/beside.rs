@@ -41,7 +41,7 @@ impl Beside {
     /// Lets one there go that has no requests. Its place will be free soon, and is not yet.
     pub(super) fn ask_for_place(&self) {
         if let Some(other) = self.0.get().and_then(|other| other.pool.upgrade()) {
-            other.give_up_idle();
+            other.make_room();
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     load: Arc<AtomicUsize>,
     uses: AtomicU64,
     retired: AtomicBool,
+    /// Whether it ends for the sake of the pool beside.
+    makes_room: AtomicBool,
     /// Notified when the last seat of a retired worker is free.
     empty: Notify,
     meter: Meter,
@@ -61,6 +63,7 @@ impl Worker {
             load: Arc::default(),
             uses: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            makes_room: AtomicBool::new(false),
             empty: Notify::new(),
             meter: Meter::default(),
             backpressure: AtomicBool::new(false),
@@ -110,7 +113,7 @@ impl Worker {
         if self.retired.load(Ordering::SeqCst) {
             self.empty.notify_one();
         } else if self.shared.beside.is_waited_in() {
-            self.shared.give_up_idle();
+            self.shared.make_room();
         }
     }
 
@@ -141,6 +144,12 @@ impl Worker {
         if self.load() == 0 {
             self.empty.notify_one();
         }
+    }
+
+    /// The same for the sake of the pool beside.
+    pub(super) fn make_room(&self) {
+        self.makes_room.store(true, Ordering::SeqCst);
+        self.retire();
     }
 
     /// Waits until its store has gone, and all that was in it.
@@ -301,7 +310,7 @@ impl Drop for Running {
         self.worker.close();
         // First the place: who waits for one looks then.
         self.place = None;
-        self.worker.shared.place_freed();
+        self.worker.shared.place_freed(self.worker.makes_room.load(Ordering::SeqCst));
         // It goes once.
         let _ = self.worker.gone.set(());
     }
