@@ -119,9 +119,9 @@ async fn detached_guest_gets_no_more_events() {
 /// Only for this host calls are cancelled.
 const CANCELLED: &str = "cancelled.example";
 
-async fn serve_both_kinds(limits: &str) -> Server {
+async fn serve_both_kinds(component: &str, limits: &str) -> Server {
     // A request that waits in vain should fail for that.
-    let app = format!("[apps.app]\ncomponent = '{{plain-wait}}'\ninstances.queue_timeout = '20s'\n{limits}");
+    let app = format!("[apps.app]\ncomponent = '{{{component}}}'\ninstances.queue_timeout = '20s'\n{limits}");
     let plain = "[[routes]]\napp = 'app'\ngrace = '1h'\n";
     let cancelled = format!("[[routes]]\napp = 'app'\nhost = '{CANCELLED}'\n{CANCEL}\n");
     Server::with_config(&format!("threads = 2\n{ADMIN}{app}{plain}{cancelled}")).await
@@ -133,7 +133,7 @@ fn both_kinds(target: &str) -> [Request; 2] {
 
 #[tokio::test]
 async fn idle_instance_of_one_kind_makes_room_for_the_other() {
-    let server = serve_both_kinds("instances.max = 1\n").await;
+    let server = serve_both_kinds("plain-wait", "instances.max = 1\n").await;
     for protocol in [H1, H2, H1, H2] {
         for request in both_kinds("/") {
             server.send(protocol, &request).await.expect(200);
@@ -144,7 +144,7 @@ async fn idle_instance_of_one_kind_makes_room_for_the_other() {
 
 #[tokio::test]
 async fn busy_instance_of_one_kind_makes_room_once_it_is_idle() {
-    let server = serve_both_kinds("instances.max = 1\n").await;
+    let server = serve_both_kinds("plain-wait", "instances.max = 1\n").await;
     let ([plain_work, cancelled_work], [plain, cancelled]) = (both_kinds("/work"), both_kinds("/"));
     for (works, waits) in [(plain_work, cancelled), (cancelled_work, plain)] {
         let before = begun(&server).await;
@@ -158,7 +158,8 @@ async fn busy_instance_of_one_kind_makes_room_once_it_is_idle() {
 #[tokio::test]
 async fn both_kinds_of_instances_share_the_places() {
     for most in [1, 2, 3] {
-        let server = serve_both_kinds(&format!("instances.max = {most}\ninstances.max_requests = 1\n")).await;
+        let limits = format!("instances.max = {most}\ninstances.max_requests = 1\n");
+        let server = serve_both_kinds("plain-wait", &limits).await;
         let [plain, cancelled] = both_kinds("/");
         let ask = async |number: usize| {
             let request = if number.is_multiple_of(2) { &plain } else { &cancelled };
@@ -167,5 +168,21 @@ async fn both_kinds_of_instances_share_the_places() {
             assert!(instances <= most, "{instances} of {most}");
         };
         join_all((0..40).map(ask)).await;
+    }
+}
+
+#[tokio::test]
+async fn instance_that_there_is_room_for_is_for_all_who_wait() {
+    let server = serve_both_kinds("longpoll", "instances.max = 1\n").await;
+    let [_, cancelled] = both_kinds("/poll/q?wait=60");
+    server.get("/poll/q?wait=0").await.expect(204);
+    let mut polls = Vec::new();
+    for protocol in [H1, H2].into_iter().cycle().take(10) {
+        polls.push(server.open(protocol, &cancelled).await);
+    }
+    let waiting = async || server.shown("/queues").await["queues"][0]["waiting"].as_u64();
+    eventually("all wait in the guest", async || (waiting().await == Some(10)).then_some(())).await;
+    for poll in polls {
+        drop(poll.leave(Leave::Close).await);
     }
 }

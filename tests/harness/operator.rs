@@ -71,9 +71,13 @@ impl Server {
     }
 
     async fn first_app(&self) -> Value {
+        self.shown("/apps").await["apps"][0].take()
+    }
+
+    /// What the admin listener shows.
+    pub(crate) async fn shown(&self, path: &str) -> Value {
         let admin = Address::Unix(self.folder().join("admin.sock"));
-        let mut shown = ask(&admin, None, http::Method::GET, "/apps", Sent::default()).await.unwrap();
-        shown["apps"][0].take()
+        ask(&admin, None, http::Method::GET, path, Sent::default()).await.unwrap()
     }
 }
 
