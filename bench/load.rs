@@ -30,6 +30,29 @@ pub(crate) enum Work {
     Echo,
 }
 
+impl Work {
+    /// What a client with this number asks for in turn, and the status that each has.
+    fn requests(self, number: usize) -> Vec<(String, u16)> {
+        match self {
+            Self::Hello => vec![(request("GET", "/", ""), 200)],
+            Self::Poll | Self::Push => vec![(to_push(number), 202), (to_poll(number), 200)],
+            Self::Publish => vec![
+                (request("POST", &format!("/publish/{number}"), "an event"), 202),
+                (request("GET", &format!("/follow/{number}"), ""), 200),
+            ],
+            Self::Echo => vec![(request("POST", "/", &"x".repeat(ECHOED)), 200)],
+        }
+    }
+}
+
+fn to_push(queue: usize) -> String {
+    request("POST", &format!("/push/{queue}"), "an event")
+}
+
+fn to_poll(queue: usize) -> String {
+    request("GET", &format!("/poll/{queue}?wait=60"), "")
+}
+
 /// What came of a round.
 #[derive(Clone, Copy)]
 pub(crate) struct Done {
@@ -57,11 +80,8 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
     for (number, client) in connected.into_iter().enumerate() {
         clients.spawn(async move {
             match work {
-                Work::Hello => hello(client, end).await,
                 Work::Poll => poll(client, Client::connect(address).await?, number, end).await,
-                Work::Push => push(client, number, end).await,
-                Work::Publish => publish(client, number, end).await,
-                Work::Echo => echo(client, end).await,
+                other => ask(client, &other.requests(number), end).await,
             }
         });
     }
@@ -72,19 +92,20 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
     Ok(Done { count, took: start.elapsed() })
 }
 
-async fn hello(mut client: Client, end: Instant) -> anyhow::Result<u32> {
-    let hello = request("GET", "/", "");
+async fn ask(mut client: Client, requests: &[(String, u16)], end: Instant) -> anyhow::Result<u32> {
     let mut done = 0;
     while Instant::now() < end {
-        let status = client.ask(&hello).await?;
-        ensure!(status == 200, "{status}");
+        for (request, expected) in requests {
+            let status = client.ask(request).await?;
+            ensure!(status == *expected, "{status} instead of {expected}");
+        }
         done += 1;
     }
     Ok(done)
 }
 
 async fn poll(mut consumer: Client, mut producer: Client, queue: usize, end: Instant) -> anyhow::Result<u32> {
-    let (push, poll) = requests(queue);
+    let (push, poll) = (to_push(queue), to_poll(queue));
     let mut done = 0;
     while Instant::now() < end {
         consumer.send(&poll).await?;
@@ -94,48 +115,4 @@ async fn poll(mut consumer: Client, mut producer: Client, queue: usize, end: Ins
         done += 1;
     }
     Ok(done)
-}
-
-async fn push(mut client: Client, queue: usize, end: Instant) -> anyhow::Result<u32> {
-    let (push, poll) = requests(queue);
-    let mut done = 0;
-    while Instant::now() < end {
-        let stored = client.ask(&push).await?;
-        let got = client.ask(&poll).await?;
-        ensure!((stored, got) == (202, 200), "push {stored}, poll {got}");
-        done += 1;
-    }
-    Ok(done)
-}
-
-async fn publish(mut client: Client, topic: usize, end: Instant) -> anyhow::Result<u32> {
-    let publish = request("POST", &format!("/publish/{topic}"), "an event");
-    let follow = request("GET", &format!("/follow/{topic}"), "");
-    let mut done = 0;
-    while Instant::now() < end {
-        let stored = client.ask(&publish).await?;
-        let got = client.ask(&follow).await?;
-        ensure!((stored, got) == (202, 200), "publish {stored}, follow {got}");
-        done += 1;
-    }
-    Ok(done)
-}
-
-async fn echo(mut client: Client, end: Instant) -> anyhow::Result<u32> {
-    let echo = request("POST", "/", &"x".repeat(ECHOED));
-    let mut done = 0;
-    while Instant::now() < end {
-        let status = client.ask(&echo).await?;
-        ensure!(status == 200, "{status}");
-        done += 1;
-    }
-    Ok(done)
-}
-
-/// To push an event to a queue, and to poll for it.
-fn requests(queue: usize) -> (String, String) {
-    (
-        request("POST", &format!("/push/{queue}"), "an event"),
-        request("GET", &format!("/poll/{queue}?wait=60"), ""),
-    )
 }
