@@ -219,7 +219,7 @@ fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless s
 
 $(TARGET)/release/linger: host
 
-bench: guests $(MEASURED) ## Measure the stores, departures, and all beside other servers: docs/benchmarks.md (twenty minutes; a quiet machine)
+bench: guests $(MEASURED) ## Measure the stores, departures, and all beside other servers: docs/benchmarks.md (twenty minutes after `make optimized`; a quiet machine)
 	@echo "==> measuring $(MEASURED)"
 	@MEASURED=$(abspath $(MEASURED)) cargo bench --profile release --locked --package linger --bench bench -- $(BENCH)
 
