@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection that is kept. Dropped, it is closed.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
 }
 
@@ -35,7 +35,19 @@ impl Client {
 
     fn over(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::with_capacity(1024) })
+        Ok(Self::new(stream))
+    }
+
+    /// Whether nothing has come since the last answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, received: Vec::with_capacity(1024) }
     }
 
     pub(crate) async fn send(&mut self, request: &str) -> anyhow::Result<()> {
@@ -58,12 +70,6 @@ impl Client {
                 return Ok(status);
             }
         }
-    }
-
-    /// Whether nothing has come since the last answer.
-    pub(crate) fn is_waiting(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 

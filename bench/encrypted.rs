@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use http::Request;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,8 +14,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::client::{request, whole};
-use crate::load::{CONNECTIONS, Done};
+use crate::client::Client;
+use crate::load::{self, CONNECTIONS, Done, Work};
 
 /// The protocols, as TLS has them.
 pub(crate) const HTTP1: &[u8] = b"http/1.1";
@@ -43,7 +42,10 @@ pub(crate) async fn round(
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
-            if protocol == HTTP2 { http2(stream, end).await } else { http1(stream, end).await }
+            if protocol == HTTP2 {
+                return http2(stream, end).await;
+            }
+            load::ask(Client::new(stream), &Work::Hello.requests(0), end).await
         });
     }
     let mut count = 0;
@@ -51,23 +53,6 @@ pub(crate) async fn round(
         count += ended??;
     }
     Ok(Done { count, took: start.elapsed() })
-}
-
-async fn http1(mut stream: TlsStream<TcpStream>, end: Instant) -> anyhow::Result<u32> {
-    let (hello, mut received, mut done) = (request("GET", "/", ""), Vec::new(), 0);
-    while Instant::now() < end {
-        stream.write_all(hello.as_bytes()).await?;
-        received.clear();
-        let status = loop {
-            ensure!(stream.read_buf(&mut received).await? != 0, "the server has closed the connection");
-            if let Some(status) = whole(&received)? {
-                break status;
-            }
-        };
-        ensure!(status == 200, "{status}");
-        done += 1;
-    }
-    Ok(done)
 }
 
 async fn http2(stream: TlsStream<TcpStream>, end: Instant) -> anyhow::Result<u32> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -32,7 +33,7 @@ pub(crate) enum Work {
 
 impl Work {
     /// What a client with this number asks for in turn, and the status that each has.
-    fn requests(self, number: usize) -> Vec<(String, u16)> {
+    pub(crate) fn requests(self, number: usize) -> Vec<(String, u16)> {
         match self {
             Self::Hello => vec![(request("GET", "/", ""), 200)],
             Self::Poll | Self::Push => vec![(to_push(number), 202), (to_poll(number), 200)],
@@ -92,7 +93,12 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
     Ok(Done { count, took: start.elapsed() })
 }
 
-async fn ask(mut client: Client, requests: &[(String, u16)], end: Instant) -> anyhow::Result<u32> {
+/// Asks for these in turn until then, and gives how often that was done.
+pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: Client<S>,
+    requests: &[(String, u16)],
+    end: Instant,
+) -> anyhow::Result<u32> {
     let mut done = 0;
     while Instant::now() < end {
         for (request, expected) in requests {

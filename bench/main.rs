@@ -46,6 +46,10 @@ fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     // Fewer files fail soon enough, and say so.
     let _ = raise_file_limit();
+    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if chosen == ["train"] {
+        return clients.block_on(train::run());
+    }
     if wanted("store") {
         store::measure()?;
     }
@@ -55,10 +59,6 @@ fn main() -> anyhow::Result<()> {
     let engine = Arc::new(
         Engine::new(None, 1_000, false).map_err(anyhow::Error::from).context("the engine does not start")?,
     );
-    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if chosen == ["train"] {
-        return clients.block_on(train::run());
-    }
     clients.block_on(async {
         if wanted("departure") {
             departure::measure(&engine).await?;
