@@ -118,10 +118,12 @@ async fn counts_are_exactly_what_a_load_did() {
     futures::future::join_all(clients).await;
     for number in 0..LEAVE {
         let waiting = server.open(H1, &Request::get("/poll/none?wait=60")).await;
-        counts(&mut admin, "http_server_active_requests{app=\"app\"}", 1.0).await;
+        // Only a request that a guest has is one whose stop is counted.
+        counts(&mut admin, "linger_parked{place=\"queues\"}", 1.0).await;
         drop(waiting.leave(Leave::Reset).await);
         let lost = "linger_requests_total{app=\"app\",outcome=\"lost\",reason=\"reset\"}";
         counts(&mut admin, lost, f64::from(number + 1)).await;
+        counts(&mut admin, "linger_parked{place=\"queues\"}", 0.0).await;
     }
     let all = f64::from(CLIENTS * TIMES);
     for (name, value) in [
