@@ -67,6 +67,11 @@ pub struct Config {
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
     #[schemars(extend("default" = null), example = 4)]
     pub threads: usize,
+    /// How long a thread that serves looks for the next request before it sleeps, where the last ones followed each other
+    /// within that time; or "none". It answers a client that asks again at once tens of microseconds earlier, and lets
+    /// other threads of its processor go first.
+    #[serde(with = "unit::TimeOrNone")]
+    pub busy_poll: Option<Duration>,
     /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
     /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
     /// (or a service's, where systemd names one).
@@ -104,6 +109,7 @@ impl Default for Config {
             listen: None,
             listeners: Vec::new(),
             threads: default_threads(),
+            busy_poll: Some(Duration::from_micros(50)),
             code_cache: CodeCache::default(),
             shutdown_timeout: Duration::from_secs(10),
             admin: None,
@@ -127,6 +133,9 @@ fn default_listen() -> Address {
 
 /// More than any machine has cores; a slip of the keyboard should not start more.
 const MAX_THREADS: usize = 1024;
+
+/// Who waits for longer than that does not notice how long a thread takes to wake.
+const MAX_BUSY_POLL: Duration = Duration::from_millis(1);
 
 fn default_threads() -> usize {
     // Where it cannot be found out, one will do.
@@ -181,6 +190,9 @@ impl Config {
         let folder = file.parent().unwrap_or(Path::new(""));
         if self.threads == 0 || self.threads > MAX_THREADS {
             return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));
+        }
+        if self.busy_poll.is_some_and(|window| window > MAX_BUSY_POLL) {
+            return Err(wrong(format!("`busy_poll` is at most {MAX_BUSY_POLL:?}")));
         }
         self.code_cache.complete(folder);
         self.complete_listeners(folder).map_err(wrong)?;

@@ -21,6 +21,7 @@ mod version;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
@@ -70,6 +71,8 @@ pub struct Context {
     pub replaced: watch::Receiver<()>,
     /// Those of the thread.
     pub connections: Arc<Connections>,
+    /// How many requests began on the thread.
+    pub begun: Arc<AtomicU64>,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// The thread's instances, and the owner of all its tasks.
@@ -123,6 +126,7 @@ fn begin(
     token: TaskTrackerToken,
     mut request: Request<Incoming>,
 ) -> Result<Box<Begun>, Box<Response<Body>>> {
+    context.begun.fetch_add(1, Ordering::Relaxed);
     compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();

@@ -125,6 +125,7 @@ fn fixed(before: &Config, wanted: &Config) -> Vec<&'static str> {
     names([
         ("listeners", before.listeners != wanted.listeners),
         ("threads", before.threads != wanted.threads),
+        ("busy_poll", before.busy_poll != wanted.busy_poll),
         ("code_cache", before.code_cache != wanted.code_cache),
         ("admin", before.admin != wanted.admin),
         ("detection", before.detection != wanted.detection),
@@ -141,9 +142,32 @@ fn names<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str
 
 /// What counts from now on: of what is read only at the start, that which was read then.
 fn in_force(before: &Config, wanted: Config) -> Config {
-    let Config { listeners, threads, code_cache, admin, detection, events, queues, topics, traces, .. } =
-        before.clone();
-    Config { listeners, threads, code_cache, admin, detection, events, queues, topics, traces, ..wanted }
+    let Config {
+        listeners,
+        threads,
+        busy_poll,
+        code_cache,
+        admin,
+        detection,
+        events,
+        queues,
+        topics,
+        traces,
+        ..
+    } = before.clone();
+    Config {
+        listeners,
+        threads,
+        busy_poll,
+        code_cache,
+        admin,
+        detection,
+        events,
+        queues,
+        topics,
+        traces,
+        ..wanted
+    }
 }
 
 impl Reloaded {

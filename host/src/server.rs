@@ -2,10 +2,12 @@
 
 mod core;
 mod door;
+mod polling;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
@@ -42,6 +44,7 @@ pub enum ServerError {
 pub struct Server {
     /// One for each core.
     contexts: Vec<Arc<Context>>,
+    busy_poll: Option<Duration>,
     deployments: Arc<Deployments>,
     reloader: Reloader,
     events: Arc<dyn EventStore>,
@@ -76,15 +79,17 @@ impl Server {
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
             connections: Arc::default(),
+            begun: Arc::default(),
             stopping: CancellationToken::new(),
             lane: Lane::default(),
         };
         let contexts = (0..config.threads).map(|core| {
             let lane = Lane { core, tasks: TaskTracker::new() };
-            Arc::new(Context { lane, connections: Arc::default(), ..shared.clone() })
+            let (connections, begun) = Default::default();
+            Arc::new(Context { lane, connections, begun, ..shared.clone() })
         });
         let contexts = contexts.collect();
-        let connections = Limit::new(config.limits.max_connections);
+        let (connections, busy_poll) = (Limit::new(config.limits.max_connections), config.busy_poll);
         let reloader = Reloader::new(
             config,
             reread,
@@ -94,7 +99,17 @@ impl Server {
             metrics.clone(),
         );
         let stopping = shared.stopping;
-        Ok(Self { contexts, deployments, reloader, events, connections, metrics, export, stopping })
+        Ok(Self {
+            contexts,
+            busy_poll,
+            deployments,
+            reloader,
+            events,
+            connections,
+            metrics,
+            export,
+            stopping,
+        })
     }
 
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
@@ -103,7 +118,17 @@ impl Server {
         listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, reloader, events, connections, metrics, export, stopping } = self;
+        let Self {
+            contexts,
+            busy_poll,
+            deployments,
+            reloader,
+            events,
+            connections,
+            metrics,
+            export,
+            stopping,
+        } = self;
         let reloader = Arc::new(reloader);
         let admin = admin.map(|(listener, log)| {
             let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
@@ -119,7 +144,10 @@ impl Server {
             (listener, operated)
         });
         let exporting = export.map(Export::start).transpose()?;
-        let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
+        let cores = contexts
+            .into_iter()
+            .map(|context| Core::start(context, busy_poll))
+            .collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))

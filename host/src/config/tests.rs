@@ -20,6 +20,7 @@ fn small_file_gets_the_defaults() {
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.listeners[0].address.to_string(), DEFAULT_LISTEN);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!(config.busy_poll, Some(Duration::from_micros(50)));
     assert_eq!(config.apps["a"].component, Path::new("conf/a.wasm"));
     assert_eq!(config.routes.len(), 1);
     assert_eq!((config.routes[0].app.as_str(), config.routes[0].path.as_str()), ("a", "/"));
@@ -129,6 +130,7 @@ fn errors_name_the_place_and_the_remedy() {
         ),
         (&format!("{app}sockets = ['[::1]:1',\n '${{A']"), "conf/linger.toml:4:2: `${` has no `}` after it"),
         ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: no address; write"),
+        ("busy_poll = '2ms'", "conf/linger.toml: `busy_poll` is at most 1ms"),
         ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
         ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer, expected a string"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),

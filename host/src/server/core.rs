@@ -6,10 +6,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use super::polling::Polling;
 use crate::http::{Context, Entrance, serve_connection};
 use crate::limit::Share;
 use crate::net::Accepted;
@@ -29,15 +31,27 @@ pub(super) struct Arrival {
 }
 
 impl Core {
-    pub(super) fn start(context: Arc<Context>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// Starts the thread. It polls for `busy_poll` before it sleeps, where that pays.
+    pub(super) fn start(context: Arc<Context>, busy_poll: Option<Duration>) -> io::Result<Self> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let polling = busy_poll.map(|window| Polling::new(window, context.begun.clone()));
+        if let Some(polling) = &polling {
+            polling.observe(&mut runtime);
+        }
+        let runtime = runtime.enable_all().build()?;
         let (arrivals, inbox) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let open = connections.clone();
         let name = format!("core-{}", context.lane.core);
         std::thread::Builder::new().name(name).spawn(move || {
-            runtime.block_on(serve(context, inbox, &open));
+            runtime.block_on(async {
+                let mut beside = JoinSet::new();
+                if let Some(polling) = polling {
+                    beside.spawn(polling.run());
+                }
+                serve(context, inbox, &open).await;
+            });
             runtime.shutdown_background();
             // Who waited for longer than it wanted to has gone.
             let _ = ending.send(());
