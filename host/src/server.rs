@@ -86,7 +86,7 @@ impl Server {
         let contexts = (0..config.threads).map(|core| {
             let lane = Lane { core, tasks: TaskTracker::new() };
             let (connections, begun) = Default::default();
-            Arc::new(Context { lane, connections, begun, ..shared.clone() })
+            Arc::new(Context { connections, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
         let (connections, busy_poll) = (Limit::new(config.limits.max_connections), config.busy_poll);

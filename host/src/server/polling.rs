@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn thread_sleeps_once_while_requests_come_within_the_window() {
-        let (short, long) = (Duration::from_millis(1), Duration::from_secs(60));
+        let (short, long) = (Duration::from_millis(1), Duration::from_mins(1));
         assert_eq!(sleeps(long, short), 1);
         assert!(sleeps(Duration::from_micros(1), short) >= 20);
     }
