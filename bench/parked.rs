@@ -23,6 +23,8 @@ const KNOCKS: usize = 2;
 
 /// How long the server is watched while nothing happens. All of a turn has to fit in the wait of a poll.
 const IDLE: Duration = Duration::from_secs(5);
+/// Polls are parked for tens of seconds: what counts is what they need for most of that.
+const SETTLED: Duration = Duration::from_secs(3);
 const EVENTS: usize = 300;
 /// From one parked poll to that which gets the next event: prime to the number of them.
 const STRIDE: usize = 7_919;
@@ -125,6 +127,8 @@ pub(crate) async fn park(
         }
         knock(process).await?;
         opening += process.idle().await? - start;
+        // What is not needed while they are parked has time to go.
+        sleep(SETTLED).await;
         if idle {
             figures.idle[place].push(use_in_a_second(process).await?);
         }

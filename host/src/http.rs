@@ -14,7 +14,9 @@ mod probe;
 mod progress;
 mod proxy;
 mod pump;
+mod serving;
 mod settings;
+mod spare;
 mod stream;
 mod supervisor;
 mod version;
@@ -51,6 +53,7 @@ use guard::{ClientLink, Guard, Shares};
 pub use listing::{Connections, Shown};
 pub use pump::ReadAhead;
 pub use settings::{Settings, Target};
+pub use spare::Spares;
 
 /// What all connections of a thread share.
 #[derive(Clone)]
@@ -71,6 +74,8 @@ pub struct Context {
     pub replaced: watch::Receiver<()>,
     /// Those of the thread.
     pub connections: Arc<Connections>,
+    /// What the thread's connections do not need for now.
+    pub spares: Arc<Spares>,
     /// How many requests began on the thread.
     pub begun: Arc<AtomicU64>,
     /// Cancelled when the server stops.
@@ -119,6 +124,13 @@ struct Begun {
     request: Request<Incoming>,
 }
 
+impl Begun {
+    /// Out of its box, which is free then: one that is moved out of stays until its scope ends.
+    fn open(self: Box<Self>) -> Self {
+        *self
+    }
+}
+
 /// Finds out where a request goes, and begins its exchange. An error is what the host answers by itself.
 fn begin(
     context: &Context,
@@ -127,6 +139,7 @@ fn begin(
     mut request: Request<Incoming>,
 ) -> Result<Box<Begun>, Box<Response<Body>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
+    context.spares.begins(connection);
     compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();
@@ -173,7 +186,7 @@ async fn call(
     begun: Box<Begun>,
     link: &Arc<ClientLink>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
-    let Begun { app, mut guard, request } = *begun;
+    let Begun { app, mut guard, request } = begun.open();
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let request = Box::new(pumped(context, &exchange, link, request).await);

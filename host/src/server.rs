@@ -79,14 +79,15 @@ impl Server {
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
             connections: Arc::default(),
+            spares: Arc::default(),
             begun: Arc::default(),
             stopping: CancellationToken::new(),
             lane: Lane::default(),
         };
         let contexts = (0..config.threads).map(|core| {
             let lane = Lane { core, tasks: TaskTracker::new() };
-            let (connections, begun) = Default::default();
-            Arc::new(Context { connections, begun, lane, ..shared.clone() })
+            let (connections, spares, begun) = Default::default();
+            Arc::new(Context { connections, spares, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
         let (connections, busy_poll) = (Limit::new(config.limits.max_connections), config.busy_poll);

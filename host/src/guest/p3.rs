@@ -103,7 +103,7 @@ impl Pool {
         let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
         let company = if apart { Company::Nobody } else { Company::Others };
-        let incoming = Incoming::of(*request);
+        let incoming = Incoming::of(request);
         // By itself it would trap again.
         let replay = if apart { None } else { incoming.replay() };
         let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
@@ -127,7 +127,7 @@ impl Pool {
     ) -> Result<(http::Response<Body>, Hold), CallError> {
         let seat = |company| self.0.seat(lane, company);
         let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
-        self.run(&exchange, Incoming::of(*request), seat).await
+        self.run(&exchange, Incoming::of(request), seat).await
     }
 
     /// Instances that there are, here and beside.

@@ -1,8 +1,6 @@
 //! One connection: hyper over a socket, from the accept to the last receipt.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,8 +8,6 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio_util::task::TaskTracker;
 
 use super::guard::ClientLink;
@@ -20,6 +16,8 @@ use super::origin::Peer;
 use super::probe::Probe;
 use super::progress::Progress;
 use super::proxy;
+use super::serving::{Serving, Terms};
+use super::spare::Spare;
 use super::stream::ClientStream;
 use super::supervisor::Supervisor;
 use super::version::Version;
@@ -56,6 +54,7 @@ pub(super) struct Connection {
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
+    pub(super) spare: Spare,
     /// How many times the client was seen to reset streams.
     resets: AtomicU64,
 }
@@ -79,6 +78,7 @@ impl Connection {
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
+            spare: Spare::default(),
             resets: AtomicU64::new(0),
         })
     }
@@ -125,14 +125,14 @@ pub async fn serve_connection(
     connection.receipts.wait().await;
 }
 
-/// Waits until it is known what a client speaks, or that it cannot be known; none if it does not say so in time.
+/// Waits until it is known what a client speaks; none if it does not say so in time.
 async fn open(
     from: Option<SocketAddr>,
     entrance: &Entrance,
     connection: &Connection,
     context: &Context,
     head_timeout: Duration,
-) -> Option<(Transport<Arc<Progress>>, Option<Version>)> {
+) -> Option<(Transport<Arc<Progress>>, Version)> {
     let mut socket = connection.link.socket();
     let peer = Peer::new(from.map(Into::into), &entrance.proxies);
     let peer = if entrance.proxy_protocol && peer.is_trusted() {
@@ -153,7 +153,7 @@ async fn open(
         let version = tokio::select! {
             version = tokio::time::timeout(head_timeout, Version::sent(&connection.link)) => version,
             // Whatever it is: it is about to end.
-            () = context.stopping.cancelled() => Ok(None),
+            () = context.stopping.cancelled() => Ok(Version::Http1),
         };
         if let Ok(version) = version {
             return Some((Transport::Plain(socket), version));
@@ -174,34 +174,29 @@ async fn open(
 
 async fn serve(
     stream: Transport<Arc<Progress>>,
-    version: Option<Version>,
+    version: Version,
     connection: &Arc<Connection>,
     context: &Arc<Context>,
     limits: &Limits,
 ) {
-    let link = &connection.link;
-    let builder = builder(context, limits, connection.eof);
-    let builder = match version {
-        Some(Version::Http1) => builder.http1_only(),
-        Some(Version::Http2) => builder.http2_only(),
-        None => builder,
-    };
-    let requests = &connection.requests;
-    let service = service_fn(|request| {
+    let handler = service_fn(|request| {
         connection.supervisor.request_came();
-        handle(context.clone(), connection.clone(), requests.token(), request)
+        handle(context.clone(), connection.clone(), connection.requests.token(), request)
     });
-    let stream = TokioIo::new(ClientStream::new(stream, connection.clone()));
-    let mut serving = pin!(builder.serve_connection(stream, service));
+    let stream = ClientStream::new(stream, connection.clone());
+    let (detection, tasks) = (&context.detection, &context.lane.tasks);
+    let terms = Terms { limits, detection, eof: connection.eof, tasks };
+    let mut serving = Serving::new(version, stream, handler, &terms);
     let beside = |ending: bool| {
         // Boxed, for a set has room for one more than are in it.
         Box::pin(async move {
             tokio::select! {
                 biased;
-                () = watch(connection), if context.detection.watch => Beside::GiveUp,
-                () = connection.supervisor.run(link, &context.stopping, context.replaced.clone()) => Beside::End,
-                () = link.abandoned() => Beside::GiveUp,
-                () = overdue(requests), if ending => Beside::GiveUp,
+                () = watch(connection), if detection.watch => Beside::GiveUp,
+                () = connection.supervisor.run(&connection.link, context) => Beside::End,
+                () = connection.link.abandoned() => Beside::GiveUp,
+                // Boxed, for few connections come to that.
+                () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
             }
         })
     };
@@ -214,12 +209,12 @@ async fn serve(
             // First: what is known of the client counts in what hyper is polled for.
             Some(news) = aside.next() => match news {
                 Beside::End => {
-                    serving.as_mut().graceful_shutdown();
+                    serving.shut_down();
                     aside.push(beside(true));
                 }
                 Beside::GiveUp => return,
             },
-            ended = serving.as_mut() => break ended,
+            ended = &mut serving => break ended,
         }
     };
     if let Err(error) = ended {
@@ -258,36 +253,5 @@ async fn overdue(requests: &TaskTracker) {
         if requests.is_empty() {
             return;
         }
-    }
-}
-
-fn builder(context: &Context, limits: &Limits, eof: Eof) -> auto::Builder<Tasks> {
-    let head_size = usize::try_from(limits.max_head_size.as_u64()).unwrap_or(usize::MAX);
-    let mut builder = auto::Builder::new(Tasks(context.lane.tasks.clone()));
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(head_size)
-        .half_close(eof == Eof::Tolerant);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams_per_connection)
-        .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX));
-    if let Some((interval, timeout)) = context.detection.ping() {
-        // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
-        builder.http2().keep_alive_interval(interval).keep_alive_timeout(timeout);
-    }
-    builder
-}
-
-/// Runs hyper's tasks under their owner.
-#[derive(Clone)]
-struct Tasks(TaskTracker);
-
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
     }
 }

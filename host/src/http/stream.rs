@@ -12,7 +12,7 @@ use super::frames::{Resets, carries_response};
 use super::hold::Hold;
 use super::probe::INTERIM;
 use super::progress::Progress;
-use crate::net::Transport;
+use crate::net::{Transport, release};
 
 /// The transport of one connection. Hyper flushes it whenever it is polled, and only when it has nothing to
 /// write, so that a probe never falls into a response.
@@ -64,7 +64,13 @@ impl AsyncRead for ClientStream {
             self.connection.stream_was_reset();
         }
         let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
+            if self.connection.spare.goes(cx.waker()) {
+                release(buf);
+            }
+            return Poll::Pending;
+        };
+        read?;
         let read = &buf.filled()[before..];
         self.ended |= had_room && read.is_empty();
         self.has_reset = self.resets.begin_in(read);

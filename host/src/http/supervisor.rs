@@ -7,10 +7,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
+use super::Context;
 use super::guard::ClientLink;
 use crate::cancel::Reason;
 use crate::exchange::Exchange;
@@ -91,19 +91,14 @@ impl Supervisor {
 
     /// Does so until the connection should end when its requests have: the server stops, or no request came in time.
     /// Called again, it goes on, and that does not come again.
-    pub(super) async fn run(
-        &self,
-        link: &ClientLink,
-        stopping: &CancellationToken,
-        mut replaced: watch::Receiver<()>,
-    ) {
-        let mut here = true;
+    pub(super) async fn run(&self, link: &ClientLink, context: &Context) {
+        let (mut here, mut replaced) = (true, context.replaced.clone());
         loop {
             let (next, serving) = {
                 let watched = self.watched();
                 (watched.next, !watched.stopping)
             };
-            let due = async {
+            let due = async move {
                 match next {
                     Some(time) => sleep_until(time).await,
                     None => std::future::pending().await,
@@ -114,7 +109,7 @@ impl Supervisor {
                     here = false;
                     self.leave(reason);
                 }
-                () = stopping.cancelled(), if serving => return self.stop(),
+                () = context.stopping.cancelled(), if serving => return self.stop(),
                 () = self.sooner.notified() => {}
                 // Without a sender nothing is replaced any more.
                 Ok(()) = replaced.changed() => self.drain(),

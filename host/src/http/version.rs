@@ -15,20 +15,15 @@ pub(super) enum Version {
 }
 
 impl Version {
-    /// What TLS has negotiated, if it has.
-    pub(super) fn negotiated(protocol: Option<&[u8]>) -> Option<Self> {
-        match protocol? {
-            b"h2" => Some(Self::Http2),
-            b"http/1.1" => Some(Self::Http1),
-            _ => None,
-        }
+    /// What TLS has negotiated: HTTP/2 has to be (RFC 9113, section 3.2).
+    pub(super) fn negotiated(protocol: Option<&[u8]>) -> Self {
+        if protocol == Some(b"h2") { Self::Http2 } else { Self::Http1 }
     }
 
-    /// Waits for the first bytes of a client, and leaves them where they are. None if they do not tell.
-    pub(super) async fn sent(link: &ClientLink) -> Option<Self> {
-        let mut first = [0; PREFACE.len()];
-        let count = link.peek(&mut first).await.ok()?;
-        Self::of(&first[..count])
+    /// Waits for the first bytes of a client, until they tell, and leaves them where they are.
+    pub(super) async fn sent(link: &ClientLink) -> Self {
+        // One that ends before is none of HTTP/2.
+        link.peek(&mut [0; PREFACE.len()], Self::of).await.ok().flatten().unwrap_or(Self::Http1)
     }
 
     fn of(first: &[u8]) -> Option<Self> {

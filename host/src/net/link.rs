@@ -118,10 +118,10 @@ impl<T: Flushed> Link<T> {
         Socket::new(self.clone())
     }
 
-    /// Waits for something to read, and copies what there is: it stays to be read. 0 at the end. To be called before
+    /// Waits until the first bytes tell something, which stay to be read. None if they end before. To be called before
     /// anything was read.
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.peek(buf).await
+    pub async fn peek<R>(&self, buf: &mut [u8], tell: impl Fn(&[u8]) -> Option<R>) -> io::Result<Option<R>> {
+        self.stream.peek(buf, tell).await
     }
 
     /// How the client left, as far as it has been noticed.

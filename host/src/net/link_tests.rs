@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 
@@ -44,6 +44,45 @@ async fn flush_calls_who_waits() {
     let mut buffer = [0; 5];
     client.read_exact(&mut buffer).await.unwrap();
     assert_eq!(&buffer, b"hello");
+}
+
+/// Peeks until there are three bytes. Tells how many there were at each look.
+async fn three(link: &Link<Waiter>, looks: mpsc::UnboundedSender<usize>) -> Option<usize> {
+    let tell = |bytes: &[u8]| {
+        looks.send(bytes.len()).unwrap();
+        (bytes.len() >= 3).then_some(bytes.len())
+    };
+    link.peek(&mut [0; 8], tell).await.unwrap()
+}
+
+#[tokio::test]
+async fn peek_waits_until_the_bytes_tell_and_leaves_them() {
+    let (mut client, link) = pair().await;
+    let (looks, mut looked) = mpsc::unbounded_channel();
+    client.write_all(b"ab").await.unwrap();
+    let more = async {
+        while looked.recv().await != Some(2) {}
+        client.write_all(b"cd").await.unwrap();
+    };
+    let (told, ()) = tokio::join!(three(&link, looks), more);
+    assert_eq!(told, Some(4));
+    let mut read = [0; 4];
+    link.socket().read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"abcd");
+}
+
+#[tokio::test]
+async fn peek_ends_with_the_bytes() {
+    for bytes in ["", "ab"] {
+        let (mut client, link) = pair().await;
+        let (looks, mut looked) = mpsc::unbounded_channel();
+        client.write_all(bytes.as_bytes()).await.unwrap();
+        let end = async {
+            while !bytes.is_empty() && looked.recv().await != Some(2) {}
+            client.shutdown().await.unwrap();
+        };
+        assert_eq!(tokio::join!(three(&link, looks), end).0, None, "{bytes:?}");
+    }
 }
 
 #[tokio::test]

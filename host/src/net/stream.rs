@@ -89,11 +89,25 @@ impl Stream {
         each!(self, stream => stream.take_error())
     }
 
-    /// Waits for something to read, and copies what there is: it stays to be read. 0 at the end.
-    pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    /// Waits until what there is to read tells something, and leaves it there. None if it ends before, or does not with
+    /// all of `bytes`.
+    pub(super) async fn peek<T>(
+        &self,
+        bytes: &mut [u8],
+        tell: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
         loop {
-            self.ready(Interest::READABLE).await?;
-            let look = || Ok(recv(self, &mut *bytes, RecvFlags::PEEK)?.1);
+            let ready = self.ready(Interest::READABLE).await?;
+            let look = || {
+                let count = recv(self, &mut *bytes, RecvFlags::PEEK)?.1;
+                match tell(&bytes[..count]) {
+                    // There is more to come, for which it is to wait.
+                    None if count < bytes.len() && !ready.is_read_closed() => {
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                    told => Ok(told),
+                }
+            };
             match self.try_io(Interest::READABLE, look) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 seen => return seen,

@@ -50,6 +50,8 @@ impl Core {
                 if let Some(polling) = polling {
                     beside.spawn(polling.run());
                 }
+                let spares = context.spares.clone();
+                beside.spawn(async move { spares.tend().await });
                 serve(context, inbox, &open).await;
             });
             runtime.shutdown_background();
@@ -85,13 +87,7 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
     loop {
         tokio::select! {
             arrival = inbox.recv() => match arrival {
-                Some(arrival) => {
-                    let (context, open) = (context.clone(), Open(open.clone()));
-                    connections.spawn(async move {
-                        let _open = open;
-                        serve_one(arrival, context).await;
-                    });
-                }
+                Some(arrival) => begin(&mut connections, arrival, context.clone(), Open(open.clone())),
                 None => break,
             },
             // Those that have ended leave the set.
@@ -108,14 +104,19 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
     tasks.wait().await;
 }
 
-async fn serve_one(arrival: Arrival, context: Arc<Context>) {
+/// Begins to serve a connection, in a task whose future holds no more than it needs: many stay open for long.
+fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<Context>, open: Open) {
     let Arrival { accepted, entrance, share } = arrival;
     let from = accepted.from;
     match accepted.stream() {
-        Ok(stream) => serve_connection(stream, from, &entrance, context).await,
+        Ok(stream) => {
+            connections.spawn(async move {
+                serve_connection(stream, from, &entrance, context).await;
+                drop((share, open));
+            });
+        }
         Err(error) => tracing::error!("cannot serve a connection: {error}"),
     }
-    drop(share);
 }
 
 /// Counts a connection, until it is dropped.

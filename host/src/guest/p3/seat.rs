@@ -26,7 +26,9 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn of(request: http::Request<Body>) -> Box<Self> {
+    // Its box is free when this returns.
+    #[expect(clippy::boxed_local, reason = "moved out of in an async function it would stay until that ends")]
+    pub(super) fn of(request: Box<http::Request<Body>>) -> Box<Self> {
         let (parts, body) = request.into_parts();
         Box::new(Self { head: Head::of(parts), body })
     }

@@ -1,0 +1,159 @@
+//! Memory that a connection does not need while nothing begins on it.
+//!
+//! Hyper has 8 KiB ready to read into, of which a page was written to when the request was read. A poll that is parked, an event
+//! stream, a client that may come again: none of them needs it. Where nothing has begun for a second or two, those pages
+//! go back to the system; it costs a few microseconds once, and one when the next request is read.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+
+/// Who waits for this long is likely to wait for longer.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Connections that have their turn before others get theirs.
+const AT_ONCE: usize = 64;
+
+/// The connections of a thread on which something began lately.
+#[derive(Default)]
+pub struct Spares {
+    lately: Mutex<Vec<Weak<Connection>>>,
+    some: Notify,
+}
+
+/// What is known of one connection.
+#[derive(Default)]
+pub(super) struct Spare {
+    /// Looks at it until its pages go, if nothing begins meanwhile. None: it is not among those of lately.
+    looks: AtomicU8,
+    /// Its pages are to go.
+    due: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// The first look may be soon after the beginning.
+const LOOKS: u8 = 2;
+
+impl Spares {
+    /// A request begins.
+    pub(super) fn begins(&self, connection: &Arc<Connection>) {
+        if connection.spare.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
+            self.lately().push(Arc::downgrade(connection));
+            self.some.notify_one();
+        }
+    }
+
+    /// Sees to it that pages go, for as long as it is polled. Where nothing begins it does nothing.
+    pub async fn tend(&self) {
+        loop {
+            if self.lately().is_empty() {
+                self.some.notified().await;
+                continue;
+            }
+            tokio::time::sleep(QUIET).await;
+            let lately = std::mem::take(&mut *self.lately());
+            for some in lately.chunks(AT_ONCE) {
+                let on = some.iter().filter(|connection| !is_quiet(connection)).cloned();
+                self.lately().extend(on);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn lately(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
+        self.lately.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks whether a connection has become quiet, or has gone. In that case its pages go.
+fn is_quiet(connection: &Weak<Connection>) -> bool {
+    let Some(connection) = connection.upgrade() else { return true };
+    let spare = &connection.spare;
+    let quiet = spare.looks.fetch_sub(1, Ordering::AcqRel) == 1;
+    if quiet {
+        spare.due.store(true, Ordering::Release);
+        spare.reader.wake();
+    }
+    quiet
+}
+
+impl Spare {
+    /// Hyper has a buffer, and nothing to read into it. Returns whether its pages go now; otherwise hyper is to be woken when
+    /// they are to.
+    pub(super) fn goes(&self, reader: &Waker) -> bool {
+        self.reader.register(reader);
+        self.due.load(Ordering::Acquire) && self.due.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::Poll;
+
+    use tokio::io::{AsyncRead as _, ReadBuf};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::http::connection::Entrance;
+    use crate::http::stream::ClientStream;
+    use crate::net::{Eof, Link, Transport};
+
+    async fn connection() -> (TcpStream, Arc<Connection>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let link = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
+        (client, Connection::new(link, &Entrance::default(), Duration::MAX, None))
+    }
+
+    /// Reads, as hyper does whenever it is polled, for this long. Returns how many bytes of the buffer are as they were.
+    async fn left_after(stream: &mut ClientStream, time: Duration) -> usize {
+        let mut memory = vec![1; 4 * rustix::param::page_size()];
+        let read = poll_fn(|cx| {
+            assert!(Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut memory)).is_pending());
+            Poll::<()>::Pending
+        });
+        assert!(tokio::time::timeout(time, read).await.is_err());
+        memory.iter().filter(|&&byte| byte == 1).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_go_once_when_nothing_begins_for_a_while() {
+        let (_client, connection) = connection().await;
+        let mut stream = ClientStream::new(Transport::Plain(connection.link.socket()), connection.clone());
+        let (spares, mut tending) = (Arc::new(Spares::default()), JoinSet::new());
+        let tended = spares.clone();
+        tending.spawn(async move { tended.tend().await });
+        let (page, half) = (rustix::param::page_size(), QUIET / 2);
+        assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "nothing began before");
+        for _ in 0..8 {
+            spares.begins(&connection);
+            assert_eq!(left_after(&mut stream, half).await, 4 * page, "something has begun");
+        }
+        assert!(left_after(&mut stream, 2 * QUIET).await < 2 * page);
+        assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "they went before");
+        spares.begins(&connection);
+        assert!(left_after(&mut stream, 3 * QUIET).await < 2 * page);
+        assert!(spares.lately().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_has_gone_is_forgotten() {
+        let (spares, mut tending) = (Arc::new(Spares::default()), JoinSet::new());
+        let tended = spares.clone();
+        tending.spawn(async move { tended.tend().await });
+        let (_client, connection) = connection().await;
+        spares.begins(&connection);
+        drop(connection);
+        tokio::time::sleep(2 * QUIET).await;
+        assert!(spares.lately().is_empty());
+    }
+}
