@@ -34,6 +34,8 @@ const STRIDE: usize = 7_919;
 pub(crate) struct Figures {
     /// Bytes for each request.
     pub(crate) resident: Vec<f64>,
+    /// Milliseconds of processor time while they were left alone after that.
+    settling: Vec<f64>,
     /// Seconds until all were parked.
     opening: Vec<f64>,
     /// Milliseconds of processor time in a second, with few and with many.
@@ -57,7 +59,10 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     }
     for (name, figures) in [("linger", &own), ("bare hyper", &bare)] {
         let (resident, opening) = (median(&figures.resident), median(&figures.opening));
-        println!("  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s");
+        let settling = median(&figures.settling);
+        println!(
+            "  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s, then {settling:.0} ms of processor time in {SETTLED:?}"
+        );
     }
     let ratio = median(&own.resident) / median(&bare.resident);
     println!(
@@ -128,7 +133,9 @@ pub(crate) async fn park(
         knock(process).await?;
         opening += process.idle().await? - start;
         // What is not needed while they are parked has time to go.
+        let before = process.used()?;
         sleep(SETTLED).await;
+        figures.settling.push(process.used()?.since(&before).as_secs_f64() * 1e3);
         if idle {
             figures.idle[place].push(use_in_a_second(process).await?);
         }

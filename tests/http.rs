@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::harness::{ABSENCE, H1, H2, Http1, Http2, Leave, Request, Server, eventually};
+use crate::harness::{ABSENCE, H1, H2, Http1, Http2, Leave, Request, Server, eventually, soon};
 
 const HELLO: &str = "Hello, world!\n";
 
@@ -52,6 +54,24 @@ async fn broken_http2_closes_its_connection_only() {
     }
     assert_eq!(well.ask(&Request::get("/")).await.expect(200), HELLO);
     server.assert_running();
+}
+
+#[tokio::test]
+async fn first_bytes_may_come_in_pieces() {
+    const SETTINGS: u8 = 4;
+    let server = Server::start("hello").await;
+    let mut client = TcpStream::connect(server.address()).await.unwrap();
+    client.write_all(b"PRI * HT").await.unwrap();
+    server.get("/").await.expect(200);
+    client.write_all(b"TP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut frame = [0; 9];
+    soon("a frame of HTTP/2", client.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(frame[3], SETTINGS);
+    let mut client = Http1::connect(server.address()).await;
+    client.send("P").await;
+    server.get("/").await.expect(200);
+    client.send("UT / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(client.answer().await.expect(200), HELLO);
 }
 
 #[tokio::test]

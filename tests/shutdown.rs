@@ -66,6 +66,25 @@ async fn shutdown_closes_idle_connections(mut server: Server, protocol: Protocol
     assert_eq!(server.exit().await.code(), Some(0));
 }
 
+#[tokio::test]
+async fn clients_that_have_said_nothing_do_not_delay_the_exit() {
+    let config = "shutdown_timeout = '1h'\n[apps.app]\ncomponent = '{hello}'\n";
+    let mut server = Server::with_config(config).await;
+    let mut clients = Vec::new();
+    for beginning in ["", "G", "PRI * HT"] {
+        let mut client = Http1::connect(server.address()).await;
+        client.send(beginning).await;
+        clients.push(client);
+    }
+    server.get("/").await.expect(200);
+    server.signal(Signal::TERM);
+    for client in clients {
+        client.closed().await;
+    }
+    assert_eq!(server.exit().await.code(), Some(0));
+    server.log.line(&["INFO stopped"]).await;
+}
+
 async fn running_request_ends_in_order_after_the_signal(mut server: Server, protocol: Protocol) {
     match protocol {
         Protocol::Http1 => {

@@ -67,9 +67,9 @@ pub struct Config {
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
     #[schemars(extend("default" = null), example = 4)]
     pub threads: usize,
-    /// How long a thread that serves looks for the next request before it sleeps, where the last ones followed each other
-    /// within that time; or "none". It answers a client that asks again at once tens of microseconds earlier, and lets
-    /// other threads of its processor go first.
+    /// How long a thread that serves looks for the next request before it sleeps, at most 1 ms; or "none". It does so only
+    /// where its last sleep was not longer than twice that. A client that asks again at once is answered tens of
+    /// microseconds earlier; other threads of the processor go first.
     #[serde(with = "unit::TimeOrNone")]
     pub busy_poll: Option<Duration>,
     /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be

@@ -139,12 +139,12 @@ fn begin(
     mut request: Request<Incoming>,
 ) -> Result<Box<Begun>, Box<Response<Body>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
-    context.spares.begins(connection);
     compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();
     if !http2 {
         connection.link.request_begins();
+        connection.spare.as_ref().inspect(|spare| context.spares.begins(spare));
     }
     let host = asked_host(&request).ok_or_else(respond::bad_host)?;
     let settings = context.settings.load();

@@ -23,7 +23,7 @@ use super::supervisor::Supervisor;
 use super::version::Version;
 use super::{Context, handle};
 use crate::config::{Limits, Network};
-use crate::net::{Eof, Link, ReceiptWaits, Stream, Tls, Transport};
+use crate::net::{Eof, Link, RELEASES, ReceiptWaits, Stream, Tls, Transport};
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -54,7 +54,8 @@ pub(super) struct Connection {
     /// Owns what waits for receipts.
     pub(super) receipts: TaskTracker,
     pub(super) waits: Option<ReceiptWaits>,
-    pub(super) spare: Spare,
+    /// Where it has pages to give back.
+    pub(super) spare: Option<Arc<Spare>>,
     /// How many times the client was seen to reset streams.
     resets: AtomicU64,
 }
@@ -78,7 +79,7 @@ impl Connection {
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
-            spare: Spare::default(),
+            spare: (RELEASES && entrance.eof == Eof::Gone).then(Arc::default),
             resets: AtomicU64::new(0),
         })
     }
@@ -152,8 +153,8 @@ async fn open(
     let Some(tls) = &entrance.tls else {
         let version = tokio::select! {
             version = tokio::time::timeout(head_timeout, Version::sent(&connection.link)) => version,
-            // Whatever it is: it is about to end.
-            () = context.stopping.cancelled() => Ok(Version::Http1),
+            // Nothing of it was read.
+            () = context.stopping.cancelled() => return None,
         };
         if let Ok(version) = version {
             return Some((Transport::Plain(socket), version));

@@ -1,8 +1,9 @@
 //! Memory that a connection does not need while nothing begins on it.
 //!
-//! Hyper has 8 KiB ready to read into, of which a page was written to when the request was read. A poll that is parked, an event
-//! stream, a client that may come again: none of them needs it. Where nothing has begun for a second or two, those pages
-//! go back to the system; it costs a few microseconds once, and one when the next request is read.
+//! With HTTP/1.1 hyper has 8 KiB ready to read into, of which a page was written to when the request was read. A poll that is
+//! parked, an event stream, a client that may come again: none of them needs it. Where nothing has begun for a second or two,
+//! those pages go back to the system; it costs some microseconds once, and one when the next request is read. (With HTTP/2
+//! the buffer moves on through its memory. Where clients may half-close, hyper offers no buffer while a request is served.)
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,8 +12,6 @@ use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
-
-use super::connection::Connection;
 
 /// Who waits for this long is likely to wait for longer.
 const QUIET: Duration = Duration::from_secs(1);
@@ -23,7 +22,7 @@ const AT_ONCE: usize = 64;
 /// The connections of a thread on which something began lately.
 #[derive(Default)]
 pub struct Spares {
-    lately: Mutex<Vec<Weak<Connection>>>,
+    lately: Mutex<Vec<Weak<Spare>>>,
     some: Notify,
 }
 
@@ -42,9 +41,10 @@ const LOOKS: u8 = 2;
 
 impl Spares {
     /// A request begins.
-    pub(super) fn begins(&self, connection: &Arc<Connection>) {
-        if connection.spare.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
-            self.lately().push(Arc::downgrade(connection));
+    pub(super) fn begins(&self, spare: &Arc<Spare>) {
+        spare.due.store(false, Ordering::Release);
+        if spare.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
+            self.lately().push(Arc::downgrade(spare));
             self.some.notify_one();
         }
     }
@@ -59,22 +59,21 @@ impl Spares {
             tokio::time::sleep(QUIET).await;
             let lately = std::mem::take(&mut *self.lately());
             for some in lately.chunks(AT_ONCE) {
-                let on = some.iter().filter(|connection| !is_quiet(connection)).cloned();
+                let on: Vec<_> = some.iter().filter(|spare| !is_quiet(spare)).cloned().collect();
                 self.lately().extend(on);
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    fn lately(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
+    fn lately(&self) -> MutexGuard<'_, Vec<Weak<Spare>>> {
         self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks whether a connection has become quiet, or has gone. In that case its pages go.
-fn is_quiet(connection: &Weak<Connection>) -> bool {
-    let Some(connection) = connection.upgrade() else { return true };
-    let spare = &connection.spare;
+fn is_quiet(spare: &Weak<Spare>) -> bool {
+    let Some(spare) = spare.upgrade() else { return true };
     let quiet = spare.looks.fetch_sub(1, Ordering::AcqRel) == 1;
     if quiet {
         spare.due.store(true, Ordering::Release);
@@ -92,7 +91,7 @@ impl Spare {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use std::future::poll_fn;
     use std::pin::Pin;
@@ -103,7 +102,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::http::connection::Entrance;
+    use crate::http::connection::{Connection, Entrance};
     use crate::http::stream::ClientStream;
     use crate::net::{Eof, Link, Transport};
 
@@ -135,12 +134,12 @@ mod tests {
         let (page, half) = (rustix::param::page_size(), QUIET / 2);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "nothing began before");
         for _ in 0..8 {
-            spares.begins(&connection);
+            spares.begins(connection.spare.as_ref().unwrap());
             assert_eq!(left_after(&mut stream, half).await, 4 * page, "something has begun");
         }
         assert!(left_after(&mut stream, 2 * QUIET).await < 2 * page);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "they went before");
-        spares.begins(&connection);
+        spares.begins(connection.spare.as_ref().unwrap());
         assert!(left_after(&mut stream, 3 * QUIET).await < 2 * page);
         assert!(spares.lately().is_empty());
     }
@@ -151,7 +150,7 @@ mod tests {
         let tended = spares.clone();
         tending.spawn(async move { tended.tend().await });
         let (_client, connection) = connection().await;
-        spares.begins(&connection);
+        spares.begins(connection.spare.as_ref().unwrap());
         drop(connection);
         tokio::time::sleep(2 * QUIET).await;
         assert!(spares.lately().is_empty());

@@ -65,7 +65,7 @@ impl AsyncRead for ClientStream {
         }
         let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
-            if self.connection.spare.goes(cx.waker()) {
+            if self.connection.spare.as_ref().is_some_and(|spare| spare.goes(cx.waker())) {
                 release(buf);
             }
             return Poll::Pending;

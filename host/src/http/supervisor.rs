@@ -42,8 +42,8 @@ struct Request {
 }
 
 impl Supervisor {
-    /// For a new connection. Hyper bounds the time for a head only once it knows the protocol, so for the first it is
-    /// bounded here.
+    /// For a new connection. Hyper bounds the time for a head of HTTP/1.1 only, and from when it begins to serve; so for
+    /// the first it is bounded here.
     pub(super) fn new(head_timeout: Duration) -> Self {
         let first = Instant::now().checked_add(head_timeout);
         let watched = Watched { first, next: first, ..Watched::default() };

@@ -1,13 +1,14 @@
-//! Which version of HTTP a client speaks, where it can be told before hyper reads.
+//! Which version of HTTP a client speaks, before hyper reads.
 //!
-//! Hyper's own way is to read the first bytes apart. For HTTP/1.1 they are then in its buffer when it reads on, which
-//! makes it double the buffer: 8 KiB for each connection that is open.
+//! What hyper-util has for that reads the first bytes apart. For HTTP/1.1 they are then in hyper's buffer when it reads on,
+//! which makes it double the buffer: 8 KiB for each connection that is open. And it has room for both versions.
 
 use super::guard::ClientLink;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
@@ -39,6 +40,13 @@ impl Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_negotiates_http2_or_it_is_none() {
+        assert_eq!(Version::negotiated(Some(b"h2")), Version::Http2);
+        assert_eq!(Version::negotiated(Some(b"http/1.1")), Version::Http1);
+        assert_eq!(Version::negotiated(None), Version::Http1);
+    }
 
     #[test]
     fn first_bytes_tell_as_soon_as_they_differ() {

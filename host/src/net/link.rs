@@ -118,8 +118,8 @@ impl<T: Flushed> Link<T> {
         Socket::new(self.clone())
     }
 
-    /// Waits until the first bytes tell something, which stay to be read. None if they end before. To be called before
-    /// anything was read.
+    /// Waits until the first bytes tell something, which stay to be read. None if they end before. To be called while
+    /// nothing was read ahead.
     pub async fn peek<R>(&self, buf: &mut [u8], tell: impl Fn(&[u8]) -> Option<R>) -> io::Result<Option<R>> {
         self.stream.peek(buf, tell).await
     }

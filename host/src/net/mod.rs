@@ -25,7 +25,7 @@ pub use limits::raise_file_limit;
 pub use link::{Eof, Flushed, Link};
 pub use listener::{Accepted, Listener};
 pub use options::{Keepalive, Silence};
-pub use pages::release;
+pub use pages::{RELEASES, release};
 pub use receipt::{Receipt, ReceiptWaits};
 pub use socket::Socket;
 pub use stream::Stream;

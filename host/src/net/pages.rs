@@ -2,15 +2,19 @@
 
 use tokio::io::ReadBuf;
 
+/// Whether [`release`] does anything: where the allocator of the command lays a buffer of some pages at the start of one, and
+/// pages are small. Elsewhere what was read lies in a page that is not whole, and stays.
+pub const RELEASES: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
 /// Gives back the whole pages of the room that a buffer has left. They come again, empty, when something is read into them.
-/// A system call, and a fault for each page then. Elsewhere than on Linux they stay.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "only the caller knows that nobody needs what is in a page")]
+/// A system call, which interrupts the other threads of the process, and a fault for each page then.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[expect(unsafe_code, reason = "no library knows that nobody needs what is in a page")]
 pub fn release(buf: &mut ReadBuf<'_>) {
     use rustix::mm::{Advice, madvise};
     use rustix::param::page_size;
 
-    // SAFETY: what was initialized in it is so afterwards: the pages are zero.
+    // SAFETY: what was initialized in it is so afterwards: it reads as zeros, or as what is in the file that it is of.
     let room = unsafe { buf.unfilled_mut() };
     let before_first = room.as_ptr().align_offset(page_size());
     let Some(whole) = room.len().checked_sub(before_first).map(|rest| rest - rest % page_size()) else {
@@ -25,10 +29,10 @@ pub fn release(buf: &mut ReadBuf<'_>) {
 }
 
 /// Gives nothing back.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub fn release(_: &mut ReadBuf<'_>) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
 

@@ -89,8 +89,8 @@ impl Stream {
         each!(self, stream => stream.take_error())
     }
 
-    /// Waits until what there is to read tells something, and leaves it there. None if it ends before, or does not with
-    /// all of `bytes`.
+    /// Waits until what there is to read tells something, and leaves it there. None if it ends before, or if as many as
+    /// there are `bytes` do not tell.
     pub(super) async fn peek<T>(
         &self,
         bytes: &mut [u8],

@@ -2,10 +2,10 @@
 //!
 //! A processor with nothing to do is halted. To wake it takes microseconds, and in a virtual machine tens of them, which
 //! a client pays that asks again as soon as it has its answer, as a proxy on the same machine does. So a thread whose
-//! last sleep was short does not sleep the next time: it polls, and lets other threads of the
-//! processor go first. Nothing within the window: it sleeps, and polls again only after the next short sleep. That is how
-//! KVM polls before it halts a processor (`halt_poll_ns`). A thread with nothing to do, or with pauses between its
-//! requests, polls never.
+//! last sleep was short, and to which a request has come since, does not sleep the next time: it polls, and lets other
+//! threads of the processor go first. No request within the window: it sleeps, and polls again only after the next short
+//! sleep. That is how KVM polls before it halts a processor (`halt_poll_ns`). A thread without requests, or with pauses
+//! between them, never polls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,8 @@ pub(super) struct Polling {
     window: Duration,
     /// Requests that began on the thread.
     requests: Arc<AtomicU64>,
+    /// Those that had begun when it last was about to sleep.
+    seen: AtomicU64,
     /// The last sleep was a short one.
     pays: AtomicBool,
     asleep_since: Mutex<Option<Instant>>,
@@ -29,8 +31,8 @@ pub(super) struct Polling {
 impl Polling {
     /// Of a thread that polls for as long as `window` after each request, and whose requests are counted in `requests`.
     pub(super) fn new(window: Duration, requests: Arc<AtomicU64>) -> Arc<Self> {
-        let (pays, asleep_since) = (AtomicBool::new(false), Mutex::default());
-        Arc::new(Self { window, requests, pays, asleep_since, wanted: Notify::new() })
+        let (seen, pays) = Default::default();
+        Arc::new(Self { window, requests, seen, pays, asleep_since: Mutex::default(), wanted: Notify::new() })
     }
 
     /// Learns when the thread of a runtime sleeps.
@@ -41,7 +43,9 @@ impl Polling {
     }
 
     fn before_sleep(&self, now: Instant) {
-        if self.pays.swap(false, Ordering::Relaxed) {
+        let requests = self.requests();
+        let came = self.seen.swap(requests, Ordering::Relaxed) != requests;
+        if self.pays.swap(false, Ordering::Relaxed) && came {
             // With a task to run, it does not sleep.
             self.wanted.notify_one();
         } else {
@@ -82,62 +86,56 @@ impl Polling {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Handle;
+    use tokio::task::JoinSet;
+
     use super::*;
 
     const WINDOW: Duration = Duration::from_micros(50);
 
-    fn polling() -> Arc<Polling> {
-        Polling::new(WINDOW, Arc::default())
-    }
-
-    /// Whether it polls instead of its next sleep, after one of this length.
-    fn polls_after(polling: &Polling, sleep: Duration) -> bool {
-        let start = Instant::now();
+    /// Whether it polls instead of its next sleep, after one of this length and so many requests.
+    fn polls_after(polling: &Polling, sleep: Duration, requests: u64) -> bool {
+        let (start, before) = (Instant::now(), polling.asleep_since.lock().unwrap().take());
+        assert_eq!(before, None);
         polling.before_sleep(start);
         polling.after_sleep(start + sleep);
-        polling.pays.load(Ordering::Relaxed)
+        polling.requests.fetch_add(requests, Ordering::Relaxed);
+        polling.before_sleep(start);
+        polling.asleep_since.lock().unwrap().take().is_none()
     }
 
     #[test]
-    fn only_short_sleeps_make_it_poll() {
-        let polling = polling();
-        assert!(!polls_after(&polling, 2 * WINDOW));
-        assert!(polls_after(&polling, WINDOW));
-        // This time it does not sleep, so nothing is learned.
-        assert!(!polls_after(&polling, WINDOW / 2));
-        assert!(polls_after(&polling, WINDOW / 2));
+    fn only_short_sleeps_before_requests_make_it_poll() {
+        let polling = Polling::new(WINDOW, Arc::default());
+        assert!(!polls_after(&polling, 2 * WINDOW, 1));
+        assert!(!polls_after(&polling, WINDOW, 0));
+        assert!(polls_after(&polling, WINDOW, 1));
+        assert!(polls_after(&polling, WINDOW, 2));
+        assert!(!polls_after(&polling, 2 * WINDOW, 1));
     }
 
-    /// How many times a thread slept while requests came that far apart, in a runtime that is told.
-    fn sleeps(window: Duration, pause: Duration) -> u64 {
-        const REQUESTS: u64 = 20;
-        let (requests, slept) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let polling = Polling::new(window, requests.clone());
+    /// How many times a thread slept while so many requests came that far apart.
+    fn sleeps(window: Duration, pause: Duration, requests: u64) -> u64 {
+        let begun = Arc::<AtomicU64>::default();
+        let polling = Polling::new(window, begun.clone());
         let mut builder = Builder::new_current_thread();
-        builder.enable_time();
-        let (sleeper, counter) = (polling.clone(), slept.clone());
-        builder.on_thread_park(move || {
-            sleeper.before_sleep(Instant::now());
-            let asleep = sleeper.asleep_since.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-            counter.fetch_add(u64::from(asleep), Ordering::Relaxed);
-        });
-        let waker = polling.clone();
-        builder.on_thread_unpark(move || waker.after_sleep(Instant::now()));
-        builder.build().unwrap().block_on(async {
-            let mut tasks = tokio::task::JoinSet::new();
+        polling.observe(&mut builder);
+        builder.enable_time().build().unwrap().block_on(async {
+            let mut tasks = JoinSet::new();
             tasks.spawn(polling.run());
-            for _ in 0..REQUESTS {
+            for _ in 0..requests {
                 tokio::time::sleep(pause).await;
-                requests.fetch_add(1, Ordering::Relaxed);
+                begun.fetch_add(1, Ordering::Relaxed);
             }
-        });
-        slept.load(Ordering::Relaxed)
+            Handle::current().metrics().worker_park_count(0)
+        })
     }
 
     #[test]
     fn thread_sleeps_once_while_requests_come_within_the_window() {
-        let (short, long) = (Duration::from_millis(1), Duration::from_mins(1));
-        assert_eq!(sleeps(long, short), 1);
-        assert!(sleeps(Duration::from_micros(1), short) >= 20);
+        let pause = Duration::from_millis(1);
+        assert_eq!(sleeps(Duration::from_mins(1), pause, 20), 1);
+        assert!(sleeps(Duration::from_micros(1), pause, 20) >= 20);
+        assert!(sleeps(Duration::ZERO, pause, 20) >= 20);
     }
 }
