@@ -93,17 +93,23 @@ impl Spare {
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
-    use std::future::poll_fn;
+    use std::convert::Infallible;
+    use std::future::{pending, poll_fn};
     use std::pin::Pin;
     use std::task::Poll;
 
-    use tokio::io::{AsyncRead as _, ReadBuf};
+    use http::Response;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::http::body::GuardedBody;
     use crate::http::connection::{Connection, Entrance};
+    use crate::http::serving::{Serving, Terms};
     use crate::http::stream::ClientStream;
+    use crate::http::version::Version;
     use crate::net::{Eof, Link, Transport};
 
     async fn connection() -> (TcpStream, Arc<Connection>) {
@@ -141,6 +147,26 @@ mod tests {
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "they went before");
         spares.begins(connection.spare.as_ref().unwrap());
         assert!(left_after(&mut stream, 3 * QUIET).await < 2 * page);
+        assert!(spares.lately().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hyper_gives_pages_back_while_a_request_waits() {
+        let (mut client, connection) = connection().await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let stream = ClientStream::new(Transport::Plain(connection.link.socket()), connection.clone());
+        let (spares, spare) = (Spares::default(), connection.spare.clone().unwrap());
+        let handler = service_fn(|_| {
+            spares.begins(&spare);
+            pending::<Result<Response<GuardedBody>, Infallible>>()
+        });
+        let (limits, detection, tasks) = Default::default();
+        let terms = Terms { limits: &limits, detection: &detection, eof: Eof::Gone, tasks: &tasks };
+        let serving = Serving::new(Version::Http1, stream, handler, &terms);
+        let both = async { tokio::join!(serving, spares.tend()) };
+        assert!(tokio::time::timeout(3 * QUIET, both).await.is_err());
+        let (looks, due) = (spare.looks.load(Ordering::Acquire), spare.due.load(Ordering::Acquire));
+        assert_eq!((looks, due), (0, false), "they were due, and went");
         assert!(spares.lately().is_empty());
     }
 
