@@ -132,9 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn thread_sleeps_once_while_requests_come_within_the_window() {
+    fn thread_does_not_sleep_while_requests_come_within_the_window() {
         let pause = Duration::from_millis(1);
-        assert_eq!(sleeps(Duration::from_mins(1), pause, 20), 1);
+        // It has to sleep before the first one, and may wake in between for a timer's sake.
+        assert!(sleeps(Duration::from_mins(1), pause, 20) < 5);
         assert!(sleeps(Duration::from_micros(1), pause, 20) >= 20);
         assert!(sleeps(Duration::ZERO, pause, 20) >= 20);
     }
