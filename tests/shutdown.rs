@@ -78,7 +78,7 @@ async fn clients_that_have_said_nothing_do_not_delay_the_exit() {
     }
     server.get("/").await.expect(200);
     server.signal(Signal::TERM);
-    for client in clients {
+    for mut client in clients {
         client.closed().await;
     }
     assert_eq!(server.exit().await.code(), Some(0));

@@ -32,7 +32,8 @@ pub fn release(buf: &mut ReadBuf<'_>) {
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub fn release(_: &mut ReadBuf<'_>) {}
 
-#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
 

@@ -26,8 +26,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    // Its box is free when this returns.
-    #[expect(clippy::boxed_local, reason = "moved out of in an async function it would stay until that ends")]
+    // Its box is free when this returns. Moved out of in an async function it would stay until that ends.
     pub(super) fn of(request: Box<http::Request<Body>>) -> Box<Self> {
         let (parts, body) = request.into_parts();
         Box::new(Self { head: Head::of(parts), body })
