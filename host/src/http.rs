@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -76,6 +77,8 @@ pub struct Context {
     pub connections: Arc<Connections>,
     /// What the thread's connections do not need for now.
     pub spares: Arc<Spares>,
+    /// How long the thread looks for the next request before it sleeps, where that pays.
+    pub busy_poll: Option<Duration>,
     /// How many requests began on the thread.
     pub begun: Arc<AtomicU64>,
     /// Cancelled when the server stops.

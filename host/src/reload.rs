@@ -142,32 +142,8 @@ fn names<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str
 
 /// What counts from now on: of what is read only at the start, that which was read then.
 fn in_force(before: &Config, wanted: Config) -> Config {
-    let Config {
-        listeners,
-        threads,
-        busy_poll,
-        code_cache,
-        admin,
-        detection,
-        events,
-        queues,
-        topics,
-        traces,
-        ..
-    } = before.clone();
-    Config {
-        listeners,
-        threads,
-        busy_poll,
-        code_cache,
-        admin,
-        detection,
-        events,
-        queues,
-        topics,
-        traces,
-        ..wanted
-    }
+    let Config { listen, shutdown_timeout, limits, components, apps, routes, .. } = wanted;
+    Config { listen, shutdown_timeout, limits, components, apps, routes, ..before.clone() }
 }
 
 impl Reloaded {

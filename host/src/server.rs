@@ -7,7 +7,6 @@ mod polling;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
@@ -44,7 +43,6 @@ pub enum ServerError {
 pub struct Server {
     /// One for each core.
     contexts: Vec<Arc<Context>>,
-    busy_poll: Option<Duration>,
     deployments: Arc<Deployments>,
     reloader: Reloader,
     events: Arc<dyn EventStore>,
@@ -80,6 +78,7 @@ impl Server {
             replaced: deployments.replaced(),
             connections: Arc::default(),
             spares: Arc::default(),
+            busy_poll: config.busy_poll,
             begun: Arc::default(),
             stopping: CancellationToken::new(),
             lane: Lane::default(),
@@ -90,7 +89,7 @@ impl Server {
             Arc::new(Context { connections, spares, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
-        let (connections, busy_poll) = (Limit::new(config.limits.max_connections), config.busy_poll);
+        let connections = Limit::new(config.limits.max_connections);
         let reloader = Reloader::new(
             config,
             reread,
@@ -100,17 +99,7 @@ impl Server {
             metrics.clone(),
         );
         let stopping = shared.stopping;
-        Ok(Self {
-            contexts,
-            busy_poll,
-            deployments,
-            reloader,
-            events,
-            connections,
-            metrics,
-            export,
-            stopping,
-        })
+        Ok(Self { contexts, deployments, reloader, events, connections, metrics, export, stopping })
     }
 
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
@@ -119,17 +108,7 @@ impl Server {
         listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
-        let Self {
-            contexts,
-            busy_poll,
-            deployments,
-            reloader,
-            events,
-            connections,
-            metrics,
-            export,
-            stopping,
-        } = self;
+        let Self { contexts, deployments, reloader, events, connections, metrics, export, stopping } = self;
         let reloader = Arc::new(reloader);
         let admin = admin.map(|(listener, log)| {
             let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
@@ -145,10 +124,7 @@ impl Server {
             (listener, operated)
         });
         let exporting = export.map(Export::start).transpose()?;
-        let cores = contexts
-            .into_iter()
-            .map(|context| Core::start(context, busy_poll))
-            .collect::<io::Result<Vec<_>>>()?;
+        let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
             .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))

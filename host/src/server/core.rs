@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -31,10 +30,10 @@ pub(super) struct Arrival {
 }
 
 impl Core {
-    /// Starts the thread. It polls for `busy_poll` before it sleeps, where that pays.
-    pub(super) fn start(context: Arc<Context>, busy_poll: Option<Duration>) -> io::Result<Self> {
+    /// Starts the thread.
+    pub(super) fn start(context: Arc<Context>) -> io::Result<Self> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let polling = busy_poll.map(|window| Polling::new(window, context.begun.clone()));
+        let polling = context.busy_poll.map(|window| Polling::new(window, context.begun.clone()));
         if let Some(polling) = &polling {
             polling.observe(&mut runtime);
         }
