@@ -61,7 +61,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
         let (resident, opening) = (median(&figures.resident), median(&figures.opening));
         let settling = median(&figures.settling);
         println!(
-            "  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s, then {settling:.0} ms of processor time in {SETTLED:?}"
+            "  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s, then {settling:.0} ms of processor time"
         );
     }
     let ratio = median(&own.resident) / median(&bare.resident);
@@ -119,7 +119,7 @@ pub(crate) async fn park(
     process.idle().await?;
     let before = process.resident()?;
     let mut clients = Vec::with_capacity(MANY);
-    let mut opening = Duration::ZERO;
+    let (mut opening, mut settling) = (Duration::ZERO, Duration::ZERO);
     for (place, count) in [FEW, MANY].into_iter().enumerate() {
         let start = Instant::now();
         while clients.len() < count {
@@ -135,12 +135,13 @@ pub(crate) async fn park(
         // What is not needed while they are parked has time to go.
         let before = process.used()?;
         sleep(SETTLED).await;
-        figures.settling.push(process.used()?.since(&before).as_secs_f64() * 1e3);
+        settling += process.used()?.since(&before);
         if idle {
             figures.idle[place].push(use_in_a_second(process).await?);
         }
     }
     figures.opening.push(opening.as_secs_f64());
+    figures.settling.push(settling.as_secs_f64() * 1e3);
     let grown = f64::from(process.resident()?.saturating_sub(before));
     figures.resident.push(grown * 1024.0 / f64::from(u32::try_from(MANY)?));
     Ok(clients)
