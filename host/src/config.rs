@@ -40,7 +40,7 @@ pub use document::{reference, schema, template};
 pub use events::{Durability, Events, Store};
 pub use instances::InstanceLimits;
 pub use limits::Limits;
-pub use listener::{Listener, Mode, Tls};
+pub use listener::{Listener, Mode, ProxyHeaders, Tls};
 pub use nats::{Keeping, Nats, NatsQueueRule, NatsStorage, NatsTls, NatsTopicRule};
 pub use network::Network;
 pub use pattern::Pattern;
@@ -76,6 +76,10 @@ pub struct Config {
     /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
     /// (or a service's, where systemd names one).
     pub code_cache: CodeCache,
+    /// How long a server that is to stop still takes connections and requests, while it says that it is not ready: as long
+    /// as a load balancer needs to see that.
+    #[serde(with = "unit::Time")]
+    pub shutdown_delay: Duration,
     /// How long a stopping server waits for running requests.
     #[serde(with = "unit::Time")]
     pub shutdown_timeout: Duration,
@@ -111,6 +115,7 @@ impl Default for Config {
             threads: default_threads(),
             busy_poll: Some(Duration::from_micros(50)),
             code_cache: CodeCache::default(),
+            shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(10),
             admin: None,
             limits: Limits::default(),

@@ -3,7 +3,8 @@
 //! The code map, along the way of a request:
 //!
 //! - [`cli`] parses the command line, [`config`] the configuration
-//! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds
+//! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds,
+//!   [`pace`] tells who is slow from who has stopped
 //! - [`net`] is a connection's socket, and what the kernel knows about the client
 //! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
 //! - [`exchange`] is the request as all see it, [`client`] where it is from; [`cancel`] tells its guest to stop
@@ -31,6 +32,7 @@ pub mod guest;
 pub mod http;
 pub mod limit;
 pub mod net;
+pub mod pace;
 pub mod project;
 pub mod reload;
 pub mod respond;

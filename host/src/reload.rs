@@ -116,6 +116,7 @@ fn changed(before: &Config, wanted: &Config) -> Vec<&'static str> {
     names([
         ("routes", before.routes != wanted.routes),
         ("limits", before.limits != wanted.limits),
+        ("shutdown_delay", before.shutdown_delay != wanted.shutdown_delay),
         ("shutdown_timeout", before.shutdown_timeout != wanted.shutdown_timeout),
     ])
 }
@@ -142,8 +143,8 @@ fn names<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str
 
 /// What counts from now on: of what is read only at the start, that which was read then.
 fn in_force(before: &Config, wanted: Config) -> Config {
-    let Config { listen, shutdown_timeout, limits, components, apps, routes, .. } = wanted;
-    Config { listen, shutdown_timeout, limits, components, apps, routes, ..before.clone() }
+    let Config { listen, shutdown_delay, shutdown_timeout, limits, components, apps, routes, .. } = wanted;
+    Config { listen, shutdown_delay, shutdown_timeout, limits, components, apps, routes, ..before.clone() }
 }
 
 impl Reloaded {

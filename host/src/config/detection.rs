@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unit;
 use crate::net::{Keepalive, ReceiptWaits, Silence};
+use crate::pace::Terms;
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Detection {
-    /// After this time a client that does not answer the network is given up, at least 6 s. Also the longest
-    /// that a client may stop to read an answer. `"none"` means never.
+    /// After this time a client that does not answer the network is given up, at least 6 s. Also how long a client
+    /// may stop to read an answer, beside what `min_read_rate` leaves it. `"none"` means never.
     #[serde(with = "unit::TimeOrNone")]
     pub client_timeout: Option<Duration>,
+    /// Bytes a second that a client has to read of an answer, on average, beside `client_timeout`: one that has been sent
+    /// 64 KiB may take two minutes more to read on. `"0B"`: any.
+    #[serde(with = "unit::Size")]
+    pub min_read_rate: ByteSize,
     /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
     /// set, `"none"` for no probes.
     pub keepalive_idle: Setting,
@@ -23,8 +29,8 @@ pub struct Detection {
     pub keepalive_interval: Setting,
     /// Probes without an answer until the client is given up.
     pub keepalive_probes: u32,
-    /// `TCP_USER_TIMEOUT`, for bytes that stay unacknowledged or unread; five sixths of `client_timeout`
-    /// unless set, `"none"` for the kernel's own.
+    /// How long bytes may stay unacknowledged while nothing at all comes from the client's kernel; five sixths of
+    /// `client_timeout` unless set, `"none"` for as long as this one tries.
     pub user_timeout: Setting,
     /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
     /// unless set, `"none"` for no PING.
@@ -72,6 +78,7 @@ impl Default for Detection {
     fn default() -> Self {
         Self {
             client_timeout: Some(Duration::from_secs(30)),
+            min_read_rate: ByteSize::b(500),
             keepalive_idle: Setting::Derived,
             keepalive_interval: Setting::Derived,
             keepalive_probes: 3,
@@ -124,6 +131,13 @@ impl Detection {
     pub fn patience(&self) -> Option<Duration> {
         // A PING goes out some time after its interval, and its answer is awaited a little longer.
         self.ping().map(|(interval, timeout)| (interval + timeout) * 9 / 10)
+    }
+
+    /// How slow a client may read an answer before it is given up; `None`: as slow as it likes.
+    #[must_use]
+    pub fn read_pace(&self) -> Option<Terms> {
+        let grace = self.client_timeout?;
+        Some(Terms { bytes_per_second: self.min_read_rate.as_u64(), grace })
     }
 
     /// How long a receipt may take, unless a response counts as read when it is written.

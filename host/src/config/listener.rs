@@ -27,14 +27,29 @@ pub struct Listener {
     #[serde(default)]
     pub tls: Option<Tls>,
     /// The proxies in front, by their networks: `"10.0.0.0/8"`, `"192.0.2.7"`, or `"unix"` for whoever may use the Unix
-    /// socket. Of these it believes who a client is, and whether it came by TLS, in `forwarded`, `x-forwarded-for` and
-    /// `x-forwarded-proto`. What others say there reaches no guest.
+    /// socket. Of these it believes who a client is, and whether it came by TLS, in the headers of `proxy_headers`. What
+    /// others say there reaches no guest.
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
+    /// In which headers the trusted proxies name their clients. The others are removed: most proxies pass on what a
+    /// client has made up in them.
+    #[serde(default)]
+    pub proxy_headers: ProxyHeaders,
     /// Whether the trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2. Those that do
     /// not are refused. Others are clients, who have none.
     #[serde(default)]
     pub proxy_protocol: bool,
+}
+
+/// In which headers proxies name their clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeaders {
+    /// `x-forwarded-for` and `x-forwarded-proto`.
+    #[default]
+    XForwarded,
+    /// `forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// The mode of a Unix socket's file.
@@ -71,6 +86,7 @@ impl Listener {
             eof: Eof::default(),
             tls: None,
             trusted_proxies: Vec::new(),
+            proxy_headers: ProxyHeaders::default(),
             proxy_protocol: false,
         }
     }

@@ -1,0 +1,137 @@
+//! Tells a peer that is slow from one that has stopped, by the bytes that it has moved on over time. No IO.
+//!
+//! A kernel opens its window again only when there is room for a good part of it, so a client that reads 500 bytes a second
+//! can look as if it read nothing for minutes. What it was sent before says for how long: it may still be reading that.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Bytes that a peer may have in its buffers, at most, for which it is given time. More than most receive windows; with
+/// larger ones a peer that is very slow may be given up too early.
+const BUFFERED: u64 = 256 * 1024;
+
+/// How slow a peer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// On average. 0: as slow as it likes, if it does not stop.
+    pub bytes_per_second: u64,
+    /// How long it may stop, beside what the rate leaves it.
+    pub grace: Duration,
+}
+
+/// Follows one peer, from when it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    terms: Terms,
+    limit: Instant,
+}
+
+impl Pace {
+    /// A peer that is waited for from now on.
+    #[must_use]
+    pub fn new(terms: Terms, now: Instant) -> Self {
+        Self { terms, limit: after(now, terms.grace) }
+    }
+
+    /// It has moved on by so many bytes.
+    pub fn advance(&mut self, bytes: u64, now: Instant) {
+        let Terms { bytes_per_second, grace } = self.terms;
+        if bytes == 0 {
+            return;
+        }
+        if bytes_per_second == 0 {
+            self.limit = after(now, grace);
+            return;
+        }
+        let most = after(after(now, grace), time_for(BUFFERED, bytes_per_second));
+        self.limit = after(self.limit, time_for(bytes, bytes_per_second)).min(most);
+    }
+
+    /// When it has stopped, or is too slow, should nothing more come.
+    #[must_use]
+    pub fn limit(&self) -> Instant {
+        self.limit
+    }
+
+    /// Whether it has stopped, or is too slow.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.limit
+    }
+}
+
+fn time_for(bytes: u64, bytes_per_second: u64) -> Duration {
+    let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+/// What clocks cannot add is never.
+fn after(time: Instant, wait: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
+    time.checked_add(wait).unwrap_or_else(|| time + NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TERMS: Terms = Terms { bytes_per_second: 500, grace: Duration::from_secs(30) };
+
+    #[test]
+    fn who_has_moved_nothing_has_the_grace() {
+        let now = Instant::now();
+        let pace = Pace::new(TERMS, now);
+        assert!(!pace.is_over(now + Duration::from_secs(29)));
+        assert!(pace.is_over(now + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn what_was_sent_gives_time_to_read_it_up_to_a_bound() {
+        let now = Instant::now();
+        let mut pace = Pace::new(TERMS, now);
+        pace.advance(50_000, now);
+        assert_eq!(pace.limit(), now + Duration::from_secs(130));
+        pace.advance(100_000_000, now);
+        assert_eq!(pace.limit() - now, TERMS.grace + time_for(BUFFERED, 500));
+    }
+
+    #[test]
+    fn without_a_rate_any_byte_is_enough() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Terms { bytes_per_second: 0, ..TERMS }, now);
+        let later = now + Duration::from_secs(29);
+        pace.advance(1, later);
+        assert_eq!(pace.limit(), later + TERMS.grace);
+    }
+
+    proptest! {
+        /// A window that opens in steps shows what is read late, but never too late.
+        #[test]
+        fn steady_reader_is_not_given_up(rate in 500..1_000_000_u64, step in 1..BUFFERED, steps in 1..50_u64) {
+            let mut now = Instant::now();
+            let mut pace = Pace::new(TERMS, now);
+            // Its buffers are filled first.
+            pace.advance(step, now);
+            for _ in 0..steps {
+                now += time_for(step, rate);
+                prop_assert!(!pace.is_over(now));
+                pace.advance(step, now);
+            }
+        }
+
+        #[test]
+        fn reader_below_the_rate_is_given_up(rate in 1..400_u64, step in 1..100_000_u64) {
+            let mut now = Instant::now();
+            let mut pace = Pace::new(TERMS, now);
+            let end = now + Duration::from_secs(86_400);
+            while !pace.is_over(now) {
+                prop_assert!(now < end);
+                pace.advance(step, now);
+                now += time_for(step, rate).max(Duration::from_millis(1));
+            }
+        }
+    }
+}
