@@ -45,6 +45,7 @@ mod on_disconnect;
 mod operate;
 mod packaging;
 mod queues;
+mod readers;
 mod receipts;
 mod reload;
 mod reuse;

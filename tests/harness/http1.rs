@@ -153,6 +153,11 @@ impl<S: AsFd> Http1<S> {
 }
 
 impl<S: AsyncRead + Unpin> Http1<S> {
+    /// What it reads from, for who reads by hand.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Reads this many bytes, and leaves the others where they are.
     pub(crate) async fn read_part(&mut self, count: usize) {
         soon("reading", self.stream.read_exact(&mut vec![0; count])).await.unwrap();

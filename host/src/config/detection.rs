@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unit;
-use crate::net::{Keepalive, ReceiptWaits, Silence};
+use crate::net::{Keepalive, ReaderBounds, ReceiptWaits, Silence};
 use crate::pace::Terms;
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
@@ -38,7 +38,7 @@ pub struct Detection {
     /// For the answer to a PING; a third of `client_timeout` unless set.
     pub ping_timeout: Setting,
     /// How long a response that holds events may stay unacknowledged by the client's kernel, without
-    /// progress. Beyond: the events return.
+    /// progress, beside what `min_read_rate` leaves it. Beyond: the events return, and the connection is reset.
     #[serde(with = "unit::Time")]
     pub ack_timeout: Duration,
     /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
@@ -114,7 +114,6 @@ impl Detection {
                 interval,
                 probes: self.keepalive_probes,
             }),
-            user_timeout: self.user_timeout.or(self.client_timeout.map(|timeout| timeout * 5 / 6)),
         }
     }
 
@@ -136,15 +135,25 @@ impl Detection {
     /// How slow a client may read an answer before it is given up; `None`: as slow as it likes.
     #[must_use]
     pub fn read_pace(&self) -> Option<Terms> {
-        let grace = self.client_timeout?;
-        Some(Terms { bytes_per_second: self.min_read_rate.as_u64(), grace })
+        Some(self.pace_with(self.client_timeout?))
+    }
+
+    fn pace_with(&self, grace: Duration) -> Terms {
+        Terms { bytes_per_second: self.min_read_rate.as_u64(), grace }
+    }
+
+    /// How a client has to take what it is sent.
+    #[must_use]
+    pub fn reader_bounds(&self) -> ReaderBounds {
+        let silence = self.user_timeout.or(self.client_timeout.map(|timeout| timeout * 5 / 6));
+        ReaderBounds { pace: self.read_pace(), silence }
     }
 
     /// How long a receipt may take, unless a response counts as read when it is written.
     #[must_use]
     pub fn receipt_waits(&self) -> Option<ReceiptWaits> {
         let confirmation = self.confirm_window?;
-        Some(ReceiptWaits { acknowledgement: self.ack_timeout, confirmation })
+        Some(ReceiptWaits { acknowledgement: self.pace_with(self.ack_timeout), confirmation })
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

@@ -123,7 +123,7 @@ impl Guard {
         if let Some(trace) = self.exchange.trace() {
             trace.passed();
         }
-        self.connection.supervisor.forget(&self.exchange);
+        self.connection.supervisor.passed(&self.exchange);
     }
 
     /// The response says that the handler failed: what it took is for another try.
@@ -209,6 +209,7 @@ impl Guard {
     /// Settles by the receipt. The exchange has ended, for all but its events.
     fn await_receipt(&mut self, span: &Range<u64>, mark: Option<Mark>, waits: ReceiptWaits) {
         let Some(access) = self.access.take() else { return };
+        self.connection.supervisor.forget(&self.exchange);
         let generation = &self.exchange.generation;
         generation.request_ended(false);
         access.count(&self.exchange, Outcome::Delivered);
@@ -278,6 +279,8 @@ impl Drop for Guard {
             // A stream of HTTP/2 ends early only by a reset, or with a connection that hyper gave up.
             true if self.link().is_silent() => Reason::Unresponsive,
             true => Reason::Reset,
+            // It was given up before it had all of the response.
+            false if self.exchange.has_ended() => Reason::Unresponsive,
             false => Reason::Closed,
         });
         self.end(Outcome::Lost { reason, maybe_delivered: self.any_sent.load(Ordering::Acquire) });

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::connection::Connection;
 use crate::exchange::Exchange;
+use crate::net::ReaderBounds;
 
 /// Knows the connections of a thread. Only who asks looks at them.
 #[derive(Default)]
@@ -41,6 +44,22 @@ impl Connections {
     pub fn requests(&self) -> Vec<Shown> {
         let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
         open.iter().flat_map(|connection| show(connection)).collect()
+    }
+
+    /// Gives up clients that have stopped to read, for as long as it is polled.
+    pub async fn check_readers(&self, bounds: ReaderBounds) {
+        /// Connections that have their turn before others of the thread get theirs.
+        const AT_ONCE: usize = 64;
+        let Some(period) = bounds.period() else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(period).await;
+            let open: Vec<_> = self.open().values().cloned().collect();
+            for some in open.chunks(AT_ONCE) {
+                let now = Instant::now();
+                some.iter().filter_map(Weak::upgrade).for_each(|open| open.link.check_reader(&bounds, now));
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Weak<Connection>>> {

@@ -39,6 +39,8 @@ struct Request {
     /// When its time is over or, once it was cancelled, its grace.
     due: Option<Instant>,
     in_grace: bool,
+    /// All of its response is with hyper: no guest is to be waited for any more.
+    passed: bool,
 }
 
 impl Supervisor {
@@ -57,7 +59,8 @@ impl Supervisor {
 
     /// Watches over a request, until it is [forgotten](Self::forget). `alone`: the connection has no other meanwhile.
     pub(super) fn watch(&self, exchange: Arc<Exchange>, alone: bool) {
-        let mut request = Request { due: exchange.deadline(), exchange, alone, in_grace: false };
+        let mut request =
+            Request { due: exchange.deadline(), exchange, alone, in_grace: false, passed: false };
         let mut watched = self.watched();
         if watched.stopping {
             request.cancel(Reason::Shutdown);
@@ -79,12 +82,18 @@ impl Supervisor {
         self.watched().requests.iter().map(|request| request.exchange.clone()).collect()
     }
 
-    /// Its response has ended, or is with hyper to its end.
+    /// All of its response is with hyper, and has to leave in time.
+    pub(super) fn passed(&self, exchange: &Exchange) {
+        let mut watched = self.watched();
+        if let Some(index) = watched.find(exchange) {
+            watched.requests[index].pass();
+        }
+    }
+
+    /// Its response has ended.
     pub(super) fn forget(&self, exchange: &Exchange) {
         let mut watched = self.watched();
-        // The latest is likely to be the first to end.
-        let found = watched.requests.iter().rposition(|request| request.exchange.id == exchange.id);
-        if let Some(index) = found {
+        if let Some(index) = watched.find(exchange) {
             watched.requests.swap_remove(index);
         }
     }
@@ -178,6 +187,11 @@ impl Supervisor {
 }
 
 impl Watched {
+    fn find(&self, exchange: &Exchange) -> Option<usize> {
+        // The latest is likely to be the first to end.
+        self.requests.iter().rposition(|request| request.exchange.id == exchange.id)
+    }
+
     fn find_next(&mut self) {
         let due = self.requests.iter().filter_map(|request| request.due);
         self.next = due.chain(self.first).min();
@@ -190,9 +204,18 @@ impl Request {
         self.cancel_within(reason, self.exchange.grace());
     }
 
+    /// It has until its deadline to leave. That its generation was replaced is nothing to it any more.
+    fn pass(&mut self) {
+        self.passed = true;
+        if self.in_grace && self.exchange.cancellation.reason() == Some(Reason::Replaced) {
+            self.in_grace = false;
+            self.due = self.exchange.deadline();
+        }
+    }
+
     /// The same if its generation was replaced.
     fn drain(&mut self) {
-        if let Some(drain) = self.exchange.generation.drain_timeout() {
+        if let Some(drain) = self.exchange.generation.drain_timeout().filter(|_| !self.passed) {
             // Its deadline stays what it was.
             let left =
                 self.exchange.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Flushed, Link};
 use super::receipt::{Observation, Receipt, ReceiptWaits, Tracker};
+use crate::pace::Pace;
 
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
@@ -33,31 +34,33 @@ struct Followed {
     request: Pin<Box<OwnedNotified>>,
 }
 
-/// Until when a receipt is waited for.
+/// Until when a receipt is waited for: for the response to arrive, and then for a sign that it was read.
 struct Patience {
     waits: ReceiptWaits,
-    acked: u64,
-    acknowledged: bool,
-    limit: Instant,
+    moved: u64,
+    arrival: Pace,
+    /// Once it has arrived.
+    sign: Option<Instant>,
 }
 
 impl Patience {
     fn new(tracker: &Tracker, waits: ReceiptWaits) -> Self {
-        let acknowledged = tracker.is_acknowledged();
-        let wait = if acknowledged { waits.confirmation } else { waits.acknowledgement };
-        Self { waits, acked: tracker.acked(), acknowledged, limit: Instant::now() + wait }
+        let now = Instant::now();
+        let mut patience =
+            Self { waits, moved: 0, arrival: Pace::new(waits.acknowledgement, now), sign: None };
+        patience.limit(tracker, now);
+        patience
     }
 
-    /// The limit, which moves on when the client's kernel has more than it had.
+    /// The limit, which moves on when the client has more than it had.
     fn limit(&mut self, tracker: &Tracker, now: Instant) -> Instant {
-        if tracker.is_acknowledged() && !self.acknowledged {
-            self.acknowledged = true;
-            self.limit = now + self.waits.confirmation;
-        } else if !self.acknowledged && tracker.acked() > self.acked {
-            self.limit = now + self.waits.acknowledgement;
+        if tracker.is_acknowledged() && !tracker.awaits_reading() {
+            return *self.sign.get_or_insert(now + self.waits.confirmation);
         }
-        self.acked = tracker.acked();
-        self.limit
+        let moved = tracker.moved();
+        self.arrival.advance(moved.saturating_sub(self.moved), now);
+        self.moved = moved;
+        self.arrival.limit()
     }
 }
 
@@ -109,7 +112,12 @@ impl<T: Flushed> Link<T> {
             let now = Instant::now();
             let limit = patience.limit(tracker, now);
             if now >= limit {
-                return tracker.give_up();
+                let receipt = tracker.give_up();
+                if receipt != Receipt::Acknowledged {
+                    // Its events are for another now.
+                    self.abandon();
+                }
+                return receipt;
             }
             pause = pause.max(tracker.rtt()).min(PAUSES.end);
             // The end of the stream wakes, and so does a reset; an acknowledgement does not, nor does what

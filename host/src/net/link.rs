@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
+use super::reader::Reader;
 use super::receipt::End;
 use super::socket::Socket;
 use super::stream::Stream;
@@ -59,6 +60,7 @@ pub struct Link<T> {
     abandoned: SetOnce<()>,
     flushes: AtomicU64,
     pub(super) bytes: Bytes,
+    pub(super) reader: Reader,
     /// Who waits for a next request.
     pub(super) requests: Requests,
     /// Whether something was read that may not have been used yet.
@@ -105,6 +107,7 @@ impl<T: Flushed> Link<T> {
             abandoned: SetOnce::new(),
             flushes: AtomicU64::new(0),
             bytes: Bytes::default(),
+            reader: Reader::default(),
             requests: Requests::default(),
             reading: AtomicBool::new(false),
             read_dry: Notify::new(),
@@ -157,8 +160,9 @@ impl<T: Flushed> Link<T> {
         self.patience.is_some_and(|patience| self.opened.elapsed().saturating_sub(last_read) >= patience)
     }
 
-    /// Gives the connection up: whoever serves it should drop it.
+    /// Gives the connection up: whoever serves it should drop it. What the kernel has not sent yet is not to arrive later.
     pub fn abandon(&self) {
+        self.stream.reset_on_close();
         // Once is enough.
         let _ = self.abandoned.set(());
     }
@@ -331,6 +335,11 @@ impl<T: Flushed> Link<T> {
             }
             _ => self.note_reset(),
         }
+    }
+
+    /// The client does not answer, or does not read.
+    pub(super) fn note_unresponsive(&self) {
+        self.note(Reason::Unresponsive);
     }
 
     fn note(&self, departure: Reason) {

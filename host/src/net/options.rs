@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
-/// When the kernel gives up a client that does not answer. `None` leaves it to wait.
+/// When the kernel gives up a client that does not answer, on a connection with nothing in flight. `None` leaves it to
+/// wait. What is in flight is watched by [`Link::check_reader`](super::Link::check_reader): the kernel's own
+/// `TCP_USER_TIMEOUT` gives up a client that reads slowly too, whose window stays small for longer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Silence {
-    /// For a connection with nothing in flight.
+    /// Probes.
     pub keepalive: Option<Keepalive>,
-    /// `TCP_USER_TIMEOUT`: for bytes that stay unacknowledged, to which keepalive does not apply. It also
-    /// bounds how long a client may stop to read.
-    pub user_timeout: Option<Duration>,
 }
 
 /// Probes of an idle connection. The kernel counts in whole seconds.
@@ -39,10 +38,6 @@ impl Silence {
         if let Some(Keepalive { idle, interval, probes }) = self.keepalive {
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
             socket.set_tcp_keepalive(&keepalive)?;
-        }
-        #[cfg(target_os = "linux")]
-        if let Some(timeout) = self.user_timeout {
-            socket.set_tcp_user_timeout(Some(timeout))?;
         }
         Ok(())
     }
@@ -79,16 +74,13 @@ mod tests {
     fn options_reach_the_kernel() {
         let keepalive =
             Keepalive { idle: Duration::from_secs(10), interval: Duration::from_secs(5), probes: 3 };
-        let user_timeout = Some(Duration::from_secs(25));
-        let stream = accepted(Silence { keepalive: Some(keepalive), user_timeout });
+        let stream = accepted(Silence { keepalive: Some(keepalive) });
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), keepalive.interval);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive.probes);
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
     }
 
     #[test]

@@ -160,6 +160,12 @@ impl<T: Flushed> Link<T> {
         false
     }
 
+    /// Nor what is on its way.
+    #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
+    pub(super) fn counts(&self) -> Option<Counts> {
+        None
+    }
+
     /// Nor what was acknowledged.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
     pub(super) fn look_and_count(&self) -> Option<(Option<receipt::End>, Counts)> {

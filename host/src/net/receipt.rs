@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::pace::Terms;
+
 /// What is known of how a response ended, from the worst to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Receipt {
@@ -40,8 +42,8 @@ impl Receipt {
 /// How long a receipt may take to become final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiptWaits {
-    /// For the client's kernel to acknowledge more of the response.
-    pub acknowledgement: Duration,
+    /// For the client's kernel to acknowledge the response or, where the kernel tells that, for the client to read it.
+    pub acknowledgement: Terms,
     /// From the acknowledgement on, for a sign that the client has read it.
     pub confirmation: Duration,
 }
@@ -59,10 +61,19 @@ pub(super) struct Counts {
     pub(super) retransmitted: u32,
     /// Bytes of this side that the client has read, at the least. None if the kernel does not tell.
     pub(super) read: Option<u64>,
+    /// For how long nothing has come from the client's kernel that it has to answer; zero if it owes no answer.
+    pub(super) silent: Duration,
     /// The smoothed round-trip time.
     pub(super) rtt: Duration,
     /// The shortest round-trip time of late.
     pub(super) min_rtt: Duration,
+}
+
+impl Counts {
+    /// Bytes of this side that the client has, as far as the kernel tells.
+    pub(super) fn moved(&self) -> u64 {
+        self.read.unwrap_or(self.acked)
+    }
 }
 
 /// How a connection has ended.
@@ -125,9 +136,9 @@ impl Tracker {
         self.received_before.is_some()
     }
 
-    /// How many bytes the client's kernel had when it was last looked at.
-    pub(super) fn acked(&self) -> u64 {
-        self.counts.acked
+    /// How many bytes of the response the client had when it was last looked at, as far as the kernel tells.
+    pub(super) fn moved(&self) -> u64 {
+        self.counts.moved().saturating_sub(self.first)
     }
 
     /// Whether the kernel will tell when the client has read it.
@@ -158,7 +169,11 @@ impl Tracker {
 
     /// The receipt when nothing more is waited for.
     pub(super) fn give_up(&self) -> Receipt {
-        if self.is_acknowledged() { Receipt::Acknowledged } else { self.undelivered(None) }
+        match self.received_before {
+            Some(_) if self.awaits_reading() => Receipt::Unread,
+            Some(_) => Receipt::Acknowledged,
+            None => self.undelivered(None),
+        }
     }
 
     /// What had come in before the acknowledgement did.

@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BufMut;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -83,6 +84,15 @@ impl Stream {
     )]
     pub(super) fn try_read_buf(&self, bytes: &mut impl BufMut) -> io::Result<usize> {
         each!(self, stream => stream.try_read_buf(bytes))
+    }
+
+    /// Has the kernel throw away what it has not sent when the stream is closed, and reset it. A Unix socket's bytes are
+    /// with its client already.
+    pub(super) fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // One that is gone needs no reset.
+            let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+        }
     }
 
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {

@@ -29,9 +29,17 @@ fn to_counts(info: &tcp_info) -> Counts {
         unsent: info.tcpi_notsent_bytes,
         retransmitted: info.tcpi_total_retrans,
         read: None,
+        silent: silent(info),
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
         min_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
     }
+}
+
+/// A client owes an answer to what is in flight, and to probes. The first probe of a closed window may have just gone out,
+/// long after the last answer: the kernel takes up to two minutes between them.
+fn silent(info: &tcp_info) -> Duration {
+    let owes = info.tcpi_unacked > 0 || info.tcpi_probes > 1;
+    if owes { Duration::from_millis(info.tcpi_last_ack_recv.into()) } else { Duration::ZERO }
 }
 
 #[expect(unsafe_code, reason = "no library offers this option with the counts of bytes")]

@@ -51,6 +51,8 @@ impl Core {
                 }
                 let spares = context.spares.clone();
                 beside.spawn(async move { spares.tend().await });
+                let (connections, bounds) = (context.connections.clone(), context.detection.reader_bounds());
+                beside.spawn(async move { connections.check_readers(bounds).await });
                 serve(context, inbox, &open).await;
             });
             runtime.shutdown_background();
