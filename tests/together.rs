@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep_until};
 
-use crate::harness::{H1, Http1, Leave, Protocol, Request, Server, crossed, places};
+use crate::harness::{H1, Http1, Leave, Protocol, Request, Server, crossed, eventually, places};
 
 crossed!("longpoll", "longpoll-p2":
     deadline_event_and_close_have_one_outcome,
@@ -37,6 +37,12 @@ async fn deadline_event_and_close_have_one_outcome(component: &str, protocol: Pr
     // Every place is free again, and a request that was refused one would be 503.
     let idle = join_all((0..PLACES).map(|_| server.get("/poll/nothing?wait=60"))).await;
     assert!(idle.iter().all(|answer| answer.status == 204), "{idle:?}");
+    // Receipts, and so the lines of some, come later. Of a client that left before its request was read there is none, which
+    // happens where a machine stands still.
+    eventually("each request is in the log", async || {
+        (outcomes(&server.log.text()).len() >= ROUNDS * CLIENTS * 3).then_some(())
+    })
+    .await;
     assert_one_outcome_each(&server.log.text());
 }
 
@@ -73,14 +79,19 @@ async fn together(server: &Server, protocol: Protocol, round: usize, client: usi
     drop(connection);
 }
 
-/// The log has each request once, and no trap.
-fn assert_one_outcome_each(log: &str) {
-    let mut outcomes: HashMap<&str, usize> = HashMap::new();
+/// How often each request is in the log.
+fn outcomes(log: &str) -> HashMap<&str, usize> {
+    let mut outcomes = HashMap::new();
     for line in log.lines().filter(|line| line.contains(" took_us=")) {
         let (_, rest) = line.split_once("request=").expect(line);
         *outcomes.entry(rest.split_whitespace().next().unwrap()).or_default() += 1;
     }
-    assert!(outcomes.len() >= ROUNDS * CLIENTS * 4, "{} requests in the log", outcomes.len());
+    outcomes
+}
+
+/// The log has each request once, and no trap.
+fn assert_one_outcome_each(log: &str) {
+    let outcomes = outcomes(log);
     assert!(outcomes.values().all(|count| *count == 1), "{outcomes:?}");
     assert!(!log.contains("trap") && !log.contains("request failed"), "{log}");
 }
