@@ -134,16 +134,50 @@ kinds! {
 }
 
 kinds! {
-    /// A limit that kept something from being done.
+    /// A limit that kept something from being done. Each is named as its key is.
     Reached, "limit":
-        /// `limits.max_requests`.
+        /// A connection had to wait.
+        Connections = "limits.max_connections",
+        /// A connection was closed.
+        ConnectionsPerClient = "limits.max_connections_per_client",
+        /// A request was refused.
         Requests = "limits.max_requests",
-        /// `apps.*.max_requests`.
+        /// A request was refused.
+        RequestsPerClient = "limits.max_requests_per_client",
+        /// A connection has as many streams as it may.
+        Streams = "limits.max_streams_per_connection",
+        /// A head was refused.
+        HeadSize = "limits.max_head_size",
+        /// A head was refused.
+        Headers = "limits.max_headers",
+        /// A request was refused.
         AppRequests = "apps.max_requests",
         /// `instances.max` and `max_queued`, or `queue_timeout`.
         Instances = "instances",
-        /// `max_log_lines`.
+        /// A line of a guest was dropped.
         LogLines = "max_log_lines",
+        /// A push was refused.
+        QueueEvents = "queues.max_events",
+        /// A push was refused.
+        QueueBytes = "queues.max_bytes",
+        /// A push was refused.
+        QueueTotalBytes = "queues.max_total_bytes",
+        /// A push was refused.
+        QueueEventSize = "queues.max_event_size",
+        /// A push or a take was refused.
+        QueueNames = "queues.max_queues",
+        /// A take was refused.
+        QueueWaiters = "queues.max_waiters",
+        /// A take was refused.
+        Deliveries = "queues.max_deliveries_per_request",
+        /// A publication was refused.
+        TopicTotalBytes = "topics.max_total_bytes",
+        /// A publication was refused.
+        TopicEventSize = "topics.max_event_size",
+        /// A publication or a read was refused.
+        TopicNames = "topics.max_topics",
+        /// A read was refused.
+        TopicWaiters = "topics.max_waiters",
 }
 
 kinds! {

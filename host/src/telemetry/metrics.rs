@@ -11,7 +11,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::handles::Handles;
 use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached, Reload};
+use super::reached::Teller;
 use crate::cancel::Reason;
+use crate::client::ClientAddress;
 use crate::net::Receipt;
 
 /// Seconds from the quick answer of a warm instance to the longest poll that clients and proxies wait for.
@@ -33,6 +35,8 @@ pub struct Metrics {
     retries: Family<OfApp, Counter>,
     started: Family<OfApp, Counter>,
     reached: Family<OfKind<Reached>, Counter>,
+    /// Says that limits of the whole server are reached.
+    teller: Arc<Teller>,
     deploys: Family<OfKind<Deploy>, Counter>,
     reloads: Family<OfKind<Reload>, Counter>,
     /// Connections that were accepted.
@@ -85,6 +89,7 @@ impl Default for Metrics {
             retries: Family::default(),
             started: Family::default(),
             reached: Family::default(),
+            teller: Arc::default(),
             deploys: Family::default(),
             reloads: Family::default(),
             connections: Counter::default(),
@@ -109,14 +114,21 @@ impl Metrics {
             started: self.started.get_or_create_owned(&of_app),
             endings: Handles::default(),
             answers: Handles::default(),
+            teller: Teller::default(),
             all: self.clone(),
             app,
         })
     }
 
-    /// Counts a limit of the whole server that was reached.
+    /// Counts a limit of the whole server that was reached, and says so, once a minute.
     pub fn reached(&self, limit: Reached) {
+        self.reached_by(limit, None);
+    }
+
+    /// The same of one that this client has reached.
+    pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
+        self.teller.tell(limit, None, client);
     }
 
     /// Counts a reload of the configuration.
@@ -200,6 +212,7 @@ pub struct AppMetrics {
     pub started: Counter,
     endings: Handles<Ending, Counter>,
     answers: Handles<(&'static str, u16), Histogram>,
+    teller: Teller,
     all: Metrics,
 }
 
@@ -260,9 +273,15 @@ impl AppMetrics {
         self.all.stopped.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
     }
 
-    /// Counts a limit of the app that was reached.
+    /// Counts a limit of the app that was reached, and says so, once a minute.
     pub fn reached(&self, limit: Reached) {
+        self.reached_by(limit, None);
+    }
+
+    /// The same of one that this client has reached.
+    pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached.get_or_create(&self.of(limit)).inc();
+        self.teller.tell(limit, Some(&self.app), client);
     }
 
     /// Counts a deploy.

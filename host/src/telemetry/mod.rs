@@ -9,6 +9,7 @@ mod live;
 mod log;
 mod metrics;
 mod process;
+mod reached;
 mod spans;
 pub mod traces;
 mod wanted;
