@@ -16,7 +16,7 @@ use crate::process::{Process, Says};
 const ADMIN: &str = "admin.listen = 'unix:admin.sock'";
 
 /// More than any measure has, so that nobody is refused.
-const LIMITS: &str = "{ max_connections = 20_000, max_requests = 20_000 }";
+const LIMITS: &str = "{ max_connections = 20_000, max_connections_per_client = 20_000, max_requests = 20_000, max_requests_per_client = 20_000 }";
 
 /// `linger serve` with one app, a component that `make guests` built, and with the defaults beside the limits.
 pub(crate) fn linger(component: &str) -> anyhow::Result<Process> {

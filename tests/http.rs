@@ -211,7 +211,7 @@ async fn request_sent_while_a_poll_is_parked_waits_for_it() {
 #[tokio::test]
 async fn connection_beyond_the_limit_waits_for_its_turn() {
     let server =
-        Server::with_config("[limits]\nmax_connections = 1\n[apps.hello]\ncomponent = '{hello}'\n").await;
+        Server::with_config("[limits]\nmax_connections = 1\nmax_connections_per_client = 2\n[apps.hello]\ncomponent = '{hello}'\n").await;
     let mut first = Http1::connect(server.address()).await;
     assert_eq!(first.ask(&Request::get("/")).await.expect(200), HELLO);
     let mut second = Http1::open(server.address(), &Request::get("/?name=second")).await;
@@ -258,15 +258,6 @@ async fn head_that_takes_too_long_closes_the_connection() {
     answer.expect(204);
     let mut client = Http2::connect(server.address()).await;
     client.ask(&Request::get("/poll/q?wait=1")).await.expect(204);
-}
-
-#[tokio::test]
-async fn idle_connection_is_closed_after_the_head_timeout() {
-    let server =
-        Server::with_config("[limits]\nhead_timeout = '300ms'\n[apps.hello]\ncomponent = '{hello}'\n").await;
-    let mut client = Http1::connect(server.address()).await;
-    assert_eq!(client.ask(&Request::get("/")).await.expect(200), HELLO);
-    client.closed().await;
 }
 
 #[tokio::test]

@@ -50,8 +50,9 @@ async fn five_thousand_polls_and_fifty_thousand_events() {
 
 fn config(cluster: &Cluster) -> String {
     format!(
-        "limits.max_connections = 20000\nlimits.max_requests = 20000\n\
-         detection.confirm_window = '20s'\n\
+        "[limits]\nmax_connections = 20000\nmax_connections_per_client = 20000\n\
+         max_requests = 20000\nmax_requests_per_client = 20000\n\
+         [detection]\nconfirm_window = '20s'\n\
          [events]\nstore = 'nats'\n[events.nats]\nservers = [{}]\nreplicas = 3\nack_wait = '5s'\ntimeout = '10s'\n\
          [apps.app]\ncomponent = '{{longpoll}}'\nmax_requests = 20000\ninstances.max = 20\ninstances.max_requests = 1000\n",
         cluster.urls()

@@ -162,7 +162,8 @@ async fn limits_count_from_the_next_request_on() {
 
 #[tokio::test]
 async fn connections_that_wait_have_the_room_of_a_higher_limit() {
-    let config = |most: usize| format!("[limits]\nmax_connections = {most}\n{ONE}");
+    let config =
+        |most: usize| format!("[limits]\nmax_connections = {most}\nmax_connections_per_client = 9\n{ONE}");
     let server = serve(&config(1)).await;
     let mut first = Kept::connect(H1, server.address()).await;
     first.ask(&Request::get("/")).await.expect(200);

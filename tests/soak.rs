@@ -33,8 +33,9 @@ const PLACES: usize = 1_200;
 /// A leaver goes at once when it is answered; on a machine that stands still for a second, not within a second.
 fn config() -> String {
     format!(
-        "limits.max_connections = {PLACES}\nlimits.max_requests = {PLACES}\n\
-         detection.confirm_window = '5s'\n\
+        "[limits]\nmax_connections = {PLACES}\nmax_connections_per_client = {PLACES}\n\
+         max_requests = {PLACES}\nmax_requests_per_client = {PLACES}\n\
+         [detection]\nconfirm_window = '5s'\n\
          [apps.app]\ncomponent = '{{longpoll}}'\n\
          instances.max = 2\ninstances.max_requests = {}\n",
         PLACES / 2

@@ -9,6 +9,7 @@ mod frames;
 mod guard;
 mod hold;
 mod listing;
+mod opening;
 mod origin;
 mod probe;
 mod progress;
@@ -16,10 +17,12 @@ mod proxy;
 mod pump;
 mod serving;
 mod settings;
+mod shares;
 mod spare;
 mod stream;
 mod supervisor;
 mod version;
+mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,9 +38,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cancel::Reason;
+use crate::clients::Clients;
 use crate::config::Detection;
 use crate::events::Confirmations;
 use crate::exchange::{Asked, Client, Exchange, Stop};
@@ -48,13 +51,17 @@ use crate::telemetry::{Failure, Metrics, Reached, Tracer};
 use access::Access;
 use body::GuardedBody;
 use compact::compact;
-use connection::Connection;
+use connection::{Connection, InProgress};
 pub use connection::{Entrance, serve_connection};
-use guard::{ClientLink, Guard, Shares};
+use guard::{ClientLink, Guard};
 pub use listing::{Connections, Shown};
 pub use pump::ReadAhead;
 pub use settings::{Settings, Target};
+use shares::Shares;
 pub use spare::Spares;
+
+/// How long a connection that should end is waited for when no request is in progress on it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What all connections of a thread share.
 #[derive(Clone)]
@@ -73,6 +80,8 @@ pub struct Context {
     pub max_deliveries: usize,
     /// Changes when a generation of an app was replaced.
     pub replaced: watch::Receiver<()>,
+    /// What each client has.
+    pub clients: Arc<Clients>,
     /// Those of the thread.
     pub connections: Arc<Connections>,
     /// What the thread's connections do not need for now.
@@ -99,7 +108,7 @@ struct ClientLeft;
 fn handle(
     context: Arc<Context>,
     connection: Arc<Connection>,
-    token: TaskTrackerToken,
+    token: InProgress,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
     // Before it takes the next event, and whatever comes of it.
@@ -138,7 +147,7 @@ impl Begun {
 fn begin(
     context: &Context,
     connection: &Arc<Connection>,
-    token: TaskTrackerToken,
+    token: InProgress,
     mut request: Request<Incoming>,
 ) -> Result<Box<Begun>, Box<Response<Body>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
@@ -156,20 +165,11 @@ fn begin(
         Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
         Match::Nothing => return Err(respond::not_found().into()),
     };
-    let shares = Shares {
-        _server: settings.requests.try_take().ok_or_else(|| {
-            context.metrics.reached(Reached::Requests);
-            respond::overloaded()
-        })?,
-        _app: target.slot.requests.try_take().ok_or_else(|| {
-            target.slot.reached(Reached::AppRequests);
-            respond::overloaded()
-        })?,
-        _connection: token,
-    };
+    let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
+    let (place, request_in_progress) = ((&**settings, target), (connection, token));
+    let shares = Shares::take(context, place, request_in_progress, client, request.version())?;
     let deployed = target.slot.choose(request.headers());
     let link: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
-    let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);

@@ -3,8 +3,8 @@
 //! The code map, along the way of a request:
 //!
 //! - [`cli`] parses the command line, [`config`] the configuration
-//! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds,
-//!   [`pace`] tells who is slow from who has stopped
+//! - [`server`] composes: accepts connections, drains; [`reload`] puts a changed configuration in force; [`limit`] bounds
+//!   what all have and [`clients`] what each client has, [`pace`] tells who is slow from who has stopped
 //! - [`net`] is a connection's socket, and what the kernel knows about the client
 //! - [`http`] is hyper, and the scope of one request; [`route`] finds its app
 //! - [`exchange`] is the request as all see it, [`client`] where it is from; [`cancel`] tells its guest to stop
@@ -22,6 +22,7 @@ pub mod admin;
 pub mod cancel;
 pub mod cli;
 pub mod client;
+pub mod clients;
 pub mod config;
 pub mod conformance;
 pub mod deploy;

@@ -66,8 +66,9 @@ fn time_for(bytes: u64, bytes_per_second: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
-/// What clocks cannot add is never.
-fn after(time: Instant, wait: Duration) -> Instant {
+/// So long after a time. What clocks cannot add is never.
+#[must_use]
+pub fn after(time: Instant, wait: Duration) -> Instant {
     const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
     time.checked_add(wait).unwrap_or_else(|| time + NEVER)
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
+use crate::clients::Places;
 use crate::config::Config;
 use crate::deploy::{Change, Deployments, PlanError, Spec};
 use crate::http::Settings;
-use crate::limit::Limit;
 use crate::telemetry::{Metrics, Reload};
 
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
@@ -47,7 +47,7 @@ pub struct Reloader {
     reread: Option<Reread>,
     deployments: Arc<Deployments>,
     settings: Arc<ArcSwap<Settings>>,
-    connections: Arc<Limit>,
+    places: Places,
     metrics: Metrics,
     config: ArcSwap<Config>,
     /// Held by the one reload that there is at a time.
@@ -61,18 +61,23 @@ impl Reloader {
         reread: Option<Reread>,
         deployments: Arc<Deployments>,
         settings: Arc<ArcSwap<Settings>>,
-        connections: Arc<Limit>,
+        places: Places,
         metrics: Metrics,
     ) -> Self {
         Self {
             reread,
             deployments,
             settings,
-            connections,
+            places,
             metrics,
             config: ArcSwap::from_pointee(config),
             reloading: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// How long the server takes requests on when it is to stop.
+    pub(crate) fn shutdown_delay(&self) -> Duration {
+        self.config.load().shutdown_delay
     }
 
     /// How long the server waits for requests when it stops.
@@ -102,7 +107,7 @@ impl Reloader {
         };
         let settings = self.settings.load().next(&wanted, |name| plan.slot(name).cloned());
         let apps = self.deployments.carry_out(plan, || self.settings.store(Arc::new(settings)));
-        self.connections.set(wanted.limits.max_connections);
+        self.places.set(&wanted.limits);
         let before = self.config.load_full();
         let reloaded = Reloaded { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
         self.config.store(Arc::new(in_force(&before, wanted)));

@@ -43,6 +43,17 @@ pub fn overloaded() -> Response<Body> {
     response
 }
 
+/// 503: the client has as many requests in progress as one may.
+#[must_use]
+pub fn too_many_of_client() -> Response<Body> {
+    let mut response = text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests of this client are in progress\n".to_owned(),
+    );
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+    response
+}
+
 /// The guest gave no response.
 #[must_use]
 pub fn failure(error: &CallError, id: RequestId) -> Response<Body> {

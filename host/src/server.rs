@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Operated};
+use crate::clients::Places;
 use crate::config::Config;
 use crate::deploy::{Deployments, Loader, Spec};
 use crate::events::EventStore;
 use crate::guest::{Engine, Lane, LoadError};
 use crate::http::{Context, Entrance, Settings};
-use crate::limit::Limit;
 use crate::net::Listener;
 use crate::reload::{Reloader, Reread};
 use crate::telemetry::traces::{self, Export, Exporting, TracesError};
@@ -46,7 +46,7 @@ pub struct Server {
     deployments: Arc<Deployments>,
     reloader: Reloader,
     events: Arc<dyn EventStore>,
-    connections: Arc<Limit>,
+    places: Places,
     metrics: Metrics,
     export: Option<Export>,
     stopping: CancellationToken,
@@ -68,6 +68,7 @@ impl Server {
             Loader { engine, events: events.clone(), lanes: config.threads, metrics: metrics.clone() };
         let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
         let settings = Settings::new(&config, |name| deployments.slot(name).ok());
+        let places = Places::new(&config.limits);
         let shared = Context {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
@@ -76,6 +77,7 @@ impl Server {
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.replaced(),
+            clients: places.clients.clone(),
             connections: Arc::default(),
             spares: Arc::default(),
             busy_poll: config.busy_poll,
@@ -89,17 +91,16 @@ impl Server {
             Arc::new(Context { connections, spares, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
-        let connections = Limit::new(config.limits.max_connections);
         let reloader = Reloader::new(
             config,
             reread,
             deployments.clone(),
             shared.settings,
-            connections.clone(),
+            places.clone(),
             metrics.clone(),
         );
         let stopping = shared.stopping;
-        Ok(Self { contexts, deployments, reloader, events, connections, metrics, export, stopping })
+        Ok(Self { contexts, deployments, reloader, events, places, metrics, export, stopping })
     }
 
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
@@ -108,17 +109,19 @@ impl Server {
         listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, reloader, events, connections, metrics, export, stopping } = self;
-        let reloader = Arc::new(reloader);
+        let Self { contexts, deployments, reloader, events, places, metrics, export, stopping } = self;
+        let (reloader, leaving) = (Arc::new(reloader), CancellationToken::new());
         let admin = admin.map(|(listener, log)| {
-            let exposition = Exposition::new(&metrics, &deployments, events.clone(), connections.clone());
+            let exposition = Exposition::new(&metrics, &deployments, events.clone(), places.all.clone());
             let operated = Operated {
                 deployments: Arc::downgrade(&deployments),
                 reloader: Arc::downgrade(&reloader),
                 events: events.clone(),
+                metrics: metrics.clone(),
                 exposition,
                 connections: contexts.iter().map(|context| context.connections.clone()).collect(),
                 log,
+                leaving: leaving.clone(),
                 stopping: stopping.clone(),
             };
             (listener, operated)
@@ -127,9 +130,9 @@ impl Server {
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
-            .map(|(listener, entrance)| Door::open(listener, entrance, connections.clone(), metrics.clone()))
+            .map(|(listener, entrance)| Door::open(listener, entrance, places.clone(), metrics.clone()))
             .collect();
-        Ok(Running { cores, doors, admin, deployments, reloader, events, exporting, stopping })
+        Ok(Running { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping })
     }
 }
 
@@ -151,6 +154,15 @@ async fn reload_when(asked: &Notify, reloader: &Reloader) {
     }
 }
 
+/// Waits until load balancers should know that the server is not ready.
+async fn take_leave(reloader: &Reloader) {
+    let delay = reloader.shutdown_delay();
+    if !delay.is_zero() {
+        tracing::info!("not ready any more; connections and requests are taken for another {delay:?}");
+        tokio::time::sleep(delay).await;
+    }
+}
+
 /// A server that has started.
 pub struct Running {
     cores: Vec<Core>,
@@ -160,15 +172,16 @@ pub struct Running {
     reloader: Arc<Reloader>,
     events: Arc<dyn EventStore>,
     exporting: Option<Exporting>,
+    leaving: CancellationToken,
     stopping: CancellationToken,
 }
 
 impl Running {
-    /// Serves until `shutdown` resolves; then cancels the parked requests with `shutdown`, and lets all
+    /// Serves until `shutdown` resolves, and for the configured time after that, as one that is not ready; then cancels the parked requests with `shutdown`, and lets all
     /// requests and guests end within the configured time. Returns whether they did. Meanwhile the configuration is read
     /// again whenever `reload` is notified.
     pub async fn until(self, shutdown: impl Future<Output = ()>, reload: &Notify) -> bool {
-        let Self { cores, doors, admin, deployments, reloader, events, exporting, stopping } = self;
+        let Self { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping } = self;
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
@@ -176,7 +189,11 @@ impl Running {
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
                 () = reload_when(reload, &reloader) => {}
-                () = shutdown => {}
+                () = async {
+                    shutdown.await;
+                    leaving.cancel();
+                    take_leave(&reloader).await;
+                } => {}
             }
             // From here on the kernel refuses new connections.
             drop(doors);

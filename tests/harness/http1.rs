@@ -1,7 +1,7 @@
 //! HTTP/1.1 by hand: what is sent is exactly what a test says, and how a connection ends too.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::{Answer, Head, Request, eventually, soon};
 
@@ -45,6 +45,13 @@ impl Http1 {
     /// The same to a server that may be gone: `None` if it is.
     pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
         Some(Self::over(soon("connecting", TcpStream::connect(address)).await.ok()?))
+    }
+
+    /// A client at this address, which has to be one of this machine.
+    pub(crate) async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        Self::over(soon("connecting", socket.connect(address)).await.unwrap())
     }
 
     /// A client on a connection that was made elsewhere.
@@ -276,6 +283,13 @@ impl<S: AsyncRead + Unpin> Http1<S> {
     pub(crate) async fn closed(&mut self) {
         while self.receive().await {}
         self.received.clear();
+    }
+
+    /// Waits until the server has closed the connection in order, without another word.
+    pub(crate) async fn ended(&mut self) {
+        assert_eq!(self.received, "", "there is an answer");
+        let read = soon("the end", self.stream.read_buf(&mut self.received)).await;
+        assert_eq!(read.expect("no reset"), 0, "{:?}", self.received);
     }
 
     /// What has been received and not been read as a response.

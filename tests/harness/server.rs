@@ -101,10 +101,15 @@ impl Server {
 
     /// The same, with every request in the log.
     pub(crate) async fn with_config_and_access_log(text: &str) -> Self {
+        Self::with_config_and_log(text, "info,linger::access=debug").await
+    }
+
+    /// The same, with this in the log.
+    pub(crate) async fn with_config_and_log(text: &str, log: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_config(folder.path(), text);
         let mut command = command();
-        command.env("LINGER_LOG", "info,linger::access=debug");
+        command.env("LINGER_LOG", log);
         Self::spawn_at(LOOPBACK, command, folder, &file).await
     }
 

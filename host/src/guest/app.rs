@@ -201,6 +201,7 @@ impl Factory {
             outgoing: self.outgoing.clone(),
             limits: Limits::new(self.config.instances.max_memory),
             events: self.events.clone(),
+            metrics: self.metrics.clone(),
             budget: Budget::new(self.config.instances.max_memory.as_u64()),
             requests: Requests::new(writing),
             cancels: self.cancels.clone(),

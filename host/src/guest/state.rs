@@ -15,6 +15,7 @@ use super::imports::outgoing::OutgoingHttp;
 use super::limits::Limits;
 use crate::events::EventStore;
 use crate::exchange::{Exchange, RequestId};
+use crate::telemetry::AppMetrics;
 
 /// The data of a wasmtime store.
 pub(crate) struct State {
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(super) outgoing: OutgoingHttp,
     pub(super) limits: Limits,
     pub(super) events: Arc<dyn EventStore>,
+    /// What is counted of its app.
+    pub(super) metrics: Arc<AppMetrics>,
     /// Bounds what the host holds for it.
     pub(super) budget: Budget,
     pub(super) requests: Requests,

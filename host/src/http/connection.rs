@@ -1,6 +1,6 @@
 //! One connection: hyper over a socket, from the accept to the last receipt.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,21 +9,26 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::guard::ClientLink;
 use super::hold::Quiet;
+use super::opening::open;
 use super::origin::Peer;
 use super::probe::Probe;
 use super::progress::Progress;
-use super::proxy;
 use super::serving::{Serving, Terms};
 use super::spare::Spare;
 use super::stream::ClientStream;
-use super::supervisor::Supervisor;
+use super::supervisor::{Ending, Supervisor};
 use super::version::Version;
-use super::{Context, handle};
+use super::wait::Timeouts;
+use super::{Context, LAST_WORDS, handle};
+use crate::client::ClientAddress;
+use crate::clients::{ClientPlace, ClientShare, Clients, Kind};
 use crate::config::{Limits, Network};
 use crate::net::{Eof, Link, RELEASES, ReceiptWaits, Stream, Tls, Transport};
+use crate::telemetry::Reached;
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -38,12 +43,27 @@ pub struct Entrance {
     pub proxy_protocol: bool,
 }
 
+impl Entrance {
+    /// Whether a connection from there is of a proxy that is believed. None is a Unix socket.
+    #[must_use]
+    pub fn is_proxy(&self, from: Option<IpAddr>) -> bool {
+        contain(&self.proxies, from)
+    }
+}
+
+fn contain(networks: &[Network], from: Option<IpAddr>) -> bool {
+    networks.iter().any(|network| network.contains(from))
+}
+
 /// What the requests of one connection share.
 pub(super) struct Connection {
     pub(super) link: Arc<ClientLink>,
     pub(super) secure: bool,
     /// Set before the first request.
-    peer: OnceLock<Peer>,
+    pub(super) peer: OnceLock<Peer>,
+    /// The client whose connection it is, if it is one's, and what it has of what that may have.
+    client: OnceLock<(IpAddr, ClientPlace)>,
+    of_client: OnceLock<ClientShare>,
     pub(super) proxies: Arc<[Network]>,
     eof: Eof,
     pub(super) probe: Probe,
@@ -64,18 +84,20 @@ impl Connection {
     pub(super) fn new(
         link: Arc<ClientLink>,
         entrance: &Entrance,
-        head_timeout: Duration,
+        limits: &Limits,
         waits: Option<ReceiptWaits>,
     ) -> Arc<Self> {
         Arc::new(Self {
             link,
             secure: entrance.tls.is_some(),
             peer: OnceLock::new(),
+            client: OnceLock::new(),
+            of_client: OnceLock::new(),
             proxies: entrance.proxies.clone(),
             eof: entrance.eof,
             probe: Probe::default(),
             quiet: Quiet::default(),
-            supervisor: Supervisor::new(head_timeout),
+            supervisor: Supervisor::new(Timeouts::new(limits)),
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
@@ -87,6 +109,40 @@ impl Connection {
     /// The other end.
     pub(super) fn peer(&self) -> &Peer {
         self.peer.get_or_init(Peer::default)
+    }
+
+    /// A request has come, which is in progress until this is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> InProgress {
+        self.supervisor.request_came();
+        InProgress { _counted: self.requests.token(), connection: self.clone() }
+    }
+
+    /// It is this client's, as its kernel says, or a proxy that speaks for it alone. Proxies are no clients. `counts`: nobody
+    /// has counted it yet. False if that client has too many.
+    pub(super) fn is_of(&self, client: Option<ClientAddress>, context: &Context, counts: bool) -> bool {
+        let Some(client) = client.filter(|client| !contain(&self.proxies, Some(client.ip))) else {
+            return true;
+        };
+        let place = context.clients.find(client.ip);
+        if counts {
+            let Some(share) = place.try_take(Kind::Connection) else {
+                context.metrics.reached_by(Reached::ConnectionsPerClient, Some(client));
+                return false;
+            };
+            // Nobody else sets it, here and below.
+            let _ = self.of_client.set(share);
+        }
+        let _ = self.client.set((client.ip, place));
+        true
+    }
+
+    /// What is known of whoever has sent a request. None for proxies, which are no clients.
+    pub(super) fn place_of(&self, client: ClientAddress, clients: &Arc<Clients>) -> Option<ClientPlace> {
+        match self.client.get() {
+            Some((address, place)) if *address == client.ip => Some(place.clone()),
+            _ if contain(&self.proxies, Some(client.ip)) => None,
+            _ => Some(clients.find(client.ip)),
+        }
     }
 
     /// How many times the client was seen to reset streams.
@@ -102,6 +158,18 @@ impl Connection {
     }
 }
 
+/// A request, until its response has left. After the last one its connection is idle.
+pub(super) struct InProgress {
+    connection: Arc<Connection>,
+    _counted: TaskTrackerToken,
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.connection.supervisor.request_ended();
+    }
+}
+
 /// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
 /// What became of the last responses is then still waited for.
 pub async fn serve_connection(
@@ -114,63 +182,14 @@ pub async fn serve_connection(
     // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
     let limits = &context.settings.load().limits.clone();
     let link = Link::new(stream, detection.patience(), entrance.eof);
-    let connection = Connection::new(link, entrance, limits.head_timeout, detection.receipt_waits());
+    let connection = Connection::new(link, entrance, limits, detection.receipt_waits());
     let _listed = context.connections.add(&connection);
     // Boxed, so that its room is free again: many connections stay open for long.
-    if let Some((stream, version)) =
-        Box::pin(open(from, entrance, &connection, &context, limits.head_timeout)).await
-    {
+    if let Some((stream, version)) = Box::pin(open(from, entrance, &connection, &context, limits)).await {
         serve(stream, version, &connection, &context, limits).await;
     }
     connection.receipts.close();
     connection.receipts.wait().await;
-}
-
-/// Waits until it is known what a client speaks; none if it does not say so in time.
-async fn open(
-    from: Option<SocketAddr>,
-    entrance: &Entrance,
-    connection: &Connection,
-    context: &Context,
-    head_timeout: Duration,
-) -> Option<(Transport<Arc<Progress>>, Version)> {
-    let mut socket = connection.link.socket();
-    let peer = Peer::new(from.map(Into::into), &entrance.proxies);
-    let peer = if entrance.proxy_protocol && peer.is_trusted() {
-        match tokio::time::timeout(head_timeout, proxy::read_header(&mut socket)).await {
-            Ok(Ok(client)) => Peer::behind_proxy(client, &entrance.proxies),
-            Ok(Err(error)) => {
-                tracing::debug!("connection ended: {error}");
-                return None;
-            }
-            Err(_) => return None,
-        }
-    } else {
-        peer
-    };
-    // Nobody else sets it.
-    let _ = connection.peer.set(peer);
-    let Some(tls) = &entrance.tls else {
-        let version = tokio::select! {
-            version = tokio::time::timeout(head_timeout, Version::sent(&connection.link)) => version,
-            // Nothing of it was read.
-            () = context.stopping.cancelled() => return None,
-        };
-        if let Ok(version) = version {
-            return Some((Transport::Plain(socket), version));
-        }
-        tracing::debug!("connection ended: nothing came");
-        return None;
-    };
-    match tokio::time::timeout(head_timeout, tls.acceptor().accept(socket)).await {
-        Ok(Ok(stream)) => {
-            let version = Version::negotiated(stream.get_ref().1.alpn_protocol());
-            return Some((Transport::Tls(Box::new(stream)), version));
-        }
-        Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
-        Err(_) => tracing::debug!("no TLS with a client: it took too long"),
-    }
-    None
 }
 
 async fn serve(
@@ -180,10 +199,11 @@ async fn serve(
     context: &Arc<Context>,
     limits: &Limits,
 ) {
-    let handler = service_fn(|request| {
-        connection.supervisor.request_came();
-        handle(context.clone(), connection.clone(), connection.requests.token(), request)
-    });
+    let handler =
+        service_fn(|request| handle(context.clone(), connection.clone(), connection.request(), request));
+    if version == Version::Http1 {
+        connection.supervisor.heads_come_one_by_one();
+    }
     let stream = ClientStream::new(stream, connection.clone());
     let (detection, tasks) = (&context.detection, &context.lane.tasks);
     let terms = Terms { limits, detection, eof: connection.eof, tasks };
@@ -194,7 +214,7 @@ async fn serve(
             tokio::select! {
                 biased;
                 () = watch(connection), if detection.watch => Beside::GiveUp,
-                () = connection.supervisor.run(&connection.link, context) => Beside::End,
+                beside = supervise(connection, context) => beside,
                 () = connection.link.abandoned() => Beside::GiveUp,
                 // Boxed, for few connections come to that.
                 () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
@@ -219,6 +239,9 @@ async fn serve(
         }
     };
     if let Err(error) = ended {
+        if error.is_parse_too_large() {
+            context.metrics.reached_by(Reached::HeadSize, connection.peer().address());
+        }
         // Clients come and go: this is news only to who looks for it.
         tracing::debug!("connection ended: {error}");
     }
@@ -231,6 +254,23 @@ enum Beside {
     /// It should end at once.
     GiveUp,
 }
+
+/// Watches over the requests until the connection should end.
+async fn supervise(connection: &Connection, context: &Context) -> Beside {
+    match connection.supervisor.run(&connection.link, context).await {
+        Ending::AtOnce => Beside::GiveUp,
+        Ending::InOrder => {
+            if connection.requests.is_empty() {
+                // What has come in by now may be a request, which nobody has to send again then.
+                connection.link.read_dry(UNREAD).await;
+            }
+            Beside::End
+        }
+    }
+}
+
+/// How long what has come in may take to be read. It takes microseconds, but the machine may be busy elsewhere.
+const UNREAD: Duration = Duration::from_millis(100);
 
 /// Notices how the client leaves, for as long as it is polled.
 async fn watch(connection: &Connection) {
@@ -246,11 +286,10 @@ async fn watch(connection: &Connection) {
 /// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
 /// without limit for an HTTP/2 client that does not answer.
 async fn overdue(requests: &TaskTracker) {
-    const LIMIT: Duration = Duration::from_secs(2);
     requests.close();
     loop {
         requests.wait().await;
-        tokio::time::sleep(LIMIT).await;
+        tokio::time::sleep(LAST_WORDS).await;
         if requests.is_empty() {
             return;
         }

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::access::{Access, Phase};
 use super::connection::Connection;
 use super::progress::Progress;
+use super::shares::Shares;
 use crate::cancel::Reason;
 use crate::events::{Confirmations, Settlement, Token};
 use crate::exchange::{Client, Exchange, Outcome};
 use crate::guest::BodyError;
-use crate::limit::Share;
 use crate::net::{Link, Mark, Receipt, ReceiptWaits};
 use crate::telemetry::Failure;
 
@@ -40,13 +39,6 @@ pub(super) struct Guard {
     /// Stands for what only the client can commit.
     token: Option<Awaited>,
     _shares: Shares,
-}
-
-/// A request's share of what the server and its app may have in progress, and what keeps the connection open.
-pub(super) struct Shares {
-    pub(super) _server: Share,
-    pub(super) _app: Share,
-    pub(super) _connection: TaskTrackerToken,
 }
 
 /// A token that is out. Dropped when its response has ended and its events are settled, or have their time.

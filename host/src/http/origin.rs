@@ -42,6 +42,11 @@ impl Peer {
         Self { trusted: address.is_some() && Self::new(address, proxies).trusted, ..Self::new(address, &[]) }
     }
 
+    /// Where it is, if that is known.
+    pub(super) fn address(&self) -> Option<ClientAddress> {
+        self.address
+    }
+
     pub(super) fn is_trusted(&self) -> bool {
         self.trusted
     }

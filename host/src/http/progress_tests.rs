@@ -1,19 +1,18 @@
 use std::sync::Weak;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cancel::Reason;
+use crate::config::Limits;
 use crate::exchange::{Asked, Client, Exchange, Terms};
 use crate::generation::Generation;
 use crate::http::access::Access;
 use crate::http::connection::{Connection, Entrance};
-use crate::http::guard::{ClientLink, Shares};
-use crate::limit::Limit;
+use crate::http::guard::ClientLink;
+use crate::http::shares::Shares;
 use crate::net::{Eof, Link, Socket};
 
 struct Fixture {
@@ -37,10 +36,9 @@ async fn fixture(http2: bool) -> Fixture {
         asked,
         Asked::default(),
     ));
-    let share = || Limit::new(1).try_take().unwrap();
-    let connection = Connection::new(link.clone(), &Entrance::default(), Duration::MAX, None);
+    let connection = Connection::new(link.clone(), &Entrance::default(), &Limits::default(), None);
     let access = Access::default();
-    let shares = Shares { _server: share(), _app: share(), _connection: TaskTracker::new().token() };
+    let shares = Shares::free(&connection);
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
     Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }

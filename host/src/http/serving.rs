@@ -87,8 +87,8 @@ impl Terms<'_> {
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.head_timeout)
+            // Whoever supervises the connection bounds that, and tells it from a wait for the next request.
+            .header_read_timeout(None)
             .max_buf_size(self.head_size())
             .half_close(self.eof == Eof::Tolerant);
         builder

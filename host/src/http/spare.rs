@@ -106,6 +106,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::config::Limits;
     use crate::http::body::GuardedBody;
     use crate::http::connection::{Connection, Entrance};
     use crate::http::serving::{Serving, Terms};
@@ -117,7 +118,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let link = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
-        (client, Connection::new(link, &Entrance::default(), Duration::MAX, None))
+        (client, Connection::new(link, &Entrance::default(), &Limits::default(), None))
     }
 
     /// Reads, as hyper does whenever it is polled, for this long. Returns how many bytes of the buffer are as they were: ones.

@@ -72,6 +72,9 @@ impl AsyncRead for ClientStream {
         };
         read?;
         let read = &buf.filled()[before..];
+        if !read.is_empty() {
+            self.connection.supervisor.bytes_came();
+        }
         self.ended |= had_room && read.is_empty();
         self.has_reset = self.resets.begin_in(read);
         Poll::Ready(Ok(()))

@@ -4,6 +4,7 @@
 //! A request costs a place in a list. What waits is the connection, once for all of them, with one timer for whatever is
 //! due first.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Context;
 use super::guard::ClientLink;
+use super::wait::{Over, Timeouts, Wait};
 use crate::cancel::Reason;
 use crate::exchange::Exchange;
 
@@ -19,6 +21,11 @@ pub(super) struct Supervisor {
     watched: Mutex<Watched>,
     /// Notified when something is due before what was due first.
     sooner: Notify,
+    timeouts: Timeouts,
+    /// Whether what comes next is the first byte of a head.
+    at_head: AtomicBool,
+    /// Whether a head comes only after the request before.
+    one_by_one: AtomicBool,
 }
 
 #[derive(Default)]
@@ -26,10 +33,21 @@ struct Watched {
     requests: Vec<Request>,
     /// Nothing is due before.
     next: Option<Instant>,
-    /// Until when a first request has to come, while there was none.
-    first: Option<Instant>,
+    /// Requests in progress, also those of which nobody has to be told.
+    in_progress: usize,
+    /// For a request, while there is none. None: it was given up.
+    wait: Option<Wait>,
     /// Whether the server stops.
     stopping: bool,
+}
+
+/// How a connection should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// When its requests have.
+    InOrder,
+    /// At once.
+    AtOnce,
 }
 
 struct Request {
@@ -44,17 +62,60 @@ struct Request {
 }
 
 impl Supervisor {
-    /// For a new connection. Hyper bounds the time for a head of HTTP/1.1 only, and from when it begins to serve; so for
-    /// the first it is bounded here.
-    pub(super) fn new(head_timeout: Duration) -> Self {
-        let first = Instant::now().checked_add(head_timeout);
-        let watched = Watched { first, next: first, ..Watched::default() };
-        Self { watched: Mutex::new(watched), sooner: Notify::new() }
+    /// For a new connection, which has no request yet.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        let now = Instant::now();
+        let wait = timeouts.first(now);
+        let next = Some(timeouts.look(wait, now));
+        let watched = Watched { wait: Some(wait), next, ..Watched::default() };
+        let (at_head, one_by_one) = Default::default();
+        Self { watched: Mutex::new(watched), sooner: Notify::new(), timeouts, at_head, one_by_one }
+    }
+
+    /// From now on HTTP/1.1 is read.
+    pub(super) fn heads_come_one_by_one(&self) {
+        self.one_by_one.store(true, Ordering::Release);
+        self.at_head.store(true, Ordering::Release);
+    }
+
+    /// Something was read. It costs nothing but for the first byte of a head.
+    pub(super) fn bytes_came(&self) {
+        if self.at_head.load(Ordering::Acquire) && self.at_head.swap(false, Ordering::AcqRel) {
+            if let Some(wait) = &mut self.watched().wait {
+                // Whoever waits looks at it before that can be over.
+                wait.begins(self.timeouts, Instant::now());
+            }
+        }
     }
 
     /// A request has come.
     pub(super) fn request_came(&self) {
-        self.watched().first = None;
+        self.at_head.store(false, Ordering::Release);
+        let mut watched = self.watched();
+        watched.in_progress += 1;
+        watched.wait = None;
+    }
+
+    /// A request that had come has ended, and all of its response has left. After the last one a next one is waited for.
+    pub(super) fn request_ended(&self) {
+        let mut watched = self.watched();
+        watched.in_progress = watched.in_progress.saturating_sub(1);
+        if watched.in_progress > 0 {
+            return;
+        }
+        let now = Instant::now();
+        let wait = self.timeouts.next(now);
+        watched.wait = Some(wait);
+        let look = self.timeouts.look(wait, now);
+        let sooner = watched.next.is_none_or(|next| look < next);
+        if sooner {
+            watched.next = Some(look);
+        }
+        drop(watched);
+        self.at_head.store(self.one_by_one.load(Ordering::Acquire), Ordering::Release);
+        if sooner {
+            self.sooner.notify_one();
+        }
     }
 
     /// Watches over a request, until it is [forgotten](Self::forget). `alone`: the connection has no other meanwhile.
@@ -98,9 +159,9 @@ impl Supervisor {
         }
     }
 
-    /// Does so until the connection should end when its requests have: the server stops, or no request came in time.
-    /// Called again, it goes on, and that does not come again.
-    pub(super) async fn run(&self, link: &ClientLink, context: &Context) {
+    /// Does so until the connection should end when its requests have, or at once: the server stops, or no request came in
+    /// time. Called again, it goes on, and that does not come again.
+    pub(super) async fn run(&self, link: &ClientLink, context: &Context) -> Ending {
         let (mut here, mut replaced) = (true, context.replaced.clone());
         loop {
             let (next, serving) = {
@@ -118,12 +179,15 @@ impl Supervisor {
                     here = false;
                     self.leave(reason);
                 }
-                () = context.stopping.cancelled(), if serving => return self.stop(),
+                () = context.stopping.cancelled(), if serving => {
+                    self.stop();
+                    return Ending::InOrder;
+                }
                 () = self.sooner.notified() => {}
                 // Without a sender nothing is replaced any more.
                 Ok(()) = replaced.changed() => self.drain(),
-                () = due => if self.act(link) {
-                    return;
+                () = due => if let Some(over) = self.act(link) {
+                    return self.end(over);
                 },
             }
         }
@@ -136,25 +200,40 @@ impl Supervisor {
             request.exchange.cancel(reason);
             request.begin_grace(request.exchange.grace());
         }
-        watched.find_next();
+        watched.find_next(self.timeouts);
     }
 
     fn stop(&self) {
         let mut watched = self.watched();
         watched.stopping = true;
         watched.requests.iter_mut().for_each(|request| request.cancel(Reason::Shutdown));
-        watched.find_next();
+        watched.find_next(self.timeouts);
     }
 
     /// A generation was replaced.
     fn drain(&self) {
         let mut watched = self.watched();
         watched.requests.iter_mut().for_each(Request::drain);
-        watched.find_next();
+        watched.find_next(self.timeouts);
     }
 
-    /// Does what is due. Returns whether that is the end of the wait for a first request.
-    fn act(&self, link: &ClientLink) -> bool {
+    /// How a connection ends for which nobody waits any more. For half a head there is no answer: as elsewhere, so that nobody
+    /// takes it for one to the next request.
+    fn end(&self, over: Over) -> Ending {
+        let Timeouts { head, idle } = self.timeouts;
+        match over {
+            Over::Nothing => tracing::debug!("connection ended: no request came within {head:?}"),
+            Over::Idle => tracing::debug!("connection ended: it was idle for {idle:?}"),
+            Over::Head => {
+                tracing::debug!("connection ended: the head of a request took longer than {head:?}");
+                return Ending::AtOnce;
+            }
+        }
+        Ending::InOrder
+    }
+
+    /// Does what is due. Returns why nobody waits for the connection any more, if so.
+    fn act(&self, link: &ClientLink) -> Option<Over> {
         let mut over = Vec::new();
         let mut watched = self.watched();
         let now = Instant::now();
@@ -169,8 +248,11 @@ impl Supervisor {
             over.push((request.exchange.clone(), request.alone));
             false
         });
-        let in_vain = watched.first.take_if(|first| *first <= now).is_some();
-        watched.find_next();
+        let ended = watched.wait.as_mut().and_then(|wait| wait.over(now, || link.has_unused_input()));
+        if ended.is_some() {
+            watched.wait = None;
+        }
+        watched.find_next(self.timeouts);
         drop(watched);
         for (exchange, alone) in over {
             // Hyper does not poll a body while the client does not read.
@@ -178,7 +260,7 @@ impl Supervisor {
                 link.abandon();
             }
         }
-        in_vain
+        ended
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -192,9 +274,10 @@ impl Watched {
         self.requests.iter().rposition(|request| request.exchange.id == exchange.id)
     }
 
-    fn find_next(&mut self) {
+    fn find_next(&mut self, timeouts: Timeouts) {
         let due = self.requests.iter().filter_map(|request| request.due);
-        self.next = due.chain(self.first).min();
+        let look = self.wait.map(|wait| timeouts.look(wait, Instant::now()));
+        self.next = due.chain(look).min();
     }
 }
 

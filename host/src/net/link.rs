@@ -197,6 +197,11 @@ impl<T: Flushed> Link<T> {
         unread || self.reading.load(Ordering::Acquire)
     }
 
+    /// Whether anything has come in yet. One system call at most, which does not block.
+    pub fn has_come(&self) -> bool {
+        self.bytes.read.load(Ordering::Acquire) > 0 || self.has_unused_input()
+    }
+
     /// Waits until all that has come in was read and used, but not for longer than `limit`.
     pub async fn read_dry(&self, limit: Duration) {
         let dry = async {

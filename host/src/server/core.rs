@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use super::polling::Polling;
+use crate::clients::ClientShare;
 use crate::http::{Context, Entrance, serve_connection};
 use crate::limit::Share;
 use crate::net::Accepted;
@@ -27,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) accepted: Accepted,
     pub(super) entrance: Entrance,
     pub(super) share: Share,
+    /// None where it does not count for a client.
+    pub(super) of_client: Option<ClientShare>,
 }
 
 impl Core {
@@ -107,13 +110,13 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
 
 /// Begins to serve a connection, in a task whose future holds no more than it needs: many stay open for long.
 fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<Context>, open: Open) {
-    let Arrival { accepted, entrance, share } = arrival;
+    let Arrival { accepted, entrance, share, of_client } = arrival;
     let from = accepted.from;
     match accepted.stream() {
         Ok(stream) => {
             connections.spawn(async move {
                 serve_connection(stream, from, &entrance, context).await;
-                drop((share, open));
+                drop((share, of_client, open));
             });
         }
         Err(error) => tracing::error!("cannot serve a connection: {error}"),

@@ -1,13 +1,14 @@
 //! A door: a listener, from which each connection goes to the core that has the fewest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Arrival, Core};
+use crate::client::ClientAddress;
+use crate::clients::{ClientShare, Kind, Places};
 use crate::http::Entrance;
-use crate::limit::Limit;
-use crate::net::Listener;
-use crate::telemetry::Metrics;
+use crate::limit::Share;
+use crate::net::{Accepted, Listener};
+use crate::telemetry::{Metrics, Reached};
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -15,18 +16,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Door {
     listener: Listener,
     entrance: Entrance,
-    connections: Arc<Limit>,
+    places: Places,
     metrics: Metrics,
 }
 
 impl Door {
-    pub(super) fn open(
-        listener: Listener,
-        entrance: Entrance,
-        connections: Arc<Limit>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { listener, entrance, connections, metrics }
+    pub(super) fn open(listener: Listener, entrance: Entrance, places: Places, metrics: Metrics) -> Self {
+        Self { listener, entrance, places, metrics }
     }
 
     /// Does what is to be done beside, for as long as it is polled.
@@ -54,11 +50,38 @@ impl Door {
             };
             failing = false;
             self.metrics.connections.inc();
-            let share = self.connections.take().await;
+            let Ok(of_client) = self.admit(&accepted) else { continue };
+            let share = self.place().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
             if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
-                core.take(Arrival { accepted, entrance: self.entrance.clone(), share });
+                core.take(Arrival { accepted, entrance: self.entrance.clone(), share, of_client });
             }
         }
     }
+
+    /// Whether a client may have one more, and its share. Proxies and Unix sockets are no clients: whose connections they
+    /// bring is not known here. Nothing was read yet, so there is nothing to be answered: it is closed.
+    fn admit(&self, accepted: &Accepted) -> Result<Option<ClientShare>, Full> {
+        let Some(from) = accepted.from.map(ClientAddress::from) else { return Ok(None) };
+        if self.entrance.is_proxy(Some(from.ip)) {
+            return Ok(None);
+        }
+        let share = self.places.clients.find(from.ip).try_take(Kind::Connection);
+        if share.is_none() {
+            self.metrics.reached_by(Reached::ConnectionsPerClient, Some(from));
+        }
+        share.map(Some).ok_or(Full)
+    }
+
+    /// A place among all, when there is one.
+    async fn place(&self) -> Share {
+        if let Some(share) = self.places.all.try_take() {
+            return share;
+        }
+        self.metrics.reached(Reached::Connections);
+        self.places.all.take().await
+    }
 }
+
+/// A client has as many connections as it may.
+struct Full;

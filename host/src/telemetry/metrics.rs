@@ -9,11 +9,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Place;
 use super::handles::Handles;
 use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached, Reload};
 use super::reached::Teller;
 use crate::cancel::Reason;
 use crate::client::ClientAddress;
+use crate::events::StoreError;
 use crate::net::Receipt;
 
 /// Seconds from the quick answer of a warm instance to the longest poll that clients and proxies wait for.
@@ -129,6 +131,13 @@ impl Metrics {
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
         self.teller.tell(limit, None, client);
+    }
+
+    /// The same if a queue or a topic refused something for a limit.
+    pub fn refused(&self, place: Place, error: &StoreError) {
+        if let Some(limit) = Reached::of_events(place, error) {
+            self.reached(limit);
+        }
     }
 
     /// Counts a reload of the configuration.
@@ -282,6 +291,13 @@ impl AppMetrics {
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached.get_or_create(&self.of(limit)).inc();
         self.teller.tell(limit, Some(&self.app), client);
+    }
+
+    /// The same if a queue or a topic refused something for a limit.
+    pub fn refused(&self, place: Place, error: &StoreError) {
+        if let Some(limit) = Reached::of_events(place, error) {
+            self.reached(limit);
+        }
     }
 
     /// Counts a deploy.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Place;
 use super::labels::{Kind as _, Reached};
 use crate::client::ClientAddress;
+use crate::events::{Limit, StoreError};
 
 /// Between two lines about the same limit.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -51,6 +53,32 @@ impl Teller {
         }
         told.last = now;
         Some(std::mem::take(&mut told.times))
+    }
+}
+
+impl Reached {
+    /// The limit for which a queue or a topic refused something, if it was one.
+    #[must_use]
+    pub fn of_events(place: Place, error: &StoreError) -> Option<Self> {
+        Some(match (place, error) {
+            (Place::Queue, StoreError::TooLarge { .. }) => Self::QueueEventSize,
+            (Place::Topic, StoreError::TooLarge { .. }) => Self::TopicEventSize,
+            (Place::Queue, StoreError::OverLimit(limit)) => match limit {
+                Limit::Events => Self::QueueEvents,
+                Limit::Bytes => Self::QueueBytes,
+                Limit::TotalBytes => Self::QueueTotalBytes,
+                Limit::Names => Self::QueueNames,
+                Limit::Waiters => Self::QueueWaiters,
+                Limit::Deliveries => Self::Deliveries,
+            },
+            (Place::Topic, StoreError::OverLimit(limit)) => match limit {
+                Limit::Names => Self::TopicNames,
+                Limit::Waiters => Self::TopicWaiters,
+                // The others are of queues alone.
+                Limit::TotalBytes | Limit::Events | Limit::Bytes | Limit::Deliveries => Self::TopicTotalBytes,
+            },
+            (_, StoreError::Settled | StoreError::Unavailable(_)) => return None,
+        })
     }
 }
 

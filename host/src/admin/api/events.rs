@@ -12,6 +12,7 @@ use super::answer::{self, Problem, error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
 use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement};
+use crate::telemetry::Place;
 
 /// The longest that a take waits.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -49,13 +50,15 @@ impl Api {
         let query = request.uri().query().unwrap_or_default();
         let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
         let event = event(request).await?;
-        let id = self.operated.events.clone().push(queue, event, schedule).await?;
+        let pushed = self.operated.events.clone().push(queue, event, schedule).await;
+        let id = pushed.inspect_err(|error| self.operated.metrics.refused(Place::Queue, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
     }
 
     async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let event = event(request).await?;
-        let cursor = self.operated.events.clone().publish(topic, event).await?;
+        let published = self.operated.events.clone().publish(topic, event).await;
+        let cursor = published.inspect_err(|error| self.operated.metrics.refused(Place::Topic, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
     }
 
@@ -79,7 +82,7 @@ impl Api {
         let Ok(lease) = taken else {
             return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
         };
-        let lease = lease?;
+        let lease = lease.inspect_err(|error| self.operated.metrics.refused(Place::Queue, error))?;
         let answer = taken_answer(&lease);
         let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
         lease.settle(settlement).await?;

@@ -29,7 +29,7 @@ use crate::events::EventStore;
 use crate::http::Connections;
 use crate::limit::Limit;
 use crate::reload::{ReloadError, Reloader};
-use crate::telemetry::{Exposition, Log};
+use crate::telemetry::{Exposition, Log, Metrics};
 use answer::{Problem, error, json, text};
 use routes::{Found, Route};
 
@@ -44,13 +44,17 @@ pub struct Operated {
     pub reloader: Weak<Reloader>,
     /// The queues and topics.
     pub events: Arc<dyn EventStore>,
-    /// All metrics.
+    /// What is counted.
+    pub metrics: Metrics,
+    /// All metrics, as text.
     pub exposition: Exposition,
     /// The connections of clients, for each core.
     pub connections: Vec<Arc<Connections>>,
     /// What of the log is wanted.
     pub log: Log,
-    /// Cancelled when the server stops.
+    /// Cancelled when the server is to stop, and no load balancer should choose it any more.
+    pub leaving: CancellationToken,
+    /// Cancelled when it stops.
     pub stopping: CancellationToken,
 }
 
@@ -110,7 +114,7 @@ impl Api {
                 answer::page("text/javascript; charset=utf-8", include_str!("../dashboard/dashboard.js"))
             }
             Route::Live => text(StatusCode::OK, "the server runs\n"),
-            Route::Ready if self.operated.stopping.is_cancelled() => {
+            Route::Ready if self.operated.leaving.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
             }
             Route::Ready => match self.operated.events.trouble() {

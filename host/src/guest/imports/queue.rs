@@ -22,7 +22,7 @@ use crate::events::{
 };
 use crate::exchange::Exchange;
 use crate::guest::state::{State, current};
-use crate::telemetry::Place;
+use crate::telemetry::{Place, Reached};
 use wit::queue::Taking;
 use wit::types::{EventError, PushOptions};
 use wit::whole::ResponseError;
@@ -106,7 +106,11 @@ pub(super) fn push(
         time_to_live: time_to_live.map(Duration::from_nanos),
     };
     let pushed = new_event(data, content_type).map(|event| state.events.clone().push(queue, event, schedule));
-    Ok(async move { Ok(pushed?.await?.into()) })
+    let metrics = state.metrics.clone();
+    Ok(async move {
+        let pushed = pushed?.await.inspect_err(|error| metrics.refused(Place::Queue, error));
+        Ok(pushed?.into())
+    })
 }
 
 /// Starts to settle a delivery early.
@@ -174,6 +178,8 @@ impl Waiting {
                 None => EventError::Settled,
             }));
         };
+        let metrics = &self.exchange.generation.metrics;
+        let lease = lease.inspect_err(|error| metrics.refused(Place::Queue, error));
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
             // Else the lease is dropped here, untaken: the next waiter gets the event.
             if !self.exchange.client_is_there() {
@@ -187,7 +193,10 @@ impl Waiting {
 
 fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
-        HoldError::TooMany => EventError::OverLimit(Limit::Deliveries.into()),
+        HoldError::TooMany => {
+            exchange.generation.metrics.reached(Reached::Deliveries);
+            EventError::OverLimit(Limit::Deliveries.into())
+        }
         HoldError::Ended => EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into()),
     }
 }

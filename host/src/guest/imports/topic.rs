@@ -48,7 +48,11 @@ pub(super) fn publish(
 ) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
     let topic = &state.table.get(topic)?.name;
     let published = new_event(data, content_type).map(|event| state.events.clone().publish(topic, event));
-    Ok(async move { Ok(published?.await?.to_string()) })
+    let metrics = state.metrics.clone();
+    Ok(async move {
+        let published = published?.await.inspect_err(|error| metrics.refused(Place::Topic, error));
+        Ok(published?.to_string())
+    })
 }
 
 /// Asks for the end.
@@ -57,7 +61,11 @@ pub(super) fn end(
     topic: &Resource<Topic>,
 ) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
     let end = state.events.clone().end(&state.table.get(topic)?.name);
-    Ok(async move { Ok(end.await?.to_string()) })
+    let metrics = state.metrics.clone();
+    Ok(async move {
+        let end = end.await.inspect_err(|error| metrics.refused(Place::Topic, error));
+        Ok(end?.to_string())
+    })
 }
 
 /// A wait for events on behalf of a request.
@@ -91,7 +99,9 @@ impl Read {
                     let reason = exchange.reason().unwrap_or(Reason::Completed);
                     Err(EventError::Cancelled(reason.into()))
                 }
-                batch = batch => batch.map_err(StoreError::into),
+                batch = batch => batch
+                    .inspect_err(|error| exchange.generation.metrics.refused(Place::Topic, error))
+                    .map_err(StoreError::into),
             }
         });
         Self { batch, parking }
