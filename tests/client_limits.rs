@@ -44,13 +44,23 @@ async fn reached(server: &Server, app: &str, limit: &str, times: f64) {
 }
 
 async fn counted(server: &Server, app: &str, limit: &str, times: f64) {
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
     let name = format!("linger_limits_reached_total{{app=\"{app}\",limit=\"{limit}\"}} ");
-    eventually(limit, async || {
+    measures(server, &name, times).await;
+}
+
+/// Waits until so many requests of an app are in progress.
+async fn in_progress(server: &Server, app: &str, count: f64) {
+    measures(server, &format!("http_server_active_requests{{app=\"{app}\"}} "), count).await;
+}
+
+/// Waits until a metric, of which the line begins like that, has this value or more.
+async fn measures(server: &Server, metric: &str, least: f64) {
+    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    eventually(metric, async || {
         let answer = admin.ask(&Request::get("/metrics").host("localhost")).await;
         let value: f64 =
-            answer.expect(200).lines().find_map(|line| line.strip_prefix(&name))?.parse().unwrap();
-        (value >= times).then_some(())
+            answer.expect(200).lines().find_map(|line| line.strip_prefix(metric))?.parse().unwrap();
+        (value >= least).then_some(())
     })
     .await;
 }
@@ -88,11 +98,8 @@ async fn requests_of_one_client_are_bounded(component: &str, protocol: Protocol)
     );
     let server = Server::with_config(&config).await;
     let _parked = ask_as(&server, protocol, "192.0.2.1", poll()).await;
-    eventually("the client has all that it may", async || {
-        let refused = ask_as(&server, protocol, "192.0.2.1", no_wait()).await.answer().await;
-        (refused.status == 503).then_some(refused)
-    })
-    .await;
+    in_progress(&server, "app", 1.0).await;
+    ask_as(&server, protocol, "192.0.2.1", no_wait()).await.answer().await.expect(503);
     let refused = ask_as(&server, protocol, "192.0.2.1", no_wait()).await.answer().await;
     assert!(refused.expect(503).contains("too many requests of this client"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
@@ -178,10 +185,8 @@ async fn reload_changes_what_a_client_may_have() {
     second.send_request(&poll()).await;
     let mut third = client(ONE, &server).await;
     third.send_request(&poll()).await;
-    eventually("two requests are in progress", async || {
-        (first.ask(&no_wait()).await.status == 503).then_some(())
-    })
-    .await;
+    in_progress(&server, "app", 2.0).await;
+    first.ask(&no_wait()).await.expect(503);
     is_refused(ONE, &server).await;
     // A lower one sends nobody away.
     reload(1, 1).await;
@@ -236,13 +241,12 @@ async fn limits_of_requests_and_heads_are_told_of() {
     ))
     .await;
     let _parked = server.open(H1, &poll()).await;
-    eventually("the app is full", async || (server.get("/poll/q?wait=0").await.status == 503).then_some(()))
-        .await;
+    in_progress(&server, "app", 1.0).await;
+    server.get("/poll/q?wait=0").await.expect(503);
     reached(&server, "app", "apps.max_requests", 1.0).await;
     let _parked = server.open(H1, &poll().host("other")).await;
-    let other = no_wait().host("other");
-    eventually("the server is full", async || (server.send(H1, &other).await.status == 503).then_some(()))
-        .await;
+    in_progress(&server, "other", 1.0).await;
+    server.send(H1, &no_wait().host("other")).await.expect(503);
     reached(&server, "", "limits.max_requests", 1.0).await;
     let mut client = Http1::connect(server.address()).await;
     client.send(format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(20_000))).await;
