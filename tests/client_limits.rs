@@ -233,6 +233,15 @@ async fn limits_of_queues_are_told_of() {
 }
 
 #[tokio::test]
+async fn full_instances_are_told_of() {
+    let limits = "instances = { max = 1, max_requests = 1, max_queued = 0 }\n";
+    let server =
+        Server::with_config(&format!("{ADMIN_TCP}[apps.app]\ncomponent = '{{faulty}}'\n{limits}")).await;
+    let _hanging = server.occupy(H1, "/hang", "/ok").await;
+    reached(&server, "app", "instances", 1.0).await;
+}
+
+#[tokio::test]
 async fn limits_of_requests_and_heads_are_told_of() {
     let server = Server::with_config(&format!(
         "[limits]\nmax_requests = 2\nmax_requests_per_client = 9\nmax_head_size = '8KiB'\n{ADMIN_TCP}\

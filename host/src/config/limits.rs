@@ -46,7 +46,8 @@ pub struct Limits {
     #[serde(with = "unit::SomeSize")]
     #[schemars(example = &"64MiB")]
     pub max_body_buffers_per_client: Option<ByteSize>,
-    /// How long a client may take to send a head.
+    /// How long a client may take to send a head: from its first byte on; for the first one from the accept on, with the TLS
+    /// handshake. Beyond: the connection is closed.
     #[serde(with = "unit::Time")]
     pub head_timeout: Duration,
     /// How long a connection without a request is kept. Longer than proxies keep theirs, so that they close first.

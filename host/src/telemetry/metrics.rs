@@ -134,7 +134,7 @@ impl Metrics {
     }
 
     /// The same if a queue or a topic refused something for a limit.
-    pub fn refused(&self, place: Place, error: &StoreError) {
+    pub fn events_refused(&self, place: Place, error: &StoreError) {
         if let Some(limit) = Reached::of_events(place, error) {
             self.reached(limit);
         }
@@ -294,7 +294,7 @@ impl AppMetrics {
     }
 
     /// The same if a queue or a topic refused something for a limit.
-    pub fn refused(&self, place: Place, error: &StoreError) {
+    pub fn events_refused(&self, place: Place, error: &StoreError) {
         if let Some(limit) = Reached::of_events(place, error) {
             self.reached(limit);
         }

@@ -90,7 +90,9 @@ fn effect(limit: Reached) -> Option<&'static str> {
         Reached::Requests | Reached::RequestsPerClient | Reached::AppRequests => {
             "a request was answered with 503"
         }
-        Reached::Instances => "no instance was free in time, and a request was answered with 503",
+        Reached::Instances => {
+            "no instance had room (max, max_queued, queue_timeout), and a request was answered with 503"
+        }
         Reached::Streams => "a connection has no room for another request",
         Reached::HeadSize | Reached::Headers => "a request was answered with 431",
         Reached::LogLines => return None,

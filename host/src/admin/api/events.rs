@@ -51,14 +51,15 @@ impl Api {
         let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
         let event = event(request).await?;
         let pushed = self.operated.events.clone().push(queue, event, schedule).await;
-        let id = pushed.inspect_err(|error| self.operated.metrics.refused(Place::Queue, error))?;
+        let id = pushed.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
     }
 
     async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let event = event(request).await?;
         let published = self.operated.events.clone().publish(topic, event).await;
-        let cursor = published.inspect_err(|error| self.operated.metrics.refused(Place::Topic, error))?;
+        let cursor =
+            published.inspect_err(|error| self.operated.metrics.events_refused(Place::Topic, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
     }
 
@@ -82,7 +83,7 @@ impl Api {
         let Ok(lease) = taken else {
             return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
         };
-        let lease = lease.inspect_err(|error| self.operated.metrics.refused(Place::Queue, error))?;
+        let lease = lease.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
         let answer = taken_answer(&lease);
         let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
         lease.settle(settlement).await?;

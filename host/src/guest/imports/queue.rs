@@ -108,7 +108,7 @@ pub(super) fn push(
     let pushed = new_event(data, content_type).map(|event| state.events.clone().push(queue, event, schedule));
     let metrics = state.metrics.clone();
     Ok(async move {
-        let pushed = pushed?.await.inspect_err(|error| metrics.refused(Place::Queue, error));
+        let pushed = pushed?.await.inspect_err(|error| metrics.events_refused(Place::Queue, error));
         Ok(pushed?.into())
     })
 }
@@ -179,7 +179,7 @@ impl Waiting {
             }));
         };
         let metrics = &self.exchange.generation.metrics;
-        let lease = lease.inspect_err(|error| metrics.refused(Place::Queue, error));
+        let lease = lease.inspect_err(|error| metrics.events_refused(Place::Queue, error));
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
             // Else the lease is dropped here, untaken: the next waiter gets the event.
             if !self.exchange.client_is_there() {

@@ -50,7 +50,7 @@ pub(super) fn publish(
     let published = new_event(data, content_type).map(|event| state.events.clone().publish(topic, event));
     let metrics = state.metrics.clone();
     Ok(async move {
-        let published = published?.await.inspect_err(|error| metrics.refused(Place::Topic, error));
+        let published = published?.await.inspect_err(|error| metrics.events_refused(Place::Topic, error));
         Ok(published?.to_string())
     })
 }
@@ -63,7 +63,7 @@ pub(super) fn end(
     let end = state.events.clone().end(&state.table.get(topic)?.name);
     let metrics = state.metrics.clone();
     Ok(async move {
-        let end = end.await.inspect_err(|error| metrics.refused(Place::Topic, error));
+        let end = end.await.inspect_err(|error| metrics.events_refused(Place::Topic, error));
         Ok(end?.to_string())
     })
 }
@@ -100,7 +100,7 @@ impl Read {
                     Err(EventError::Cancelled(reason.into()))
                 }
                 batch = batch => batch
-                    .inspect_err(|error| exchange.generation.metrics.refused(Place::Topic, error))
+                    .inspect_err(|error| exchange.generation.metrics.events_refused(Place::Topic, error))
                     .map_err(StoreError::into),
             }
         });
