@@ -29,7 +29,7 @@ impl Shares {
         (connection, in_progress): (&Arc<Connection>, InProgress),
         client: Option<ClientAddress>,
         version: Version,
-    ) -> Result<Self, Response<Body>> {
+    ) -> Result<Self, Box<Response<Body>>> {
         let streams = usize::try_from(settings.limits.max_streams_per_connection).unwrap_or(usize::MAX);
         if version == Version::HTTP_2 && connection.requests.len() >= streams {
             // Its client waits with the next one.
