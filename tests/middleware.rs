@@ -1,8 +1,8 @@
 //! Middleware: components in front of an app's own.
 
 use crate::harness::{
-    ADMIN, H1, H2, Leave, Protocol, Request, Server, assert_refused, component, eventually, linger, put,
-    text, write_config,
+    ADMIN, H1, H2, Leave, Protocol, Request, Server, assert_refused, component, eventually, put,
+    serve_in_vain, text, write_config,
 };
 
 const TOKEN: &str = "middleware = ['token.wasm']\nenv = { TOKEN = 'secret' }\n";
@@ -103,6 +103,6 @@ fn what_is_no_middleware_is_refused() {
     ] {
         let config = format!("[apps.app]\ncomponent = '{{longpoll}}'\nmiddleware = [{middleware}]\n");
         let file = write_config(folder.path(), &config);
-        assert_refused(&linger(&["serve", file.to_str().unwrap()]), &[says]);
+        assert_refused(&serve_in_vain(&file, &[]), &[says]);
     }
 }

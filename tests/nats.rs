@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::harness::{
-    Answer, H1, Http1, Leave, Nats, Request, Server, assert_refused, component, linger, write_config,
+    Answer, H1, Http1, Leave, Nats, Request, Server, assert_refused, component, serve_in_vain, write_config,
 };
 
 /// A host that shares a server with others. Events that are not given back return late.
@@ -157,7 +157,6 @@ async fn host_without_its_servers_does_not_start() {
         component("longpoll").display()
     );
     let file = write_config(folder.path(), &text);
-    let output =
-        tokio::task::spawn_blocking(move || linger(&["serve".as_ref(), file.as_os_str()])).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || serve_in_vain(&file, &[])).await.unwrap();
     assert_refused(&output, &[&url, "events.nats.servers"]);
 }

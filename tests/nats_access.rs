@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    ADMIN_TCP, Certificate, H1, Kept, Nats, Request, Server, assert_refused, component, eventually, linger,
-    write_config,
+    ADMIN_TCP, Certificate, H1, Kept, Nats, Request, Server, assert_refused, component, eventually,
+    serve_in_vain, write_config,
 };
 
 macro_rules! nats {
@@ -51,9 +51,7 @@ async fn is_refused(nats: &Nats, keys: &str, parts: &[&str]) {
 async fn does_not_start(config: &str, parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = write_config(folder.path(), config);
-    let serve =
-        move || linger(&["serve".as_ref(), file.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()]);
-    let output: Output = tokio::task::spawn_blocking(serve).await.unwrap();
+    let output: Output = tokio::task::spawn_blocking(move || serve_in_vain(&file, &[])).await.unwrap();
     assert_refused(&output, parts);
 }
 

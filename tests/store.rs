@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Answer, H1, Http1, Request, Server, assert_refused, component, eventually, linger, text,
+    Answer, H1, Http1, Request, Server, assert_refused, component, eventually, linger, serve_in_vain, text,
 };
 
 /// How often a host is killed. `LINGER_KILLS` sets another number, for a longer run.
@@ -81,10 +81,8 @@ async fn restart_finds_what_was_not_delivered() {
 async fn directory_of_something_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("diary"), "dear").unwrap();
-    let component = component("longpoll");
-    let (serve, store) =
-        (["serve".as_ref(), component.as_os_str()], ["--store".as_ref(), folder.path().as_os_str()]);
-    assert_refused(&linger(&[serve, store].concat()), &["is no store of Linger", "name another directory"]);
+    let output = serve_in_vain(&component("longpoll"), &["--store".as_ref(), folder.path().as_os_str()]);
+    assert_refused(&output, &["is no store of Linger", "name another directory"]);
 }
 
 #[tokio::test]
@@ -199,13 +197,8 @@ async fn full_disk_is_an_error_until_there_is_room() {
     server.get("/poll/q?wait=0").await.expect(204);
     stop(server).await;
     disk.change("ro");
-    let component = component("longpoll");
-    let (serve, store) =
-        (["serve".as_ref(), component.as_os_str()], ["--store".as_ref(), directory.as_os_str()]);
-    assert_refused(
-        &linger(&[serve, store].concat()),
-        &["Read-only file system", "that this process can write"],
-    );
+    let output = serve_in_vain(&component("longpoll"), &["--store".as_ref(), directory.as_os_str()]);
+    assert_refused(&output, &["Read-only file system", "that this process can write"]);
 }
 
 /// What clients saw.

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::{Certificate, Server, assert_refused, eventually, linger, write_config};
+use crate::harness::{Certificate, Server, assert_refused, eventually, serve_in_vain, write_config};
 
 /// A client that trusts these, and has this one for itself.
 fn client(trusted: &[&Certificate], own: Option<&Certificate>) -> TlsConnector {
@@ -101,6 +101,6 @@ async fn authority_that_is_none_is_refused() {
     put(&Certificate::new(), folder.path());
     std::fs::write(folder.path().join("clients.pem"), "no certificate").unwrap();
     let config = write_config(folder.path(), &format!("{LISTENER}client_ca = 'clients.pem'\n{APP}"));
-    let output = linger(&["serve", config.to_str().unwrap()]);
+    let output = serve_in_vain(&config, &[]);
     assert_refused(&output, &["clients.pem", "certificate"]);
 }

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     ADMIN, ADMIN_TCP, Certificate, Collector, H1, H2, Kept, Leave, Protocol, Request, SILENT, Server, Span,
-    assert_refused, both, crossed, eventually, linger, write_config,
+    assert_refused, both, crossed, eventually, serve_in_vain, write_config,
 };
 
 crossed!("longpoll", "longpoll-p2":
@@ -336,7 +336,7 @@ async fn authority_that_is_none_is_refused() {
     std::fs::write(folder.path().join("none.pem"), "nothing").unwrap();
     let table = "[traces]\nendpoint = 'https://127.0.0.1:1'\nca = 'none.pem'\n";
     let file = write_config(folder.path(), &format!("{table}{}", app("hello")));
-    let output = linger(&["serve", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let output = serve_in_vain(&file, &[]);
     assert_refused(&output, &["traces", "none.pem", "no certificate"]);
 }
 

@@ -5,7 +5,10 @@ mod ack;
 mod body;
 mod compact;
 mod connection;
+mod forwarded;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod hold;
 mod listing;
@@ -55,6 +58,7 @@ use connection::{Connection, InProgress};
 pub use connection::{Entrance, serve_connection};
 use guard::{ClientLink, Guard};
 pub use listing::{Connections, Shown};
+pub use origin::Proxies;
 pub use pump::ReadAhead;
 pub use settings::{Settings, Target};
 use shares::Shares;
@@ -343,11 +347,12 @@ fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
     host.filter(|host| !host.as_str().contains('@'))
 }
 
-/// Guests see the scheme and the authority in the URI, whichever way the client sent them.
+/// Guests see the scheme and the authority in the URI, whichever way the client sent them: the authority is what it asked for,
+/// the scheme how it came, whatever it says.
 fn make_absolute<B>(mut request: Request<B>, scheme: Scheme, authority: Authority) -> Request<B> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.authority = Some(authority);
-    parts.scheme.get_or_insert(scheme);
+    parts.scheme = Some(scheme);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     // All three parts are there, and each is valid.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
@@ -391,6 +396,17 @@ mod tests {
             let request = make_absolute(request, Scheme::HTTP, Authority::from_static("h:1"));
             assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");
             assert_eq!(request.uri().scheme_str(), Some("http"));
+        }
+        // What the client says of the scheme is not believed.
+        for (said, is) in [
+            ("https", Scheme::HTTP),
+            ("http", Scheme::HTTPS),
+            ("ftp", Scheme::HTTP),
+            ("https", Scheme::HTTPS),
+        ] {
+            let request = request(Version::HTTP_11, &format!("{said}://h/z"), &[]);
+            let request = make_absolute(request, is.clone(), Authority::from_static("h"));
+            assert_eq!(request.uri().to_string(), format!("{is}://h/z"));
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use nats::{Cluster, Nats};
 pub(crate) use operator::{ADMIN, ADMIN_TCP, assert_serves, put};
 pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer, is_there};
-pub(crate) use server::{SECRET, Server, command, linger, linger_in, write_config};
+pub(crate) use server::{SECRET, Server, command, linger, linger_in, serve_in_vain, write_config};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

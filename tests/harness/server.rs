@@ -46,7 +46,18 @@ pub(crate) fn linger(arguments: &[impl AsRef<OsStr>]) -> Output {
     command().args(arguments).output().unwrap()
 }
 
-/// The same, in a folder.
+/// Runs `linger serve` to its end: for what it refuses to serve. At a port that nobody else has, so that this is no reason.
+pub(crate) fn serve_in_vain(source: &Path, options: &[&OsStr]) -> Output {
+    command()
+        .arg("serve")
+        .arg(source)
+        .args(["--listen", &LOOPBACK.to_string()])
+        .args(options)
+        .output()
+        .unwrap()
+}
+
+/// The same as [`linger`], in a folder.
 pub(crate) fn linger_in(folder: &Path, arguments: &[&str]) -> Output {
     command().current_dir(folder).args(arguments).output().unwrap()
 }

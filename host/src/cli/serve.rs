@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::read;
 use crate::admin;
-use crate::config::{Address, Admin, Config, Events};
+use crate::config::{self, Address, Admin, Config, Events};
 use crate::events;
 use crate::guest::Engine;
-use crate::http::Entrance;
+use crate::http::{Entrance, Proxies};
 use crate::net::{Listener, Tls, raise_file_limit};
 use crate::reload::Reread;
 use crate::server::Server;
@@ -120,9 +120,10 @@ struct Asked {
 
 async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log: Log) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
-    let listeners = open(&config)?;
-    let admin = config.admin.clone().map(open_admin).transpose()?;
-    let names: Vec<_> = listeners.iter().map(name).collect();
+    let entrances = entrances(&config)?;
+    // Before anything is loaded: clients wait meanwhile. That an address cannot be had is said only when all else is in order,
+    // for it may be another host that serves the same.
+    let opened = open(&config, entrances);
     let loading = tokio::task::spawn_blocking(move || {
         let instances = config.apps.values().map(|app| app.instances.max).fold(0, usize::saturating_add);
         let code_cache = config.code_cache.directory(variable);
@@ -136,6 +137,8 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
         loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
         () = asked.stop.cancelled() => return Ok(()),
     };
+    let (listeners, admin) = opened?;
+    let names: Vec<_> = listeners.iter().map(name).collect();
     let address = admin.as_ref().map(admin::Listener::address);
     let running =
         server.start(listeners, admin.map(|admin| (admin, log))).context("the server does not start")?;
@@ -178,21 +181,32 @@ fn warn_of_few_files(max_connections: usize) {
     }
 }
 
-fn open(config: &Config) -> anyhow::Result<Vec<(Listener, Entrance)>> {
-    let silence = config.detection.silence();
-    let mut open = Vec::new();
-    for listener in &config.listeners {
-        let entrance = Entrance {
+/// How clients are taken at each listener. Reads certificates.
+fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
+    let entrance = |listener: &config::Listener| {
+        let networks = listener.trusted_proxies.clone().into();
+        anyhow::Ok(Entrance {
             eof: listener.eof,
             tls: listener.tls.clone().map(Tls::open).transpose()?,
-            proxies: listener.trusted_proxies.clone().into(),
+            proxies: Proxies { networks, headers: listener.proxy_headers },
             proxy_protocol: listener.proxy_protocol,
-        };
+        })
+    };
+    config.listeners.iter().map(entrance).collect()
+}
+
+/// All listeners, and that for operators.
+type Opened = (Vec<(Listener, Entrance)>, Option<admin::Listener>);
+
+fn open(config: &Config, entrances: Vec<Entrance>) -> anyhow::Result<Opened> {
+    let silence = config.detection.silence();
+    let mut open = Vec::new();
+    for (listener, entrance) in config.listeners.iter().zip(entrances) {
         let opened = Listener::open(&listener.address, listener.mode.bits(), &silence)
             .map_err(|error| unopened(&listener.address, &error))?;
         open.extend(opened.into_iter().map(|listener| (listener, entrance.clone())));
     }
-    Ok(open)
+    Ok((open, config.admin.clone().map(open_admin).transpose()?))
 }
 
 fn open_admin(admin: Admin) -> anyhow::Result<admin::Listener> {

@@ -14,7 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::guard::ClientLink;
 use super::hold::Quiet;
 use super::opening::open;
-use super::origin::Peer;
+use super::origin::{Peer, Proxies};
 use super::probe::Probe;
 use super::progress::Progress;
 use super::serving::{Serving, Terms};
@@ -26,7 +26,7 @@ use super::wait::Timeouts;
 use super::{Context, LAST_WORDS, handle};
 use crate::client::ClientAddress;
 use crate::clients::{ClientPlace, ClientShare, Clients, Kind};
-use crate::config::{Limits, Network};
+use crate::config::Limits;
 use crate::net::{Eof, Link, RELEASES, ReceiptWaits, Stream, Tls, Transport};
 use crate::telemetry::Reached;
 
@@ -38,7 +38,7 @@ pub struct Entrance {
     /// Speaks TLS, if it does.
     pub tls: Option<Arc<Tls>>,
     /// The proxies that are believed.
-    pub proxies: Arc<[Network]>,
+    pub proxies: Proxies,
     /// Whether those say first whose connection it is.
     pub proxy_protocol: bool,
 }
@@ -47,12 +47,8 @@ impl Entrance {
     /// Whether a connection from there is of a proxy that is believed. None is a Unix socket.
     #[must_use]
     pub fn is_proxy(&self, from: Option<IpAddr>) -> bool {
-        contain(&self.proxies, from)
+        self.proxies.have(from)
     }
-}
-
-fn contain(networks: &[Network], from: Option<IpAddr>) -> bool {
-    networks.iter().any(|network| network.contains(from))
 }
 
 /// What the requests of one connection share.
@@ -64,7 +60,7 @@ pub(super) struct Connection {
     /// The client whose connection it is, if it is one's, and what it has of what that may have.
     client: OnceLock<(IpAddr, ClientPlace)>,
     of_client: OnceLock<ClientShare>,
-    pub(super) proxies: Arc<[Network]>,
+    pub(super) proxies: Proxies,
     eof: Eof,
     pub(super) probe: Probe,
     pub(super) quiet: Quiet,
@@ -120,7 +116,7 @@ impl Connection {
     /// It is this client's, as its kernel says, or a proxy that speaks for it alone. Proxies are no clients. `counts`: nobody
     /// has counted it yet. False if that client has too many.
     pub(super) fn is_of(&self, client: Option<ClientAddress>, context: &Context, counts: bool) -> bool {
-        let Some(client) = client.filter(|client| !contain(&self.proxies, Some(client.ip))) else {
+        let Some(client) = client.filter(|client| !self.proxies.have(Some(client.ip))) else {
             return true;
         };
         let place = context.clients.find(client.ip);
@@ -140,7 +136,7 @@ impl Connection {
     pub(super) fn place_of(&self, client: ClientAddress, clients: &Arc<Clients>) -> Option<ClientPlace> {
         match self.client.get() {
             Some((address, place)) if *address == client.ip => Some(place.clone()),
-            _ if contain(&self.proxies, Some(client.ip)) => None,
+            _ if self.proxies.have(Some(client.ip)) => None,
             _ => Some(clients.find(client.ip)),
         }
     }

@@ -7,8 +7,9 @@ use super::connection::{Connection, Entrance};
 use super::guard::ClientLink;
 use super::origin::Peer;
 use super::progress::Progress;
+use super::proxy::{self, Speaker};
 use super::version::Version;
-use super::{Context, LAST_WORDS, proxy};
+use super::{Context, LAST_WORDS};
 use crate::client::ClientAddress;
 use crate::config::Limits;
 use crate::net::{Socket, Tls, Transport};
@@ -57,7 +58,8 @@ async fn introduce(
     let peer = Peer::new(from, &entrance.proxies);
     let (peer, client, counts) = if entrance.proxy_protocol && peer.is_trusted() {
         match proxy::read_header(socket).await {
-            Ok(client) => (Peer::behind_proxy(client, &entrance.proxies), client, true),
+            Ok(Speaker::Itself) => (Peer::stranger(from), None, true),
+            Ok(Speaker::Client(client)) => (Peer::behind_proxy(client, &entrance.proxies), client, true),
             Err(error) => {
                 tracing::debug!("connection ended: {error}");
                 return false;

@@ -22,9 +22,20 @@ const MAX_LINE: usize = 107;
 /// Of version 2: the addresses take 216 bytes at most, and proxies add what they know of TLS.
 const MAX_HEADER: usize = 4096;
 
-/// Reads the header, and nothing after it: whose connection it is. None if the proxy does not say, because it speaks for
-/// itself (to see whether the server lives) or does not know. Fails on anything else.
-pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<ClientAddress>> {
+/// For whom a proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// For itself: to see whether the server lives.
+    Itself,
+    /// For a client. None: it does not know where that is.
+    Client(Option<ClientAddress>),
+}
+
+/// The byte of version 2 that says that a proxy speaks for itself.
+const LOCAL: u8 = 0x20;
+
+/// Reads the header, and nothing after it: whose connection it is. Fails on anything else.
+pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Speaker> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == SIGNATURE {
@@ -36,6 +47,10 @@ pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
         }
         header.resize(FIXED + length, 0);
         stream.read_exact(&mut header[FIXED..]).await?;
+        if header[SIGNATURE.len()] == LOCAL {
+            // Whatever its family and addresses are: they are to be ignored.
+            return Ok(Speaker::Itself);
+        }
     } else {
         while !header.ends_with(b"\n") {
             if header.len() == MAX_LINE || !header.starts_with(b"PROXY ") {
@@ -47,23 +62,23 @@ pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
     parse(&header)
 }
 
-fn parse(header: &[u8]) -> io::Result<Option<ClientAddress>> {
+fn parse(header: &[u8]) -> io::Result<Speaker> {
     let address = |ip: std::net::IpAddr, port| Some(SocketAddr::new(ip, port).into());
-    match HeaderResult::parse(header) {
-        HeaderResult::V1(Ok(header)) => Ok(match header.addresses {
+    let client = match HeaderResult::parse(header) {
+        HeaderResult::V1(Ok(header)) => match header.addresses {
             v1::Addresses::Tcp4(from) => address(from.source_address.into(), from.source_port),
             v1::Addresses::Tcp6(from) => address(from.source_address.into(), from.source_port),
             v1::Addresses::Unknown => None,
-        }),
-        HeaderResult::V2(Ok(header)) => Ok(match header.addresses {
-            _ if header.command == v2::Command::Local => None,
+        },
+        HeaderResult::V2(Ok(header)) => match header.addresses {
             v2::Addresses::IPv4(from) => address(from.source_address.into(), from.source_port),
             v2::Addresses::IPv6(from) => address(from.source_address.into(), from.source_port),
             v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
-        }),
-        HeaderResult::V1(Err(error)) => Err(refused(&error.to_string())),
-        HeaderResult::V2(Err(error)) => Err(refused(&error.to_string())),
-    }
+        },
+        HeaderResult::V1(Err(error)) => return Err(refused(&error.to_string())),
+        HeaderResult::V2(Err(error)) => return Err(refused(&error.to_string())),
+    };
+    Ok(Speaker::Client(client))
 }
 
 fn refused(why: &str) -> io::Error {
@@ -77,8 +92,11 @@ mod tests {
     /// Whose connection it is that begins with this, and what is left of it.
     async fn read(sent: &[u8]) -> io::Result<(Option<String>, Vec<u8>)> {
         let mut rest = sent;
-        let client = read_header(&mut rest).await?;
-        Ok((client.map(|client| client.to_string()), rest.to_vec()))
+        let speaker = match read_header(&mut rest).await? {
+            Speaker::Itself => Some("itself".to_owned()),
+            Speaker::Client(client) => client.map(|client| client.to_string()),
+        };
+        Ok((speaker, rest.to_vec()))
     }
 
     fn binary(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -100,7 +118,11 @@ mod tests {
             (binary(1, 0x11, v4), Some("192.0.2.1:56324")),
             (binary(1, 0x21, &v6), Some("[2001:db8::1]:7")),
             (binary(1, 0x11, &more), Some("192.0.2.1:56324")),
-            (binary(0, 0, &[]), None),
+            // For itself, whatever else it says.
+            (binary(0, 0, &[]), Some("itself")),
+            (binary(0, 0x11, &[1, 2, 3]), Some("itself")),
+            (binary(0, 0x11, v4), Some("itself")),
+            (binary(0, 0xff, &[0; 300]), Some("itself")),
             (binary(1, 0, &[]), None),
             (binary(1, 0x31, &[0; 216]), None),
         ] {
@@ -124,6 +146,9 @@ mod tests {
             &binary(1, 0x11, &[1, 2, 3]),
             &binary(1, 0x11, &[0; 5000]),
             &binary(7, 0x11, &[0; 12]),
+            &binary(1, 0xff, &[0; 300]),
+            &binary(0, 0, &[0; 5000]),
+            &binary(0, 0, &[0; 300])[..200],
             SIGNATURE,
         ] {
             assert!(read(sent).await.is_err(), "{}", String::from_utf8_lossy(sent));
