@@ -84,13 +84,16 @@ setup-profdata:
 	    }; \
 	fi
 
+# Puts a file in its place in one step, and only if it is another: a server may be running from there, and tests beside it.
+PUT = cmp --quiet $(1) $(2) || { install -m 644 $(1) $(2).$$$$ && mv $(2).$$$$ $(2); }
+
 guests: setup-target ## Build every guest to target/components/NAME.wasm
 	@echo "==> building the guests"
 	@$(GUEST_CARGO) build --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml
 	@mkdir -p $(COMPONENTS)
 	@for file in $(GUEST_TARGET)/wasm32-wasip2/release/*.wasm; do \
 	    name=$$(basename "$$file" .wasm); \
-	    install -m 644 "$$file" "$(COMPONENTS)/$${name//_/-}.wasm"; \
+	    $(call PUT,"$$file","$(COMPONENTS)/$${name//_/-}.wasm"); \
 	done
 
 guests-other: $(OTHERS:%=$(COMPONENTS)/%.built) ## Build the examples in Python and JavaScript, and in C if wit-bindgen is there (needs python3 and npm)
@@ -108,7 +111,7 @@ $(COMPONENTS)/%.built: $$(shell find -L guest/examples/$$* -type f)
 	@mkdir -p $(LANGUAGES)/$* $(COMPONENTS)
 	@cp -RL guest/examples/$*/. $(LANGUAGES)/$*
 	@cd $(LANGUAGES)/$* && { [ ! -e package.json ] || npm ci --no-audit --no-fund --loglevel=error; } && $(build-$*)
-	@install -m 644 $(LANGUAGES)/$*/*.wasm $(COMPONENTS)
+	@for file in $(LANGUAGES)/$*/*.wasm; do $(call PUT,"$$file","$(COMPONENTS)/$$(basename "$$file")"); done
 	@touch $@
 
 # With the tools of the examples, which have the same pins.
@@ -158,7 +161,7 @@ test: guests nats-server ## Run all tests: host, guest SDK, and both together ov
 	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml \
 	    --package linger-guest --package hello --package longpoll --package sse
 	@echo "==> testing the host (the first time takes about five minutes to build)"
-	@cargo test --release --locked --workspace
+	@cargo test --release --locked --package linger
 	@if command -v npm >/dev/null && python3 -c "import ensurepip, venv" 2>/dev/null; then $(MAKE) --no-print-directory test-languages; \
 	    else echo "==> skipped: the examples in Python and JavaScript, which python3 with venv and npm are needed for"; fi
 	@echo "==> testing what other systems than Linux get"
@@ -211,11 +214,21 @@ chaos: guests ## Poll, push and leave at random moments, 5,000 rounds of each ca
 	@echo "==> chaos (some minutes)"
 	@LINGER_ROUNDS=$(CHAOS_ROUNDS) cargo test --release --locked --package linger --test integration -- --nocapture chaos::
 
-fuzz: guests ## Feed a connection arbitrary bytes for FUZZ_SECONDS, 600 unless set (installs cargo-fuzz; a long first build)
+# With what the fuzzer counts all is built anew, apart from the rest. Most of it is Cranelift, which compiles one component a run.
+FUZZ_TARGETS := $(patsubst fuzz/seeds/%,%,$(wildcard fuzz/seeds/*))
+FUZZ_CARGO := CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo fuzz
+FUZZ_BUILD := --features run --sanitizer none --codegen-units 16 --target-dir $(abspath $(TARGET))/fuzz
+
+fuzz: guests ## Feed each parser, and a connection, arbitrary bytes for FUZZ_SECONDS in all, 600 unless set (installs cargo-fuzz; a long first build)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	@echo "==> fuzzing"
-	@mkdir -p fuzz/corpus/connection
-	@cargo fuzz run --sanitizer none connection fuzz/corpus/connection fuzz/seeds/connection -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -max_len=8192
+	@echo "==> building the fuzz targets"
+	@$(FUZZ_CARGO) build $(FUZZ_BUILD)
+	@for name in $(FUZZ_TARGETS); do \
+	    echo "==> fuzzing $$name"; \
+	    mkdir -p fuzz/corpus/$$name; \
+	    $(FUZZ_CARGO) run $(FUZZ_BUILD) $$name fuzz/corpus/$$name fuzz/seeds/$$name -- -verbosity=0 -print_final_stats=1 \
+	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) )) -timeout=30 -max_len=8192; \
+	done
 
 $(TARGET)/release/linger: host
 
@@ -227,7 +240,6 @@ lint: setup-target ## Check formatting, clippy, and the dependencies' licenses
 	@echo "==> checking the format"
 	@cargo fmt --all --check
 	@cargo fmt --all --check --manifest-path guest/Cargo.toml
-	@cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "==> clippy"
 	@cargo clippy --release --locked --workspace --all-targets -- --deny warnings
 	@$(GUEST_CARGO) clippy --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml -- --deny warnings
@@ -253,7 +265,6 @@ deb: $(OPTIMIZED)/linger ## Build a Debian package in target/debian (installs ca
 format: ## Format all code
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path guest/Cargo.toml
-	@cargo fmt --manifest-path fuzz/Cargo.toml
 
 clean: ## Remove all that was built
 	@rm -rf target "$(GUEST_TARGET)"

@@ -5,22 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use linger::config::Config;
-use linger::deploy::{Deployments, Loader, Spec};
+use linger::config::{Address, Config};
 use linger::events;
-use linger::guest::{Engine, Lane};
-use linger::http::{Context, Entrance, Settings, serve_connection};
-use linger::telemetry::Metrics;
-use tokio::net::TcpListener;
+use linger::guest::Engine;
+use linger::http::{Context, Entrance, serve_connection};
+use linger::net::Listener;
+use linger::server::Server;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::client::Script;
 
 /// Small bounds, so that inputs reach them and memory stays flat.
 const CONFIG: &str = "
+    listen = '127.0.0.1:0'
+    threads = 1
     detection.confirm_window = '20ms'
     detection.ack_timeout = '2s'
     queues.max_queues = 16
@@ -38,10 +37,10 @@ const CONFIG: &str = "
 /// What serves connections.
 pub struct Service {
     runtime: Runtime,
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     context: Arc<Context>,
-    _engine: Arc<Engine>,
+    _server: Server,
     /// Caught, as it is in a Rust program whose `main` is not the fuzzer's: a write to who has left is an error.
     _pipe: Signal,
 }
@@ -57,12 +56,16 @@ impl Service {
             .expect("a runtime");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let config = Config::parse(CONFIG, &folder.join("linger.toml"), |_| None).expect("a configuration");
-        let engine = Arc::new(Engine::new(None, 1_000, false).expect("an engine"));
-        let context = runtime.block_on(async { context(&config, &engine) });
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let (server, opened) = {
+            let _inside = runtime.enter();
+            let opened = Listener::open(&config.listeners[0].address, 0, &config.detection.silence());
+            (server(config), opened)
+        };
+        let context = server.contexts()[0].clone();
+        let listener = opened.expect("a port").remove(0);
+        let Address::Tcp(address) = *listener.address() else { unreachable!("it is one of TCP") };
         let pipe = runtime.block_on(async { signal(SignalKind::pipe()) }).expect("a signal");
-        Self { runtime, listener, address, context: Arc::new(context), _engine: engine, _pipe: pipe }
+        Self { runtime, listener, address, context, _server: server, _pipe: pipe }
     }
 
     /// Serves one client, until its connection has ended.
@@ -70,8 +73,10 @@ impl Service {
         let (entrance, context) = (Entrance::default(), self.context.clone());
         self.runtime.block_on(async {
             let served = async {
-                let (stream, _) = self.listener.accept().await.expect("the client of this run");
-                serve_connection(stream, &entrance, context.clone()).await;
+                let accepted = self.listener.accept().await.expect("the client of this run");
+                let from = accepted.from;
+                let stream = accepted.stream().expect("a connection");
+                serve_connection(stream, from, &entrance, context.clone()).await;
             };
             let both = async { tokio::join!(served, script.play(self.address)) };
             let ended = tokio::time::timeout(bound, both).await;
@@ -87,22 +92,9 @@ impl Service {
     }
 }
 
-fn context(config: &Config, engine: &Arc<Engine>) -> Context {
+fn server(config: Config) -> Server {
+    let engine = Arc::new(Engine::new(None, 1_000, false).expect("an engine"));
     let events =
         events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
-    let metrics = Metrics::default();
-    let loader = Loader { engine: engine.clone(), events, lanes: 1, metrics: metrics.clone() };
-    let deployments = Deployments::load(loader, Spec::all(config)).expect("`make guests` was run");
-    let settings = Settings::new(config, |name| deployments.slot(name).ok());
-    Context {
-        settings: Arc::new(ArcSwap::from_pointee(settings)),
-        detection: config.detection.clone(),
-        metrics,
-        confirmations: Arc::default(),
-        connections: Arc::default(),
-        max_deliveries: config.queues.max_deliveries_per_request,
-        replaced: deployments.replaced(),
-        stopping: CancellationToken::new(),
-        lane: Lane::default(),
-    }
+    Server::load(config, engine, events, None).expect("`make guests` was run")
 }

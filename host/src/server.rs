@@ -103,6 +103,12 @@ impl Server {
         Ok(Self { contexts, deployments, reloader, events, places, metrics, export, stopping })
     }
 
+    /// What the connections of each thread would share, for who serves some without it.
+    #[doc(hidden)]
+    pub fn contexts(&self) -> &[Arc<Context>] {
+        &self.contexts
+    }
+
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
     pub fn start(
         self,
