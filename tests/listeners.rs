@@ -216,7 +216,7 @@ async fn trusted_proxy_names_its_clients() {
             &[("x-forwarded-for", "9.9.9.9, 192.0.2.1, 10.1.1.1"), ("x-forwarded-proto", "https")][..],
             "true 192.0.2.1",
         ),
-        (&[("forwarded", "for=\"[2001:db8::1]:5\";proto=https")], "true 2001:db8::1"),
+        (&[("x-forwarded-for", "[2001:db8::1]:5"), ("x-forwarded-proto", "https")], "true 2001:db8::1"),
         (&[("x-forwarded-for", "192.0.2.2")], "false 192.0.2.2"),
         (&[], "false unknown"),
     ] {

@@ -27,6 +27,7 @@ mod disconnect;
 mod docs;
 mod faults;
 mod follow;
+mod forged;
 mod half_close;
 mod hostile;
 mod http;
