@@ -1,7 +1,7 @@
 //! Where a client is, as far as is known. Pure.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,17 @@ pub struct ClientAddress {
     pub ip: IpAddr,
     /// Its port, if that is known.
     pub port: Option<u16>,
+}
+
+impl ClientAddress {
+    /// What counts as one client: an address, or a /64 network of IPv6, of which a client has all.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        match self.ip {
+            IpAddr::V4(_) => self.ip,
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        }
+    }
 }
 
 impl From<SocketAddr> for ClientAddress {
@@ -54,6 +65,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn client_has_a_whole_network_of_ipv6() {
+        let network = |ip: &str| ClientAddress::from(ip.parse::<IpAddr>().unwrap()).network().to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+    }
 
     proptest! {
         #[test]

@@ -99,6 +99,17 @@ pub enum Stop {
     ClientLeft,
     /// The request was cancelled, and its guest did not answer within the grace.
     GaveUp(Reason),
+    /// Its body will not be read to the end.
+    Unread(Unread),
+}
+
+/// Why a request's body is not read to its end, where the client is there to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// There is no room for it.
+    NoRoom,
+    /// The client has stopped to send it, or is too slow.
+    TooSlow,
 }
 
 /// Whoever is at the other end of a connection.
@@ -161,6 +172,8 @@ pub struct Exchange {
     /// Whether the head of its response is with the client's connection.
     answered: AtomicBool,
     failed: AtomicBool,
+    /// Whether the host holds too much for its instance.
+    over_limit: AtomicBool,
     /// Whether it may not be run again.
     last_try: AtomicBool,
     /// When its guest had it, in nanoseconds after it began. 0: not yet.
@@ -197,6 +210,7 @@ impl Exchange {
             stop: SetOnce::new(),
             answered: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            over_limit: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
             handed_over: AtomicU64::new(0),
             told: AtomicU64::new(0),
@@ -274,6 +288,22 @@ impl Exchange {
     /// Waits until there is a reason not to wait for its response any more. Cancel-safe.
     pub async fn stopped(&self) -> Stop {
         *self.stop.wait().await
+    }
+
+    /// Nobody waits for its response any more because its body is not read to the end.
+    pub fn refuse(&self, why: Unread) {
+        self.stop(Stop::Unread(why));
+    }
+
+    /// Notes that its guest was refused something, because the host holds too much for its instance.
+    pub fn over_limit(&self) {
+        self.over_limit.store(true, Ordering::Release);
+    }
+
+    /// Whether its guest was refused something, because the host holds too much for its instance.
+    #[must_use]
+    pub fn was_over_limit(&self) -> bool {
+        self.over_limit.load(Ordering::Acquire)
     }
 
     fn stop(&self, stop: Stop) {
@@ -395,6 +425,7 @@ impl Exchange {
         self.holdings.put_back();
         self.generation.metrics.retries.inc();
         self.failed.store(false, Ordering::Release);
+        self.over_limit.store(false, Ordering::Release);
         true
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod ack;
 mod body;
+mod buffers;
 mod compact;
 mod connection;
 mod forwarded;
@@ -11,6 +12,7 @@ mod frames;
 pub mod fuzzing;
 mod guard;
 mod hold;
+mod intake;
 mod listing;
 mod opening;
 mod origin;
@@ -24,25 +26,22 @@ mod shares;
 mod spare;
 mod stream;
 mod supervisor;
+mod upload;
 mod version;
 mod wait;
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::cancel::Reason;
 use crate::clients::Clients;
 use crate::config::Detection;
 use crate::events::Confirmations;
@@ -53,6 +52,7 @@ use crate::route::Match;
 use crate::telemetry::{Failure, Metrics, Reached, Tracer};
 use access::Access;
 use body::GuardedBody;
+pub use buffers::Buffers;
 use compact::compact;
 use connection::{Connection, InProgress};
 pub use connection::{Entrance, serve_connection};
@@ -63,6 +63,7 @@ pub use pump::ReadAhead;
 pub use settings::{Settings, Target};
 use shares::Shares;
 pub use spare::Spares;
+use upload::Upload;
 
 /// How long a connection that should end is waited for when no request is in progress on it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -117,16 +118,22 @@ fn handle(
 ) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
     // Before it takes the next event, and whatever comes of it.
     let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
+    let (request, upload) = Upload::take_from(request);
     let begun = begin(&context, &connection, token, request);
     async move {
         let mut response = match begun {
             Ok(begun) => {
                 connection.probe.allow(begun.request.version() == Version::HTTP_11);
-                let response = call(&context, begun, &connection.link).await;
+                let response = call(&context, begun, upload, &connection.link).await;
                 connection.probe.allow(false);
                 response?
             }
-            Err(answer) => answer.map(GuardedBody::plain),
+            Err(mut answer) => {
+                if let Some(upload) = upload {
+                    upload.refuse(&context, answer.headers_mut()).await;
+                }
+                answer.map(GuardedBody::plain)
+            }
         };
         ack::put_outcome(response.headers_mut(), outcome);
         Ok(response)
@@ -137,7 +144,8 @@ fn handle(
 struct Begun {
     app: Arc<App>,
     guard: Guard,
-    request: Request<Incoming>,
+    /// Without its body.
+    request: Request<()>,
 }
 
 impl Begun {
@@ -152,7 +160,7 @@ fn begin(
     context: &Context,
     connection: &Arc<Connection>,
     token: InProgress,
-    mut request: Request<Incoming>,
+    mut request: Request<()>,
 ) -> Result<Box<Begun>, Box<Response<Body>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
     compact(&mut request);
@@ -191,17 +199,23 @@ fn begin(
 async fn call(
     context: &Context,
     begun: Box<Begun>,
+    upload: Option<Box<Upload<Incoming>>>,
     link: &Arc<ClientLink>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
     let Begun { app, mut guard, request } = begun.open();
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
-    let request = Box::new(pumped(context, &exchange, link, request).await);
+    let (body, intake) = match upload {
+        Some(upload) => upload.read_ahead(context, &exchange, link).await,
+        None => (empty(), None),
+    };
+    let request = Box::new(request.map(|()| body));
     let mut result = tokio::select! {
         biased;
         stop = exchange.stopped() => match stop {
             Stop::ClientLeft => return Err(ClientLeft),
             Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
+            Stop::Unread(why) => Err(CallError::Unread(why)),
         },
         result = app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
             status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
@@ -220,80 +234,45 @@ async fn call(
         Ok(answer) => guarded(context, answer, head_only, guard),
         Err(error) => {
             let (app, request) = (exchange.app(), exchange.id);
-            tracing::warn!(app, request = %request, "request failed: {error}");
+            match error {
+                // Its client has done that, or others: the warning of the limit says so.
+                CallError::Unread(_) | CallError::OverLimit => {
+                    tracing::debug!(app, request = %request, "request failed: {error}");
+                }
+                _ => tracing::warn!(app, request = %request, "request failed: {error}"),
+            }
             let response = respond::failure(&error, request);
             guard.head(response.status());
             let metrics = &exchange.generation.metrics;
             if let Some(failure) = failure(&error) {
                 metrics.failed(failure);
             } else {
-                metrics.reached(Reached::Instances);
                 guard.not_tried();
+            }
+            if matches!(error, CallError::Busy) {
+                metrics.reached(Reached::Instances);
             }
             guard.failed();
             response.map(GuardedBody::plain)
         }
     };
+    if let Some(intake) = intake {
+        let bound = context.settings.load().read_ahead.bound();
+        intake.conclude(response.headers_mut(), bound).await;
+    }
     response.headers_mut().entry(respond::REQUEST_ID).or_insert_with(|| exchange.id.to_header());
     Ok(response)
 }
 
-/// What is counted of a guest that gave no response. None: no guest was asked.
+/// What is counted of a guest that gave no response. None: it is not to blame.
 fn failure(error: &CallError) -> Option<Failure> {
     Some(match error {
         CallError::Trapped => Failure::Trapped,
         CallError::NotStarted(_) => Failure::NotStarted,
         CallError::Refused(_) | CallError::NoResponse => Failure::NoAnswer,
         CallError::GaveUp(_) => Failure::GaveUp,
-        CallError::Busy => return None,
+        CallError::Busy | CallError::OverLimit | CallError::Unread(_) => return None,
     })
-}
-
-/// The request with its body read ahead, where it is not there yet in a task that ends with the exchange.
-async fn pumped(
-    context: &Context,
-    exchange: &Arc<Exchange>,
-    link: &Arc<ClientLink>,
-    request: Request<Incoming>,
-) -> Request<Body> {
-    if request.body().is_end_stream() {
-        return request.map(|_| empty());
-    }
-    let waits_for_leave = request.headers().contains_key(header::EXPECT);
-    let (parts, body) = request.into_parts();
-    let (pump, body) = pump::split(body, &context.settings.load().read_ahead, waits_for_leave);
-    let (exchange, link) = (exchange.clone(), link.clone());
-    let mut reading = Box::pin(async move {
-        let broken = tokio::select! {
-            read = pump.run() => read.is_err(),
-            () = exchange.ended() => false,
-        };
-        if broken {
-            // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
-            exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset));
-        }
-    });
-    if waits_for_leave || !ends_at_once(reading.as_mut()).await {
-        context.lane.tasks.spawn(reading);
-    }
-    Request::from_parts(parts, body.boxed_unsync())
-}
-
-/// Whether a reading of a body has come to its end when hyper had a turn: with what came along with the head.
-async fn ends_at_once(mut reading: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
-    let mut turns = 0;
-    std::future::poll_fn(|cx| {
-        turns += 1;
-        match reading.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending if turns > 1 => Poll::Ready(false),
-            Poll::Pending => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// The guest's response, whose body tells the guard how it ended.

@@ -48,6 +48,11 @@ impl Pace {
         self.limit = after(self.limit, time_for(bytes, bytes_per_second)).min(most);
     }
 
+    /// So long it was not waited for.
+    pub fn pause(&mut self, time: Duration) {
+        self.limit = after(self.limit, time);
+    }
+
     /// When it has stopped, or is too slow, should nothing more come.
     #[must_use]
     pub fn limit(&self) -> Instant {
@@ -106,6 +111,14 @@ mod tests {
         let later = now + Duration::from_secs(29);
         pace.advance(1, later);
         assert_eq!(pace.limit(), later + TERMS.grace);
+    }
+
+    #[test]
+    fn time_for_which_nobody_waits_does_not_count() {
+        let now = Instant::now();
+        let mut pace = Pace::new(TERMS, now);
+        pace.pause(Duration::from_mins(1));
+        assert_eq!(pace.limit(), now + TERMS.grace + Duration::from_mins(1));
     }
 
     proptest! {

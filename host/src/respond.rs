@@ -6,7 +6,7 @@ use http::{HeaderName, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
 use crate::cancel::Reason;
-use crate::exchange::RequestId;
+use crate::exchange::{RequestId, Unread};
 use crate::guest::{Body, CallError};
 
 /// Names a request to its client, as the log does.
@@ -58,7 +58,10 @@ pub fn too_many_of_client() -> Response<Body> {
 #[must_use]
 pub fn failure(error: &CallError, id: RequestId) -> Response<Body> {
     let (status, retry_after) = match error {
-        CallError::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+        CallError::Busy | CallError::OverLimit | CallError::Unread(Unread::NoRoom) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Some(1))
+        }
+        CallError::Unread(Unread::TooSlow) => (StatusCode::REQUEST_TIMEOUT, None),
         CallError::GaveUp(Reason::Deadline) => (StatusCode::GATEWAY_TIMEOUT, None),
         CallError::GaveUp(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(0)),
         CallError::Trapped | CallError::NotStarted(_) | CallError::Refused(_) | CallError::NoResponse => {

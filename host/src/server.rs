@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::deploy::{Deployments, Loader, Spec};
 use crate::events::EventStore;
 use crate::guest::{Engine, Lane, LoadError};
-use crate::http::{Context, Entrance, Settings};
+use crate::http::{Buffers, Context, Entrance, Settings};
 use crate::net::Listener;
 use crate::reload::{Reloader, Reread};
 use crate::telemetry::traces::{self, Export, Exporting, TracesError};
@@ -47,6 +47,7 @@ pub struct Server {
     reloader: Reloader,
     events: Arc<dyn EventStore>,
     places: Places,
+    body_buffers: Arc<Buffers>,
     metrics: Metrics,
     export: Option<Export>,
     stopping: CancellationToken,
@@ -69,6 +70,7 @@ impl Server {
         let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
         let settings = Settings::new(&config, |name| deployments.slot(name).ok());
         let places = Places::new(&config.limits);
+        let body_buffers = settings.read_ahead.buffers.clone();
         let shared = Context {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
@@ -100,7 +102,7 @@ impl Server {
             metrics.clone(),
         );
         let stopping = shared.stopping;
-        Ok(Self { contexts, deployments, reloader, events, places, metrics, export, stopping })
+        Ok(Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping })
     }
 
     /// What the connections of each thread would share, for who serves some without it.
@@ -115,7 +117,8 @@ impl Server {
         listeners: Vec<(Listener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
-        let Self { contexts, deployments, reloader, events, places, metrics, export, stopping } = self;
+        let Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping } =
+            self;
         let (reloader, leaving) = (Arc::new(reloader), CancellationToken::new());
         let admin = admin.map(|(listener, log)| {
             let exposition = Exposition::new(&metrics, &deployments, events.clone(), places.all.clone());
@@ -125,6 +128,7 @@ impl Server {
                 events: events.clone(),
                 metrics: metrics.clone(),
                 exposition,
+                body_buffers,
                 connections: contexts.iter().map(|context| context.connections.clone()).collect(),
                 log,
                 leaving: leaving.clone(),

@@ -29,7 +29,9 @@ pub struct InstanceLimits {
     /// for five minutes. For components that take long to start. They count towards `max`.
     pub ready: usize,
     /// Linear memory of one instance. Beyond: an allocation in the guest fails. One that has taken much of what its first request
-    /// left gets no more requests: a tenth with WASI 0.2, half with 0.3.
+    /// left gets no more requests: a tenth with WASI 0.2, half with 0.3. As many bytes the host holds for it besides, of whole
+    /// answers that clients have not read yet and of bodies that are collected for it (WASI 0.3). With half of them it gets no
+    /// more requests until there is room; an answer that has none is 503.
     #[serde(with = "unit::Size")]
     pub max_memory: ByteSize,
     /// Processor time that a guest may use without a pause. Beyond: its instance is stopped.

@@ -66,7 +66,7 @@ impl App {
         };
         // Once now, so that a folder that cannot be opened is a mistake in the configuration.
         factory
-            .store(&Meter::default(), &Arc::default())
+            .store(&Meter::default(), &Arc::default(), factory.budget(|| ()))
             .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
         let (instances, cancelling) = instances(source, kinds, factory, engine, lanes)?;
         Ok(Self { instances, cancelling })
@@ -119,11 +119,26 @@ impl App {
         exchange: Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        match self.instances(exchange.on_disconnect()) {
+        let watched = exchange.clone();
+        let answer = match self.instances(exchange.on_disconnect()) {
             Instances::P2(instances) => instances.call(lane, exchange, request).await,
             Instances::P3(pool) => pool.call(lane, exchange, request).await,
-        }
+        };
+        unless_over_limit(&watched, answer)
     }
+}
+
+/// A guest that was refused its answer, since the host holds too much for its instance, can only say that it failed: what
+/// others are to blame for, who read slowly.
+fn unless_over_limit(
+    exchange: &Exchange,
+    answer: Result<(http::Response<Body>, Hold), CallError>,
+) -> Result<(http::Response<Body>, Hold), CallError> {
+    let says_so = match &answer {
+        Ok((response, _)) => response.status().is_server_error() || response.status().is_client_error(),
+        Err(error) => matches!(error, CallError::Refused(_) | CallError::NoResponse),
+    };
+    if says_so && exchange.was_over_limit() { Err(CallError::OverLimit) } else { answer }
 }
 
 /// The instances of a component, and those whose calls can be cancelled where only some routes want that.
@@ -192,7 +207,17 @@ impl Factory {
         uses
     }
 
-    pub(super) fn store(&self, counts: &Meter, load: &Arc<AtomicUsize>) -> wasmtime::Result<Store<State>> {
+    /// What an instance may make the host hold. `relieved` is called when it can take requests again.
+    pub(super) fn budget(&self, relieved: impl Fn() + Send + Sync + 'static) -> Budget {
+        Budget::new(self.config.instances.max_memory.as_u64(), relieved)
+    }
+
+    pub(super) fn store(
+        &self,
+        counts: &Meter,
+        load: &Arc<AtomicUsize>,
+        budget: Budget,
+    ) -> wasmtime::Result<Store<State>> {
         let writing = Writing::default();
         let state = State {
             table: self.table(),
@@ -202,7 +227,8 @@ impl Factory {
             limits: Limits::new(self.config.instances.max_memory),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
-            budget: Budget::new(self.config.instances.max_memory.as_u64()),
+            budget,
+            patience: self.config.instances.queue_timeout,
             requests: Requests::new(writing),
             cancels: self.cancels.clone(),
             load: load.clone(),

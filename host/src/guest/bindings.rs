@@ -22,6 +22,7 @@ wasmtime::component::bindgen!({
         "linger:host/cancellation.current": store | trappable,
         "linger:host/cancellation.[method]cancellation.cancelled": store | trappable,
         "linger:host/queue.[method]queue.take": store | trappable,
+        "linger:host/whole.respond": store | trappable,
         "linger:host/topic.[method]topic.publish": store | trappable,
         "linger:host/topic.[method]topic.read": store | trappable,
         "linger:host/topic.[method]topic.end": store | trappable,

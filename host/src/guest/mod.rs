@@ -35,6 +35,7 @@ pub use middleware::behind;
 pub use runtime::Runtime;
 
 use crate::cancel::Reason;
+use crate::exchange::Unread;
 
 /// The error of a body that crosses the boundary.
 pub type BodyError = wasmtime_wasi_http::Error;
@@ -92,6 +93,12 @@ pub enum CallError {
     /// All instances are full, or there is no room for another one.
     #[error("all instances are busy")]
     Busy,
+    /// The host holds as much for the instance as it may, so that the guest could not answer.
+    #[error("the host holds too much for the instance")]
+    OverLimit,
+    /// The body of the request is not read to its end, so that no guest can answer.
+    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly" })]
+    Unread(Unread),
     /// The request was cancelled, and the guest did not answer within the grace.
     #[error("the guest did not answer within the grace after `{0}`")]
     GaveUp(Reason),

@@ -195,7 +195,7 @@ impl Shared {
 
     async fn start(&self, place: Place) -> wasmtime::Result<Instance> {
         let meter = Meter::default();
-        let mut store = self.factory.store(&meter, &Arc::default())?;
+        let mut store = self.factory.store(&meter, &Arc::default(), self.factory.budget(|| ()))?;
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
         self.factory.metrics.started.inc();
         Ok(Instance { store, proxy, meter, uses: 0, _place: place })

@@ -20,6 +20,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::app::Factory;
+use super::budget::Budget;
 use super::cancels::Trial;
 use super::meter::Meter;
 use super::queue::Queue;
@@ -138,7 +139,7 @@ impl Pool {
     /// Starts an instance, and drops it.
     pub(super) async fn try_start(&self) -> Result<(), CallError> {
         self.0
-            .instantiate(&Meter::default(), &Arc::default())
+            .instantiate(&Meter::default(), &Arc::default(), self.0.factory.budget(|| ()))
             .await
             .map(drop)
             .map_err(|error| not_started(&error))
@@ -224,9 +225,10 @@ impl Shared {
         &self,
         meter: &Meter,
         load: &Arc<AtomicUsize>,
+        budget: Budget,
     ) -> wasmtime::Result<(Store<State>, Service)> {
         let started = async {
-            let mut store = self.factory.store(meter, load)?;
+            let mut store = self.factory.store(meter, load, budget)?;
             let service = self.pre.instantiate_async(&mut store).await?;
             Ok((store, service))
         };
@@ -263,7 +265,9 @@ impl Shared {
     fn seat_in(&self, open: &Mutex<Vec<Arc<Worker>>>, suits: impl Fn(&Worker) -> bool) -> Option<Seat> {
         let limits = self.limits();
         let mut open = lock(open);
-        let has_room = |worker: &Arc<Worker>| worker.load() < limits.max_requests && suits(worker);
+        let has_room = |worker: &Arc<Worker>| {
+            worker.load() < limits.max_requests && !worker.holds_much() && suits(worker)
+        };
         let index = open.iter().position(has_room)?;
         let seat = Seat::take(&open[index]);
         if seat.worker().uses() >= self.max_uses {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{AsContextMut as _, StoreContextMut};
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(super) metrics: Arc<AppMetrics>,
     /// Bounds what the host holds for it.
     pub(super) budget: Budget,
+    /// How long its guests wait for room in that.
+    pub(super) patience: Duration,
     pub(super) requests: Requests,
     /// What is known of cancelling calls of this component, where they are cancelled.
     pub(super) cancels: Option<Arc<Cancels>>,

@@ -7,43 +7,68 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::buffers::{Account, Buffers, Full, Room};
+use super::intake::Intake;
 use crate::config::Limits;
+use crate::exchange::Exchange;
 use crate::guest::BodyError;
+use crate::pace::{Pace, Terms};
 
-/// Bounds on what is read ahead.
+/// Bounds on what is read ahead, and on the time that it takes.
 #[derive(Clone, Debug)]
 pub struct ReadAhead {
-    /// Bytes for one request.
-    per_request: u32,
-    /// Bytes for all requests together.
-    total: Arc<Semaphore>,
+    /// Bytes for all requests.
+    pub buffers: Arc<Buffers>,
+    /// How slow a client may send.
+    terms: Terms,
 }
 
 impl ReadAhead {
     /// Those of a configuration.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let (per_request, total) = (limits.max_body_buffer.as_u64(), limits.max_body_buffers.as_u64());
-        let total = usize::try_from(total).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self {
-            // No request may want more than there is, or it would wait for ever.
-            per_request: u32::try_from(per_request.min(total as u64)).unwrap_or(u32::MAX),
-            total: Arc::new(Semaphore::new(total)),
-        }
+        Self { buffers: Buffers::new(limits), terms: terms(limits) }
     }
 
-    /// Whether two configurations bound them alike.
-    pub(super) fn is_same(one: &Limits, other: &Limits) -> bool {
-        let bounds = |limits: &Limits| (limits.max_body_buffer, limits.max_body_buffers);
-        bounds(one) == bounds(other)
+    /// Others, in the place of these. What is there counts against them too.
+    #[must_use]
+    pub fn next(&self, limits: &Limits) -> Self {
+        self.buffers.set(limits);
+        Self { buffers: self.buffers.clone(), terms: terms(limits) }
     }
+
+    /// Bytes of a body that are read for nothing, so that its connection stays.
+    pub(super) fn bound(&self) -> u64 {
+        self.buffers.per_request()
+    }
+
+    /// How long that may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.terms.grace
+    }
+}
+
+fn terms(limits: &Limits) -> Terms {
+    Terms { bytes_per_second: limits.min_body_rate.as_u64(), grace: limits.body_timeout }
+}
+
+/// Why a body is not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// Nothing more comes of it: its client has left, or does not keep to the protocol.
+    Left,
+    /// Its client has stopped, or is too slow.
+    TooSlow,
+    /// Its first bytes have no room.
+    NoRoom(Full),
 }
 
 /// What is on its way to the guest.
@@ -55,19 +80,15 @@ enum Item {
     End,
 }
 
-/// A frame's share: of the request's room, and of all requests'.
-struct Room {
-    _own: OwnedSemaphorePermit,
-    _total: OwnedSemaphorePermit,
-}
-
 /// The reading end.
-pub(super) struct Pump {
-    body: Incoming,
+pub(super) struct Pump<B> {
+    body: B,
     items: mpsc::UnboundedSender<Item>,
-    per_request: u32,
-    room: Arc<Semaphore>,
-    total: Arc<Semaphore>,
+    exchange: Arc<Exchange>,
+    intake: Arc<Intake>,
+    bounds: ReadAhead,
+    /// From its first bytes on.
+    account: Option<Arc<Account>>,
     start: Arc<Notify>,
 }
 
@@ -81,51 +102,77 @@ pub(super) struct PumpedBody {
 
 /// Splits a body in two ends. If the client waits for leave to send it (`Expect: 100-continue`), reading
 /// starts when the guest asks for it: hyper gives leave by then.
-pub(super) fn split(body: Incoming, bounds: &ReadAhead, on_demand: bool) -> (Pump, PumpedBody) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+pub(super) fn split<B>(
+    body: B,
+    exchange: Arc<Exchange>,
+    intake: Arc<Intake>,
+    bounds: ReadAhead,
+    on_demand: bool,
+) -> (Pump<B>, PumpedBody)
+where
+    B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin,
+{
+    let (items, receiver) = mpsc::unbounded_channel();
     let start = Arc::new(Notify::new());
     if !on_demand {
         start.notify_one();
     }
     let hint = body.size_hint();
-    let pump = Pump {
-        body,
-        items: sender,
-        per_request: bounds.per_request,
-        room: Arc::new(Semaphore::new(bounds.per_request as usize)),
-        total: bounds.total.clone(),
-        start: start.clone(),
-    };
+    let pump = Pump { body, items, exchange, intake, bounds, account: None, start: start.clone() };
     (pump, PumpedBody { items: receiver, hint, start, ended: false })
 }
 
-impl Pump {
-    /// Reads to the end. An error means that the body broke off: the guest has been told, as far as it
-    /// reads. A body that the guest has dropped is read on and thrown away, up to the bound.
-    pub(super) async fn run(mut self) -> Result<(), ()> {
+impl<B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin> Pump<B> {
+    /// Reads to the end. An error says why it stopped before: the guest has been told, as far as it
+    /// reads. A body that the guest has dropped is read on and thrown away, up to the bound. Cancel-safe, but that the guest
+    /// may miss something.
+    pub(super) async fn run(&mut self) -> Result<(), Broken> {
+        let read = self.read().await;
+        match read {
+            Ok(true) => self.intake.ended(),
+            // What has no room is not read for its guest, but may be for the next request.
+            Err(Broken::NoRoom(_)) => {}
+            Ok(false) | Err(Broken::Left | Broken::TooSlow) => self.intake.stopped(),
+        }
+        read.map(drop)
+    }
+
+    /// Returns whether it was read to the end.
+    async fn read(&mut self) -> Result<bool, Broken> {
         self.start.notified().await;
-        let mut wasted = 0;
-        while let Some(frame) = self.body.frame().await {
+        self.intake.begin();
+        let (mut wasted, mut pace) = (0, Pace::new(self.bounds.terms, Instant::now()));
+        loop {
+            let Ok(frame) = timeout_at(pace.limit(), self.body.frame()).await else {
+                self.send(Item::Error(BodyError::ConnectionReadTimeout));
+                return Err(Broken::TooSlow);
+            };
             let frame = match frame {
-                Ok(frame) => frame,
-                Err(error) => {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
                     self.send(Item::Error(error.into()));
-                    return Err(());
+                    return Err(Broken::Left);
+                }
+                None => {
+                    self.send(Item::End);
+                    return Ok(true);
                 }
             };
-            let length = frame.data_ref().map_or(0, Bytes::len);
+            let (length, now) = (frame.data_ref().map_or(0, Bytes::len), Instant::now());
+            self.intake.came(length);
+            pace.advance(length as u64, now);
             if self.items.is_closed() {
-                wasted += length;
-                if wasted > self.per_request as usize {
-                    return Ok(());
+                wasted += length as u64;
+                if wasted > self.bounds.bound() && !self.intake.drains() {
+                    return Ok(false);
                 }
             } else {
-                let room = self.room_for(length).await;
+                let room = self.room_for(length as u64).await?;
+                // While the host did not read on, the client had nothing to do.
+                pace.pause(now.elapsed());
                 self.send(Item::Frame(frame, room));
             }
         }
-        self.send(Item::End);
-        Ok(())
     }
 
     fn send(&self, item: Item) {
@@ -133,22 +180,66 @@ impl Pump {
         let _ = self.items.send(item);
     }
 
-    async fn room_for(&self, length: usize) -> Option<Room> {
+    /// Room for a frame; none if the guest has dropped the body. One that has begun waits for its guest, and has room for one
+    /// frame when that has read all: so none waits for others.
+    async fn room_for(&mut self, length: u64) -> Result<Option<Room>, Broken> {
+        if length == 0 {
+            return Ok(None);
+        }
+        let begun = self.account.is_some() || self.exchange.is_answered();
+        let exchange = &self.exchange;
+        let account = self.account.get_or_insert_with(|| {
+            let client = exchange.asked.client.map(|client| client.network());
+            self.bounds.buffers.account(client, exchange.generation.metrics.app.clone())
+        });
         // A frame that is larger than all the room takes all of it.
-        let bytes = u32::try_from(length).unwrap_or(u32::MAX).min(self.per_request);
-        tokio::select! {
-            // The semaphores are never closed.
-            room = async {
-                let own = self.room.clone().acquire_many_owned(bytes).await.ok()?;
-                let total = self.total.clone().acquire_many_owned(bytes).await.ok()?;
-                Some(Room { _own: own, _total: total })
-            } => room,
-            () = self.items.closed() => None,
+        let bytes = length.min(self.bounds.bound());
+        loop {
+            let held = account.held();
+            match account.try_take(bytes) {
+                Ok(room) => return Ok(Some(room)),
+                Err(_) if held > 0 => tokio::select! {
+                    () = account.guest_reads(held) => {}
+                    () = self.items.closed() => return Ok(None),
+                },
+                Err(_) if begun => return Ok(Some(account.take_one(bytes))),
+                Err(full) => {
+                    self.send(Item::Error(BodyError::InternalError(None)));
+                    return Err(Broken::NoRoom(full));
+                }
+            }
+        }
+    }
+
+    /// The exchange has ended. Reads on for the sake of the next request, if that was settled.
+    pub(super) async fn drain(self) {
+        let Self { body, items, account, intake, bounds, .. } = self;
+        drop((items, account));
+        if intake.drains() {
+            discard(body, &intake, bounds.patience()).await;
         }
     }
 }
 
-impl http_body::Body for PumpedBody {
+/// Reads a body to its end for nothing, but not for longer than this.
+pub(super) async fn discard<B>(mut body: B, intake: &Intake, limit: Duration)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => intake.came(frame.data_ref().map_or(0, Bytes::len)),
+                Err(_) => return intake.stopped(),
+            }
+        }
+        intake.ended();
+    };
+    // After that the connection goes with it.
+    let _ = timeout(limit, read).await;
+}
+
+impl Body for PumpedBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -42,11 +42,7 @@ impl Settings {
     #[must_use]
     pub fn next(&self, config: &Config, slot: impl Fn(&str) -> Option<Arc<Slot>>) -> Self {
         self.requests.set(config.limits.max_requests);
-        let read_ahead = match (&self.limits, &config.limits) {
-            (before, limits) if ReadAhead::is_same(before, limits) => self.read_ahead.clone(),
-            (_, limits) => ReadAhead::new(limits),
-        };
-        Self::with(config, slot, self.requests.clone(), read_ahead)
+        Self::with(config, slot, self.requests.clone(), self.read_ahead.next(&config.limits))
     }
 
     fn with(

@@ -9,23 +9,42 @@ use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::link::{Flushed, Link};
 use super::stream::Stream;
 
-/// How long a connection that was shut down still reads, and how much. A connection that is closed with
-/// bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
+/// How long a connection that was shut down still reads while nothing comes, how long in all, and how much. A connection
+/// that is closed with bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
 /// would not get to read it.
 const LINGER: Duration = Duration::from_secs(1);
+const LINGER_LONGEST: Duration = Duration::from_secs(10);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The reading and writing end of a [`Link`].
 pub struct Socket<T: Flushed> {
     link: Arc<Link<T>>,
     /// Set when the writing half was shut down: until when it still reads.
-    lingering: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Lingering>,
     discarded: usize,
+}
+
+/// Until when a connection that was shut down still reads.
+struct Lingering {
+    quiet: Pin<Box<Sleep>>,
+    longest: Instant,
+}
+
+impl Lingering {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { quiet: Box::pin(sleep_until(now + LINGER)), longest: now + LINGER_LONGEST }
+    }
+
+    /// Something has come.
+    fn go_on(&mut self) {
+        self.quiet.as_mut().reset(self.longest.min(Instant::now() + LINGER));
+    }
 }
 
 impl<T: Flushed> Socket<T> {
@@ -67,6 +86,9 @@ impl<T: Flushed> Socket<T> {
                 Ok(count) => {
                     self.discarded += count;
                     link.note_read(count);
+                    if let Some(lingering) = &mut self.lingering {
+                        lingering.go_on();
+                    }
                 }
                 Err(error) => {
                     link.note_failure(&error);
@@ -135,15 +157,19 @@ impl<T: Flushed> AsyncWrite for Socket<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let link = &this.link;
-        let until = this.lingering.get_or_insert_with(|| {
+        this.lingering.get_or_insert_with(|| {
             link.write_closed.store(true, Ordering::Release);
             // A connection that the client has reset has nothing left to shut down.
             let _ = shutdown(&link.stream, Shutdown::Write);
-            Box::pin(tokio::time::sleep(LINGER))
+            Lingering::begin()
         });
-        if link.departure().is_some() || until.as_mut().poll(cx).is_ready() {
+        if link.departure().is_some() || this.poll_discard(cx)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        this.poll_discard(cx)
+        // After it was read, which puts it off.
+        match &mut this.lingering {
+            Some(lingering) => lingering.quiet.as_mut().poll(cx).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }

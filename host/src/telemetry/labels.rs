@@ -152,8 +152,18 @@ kinds! {
         Headers = "limits.max_headers",
         /// A request was refused.
         AppRequests = "apps.max_requests",
+        /// A request was refused, for there is no room for its body.
+        BodyBuffers = "limits.max_body_buffers",
+        /// The same.
+        BodyBuffersPerApp = "limits.max_body_buffers_per_app",
+        /// The same.
+        BodyBuffersPerClient = "limits.max_body_buffers_per_client",
+        /// A body came too slowly: `body_timeout`, or `min_body_rate`.
+        BodyTimeout = "limits.body_timeout",
         /// `instances.max` and `max_queued`, or `queue_timeout`.
         Instances = "instances",
+        /// What the host holds for an instance had no room.
+        InstanceMemory = "instances.max_memory",
         /// A line of a guest was dropped.
         LogLines = "max_log_lines",
         /// A push was refused.

@@ -300,6 +300,11 @@ impl AppMetrics {
         }
     }
 
+    /// The same of one that is the whole server's.
+    pub fn server_reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
+        self.all.reached_by(limit, client);
+    }
+
     /// Counts a deploy.
     pub fn deployed(&self, result: Deploy) {
         self.all.deploys.get_or_create(&self.of(result)).inc();

@@ -90,6 +90,13 @@ fn effect(limit: Reached) -> Option<&'static str> {
         Reached::Requests | Reached::RequestsPerClient | Reached::AppRequests => {
             "a request was answered with 503"
         }
+        Reached::BodyBuffers | Reached::BodyBuffersPerApp | Reached::BodyBuffersPerClient => {
+            "guests do not read their bodies, and a request with one was answered with 503"
+        }
+        Reached::BodyTimeout => "a body came too slowly, and its request was answered with 408",
+        Reached::InstanceMemory => {
+            "clients read large answers of one instance slowly, and a request was answered with 503"
+        }
         Reached::Instances => {
             "no instance had room (max, max_queued, queue_timeout), and a request was answered with 503"
         }

@@ -26,7 +26,7 @@ use super::access::{self, Refusal};
 use crate::config::Admin;
 use crate::deploy::Deployments;
 use crate::events::EventStore;
-use crate::http::Connections;
+use crate::http::{Buffers, Connections};
 use crate::limit::Limit;
 use crate::reload::{ReloadError, Reloader};
 use crate::telemetry::{Exposition, Log, Metrics};
@@ -50,6 +50,8 @@ pub struct Operated {
     pub exposition: Exposition,
     /// The connections of clients, for each core.
     pub connections: Vec<Arc<Connections>>,
+    /// Where the bodies of requests are until their guests read them.
+    pub body_buffers: Arc<Buffers>,
     /// What of the log is wanted.
     pub log: Log,
     /// Cancelled when the server is to stop, and no load balancer should choose it any more.
@@ -121,6 +123,10 @@ impl Api {
                 Some(trouble) => {
                     text(StatusCode::SERVICE_UNAVAILABLE, &format!("events cannot be stored: {trouble}\n"))
                 }
+                None if self.operated.body_buffers.are_full() => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "request bodies that guests have not read take all of limits.max_body_buffers\n",
+                ),
                 None => text(StatusCode::OK, "the server takes requests\n"),
             },
             Route::Metrics => {

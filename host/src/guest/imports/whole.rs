@@ -1,19 +1,23 @@
 //! `linger:host/whole`.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use wasmtime::Result;
-use wasmtime::component::{Accessor, Resource};
+use wasmtime::component::{Access, Accessor, Resource};
+use wasmtime::{AsContextMut as _, Result};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, FieldMapError, WasiHttpView as _};
 
 use super::{Linger, wit};
-use crate::guest::budget::{Budget, Share};
-use crate::guest::state::State;
+use crate::exchange::Exchange;
+use crate::guest::budget::Budget;
+use crate::guest::state::{State, current};
 use crate::guest::{Body, BodyError as HttpError};
+use crate::telemetry::Reached;
 use wit::whole::{BodyError, ResponseError};
 
 /// Bytes of names and values: what `wasi:http` allows its `fields`.
@@ -24,21 +28,16 @@ const CONSUMED: &str = "the body was read before, by linger:host/whole.body";
 
 pub(super) type Headers = Vec<(String, Vec<u8>)>;
 
-impl wit::whole::Host for State {
-    fn respond(
-        &mut self,
-        status: u16,
-        headers: Headers,
-        body: Vec<u8>,
-    ) -> Result<Result<Resource<Response>, ResponseError>> {
-        match self.budget.bytes(body) {
-            Some(body) => self.respond_with(status, headers, body),
-            None => Ok(Err(ResponseError::OverLimit)),
-        }
-    }
-}
+impl wit::whole::Host for State {}
 
 impl State {
+    /// The host cannot hold what a guest wants it to, since it holds too much for others in its instance.
+    fn note_over_limit(exchange: Option<&Exchange>) {
+        let Some(exchange) = exchange else { return };
+        exchange.over_limit();
+        exchange.generation.metrics.reached(Reached::InstanceMemory);
+    }
+
     /// Makes a response whose body is these bytes.
     pub(super) fn respond_with(
         &mut self,
@@ -99,20 +98,44 @@ fn refusal(error: FieldMapError, name: String) -> ResponseError {
 }
 
 impl wit::whole::HostWithStore<State> for Linger {
+    fn respond(
+        mut store: Access<'_, State, Self>,
+        status: u16,
+        headers: Headers,
+        body: Vec<u8>,
+    ) -> Result<Result<Resource<Response>, ResponseError>> {
+        if let Some(body) = store.get().budget.bytes(body) {
+            return store.get().respond_with(status, headers, body);
+        }
+        // It cannot wait here: the whole instance would.
+        let exchange = current(store.as_context_mut())?;
+        State::note_over_limit(exchange.as_deref());
+        Ok(Err(ResponseError::OverLimit))
+    }
+
     async fn body(
         accessor: &Accessor<State, Self>,
         request: Resource<Request>,
         limit: u64,
     ) -> Result<Result<Vec<u8>, BodyError>> {
-        let (body, budget) = accessor.with(|mut store| {
+        let (body, held, exchange) = accessor.with(|mut store| {
+            // It is for the log and the status.
+            let exchange = current(store.as_context_mut()).ok().flatten();
             let state = store.get();
-            let budget = state.budget.clone();
+            let held = (state.budget.clone(), state.patience);
             let taken = take_body(state.table.get_mut(&request)?);
             let body = taken.into_http(&mut store, async { Ok(()) }).map(|(request, _)| request.into_body());
-            wasmtime::error::Ok((body, budget))
+            wasmtime::error::Ok((body, held, exchange))
         })?;
         Ok(match body {
-            Ok(body) => collect(body, limit.min(budget.total()), &budget).await,
+            Ok(body) => {
+                let (budget, patience) = held;
+                let collected = collect(body, limit.min(budget.total()), &budget, patience).await;
+                if matches!(collected, Err(BodyError::OverLimit)) {
+                    State::note_over_limit(exchange.as_deref());
+                }
+                collected
+            }
             // Nothing of its head is left that could be refused.
             Err(_) => Err(BodyError::Broken),
         })
@@ -139,11 +162,19 @@ fn take_body(request: &mut Request) -> Request {
     taken
 }
 
-async fn collect(mut body: Body, limit: u64, budget: &Budget) -> Result<Vec<u8>, BodyError> {
-    if body.size_hint().lower() > limit {
+async fn collect(
+    mut body: Body,
+    limit: u64,
+    budget: &Budget,
+    patience: Duration,
+) -> Result<Vec<u8>, BodyError> {
+    let least = body.size_hint().lower();
+    if least > limit {
         return Err(BodyError::TooLarge(limit));
     }
-    let (mut data, mut share) = (BytesMut::new(), Share::of(budget));
+    // What it will need at least, before it has anything that others could wait for.
+    let mut share = budget.reserve(least, patience).await.ok_or(BodyError::OverLimit)?;
+    let mut data = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error {
             HttpError::InternalError(Some(why)) if why == CONSUMED => BodyError::Consumed,

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use super::Shared;
 use super::seat::{Abandoned, Incoming, Job};
 use crate::exchange::{Call, Exchange};
+use crate::guest::budget::Budget;
 use crate::guest::cancels::Cancels;
 use crate::guest::meter::{Meter, end};
 use crate::guest::state::State;
@@ -33,6 +34,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     /// Requests that have a seat.
     load: Arc<AtomicUsize>,
+    /// What it makes the host hold.
+    budget: Budget,
     uses: AtomicU64,
     retired: AtomicBool,
     /// Whether it ends for the sake of the pool beside.
@@ -56,10 +59,13 @@ impl Worker {
     pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, place: Share) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
+        let queue = shared.queue.clone();
+        let budget = shared.factory.budget(move || queue.freed());
         let worker = Arc::new(Self {
             number,
             lane: lane.core,
             shared,
+            budget,
             load: Arc::default(),
             uses: AtomicU64::new(0),
             retired: AtomicBool::new(false),
@@ -94,6 +100,11 @@ impl Worker {
     /// Whether another instance should have the next request: a guest computes in it, or wants no more for now.
     pub(super) fn is_busy(&self) -> bool {
         self.meter.is_busy() || self.backpressure.load(Ordering::Relaxed)
+    }
+
+    /// Whether the host holds so much for it that it takes no requests for now.
+    pub(super) fn holds_much(&self) -> bool {
+        self.budget.is_near()
     }
 
     pub(super) fn take_seat(&self) {
@@ -172,17 +183,18 @@ impl Worker {
         mut jobs: mpsc::UnboundedReceiver<Job>,
         mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
     ) {
-        let (mut store, service) = match self.shared.instantiate(&self.meter, &self.load).await {
-            Ok(started) => started,
-            Err(error) => {
-                self.close();
-                jobs.close();
-                while let Some(job) = jobs.recv().await {
-                    drop(job.answer.send(Err(not_started(&error))));
+        let (mut store, service) =
+            match self.shared.instantiate(&self.meter, &self.load, self.budget.clone()).await {
+                Ok(started) => started,
+                Err(error) => {
+                    self.close();
+                    jobs.close();
+                    while let Some(job) = jobs.recv().await {
+                        drop(job.answer.send(Err(not_started(&error))));
+                    }
+                    return;
                 }
-                return;
-            }
-        };
+            };
         let result = {
             let run = store.run_concurrent(async |accessor| self.accept(accessor, &service, &mut jobs).await);
             tokio::select! {
