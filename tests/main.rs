@@ -13,7 +13,9 @@
 
 mod harness;
 
+mod bodies;
 mod browser;
+mod budget;
 mod canary;
 mod cancellation;
 mod chaos;
@@ -25,6 +27,7 @@ mod dashboard;
 mod deploy;
 mod disconnect;
 mod docs;
+mod early;
 mod faults;
 mod follow;
 mod forged;

@@ -42,6 +42,20 @@ impl Http1 {
         Self::over(stream)
     }
 
+    /// The same from another address of this machine.
+    pub(crate) async fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        Self::over(soon("connecting", socket.connect(address)).await.unwrap())
+    }
+
+    /// The same with so little room for what it does not read.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self::over(soon("connecting", socket.connect(address)).await.unwrap())
+    }
+
     /// The same to a server that may be gone: `None` if it is.
     pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
         Some(Self::over(soon("connecting", TcpStream::connect(address)).await.ok()?))

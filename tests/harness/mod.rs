@@ -12,6 +12,7 @@ mod nats;
 mod operator;
 mod output;
 mod peer;
+mod proxy;
 mod server;
 mod wire;
 
@@ -29,6 +30,7 @@ pub(crate) use nats::{Cluster, Nats};
 pub(crate) use operator::{ADMIN, ADMIN_TCP, assert_serves, put};
 pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer, is_there};
+pub(crate) use proxy::Proxy;
 pub(crate) use server::{SECRET, Server, command, linger, linger_in, serve_in_vain, write_config};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.

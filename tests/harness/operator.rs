@@ -8,7 +8,7 @@ use linger::admin::client::{Sent, ask};
 use linger::config::Address;
 use serde_json::Value;
 
-use super::{Server, component, linger, text};
+use super::{Answer, Http1, Request, Server, component, linger, text};
 
 /// An admin listener, as a configuration has it.
 pub(crate) const ADMIN: &str = "[admin]\nlisten = 'unix:admin.sock'\n";
@@ -28,6 +28,12 @@ impl Server {
     pub(crate) async fn admin_address(&self) -> SocketAddr {
         let said = self.output.line(&["admin on"]).await;
         said.rsplit(' ').next().unwrap().parse().expect(&said)
+    }
+
+    /// What its admin listener answers, if that is on TCP.
+    pub(crate) async fn ask_admin(&self, path: &str) -> Answer {
+        let mut client = Http1::connect(self.admin_address().await).await;
+        client.ask(&Request::get(path).host("localhost")).await
     }
 
     /// Serves one app, called `app`, with an admin listener.
