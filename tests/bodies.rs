@@ -1,14 +1,17 @@
 //! Bodies that guests do not read, and clients that are slow to send theirs: each keeps to its own share, and nobody hangs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
 
 use crate::harness::{
     ABSENCE, ADMIN_TCP, H1, H2, Http1, Http2, Open, Protocol, Request, Server, eventually, soon,
 };
 
-const FIRST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const SECOND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// What one request may have, and so what each of those takes that are not read.
 const BODY: usize = 64 * 1024;
@@ -150,13 +153,13 @@ async fn server_without_room_is_not_ready_and_what_has_begun_goes_on() {
 #[tokio::test]
 async fn bodies_that_guests_read_need_no_more_than_their_share() {
     let server = serve("").await;
-    let mut clients = Vec::new();
+    let mut clients = JoinSet::new();
     for _ in 0..32 {
         let address = server.address();
-        clients.push(tokio::spawn(async move { Http1::connect(address).await.ask(&echoed(3 << 20)).await }));
+        clients.spawn(async move { Http1::connect(address).await.ask(&echoed(3 << 20)).await });
     }
-    for client in clients {
-        let answer = soon("an answer", client).await.unwrap();
+    while let Some(answer) = soon("an answer", clients.join_next()).await {
+        let answer = answer.unwrap();
         // Who comes when its share is taken is told so.
         assert!(answer.status == 503 || answer.body.len() == 3 << 20, "{}", answer.status);
     }
@@ -209,7 +212,7 @@ async fn client_that_dribbles_its_body_is_told() {
     let dribble = async {
         loop {
             // It may be gone.
-            if tokio::io::AsyncWriteExt::write_all(&mut writing, b"x").await.is_err() {
+            if writing.write_all(b"x").await.is_err() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -243,15 +246,12 @@ async fn client_that_waits_for_the_guest_to_read_is_not_slow() {
     let mut client = Http1::connect(server.address()).await;
     let body = vec![b'x'; 8 << 20];
     client.send(format!("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len())).await;
-    let (reading, mut writing) = client.split();
-    let sending = tokio::spawn(async move {
-        // It ends with the connection.
-        let _ = tokio::io::AsyncWriteExt::write_all(&mut writing, &body).await;
-    });
-    let mut reading = reading;
-    let answered = tokio::time::timeout(SLOW_TIMEOUT + 2 * ABSENCE, reading.try_head()).await;
-    assert!(answered.is_err(), "{answered:?}");
-    sending.abort();
+    let (mut reading, mut writing) = client.split();
+    tokio::select! {
+        sent = writing.write_all(&body) => panic!("all was sent, though nobody reads: {sent:?}"),
+        head = reading.try_head() => panic!("{head:?}"),
+        () = tokio::time::sleep(SLOW_TIMEOUT + 2 * ABSENCE) => {}
+    }
 }
 
 #[tokio::test]
