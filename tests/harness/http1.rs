@@ -42,13 +42,6 @@ impl Http1 {
         Self::over(stream)
     }
 
-    /// The same from another address of this machine.
-    pub(crate) async fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((source, 0).into()).unwrap();
-        Self::over(soon("connecting", socket.connect(address)).await.unwrap())
-    }
-
     /// The same with so little room for what it does not read.
     pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
