@@ -14,13 +14,16 @@
 mod harness;
 
 mod bodies;
+mod bodiless;
 mod browser;
 mod budget;
+mod caches;
 mod canary;
 mod cancellation;
 mod chaos;
 mod cli;
 mod client_limits;
+mod closing;
 mod config;
 mod conformance;
 mod dashboard;
@@ -32,6 +35,7 @@ mod faults;
 mod follow;
 mod forged;
 mod half_close;
+mod haproxy;
 mod hostile;
 mod http;
 mod idle;

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::harness::{Certificate, Server, assert_refused, eventually, serve_in_vain, write_config};
 
 /// A client that trusts these, and has this one for itself.
-fn client(trusted: &[&Certificate], own: Option<&Certificate>) -> TlsConnector {
+pub(crate) fn client(trusted: &[&Certificate], own: Option<&Certificate>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(CertificateDer::from_pem_file(certificate.file()).unwrap()).unwrap();

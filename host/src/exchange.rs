@@ -176,6 +176,10 @@ pub struct Exchange {
     over_limit: AtomicBool,
     /// Whether it may not be run again.
     last_try: AtomicBool,
+    /// Whether nobody gets a body, whatever its guest answers.
+    for_nobody: bool,
+    /// Whether its guest has asked for events.
+    asked_for_events: AtomicBool,
     /// When its guest had it, in nanoseconds after it began. 0: not yet.
     handed_over: AtomicU64,
     /// When its guest was told to stop, in nanoseconds after it began. 0: not yet.
@@ -198,6 +202,7 @@ impl Exchange {
         asked: Asked,
     ) -> Self {
         Self {
+            for_nobody: asked.method == Method::HEAD,
             id: RequestId::next(),
             generation,
             began: Instant::now(),
@@ -212,6 +217,7 @@ impl Exchange {
             failed: AtomicBool::new(false),
             over_limit: AtomicBool::new(false),
             last_try: AtomicBool::new(false),
+            asked_for_events: AtomicBool::new(false),
             handed_over: AtomicU64::new(0),
             told: AtomicU64::new(0),
             ticks: AtomicU32::new(0),
@@ -224,6 +230,13 @@ impl Exchange {
     #[must_use]
     pub fn traced(self, trace: Option<Box<Trace>>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// The same, of which nobody gets a body, as of a `HEAD`: what is taken for it returns as if it had not been taken. Who asks again and
+    /// again, as monitors do, must not bring an event to its last attempt.
+    #[must_use]
+    pub fn for_nobody(self) -> Self {
+        Self { for_nobody: true, ..self }
     }
 
     /// What is noted for its spans, if there are traces.
@@ -251,7 +264,17 @@ impl Exchange {
                 (Settlement::PutBack { maybe_delivered }, Reason::Completed)
             }
         };
-        self.close(reason).settle(settlement);
+        self.close(reason).settle(self.settlement(settlement));
+    }
+
+    /// The host sends no body with the head of its response, which is known now: what was taken for it returns, since no
+    /// client gets it, and it takes nothing from now on.
+    pub fn has_no_body(&self) {
+        self.holdings.close().settle(self.settlement(Settlement::PutBack { maybe_delivered: false }));
+    }
+
+    fn settlement(&self, settlement: Settlement) -> Settlement {
+        if self.for_nobody { Settlement::Untaken } else { settlement }
     }
 
     fn close(&self, reason: Reason) -> Unsettled {
@@ -422,7 +445,7 @@ impl Exchange {
         if last || self.has_ended() || self.cancellation.reason().is_some() {
             return false;
         }
-        self.holdings.put_back();
+        self.holdings.put_back(self.settlement(Settlement::PutBack { maybe_delivered: false }));
         self.generation.metrics.retries.inc();
         self.failed.store(false, Ordering::Release);
         self.over_limit.store(false, Ordering::Release);
@@ -444,6 +467,17 @@ impl Exchange {
                 false
             }
         }
+    }
+
+    /// Notes that its guest asks for events: what it answers is for this client and this moment.
+    pub fn asks_for_events(&self) {
+        self.asked_for_events.store(true, Ordering::Release);
+    }
+
+    /// Whether its guest has asked for events.
+    #[must_use]
+    pub fn has_asked_for_events(&self) -> bool {
+        self.asked_for_events.load(Ordering::Acquire)
     }
 
     /// Marks that the guest failed under way, so that a body that stops short is not taken for whole.

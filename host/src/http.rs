@@ -2,6 +2,7 @@
 
 mod access;
 mod ack;
+mod answer;
 mod body;
 mod buffers;
 mod compact;
@@ -51,6 +52,7 @@ use crate::respond;
 use crate::route::Match;
 use crate::telemetry::{Failure, Metrics, Reached, Tracer};
 use access::Access;
+use answer::{has_no_body, keep_out_of_caches, length};
 use body::GuardedBody;
 pub use buffers::Buffers;
 use compact::compact;
@@ -123,10 +125,15 @@ fn handle(
     async move {
         let mut response = match begun {
             Ok(begun) => {
-                connection.probe.allow(begun.request.version() == Version::HTTP_11);
+                let version = begun.request.version();
+                connection.probe.allow(version == Version::HTTP_11);
                 let response = call(&context, begun, upload, &connection.link).await;
                 connection.probe.allow(false);
-                response?
+                let response = response?;
+                if version == Version::HTTP_10 && length(&response).is_none() {
+                    connection.quiet.close_is_awaited();
+                }
+                response
             }
             Err(mut answer) => {
                 if let Some(upload) = upload {
@@ -231,7 +238,7 @@ async fn call(
         }
     }
     let mut response = match result {
-        Ok(answer) => guarded(context, answer, head_only, guard),
+        Ok(answer) => guarded(context, answer, &app, head_only, guard),
         Err(error) => {
             let (app, request) = (exchange.app(), exchange.id);
             match error {
@@ -279,25 +286,33 @@ fn failure(error: &CallError) -> Option<Failure> {
 fn guarded(
     context: &Context,
     (mut response, hold): (Response<Body>, Hold),
+    app: &App,
     head_only: bool,
     mut guard: Guard,
 ) -> Response<GuardedBody> {
     let status = response.status();
     guard.head(status);
+    let exchange = guard.exchange();
+    keep_out_of_caches(&mut response, exchange, app);
+    let bodiless = head_only || has_no_body(status);
+    if bodiless {
+        exchange.has_no_body();
+    }
     if status.is_server_error() {
         guard.does_not_commit();
     } else if let Some(token) = guard.await_client(&context.confirmations) {
         ack::put_token(response.headers_mut(), token);
     }
-    let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if head_only
-        && !without
+    if status == StatusCode::RESET_CONTENT {
+        // It has to be 0, and hyper says so.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    } else if head_only
+        && !has_no_body(status)
         && let Some(length) = response.body().size_hint().exact()
     {
         // What the body, which is dropped here, would have said.
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
-    let bodiless = head_only || without;
     let length = content_length(response.headers()).filter(|_| !bodiless);
     response.map(|body| {
         let body = if bodiless { empty() } else { body };

@@ -1,7 +1,7 @@
 //! An error to a response: the only place that maps one to a status.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
@@ -11,6 +11,9 @@ use crate::guest::{Body, CallError};
 
 /// Names a request to its client, as the log does.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The value of `cache-control` for what is for one client and one moment.
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// 404: no route leads there.
 #[must_use]
@@ -83,5 +86,6 @@ fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }

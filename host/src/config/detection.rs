@@ -153,7 +153,8 @@ impl Detection {
     #[must_use]
     pub fn receipt_waits(&self) -> Option<ReceiptWaits> {
         let confirmation = self.confirm_window?;
-        Some(ReceiptWaits { acknowledgement: self.pace_with(self.ack_timeout), confirmation })
+        let acknowledgement = self.pace_with(self.ack_timeout);
+        Some(ReceiptWaits { acknowledgement, confirmation, resets_tell_nothing: false })
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

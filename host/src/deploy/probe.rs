@@ -43,9 +43,9 @@ pub(super) async fn probe(
 ) -> Result<(), Failure> {
     let client: Arc<dyn Client> = Arc::new(Prober);
     let watching: Weak<dyn Client> = Arc::downgrade(&client);
-    // It holds nothing: what it takes goes back.
+    // What it takes goes back, and that does not count: it is asked again and again.
     let asked = Asked { uri: probe.path.parse().unwrap_or_default(), ..Asked::default() };
-    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked));
+    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked).for_nobody());
     // Of no core: its instance is nobody else's.
     let lane = Lane { core: usize::MAX, tasks };
     let _ends = Ends(exchange.clone());

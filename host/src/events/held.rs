@@ -96,10 +96,10 @@ impl Holdings {
         self.close().settle(settlement);
     }
 
-    /// Gives up every wait, and puts back what is held: no client has got any of it.
-    pub fn put_back(&self) {
+    /// Gives up every wait, and settles what is held: no client has got any of it.
+    pub fn put_back(&self, settlement: Settlement) {
         let held = lock(&self.held).as_mut().map(std::mem::take);
-        Self::give_up(held).settle(Settlement::PutBack { maybe_delivered: false });
+        Self::give_up(held).settle(settlement);
     }
 
     /// Gives up every wait, and holds nothing from now on. What is still held is for the caller to settle.
@@ -143,14 +143,17 @@ impl Holdings {
 pub struct Unsettled(Vec<Arc<Delivery>>);
 
 impl Unsettled {
-    /// Settles what its handler has not settled meanwhile. What its client has to commit has its time for that.
+    /// Settles what its handler has not settled meanwhile. What its client has to commit, and may have got, has its time
+    /// for that: a receipt is of whoever is at the other end of the connection, which may be a proxy.
     pub fn settle(mut self, settlement: Settlement) {
         self.settle_all(settlement);
     }
 
     fn settle_all(&mut self, settlement: Settlement) {
         for delivery in self.0.drain(..) {
-            if settlement == Settlement::Commit && delivery.awaits_client() {
+            let may_have_arrived =
+                matches!(settlement, Settlement::Commit | Settlement::PutBack { maybe_delivered: true });
+            if may_have_arrived && delivery.awaits_client() {
                 delivery.renew();
             } else if let Some(lease) = delivery.take_lease() {
                 // The call starts the work. There is nobody to tell if the store failed: it logs.

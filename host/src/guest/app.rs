@@ -9,7 +9,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::budget::Budget;
 use super::cancels::Cancels;
-use super::engine::{Engine, Handler, Source, Wasi, one_line};
+use super::engine::{Engine, Handler, Source, Wasi, imports_events, one_line};
 use super::imports::outgoing::OutgoingHttp;
 use super::limits::Limits;
 use super::log::{FloodGate, GuestOutput, Stream};
@@ -27,6 +27,7 @@ pub struct App {
     instances: Instances,
     /// Those whose calls can be cancelled, where some routes want that and others do not.
     cancelling: Option<Instances>,
+    may_ask_for_events: bool,
 }
 
 /// Which kinds of instances an app's routes want.
@@ -69,7 +70,14 @@ impl App {
             .store(&Meter::default(), &Arc::default(), factory.budget(|| ()))
             .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
         let (instances, cancelling) = instances(source, kinds, factory, engine, lanes)?;
-        Ok(Self { instances, cancelling })
+        let may_ask_for_events = instances.may_ask_for_events();
+        Ok(Self { instances, cancelling, may_ask_for_events })
+    }
+
+    /// Whether it can take from queues or read topics.
+    #[must_use]
+    pub fn may_ask_for_events(&self) -> bool {
+        self.may_ask_for_events
     }
 
     /// Instances that there are.
@@ -139,6 +147,15 @@ fn unless_over_limit(
         Err(error) => matches!(error, CallError::Refused(_) | CallError::NoResponse),
     };
     if says_so && exchange.was_over_limit() { Err(CallError::OverLimit) } else { answer }
+}
+
+impl Instances {
+    fn may_ask_for_events(&self) -> bool {
+        imports_events(match self {
+            Self::P2(instances) => instances.component(),
+            Self::P3(pool) => pool.component(),
+        })
+    }
 }
 
 /// The instances of a component, and those whose calls can be cancelled where only some routes want that.

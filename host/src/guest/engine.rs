@@ -232,6 +232,13 @@ pub(super) fn exported_handler(component: &Component) -> Option<Wasi> {
     }
 }
 
+/// Whether a component imports a queue or a topic, of either WASI.
+pub(super) fn imports_events(component: &Component) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine())
+        .any(|(name, _)| name.starts_with("linger:host/queue") || name.starts_with("linger:host/topic"))
+}
+
 /// What the pool has room for at least, for apps that come later, and at most.
 const LEAST_INSTANCES: u32 = 1_000;
 const MOST_INSTANCES: u32 = 5_000;

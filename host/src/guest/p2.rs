@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmtime::Store;
+use wasmtime::component::Component;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
@@ -101,6 +102,10 @@ impl Instances {
             (result, _) => result,
         }?;
         Ok((response, Hold::nothing()))
+    }
+
+    pub(super) fn component(&self) -> &Component {
+        self.0.pre.instance_pre().component()
     }
 
     pub(super) fn count(&self) -> usize {

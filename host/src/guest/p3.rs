@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use wasmtime::Store;
+use wasmtime::component::Component;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::app::Factory;
@@ -92,6 +93,10 @@ impl Pool {
             other.beside.set(&shared);
         }
         Self(shared)
+    }
+
+    pub(super) fn component(&self) -> &Component {
+        self.0.pre.instance_pre().component()
     }
 
     /// Runs a request. One whose instance trapped before there was a response runs once more, if it is one that may.

@@ -206,6 +206,7 @@ impl Guard {
         generation.request_ended(false);
         access.count(&self.exchange, Outcome::Delivered);
         let unsettled = self.exchange.written();
+        let waits = ReceiptWaits { resets_tell_nothing: self.connection.peer().is_trusted(), ..waits };
         let receipt = self.link().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
         self.connection.quiet.begin();

@@ -24,6 +24,8 @@ pub(super) struct ClientStream {
     hold: Hold,
     /// Whether the client has said its last word.
     ended: bool,
+    /// How much came after the last answer.
+    wasted: usize,
     resets: Resets,
     /// Whether what was read last resets a stream.
     has_reset: bool,
@@ -32,7 +34,7 @@ pub(super) struct ClientStream {
 impl ClientStream {
     pub(super) fn new(stream: Transport<Arc<Progress>>, connection: Arc<Connection>) -> Self {
         let (hold, resets) = (Hold::default(), Resets::default());
-        Self { stream, connection, rest: &[], hold, ended: false, resets, has_reset: false }
+        Self { stream, connection, rest: &[], hold, ended: false, wasted: 0, resets, has_reset: false }
     }
 
     /// Ready when these bytes may be written.
@@ -42,6 +44,20 @@ impl ClientStream {
             ready!(this.hold.poll(&this.connection, cx));
         }
         this.poll_rest(cx)
+    }
+
+    /// Ready when the client has said its last word, or too much. What comes before is of no use any more.
+    fn poll_last_word(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        const LIMIT: usize = 64 * 1024;
+        let mut waste = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut waste);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            self.wasted += buf.filled().len();
+            if read.is_err() || buf.filled().is_empty() || self.wasted > LIMIT {
+                return Poll::Ready(());
+            }
+        }
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,6 +126,12 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.ended && this.hold.poll_closing(&this.connection, cx).is_pending() {
+            ready!(this.poll_last_word(cx));
+            // It waits for an answer to that, or goes: as if it had closed first.
+            this.ended = true;
+            this.hold = Hold::default();
+        }
         if this.ended {
             ready!(this.hold.poll(&this.connection, cx));
         }

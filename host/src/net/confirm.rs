@@ -90,7 +90,8 @@ impl<T: Flushed> Link<T> {
         T: 'static,
     {
         let received = mark.and_then(|mark| mark.received);
-        let tracker = Tracker::new(span, received, self.is_half_closed());
+        let tracker = Tracker::new(span, received, self.is_half_closed())
+            .whose_resets_tell_nothing(waits.resets_tell_nothing);
         // Boxed, for what moves into a task takes its room there more than once.
         let mut followed = Box::new(Followed { tracker, mark, request: Box::pin(self.next_request()) });
         let receipt = self.judge(&mut followed);

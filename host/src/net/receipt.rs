@@ -14,7 +14,7 @@ pub enum Receipt {
         maybe_delivered: bool,
     },
     /// The client's kernel had every byte, but a client that leaves with bytes unread resets its connection,
-    /// and this one was reset.
+    /// and this one was reset. Proxies reset those that they have read, too.
     Unread,
     /// The client's kernel has every byte. Whether the client has read them is not known.
     Acknowledged,
@@ -46,6 +46,9 @@ pub struct ReceiptWaits {
     pub acknowledgement: Terms,
     /// From the acknowledgement on, for a sign that the client has read it.
     pub confirmation: Duration,
+    /// Whether a reset after the acknowledgement is such a sign as little as it is one of the contrary. So it is with
+    /// proxies, which reset connections that they have no use for, when they have read an answer.
+    pub resets_tell_nothing: bool,
 }
 
 /// What the kernel has counted of a connection since it began.
@@ -108,6 +111,7 @@ pub(super) struct Tracker {
     end: u64,
     /// Whether the client had closed its direction before, so that this says nothing about the response.
     half_closed: bool,
+    resets_tell_nothing: bool,
     /// What had come in when the last byte was acknowledged.
     received_before: Option<u64>,
     /// What had come in before the last bytes were written, if that was noted.
@@ -124,11 +128,17 @@ impl Tracker {
             first: span.start,
             end: span.end,
             half_closed,
+            resets_tell_nothing: false,
             received_before: None,
             received_at_mark,
             under_way: None,
             counts: Counts::default(),
         }
+    }
+
+    /// The same, from one that resets connections whatever it has read.
+    pub(super) fn whose_resets_tell_nothing(self, so: bool) -> Self {
+        Self { resets_tell_nothing: so, ..self }
     }
 
     /// Whether the client's kernel has every byte.
@@ -198,9 +208,10 @@ impl Tracker {
         if next_request.is_some_and(|read| read > received_before) {
             return Some(Receipt::Read);
         }
+        let reset = if self.resets_tell_nothing { Receipt::Acknowledged } else { Receipt::Unread };
         match end {
-            Some(End::Reset) => Some(Receipt::Unread),
-            Some(End::ClosedThenReset) if self.half_closed => Some(Receipt::Unread),
+            Some(End::Reset) => Some(reset),
+            Some(End::ClosedThenReset) if self.half_closed => Some(reset),
             Some(End::Closed) if self.half_closed => None,
             // What was reset after the close is what this side wrote after the response.
             Some(End::Closed | End::ClosedThenReset) => Some(Receipt::Read),

@@ -139,6 +139,7 @@ impl Take {
         let Some(exchange) = exchange else {
             return Self(Err(EventError::Cancelled(Reason::Completed.into())));
         };
+        exchange.asks_for_events();
         let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
             let (watched, parking) = (exchange.clone(), Parking::of(&exchange, Place::Queue, queue));

@@ -89,6 +89,7 @@ impl Read {
             }
             Err(_) => Err(EventError::InvalidCursor),
         };
+        exchange.as_deref().inspect(|exchange| exchange.asks_for_events());
         let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, Place::Topic, topic));
         let batch = Box::pin(async move {
             let (batch, cancelled) = (batch?, EventError::Cancelled(Reason::Completed.into()));
