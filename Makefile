@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server proxy-tools test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -143,25 +143,34 @@ setup-target:
 	    }; \
 	fi
 
-# Debian's package needs root. Its tests say in one line that they are skipped where there is no server.
-nats-server:
-	@if ! PATH="$$PATH:/usr/sbin" command -v nats-server >/dev/null; then \
-	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	        echo "==> installing nats-server"; \
-	        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends nats-server >/dev/null 2>&1 \
-	            || { apt-get update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive \
-	                apt-get install --yes --no-install-recommends nats-server >/dev/null 2>&1; } || true; \
-	    fi; \
-	    PATH="$$PATH:/usr/sbin" command -v nats-server >/dev/null \
-	        || echo "==> skipped: the tests of events in NATS (install nats-server)"; \
-	fi
+# $(call WANT,PROGRAM,PACKAGE,TESTS): Debian's packages need root. Tests say in one line that they are skipped where a program
+# is missing.
+define WANT
+if ! PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null; then \
+    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+        echo "==> installing $(2)"; \
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(2) >/dev/null 2>&1 \
+            || { apt-get update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive \
+                apt-get install --yes --no-install-recommends $(2) >/dev/null 2>&1; } || true; \
+    fi; \
+    PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null || echo "==> skipped: $(3) (install $(2))"; \
+fi
+endef
 
-test: guests nats-server ## Run all tests: host, guest SDK, and both together over real sockets
+nats-server:
+	@$(call WANT,nats-server,nats-server,the tests of events in NATS)
+
+proxy-tools:
+	@$(call WANT,haproxy,haproxy,the tests behind HAProxy)
+	@$(call WANT,nginx,nginx-light,the tests behind nginx)
+	@$(call WANT,varnishd,varnish,the tests behind Varnish)
+
+test: guests nats-server proxy-tools ## Run all tests: host, guest SDK, and both together over real sockets
 	@echo "==> testing the guest SDK and the examples"
 	@$(GUEST_CARGO) test --locked --manifest-path guest/Cargo.toml \
 	    --package linger-guest --package hello --package longpoll --package sse
 	@echo "==> testing the host (the first time takes about five minutes to build)"
-	@cargo test --release --locked --package linger
+	@PATH="$$PATH:/usr/sbin" cargo test --release --locked --package linger
 	@if command -v npm >/dev/null && python3 -c "import ensurepip, venv" 2>/dev/null; then $(MAKE) --no-print-directory test-languages; \
 	    else echo "==> skipped: the examples in Python and JavaScript, which python3 with venv and npm are needed for"; fi
 	@echo "==> testing what other systems than Linux get"

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod behind;
 mod bodies;
 mod bodiless;
 mod browser;
@@ -35,7 +36,6 @@ mod faults;
 mod follow;
 mod forged;
 mod half_close;
-mod haproxy;
 mod hostile;
 mod http;
 mod idle;

@@ -166,6 +166,9 @@ impl fmt::Debug for Push<'_> {
 /// client left, the handler failed, or answered with a status of 500 or above) it returns to its place in the
 /// queue. [`ack`](Self::ack) and [`release`](Self::release) settle it before that.
 ///
+/// A response whose body is not sent gives the client nothing: with a status of 204, 205 or 304, and to a `HEAD`, the
+/// event returns as soon as there is a response.
+///
 /// Dropping a delivery that was not looked into, by [`data`](Self::data) or by
 /// [`Response::event`](crate::Response::event), returns the event to its queue at once, and dropping any other
 /// settles nothing.

@@ -1,24 +1,54 @@
-//! Behind HAProxy as docs/listeners.md has it, which resets connections whose answer it has read whole.
+//! Behind HAProxy as docs/listeners.md has it, which resets connections whose answer it has read whole; and behind nginx.
 
 use std::collections::HashMap;
 
 use crate::harness::{Answer, H1, Proxy, Request, Server, both};
 
 both!("longpoll", "longpoll-p2":
-    event_that_was_read_does_not_come_again,
-    confirmation_is_not_refused,
+    event_that_haproxy_has_read_does_not_come_again,
+    event_that_nginx_has_read_does_not_come_again,
+    confirmation_by_haproxy_is_not_refused,
+    confirmation_by_nginx_is_not_refused,
 );
 
 const EVENTS: usize = 200;
 
-async fn behind_haproxy(component: &str, queues: &str) -> Option<(Server, Proxy)> {
-    let server = Server::with_config(&format!(
+async fn serve(component: &str, queues: &str) -> Server {
+    Server::with_config(&format!(
         "[[listeners]]\naddress = '127.0.0.1:0'\ntrusted_proxies = ['127.0.0.1']\n\
          [queues]\n{queues}\n[apps.app]\ncomponent = '{{{component}}}'\n"
     ))
-    .await;
-    let proxy = Proxy::haproxy(server.address(), "").await?;
-    Some((server, proxy))
+    .await
+}
+
+const CLIENT: &str = "commit = 'client'\nlease = '60s'";
+
+async fn event_that_haproxy_has_read_does_not_come_again(component: &str) {
+    let server = serve(component, "").await;
+    if let Some(proxy) = Proxy::haproxy(server.address(), "").await {
+        event_that_was_read_does_not_come_again(&server, &proxy).await;
+    }
+}
+
+async fn event_that_nginx_has_read_does_not_come_again(component: &str) {
+    let server = serve(component, "").await;
+    if let Some(proxy) = Proxy::nginx(server.address()).await {
+        event_that_was_read_does_not_come_again(&server, &proxy).await;
+    }
+}
+
+async fn confirmation_by_haproxy_is_not_refused(component: &str) {
+    let server = serve(component, CLIENT).await;
+    if let Some(proxy) = Proxy::haproxy(server.address(), "").await {
+        confirmation_is_not_refused(&server, &proxy).await;
+    }
+}
+
+async fn confirmation_by_nginx_is_not_refused(component: &str) {
+    let server = serve(component, CLIENT).await;
+    if let Some(proxy) = Proxy::nginx(server.address()).await {
+        confirmation_is_not_refused(&server, &proxy).await;
+    }
 }
 
 /// Clients that come one after the other, each with a connection of its own, and two that stay: then HAProxy has more
@@ -37,10 +67,9 @@ async fn read_all(server: &Server, proxy: &Proxy, mut read: impl AsyncFnMut(Answ
     }
 }
 
-async fn event_that_was_read_does_not_come_again(component: &str) {
-    let Some((server, proxy)) = behind_haproxy(component, "").await else { return };
+async fn event_that_was_read_does_not_come_again(server: &Server, proxy: &Proxy) {
     let mut seen = HashMap::<_, usize>::new();
-    read_all(&server, &proxy, async |answer: Answer| {
+    read_all(server, proxy, async |answer: Answer| {
         *seen.entry(answer.expect(200).to_owned()).or_default() += 1;
     })
     .await;
@@ -49,12 +78,9 @@ async fn event_that_was_read_does_not_come_again(component: &str) {
     assert_eq!((seen.len(), again), (EVENTS, 0));
 }
 
-async fn confirmation_is_not_refused(component: &str) {
-    let Some((server, proxy)) = behind_haproxy(component, "commit = 'client'\nlease = '60s'").await else {
-        return;
-    };
+async fn confirmation_is_not_refused(server: &Server, proxy: &Proxy) {
     let (mut seen, mut refused) = (HashMap::<_, usize>::new(), 0);
-    read_all(&server, &proxy, async |answer: Answer| {
+    read_all(server, proxy, async |answer: Answer| {
         *seen.entry(answer.expect(200).to_owned()).or_default() += 1;
         let token = answer.header("linger-delivery").expect("a token");
         let confirm = Request::get("/nothing").header("linger-ack", token);
