@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn client_can_confirm_what_the_receipt_says_it_has_not_read() {
+        let f = fixture("commit = 'client'");
+        f.push("a");
+        let holdings = Holdings::new(10);
+        holdings.hold(f.take().unwrap()).unwrap().see();
+        let token = f.confirmations.issue(holdings.await_client()).unwrap();
+        holdings.settle(Settlement::PutBack { maybe_delivered: true });
+        f.confirmations.response_ended(token);
+        assert!(f.take().is_none());
+        assert!(f.confirmations.confirm(token));
+        assert_eq!(f.store.usage().events, 0);
+    }
+
+    #[tokio::test]
     async fn receipt_commits_what_was_not_asked_for() {
         let f = fixture("");
         f.push("a");

@@ -30,6 +30,21 @@ fn reset_after_the_acknowledgement_is_unread() {
 }
 
 #[test]
+fn reset_by_a_proxy_says_nothing_of_what_was_acknowledged() {
+    let judge = |half_closed, seen: &Observation| {
+        Tracker::new(&SPAN, Some(50), half_closed).whose_resets_tell_nothing(true).observe(seen)
+    };
+    assert_eq!(judge(false, &seen(200, Some(End::Reset))), Some(Receipt::Acknowledged));
+    assert_eq!(judge(true, &seen(200, Some(End::ClosedThenReset))), Some(Receipt::Acknowledged));
+    let undelivered = Receipt::Undelivered { maybe_delivered: true };
+    assert_eq!(judge(false, &seen(199, Some(End::Reset))), Some(undelivered));
+    // Where the kernel tells what was read, it is known.
+    let mut unix = seen(200, Some(End::Reset));
+    unix.counts.read = Some(150);
+    assert_eq!(judge(false, &unix), Some(Receipt::Unread));
+}
+
+#[test]
 fn end_before_the_acknowledgement_is_undelivered() {
     for (acked, end, maybe_delivered) in [
         // A reset does not bring the acknowledgement that was due.
