@@ -38,6 +38,7 @@ mod forged;
 mod half_close;
 mod hostile;
 mod http;
+mod http2;
 mod idle;
 mod isolation;
 mod languages;

@@ -183,6 +183,25 @@ impl Sending {
         }
     }
 
+    /// The same, until the server wants no more of it.
+    pub(crate) async fn try_data(&mut self, data: &[u8]) {
+        let mut data = Bytes::copy_from_slice(data);
+        while !data.is_empty() {
+            self.request.reserve_capacity(data.len());
+            let room = soon("room", std::future::poll_fn(|cx| self.request.poll_capacity(cx))).await;
+            let Some(Ok(room)) = room else { return };
+            let now = data.split_to(room.min(data.len()));
+            if self.request.send_data(now, data.is_empty()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the server resets the stream, and says why.
+    pub(crate) async fn was_reset(&mut self) -> Reason {
+        soon("the reset", std::future::poll_fn(|cx| self.request.poll_reset(cx))).await.unwrap()
+    }
+
     pub(crate) fn trailers(&mut self, trailers: HeaderMap) {
         self.request.send_trailers(trailers).unwrap();
     }
@@ -197,6 +216,13 @@ impl Sending {
 }
 
 impl Receiving {
+    /// The status of an answer before the answer, if there is one.
+    pub(crate) async fn interim(&mut self) -> Option<u16> {
+        let response = self.response.as_mut().unwrap();
+        let interim = std::future::poll_fn(|cx| response.poll_informational(cx));
+        Some(soon("an answer", interim).await?.unwrap().status().as_u16())
+    }
+
     pub(crate) async fn try_head(&mut self) -> Result<Head, Cut> {
         let response = soon("the head", self.response.as_mut().unwrap()).await.map_err(|_| Cut)?;
         self.response = None;

@@ -3,6 +3,7 @@
 mod browser;
 mod client;
 mod collector;
+mod frames;
 mod http1;
 mod http2;
 mod log;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Kept, Leave, Open};
 pub(crate) use collector::{Collector, SILENT, Span};
+pub(crate) use frames::{CANCEL, Came, Frames};
 pub(crate) use http1::Http1;
 pub(crate) use http2::{Http2, Stream};
 pub(crate) use message::{Answer, Head, Request};

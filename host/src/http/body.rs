@@ -1,4 +1,4 @@
-//! The body of a response, on its way to hyper.
+//! The body of a response, on its way to hyper or h2.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +16,37 @@ use crate::net::Mark;
 pub(super) struct GuardedBody {
     body: Body,
     guarded: Option<Guarded>,
+    /// When all was passed on, and may take long to leave.
+    leaving: Option<Leaving>,
+}
+
+/// A body that is with h2, and may wait there for the socket.
+pub(super) struct Leaving {
+    progress: Arc<Progress>,
+    ended: Running,
+}
+
+impl Leaving {
+    /// Ready when it has left, or nobody waits for it any more.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.ended.as_mut().poll(cx)
+    }
+
+    /// If nobody waits for it any more, says so. Returns whether some of it is still there.
+    pub(super) fn give_up(&self) -> bool {
+        let stays = self.progress.outstanding() > 0;
+        if stays && let Some(guard) = self.progress.take() {
+            guard.cut(&BodyError::ConnectionTimeout);
+        }
+        stays
+    }
+
+    /// The client has stopped to read.
+    pub(super) fn stalled(&self) {
+        if let Some(guard) = self.progress.take() {
+            guard.stalled();
+        }
+    }
 }
 
 /// What is known of a guest's body until its end.
@@ -53,12 +84,50 @@ impl GuardedBody {
             held: None,
             _hold: hold,
         };
-        Self { body, guarded: Some(guarded) }
+        Self { body, guarded: Some(guarded), leaving: None }
     }
 
     /// A body of the host's own, which no outcome depends on.
     pub(super) fn plain(body: Body) -> Self {
-        Self { body, guarded: None }
+        Self { body, guarded: None, leaving: None }
+    }
+
+    /// The client has left, or the body is not wanted any more.
+    pub(super) fn lose(&mut self) {
+        if let Some(guarded) = self.guarded.take()
+            && guarded.guard.guest_failed()
+        {
+            guarded.guard.failed();
+        }
+        // Otherwise the guard's own drop says so.
+    }
+
+    /// The client has stopped to read.
+    pub(super) fn stalled(&mut self) {
+        if let Some(guarded) = self.guarded.take() {
+            guarded.guard.stalled();
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn give_up(&mut self) {
+        if let Some(guarded) = self.guarded.take() {
+            guarded.guard.cut(&BodyError::ConnectionTimeout);
+        }
+    }
+
+    /// Ready when nobody waits for it any more.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.guarded.as_mut().map_or(Poll::Pending, |guarded| guarded.poll_ended(cx))
+    }
+
+    /// H2 has all of it. What may not leave at once is still to be watched.
+    pub(super) fn finish(&mut self) -> Option<Leaving> {
+        if let Some(guarded) = self.guarded.take() {
+            self.leaving = guarded.leaving();
+            guarded.end(Rest::Passed);
+        }
+        self.leaving.take()
     }
 
     fn cut(&mut self, error: BodyError) -> Polled {
@@ -148,6 +217,7 @@ impl GuardedBody {
         }
         let Some(frame) = frame else {
             if let Some(guarded) = self.guarded.take() {
+                self.leaving = guarded.leaving();
                 guarded.end(Rest::ToCome);
             }
             return Poll::Ready(None);
@@ -155,6 +225,12 @@ impl GuardedBody {
         let progress = self.guarded.as_ref().map(|guarded| &guarded.progress);
         Poll::Ready(Some(Ok(frame.map_data(|bytes| Chunk::new(bytes, progress)))))
     }
+}
+
+/// Resolves when the exchange has ended.
+fn when_ended(guard: &Guard) -> Running {
+    let exchange = guard.exchange().clone();
+    Box::pin(async move { exchange.ended().await })
 }
 
 impl Guarded {
@@ -187,12 +263,13 @@ impl Guarded {
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let exchange = self.guard.exchange();
-        let ended = self.ended.get_or_insert_with(|| {
-            let exchange = exchange.clone();
-            Box::pin(async move { exchange.ended().await })
-        });
-        ended.as_mut().poll(cx)
+        let guard = &self.guard;
+        self.ended.get_or_insert_with(|| when_ended(guard)).as_mut().poll(cx)
+    }
+
+    fn leaving(&self) -> Option<Leaving> {
+        let leaving = || Leaving { progress: self.progress.clone(), ended: when_ended(&self.guard) };
+        self.progress.may_stay().then(leaving)
     }
 }
 

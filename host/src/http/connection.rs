@@ -1,7 +1,7 @@
 //! One connection: hyper over a socket, from the accept to the last receipt.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub(super) struct Connection {
     pub(super) spare: Option<Arc<Spare>>,
     /// How many times the client was seen to reset streams.
     resets: AtomicU64,
+    /// Whether the socket takes nothing for now.
+    blocked: AtomicBool,
 }
 
 impl Connection {
@@ -99,6 +101,7 @@ impl Connection {
             waits,
             spare: (RELEASES && entrance.eof == Eof::Gone).then(Arc::default),
             resets: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
         })
     }
 
@@ -139,6 +142,15 @@ impl Connection {
             _ if self.proxies.have(Some(client.ip)) => None,
             _ => Some(clients.find(client.ip)),
         }
+    }
+
+    /// Whether the socket took nothing of what was written last.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
     }
 
     /// How many times the client was seen to reset streams.

@@ -110,7 +110,7 @@ impl Guard {
         }
     }
 
-    /// All of the response is with hyper.
+    /// All of the response is with hyper or h2. It is watched over until it has left.
     pub(super) fn passed(&self) {
         if let Some(trace) = self.exchange.trace() {
             trace.passed();
@@ -192,6 +192,8 @@ impl Guard {
             access.phase = Phase::AfterLastByte;
         }
         match self.connection.waits {
+            // It was given up on the way.
+            _ if self.exchange.has_ended() => self.end(Outcome::Failed { maybe_delivered: true }),
             _ if !self.commits => self.end(Outcome::Failed { maybe_delivered: false }),
             Some(waits) if self.holds_events() => self.await_receipt(span, mark, waits),
             _ => self.end(Outcome::Delivered),
@@ -222,6 +224,12 @@ impl Guard {
     /// There is no response of the guest, or only a part of one.
     pub(super) fn failed(mut self) {
         self.end(Outcome::Failed { maybe_delivered: self.any_sent.load(Ordering::Acquire) });
+    }
+
+    /// The client has stopped to read the response, or is too slow.
+    pub(super) fn stalled(mut self) {
+        let maybe_delivered = self.any_sent.load(Ordering::Acquire);
+        self.end(Outcome::Lost { reason: Reason::Unresponsive, maybe_delivered });
     }
 
     /// The response broke off under way.

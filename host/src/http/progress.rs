@@ -134,12 +134,27 @@ impl Progress {
     }
 
     fn tear(&self) {
+        // Dropped without a word, and outside of the lock: the client has left.
+        drop(self.take());
+    }
+
+    /// Gives the body up. Its guard is to say why, if it is still to come.
+    pub(super) fn take(&self) -> Option<Guard> {
         let mut tail = self.tail();
         tail.torn = true;
-        let guard = tail.guard.take();
-        drop(tail);
-        // Dropped without a word, and outside of the lock: the client has left.
-        drop(guard);
+        Some(tail.guard.take()?.0)
+    }
+
+    /// Bytes that are with hyper or h2.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.outstanding.load(Ordering::Acquire)
+    }
+
+    /// Whether it may take long until all that is with h2 has left.
+    pub(super) fn may_stay(&self) -> bool {
+        /// What a socket takes that is not blocked.
+        const SMALL: u64 = 16 * 1024;
+        self.shared && (self.outstanding() > SMALL || self.connection.is_blocked())
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -166,6 +181,12 @@ impl Chunk {
             progress.outstanding.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         }
         Self { bytes, progress: progress.cloned() }
+    }
+
+    /// The first bytes of it, as many as that if there are so many.
+    pub(super) fn split_to(&mut self, count: usize) -> Self {
+        let count = count.min(self.bytes.len());
+        Self { bytes: self.bytes.split_to(count), progress: self.progress.clone() }
     }
 
     fn consumed(&self, count: usize) {

@@ -1,4 +1,4 @@
-//! Hyper on a connection whose version of HTTP is known.
+//! A connection whose version of HTTP is known: hyper speaks HTTP/1.1, and h2 HTTP/2.
 
 use std::error::Error;
 use std::future::Future;
@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
 use super::body::GuardedBody;
+use super::http2::{self, Http2};
+use super::incoming::Incoming;
 use super::stream::ClientStream;
 use super::version::Version;
 use crate::config::{Detection, Limits};
@@ -20,8 +21,8 @@ use crate::net::Eof;
 
 /// A connection that is served. Each version in a box of its own size: one of HTTP/2 needs twice the room.
 pub(super) enum Serving<S: Handler> {
-    Http1(Pin<Box<http1::Connection<TokioIo<ClientStream>, S>>>),
-    Http2(Pin<Box<http2::Connection<TokioIo<ClientStream>, S, Tasks>>>),
+    Http1(Pin<Box<http1::Connection<TokioIo<ClientStream>, OverHttp1<S>>>>),
+    Http2(Box<Http2<S>>),
 }
 
 /// What answers requests.
@@ -45,21 +46,39 @@ impl<S> Handler for S where
 {
 }
 
-/// What hyper goes by.
+/// The same, as hyper wants it.
+pub(super) struct OverHttp1<S>(S);
+
+impl<S: Handler> Service<Request<hyper::body::Incoming>> for OverHttp1<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> S::Future {
+        self.0.call(request.map(Incoming::from))
+    }
+}
+
+/// What connections go by.
 pub(super) struct Terms<'a> {
     pub(super) limits: &'a Limits,
     pub(super) detection: &'a Detection,
     pub(super) eof: Eof,
-    /// Owns hyper's tasks.
+    /// Owns the tasks of streams.
     pub(super) tasks: &'a TaskTracker,
 }
 
 impl<S: Handler> Serving<S> {
     pub(super) fn new(version: Version, stream: ClientStream, handler: S, terms: &Terms<'_>) -> Self {
-        let stream = TokioIo::new(stream);
         match version {
-            Version::Http1 => Self::Http1(Box::pin(terms.http1().serve_connection(stream, handler))),
-            Version::Http2 => Self::Http2(Box::pin(terms.http2().serve_connection(stream, handler))),
+            Version::Http1 => {
+                let stream = TokioIo::new(stream);
+                Self::Http1(Box::pin(terms.http1().serve_connection(stream, OverHttp1(handler))))
+            }
+            Version::Http2 => {
+                let terms = http2::Terms::new(terms.limits, terms.detection, terms.tasks);
+                Self::Http2(Box::new(Http2::new(stream, handler, terms)))
+            }
         }
     }
 
@@ -67,18 +86,27 @@ impl<S: Handler> Serving<S> {
     pub(super) fn shut_down(&mut self) {
         match self {
             Self::Http1(connection) => connection.as_mut().graceful_shutdown(),
-            Self::Http2(connection) => connection.as_mut().graceful_shutdown(),
+            Self::Http2(connection) => connection.shut_down(),
         }
     }
 }
 
+/// Why a connection ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error(transparent)]
+    Http1(hyper::Error),
+    #[error(transparent)]
+    Http2(http2::Ended),
+}
+
 impl<S: Handler> Future for Serving<S> {
-    type Output = hyper::Result<()>;
+    type Output = Result<(), Ended>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Http1(connection) => connection.as_mut().poll(cx),
-            Self::Http2(connection) => connection.as_mut().poll(cx),
+            Self::Http1(connection) => connection.as_mut().poll(cx).map_err(Ended::Http1),
+            Self::Http2(connection) => Pin::new(connection).poll(cx).map_err(Ended::Http2),
         }
     }
 }
@@ -94,30 +122,7 @@ impl Terms<'_> {
         builder
     }
 
-    fn http2(&self) -> http2::Builder<Tasks> {
-        let mut builder = http2::Builder::new(Tasks(self.tasks.clone()));
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.max_streams_per_connection)
-            .max_header_list_size(u32::try_from(self.head_size()).unwrap_or(u32::MAX));
-        if let Some((interval, timeout)) = self.detection.ping() {
-            // A process that has stopped still has a kernel that answers probes. Only it answers a PING.
-            builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
-        }
-        builder
-    }
-
     fn head_size(&self) -> usize {
         usize::try_from(self.limits.max_head_size.as_u64()).unwrap_or(usize::MAX)
-    }
-}
-
-/// Runs hyper's tasks under their owner.
-#[derive(Clone)]
-pub(super) struct Tasks(TaskTracker);
-
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
     }
 }

@@ -37,6 +37,10 @@ impl ClientStream {
         Self { stream, connection, rest: &[], hold, ended: false, wasted: 0, resets, has_reset: false }
     }
 
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
     /// Ready when these bytes may be written.
     fn poll_ready(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         let this = &mut *self;
@@ -100,7 +104,9 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_ready(cx, buf))?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.connection.note_blocked(written.is_pending());
+        written
     }
 
     fn poll_write_vectored(
@@ -109,7 +115,9 @@ impl AsyncWrite for ClientStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ready(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf)))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.connection.note_blocked(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

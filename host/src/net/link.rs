@@ -160,6 +160,16 @@ impl<T: Flushed> Link<T> {
         self.patience.is_some_and(|patience| self.opened.elapsed().saturating_sub(last_read) >= patience)
     }
 
+    /// When something was read last.
+    pub fn last_read(&self) -> Instant {
+        self.opened + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the client does not answer.
+    pub fn note_unresponsive(&self) {
+        self.note(Reason::Unresponsive);
+    }
+
     /// Gives the connection up: whoever serves it should drop it. What the kernel has not sent yet is not to arrive later.
     pub fn abandon(&self) {
         self.stream.reset_on_close();

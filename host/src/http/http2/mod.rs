@@ -1,0 +1,179 @@
+//! HTTP/2, spoken by h2.
+//!
+//! Not by hyper: it gives h2 the whole of a response, and while that waits for a client's window it asks neither whether
+//! anybody still waits for it, nor can it take it back. Here what waits for room stays with us (`sending`).
+
+mod body;
+mod head;
+mod patience;
+mod sending;
+mod stream;
+mod watch;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use h2::server::{Builder, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Request, header};
+use tokio_util::task::TaskTracker;
+
+pub(super) use body::Http2Body;
+use stream::Stream;
+use watch::{Due, Watch};
+
+use super::connection::Connection;
+use super::incoming::Incoming;
+use super::progress::Chunk;
+use super::serving::Handler;
+use super::stream::ClientStream;
+use crate::config::{Detection, Limits};
+use crate::pace;
+
+/// Room for bodies of requests that nobody has read yet, of a stream and of all of a connection.
+const WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of a response that h2 holds, within the client's window, until the socket takes them.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that were reset here and are remembered, and for how long: what their clients had sent by then is no fault of
+/// theirs. Of others h2 takes a thousand frames, and then ends the connection.
+const RESET_STREAMS: usize = 512;
+const RESET_MEMORY: Duration = Duration::from_secs(10);
+
+/// What a connection goes by.
+pub(super) struct Terms {
+    max_streams: u32,
+    max_head: u32,
+    /// The interval of PING frames, and how long an answer may take.
+    ping: Option<(Duration, Duration)>,
+    /// How slow a client may read.
+    pace: Option<pace::Terms>,
+    /// How long it may have no stream.
+    idle: Duration,
+    /// Owns the tasks of streams.
+    tasks: TaskTracker,
+}
+
+impl Terms {
+    pub(super) fn new(limits: &Limits, detection: &Detection, tasks: &TaskTracker) -> Self {
+        Self {
+            max_streams: limits.max_streams_per_connection,
+            max_head: u32::try_from(limits.max_head_size.as_u64()).unwrap_or(u32::MAX),
+            ping: detection.ping(),
+            pace: detection.read_pace(),
+            idle: limits.idle_timeout,
+            tasks: tasks.clone(),
+        }
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_concurrent_streams(self.max_streams)
+            .max_header_list_size(self.max_head)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .reset_stream_duration(RESET_MEMORY);
+        builder
+    }
+}
+
+/// Why a connection ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error(transparent)]
+    Broken(#[from] h2::Error),
+    #[error("the client does not answer")]
+    Silent,
+}
+
+/// A connection that is served. Resolves at its end.
+pub(super) struct Http2<S> {
+    phase: Phase,
+    handler: S,
+    connection: Arc<Connection>,
+    terms: Terms,
+    shut_down: bool,
+}
+
+enum Phase {
+    Beginning(Handshake<ClientStream, Chunk>),
+    Open(h2::server::Connection<ClientStream, Chunk>, Watch),
+}
+
+// Nothing in it is pinned.
+impl<S> Unpin for Http2<S> {}
+
+impl<S: Handler> Http2<S> {
+    pub(super) fn new(stream: ClientStream, handler: S, terms: Terms) -> Self {
+        let connection = stream.connection().clone();
+        let phase = Phase::Beginning(terms.builder().handshake(stream));
+        Self { phase, handler, connection, terms, shut_down: false }
+    }
+
+    /// It ends when its streams have, and takes no more. To be polled on.
+    pub(super) fn shut_down(&mut self) {
+        self.shut_down = true;
+        if let Phase::Open(connection, _) = &mut self.phase {
+            connection.graceful_shutdown();
+        }
+    }
+
+    fn accept(&self, request: Request<RecvStream>, respond: SendResponse<Chunk>, open: watch::Open) {
+        let (head, stream) = request.into_parts();
+        let (mut body, mut leave) = (Incoming::None, None);
+        if !stream.is_end_stream() {
+            let headers = &head.headers;
+            let length =
+                headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+            leave = headers.contains_key(header::EXPECT).then(Arc::default);
+            body = Incoming::Http2(Http2Body::new(stream, length, leave.clone()));
+        }
+        let handling = self.handler.call(Request::from_parts(head, body));
+        let terms = (self.connection.clone(), self.terms.pace, open);
+        self.terms.tasks.spawn(Stream::new(handling, respond, leave, terms));
+    }
+}
+
+impl<S: Handler> Future for Http2<S> {
+    type Output = Result<(), Ended>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Phase::Beginning(handshake) = &mut this.phase {
+            let mut open = ready!(Pin::new(handshake).poll(cx))?;
+            let pings = this.terms.ping.and_then(|_| open.ping_pong());
+            if this.shut_down {
+                open.graceful_shutdown();
+            }
+            this.phase = Phase::Open(open, Watch::new(pings, &this.connection, &this.terms));
+        }
+        loop {
+            let Phase::Open(open, watch) = &mut this.phase else { return Poll::Pending };
+            // First: what is sent for it goes out below.
+            while let Some(due) = watch.poll(&this.connection, cx) {
+                match due {
+                    Due::Idle => open.graceful_shutdown(),
+                    Due::Over => return Poll::Ready(Ok(())),
+                    Due::Silent => {
+                        this.connection.link.note_unresponsive();
+                        open.abrupt_shutdown(Reason::NO_ERROR);
+                        // As much of that as there is room for.
+                        let _ = open.poll_closed(cx);
+                        return Poll::Ready(Err(Ended::Silent));
+                    }
+                }
+            }
+            let Some(stream) = ready!(open.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
+            let (request, respond) = stream?;
+            let open = watch.streams.open();
+            this.accept(request, respond, open);
+        }
+    }
+}
