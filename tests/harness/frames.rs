@@ -1,10 +1,12 @@
 //! HTTP/2 by hand: a client that makes room for answers only when it is told to, and answers all PINGs.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::sleep;
 
 use super::soon;
 
@@ -59,14 +61,28 @@ pub(crate) struct Frames {
     socket: TcpStream,
     came: BytesMut,
     next: u32,
+    /// Reads so much at a time, and waits so long before.
+    slowly: Option<(usize, Duration)>,
 }
 
 impl Frames {
     /// Opens a connection whose streams have this much room for an answer, and the connection as much as can be.
     pub(crate) async fn connect(address: SocketAddr, window: u32) -> Self {
         let socket = soon("connecting", TcpStream::connect(address)).await.unwrap();
+        Self::over(socket, window, None).await
+    }
+
+    /// The same with little room in the kernel, and it reads 40 KB a second from there.
+    pub(crate) async fn connect_slowly(address: SocketAddr, window: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let socket = soon("connecting", socket.connect(address)).await.unwrap();
+        Self::over(socket, window, Some((4_000, Duration::from_millis(100)))).await
+    }
+
+    async fn over(socket: TcpStream, window: u32, slowly: Option<(usize, Duration)>) -> Self {
         socket.set_nodelay(true).unwrap();
-        let mut this = Self { socket, came: BytesMut::new(), next: 1 };
+        let mut this = Self { socket, came: BytesMut::new(), next: 1, slowly };
         let mut hello = PREFACE.to_vec();
         let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
         hello.extend(frame(SETTINGS, 0, 0, &setting));
@@ -137,7 +153,14 @@ impl Frames {
                     return Some((kind, flags, u32::from_be_bytes([d, e, f, g]), payload));
                 }
             }
-            match self.socket.read_buf(&mut self.came).await {
+            let most = match self.slowly {
+                Some((most, pause)) => {
+                    sleep(pause).await;
+                    most
+                }
+                None => 64 * 1024,
+            };
+            match (&mut self.socket).take(most as u64).read_buf(&mut self.came).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return None,
             }
