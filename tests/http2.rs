@@ -1,8 +1,10 @@
 //! What only HTTP/2 has: windows, resets, connections without streams, leave to send a body.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use rustix::process::Signal;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::harness::{ADMIN, CANCEL, Came, Frames, H1, Http2, Request, SOON, Server, both};
@@ -12,6 +14,9 @@ both!("longpoll", "longpoll-p2":
     deadline_takes_back_what_there_is_no_room_for,
     slow_reader_gets_all,
     slow_network_is_no_silence,
+    client_that_reads_nothing_at_all_is_given_up,
+    deadline_takes_back_what_the_socket_has_no_room_for,
+    requests_that_come_with_the_end_of_their_connection_are_in_the_log,
     body_that_is_read_gets_leave,
     connection_without_streams_ends,
     body_that_is_not_read_gets_no_leave,
@@ -253,6 +258,72 @@ async fn request_is_listed_until_its_last_byte_has_left(longpoll: &str) {
     client.make_room(stream, 5).await;
     let data = client.next().await;
     assert!(matches!(data, Came::Data { bytes: 5, .. }), "{data:?}");
+}
+
+async fn client_that_reads_nothing_at_all_is_given_up(longpoll: &str) {
+    let detection = format!("client_timeout = '{}s'\nmin_read_rate = '64KiB'", STALLED.as_secs());
+    let server = Server::with_config(&config(longpoll, &detection, "")).await;
+    let mut client = Frames::connect_slowly(server.address(), 1_000_000).await;
+    client.get("/poll/q?wait=60").await;
+    let event = "x".repeat(900_000);
+    push(&server, &event).await;
+    // The next one is there when the first is given up.
+    let again = server.send(H1, &Request::get("/poll/q?wait=30").host("patient")).await;
+    assert_eq!(again.expect(200), event);
+    assert_eq!(again.header("maybe-delivered"), Some("true"));
+    drop(client);
+}
+
+/// Neither PING nor pace: the socket is full, and the deadline alone takes back what has not left.
+async fn deadline_takes_back_what_the_socket_has_no_room_for(longpoll: &str) {
+    const LARGE: usize = 1_000_000;
+    const POLLS: usize = 8;
+    let detection = "client_timeout = 'none'\nack_timeout = '4s'";
+    let server = Server::with_config(&config(longpoll, detection, "deadline = '2s'\ngrace = '200ms'")).await;
+    let mut client = Frames::connect(server.address(), 1_000_000).await;
+    for _ in 0..POLLS {
+        client.get("/poll/q?wait=60").await;
+    }
+    let event = "x".repeat(LARGE);
+    for _ in 0..POLLS {
+        push(&server, &event).await;
+    }
+    for _ in 0..POLLS {
+        let again = server.send(H1, &Request::get("/poll/q?wait=30").host("patient")).await;
+        assert_eq!(again.expect(200).len(), LARGE);
+    }
+    let (mut whole, mut reset, mut over) = (0, 0, HashSet::new());
+    while whole + reset < POLLS {
+        match timeout(SOON, client.next()).await.expect("each ends") {
+            Came::Data { stream, end, .. } => {
+                assert!(!over.contains(&stream), "more of it comes after the reset");
+                whole += usize::from(end);
+            }
+            Came::Head { .. } => {}
+            Came::Reset { stream, code } => {
+                assert_eq!(code, CANCEL);
+                over.insert(stream);
+                reset += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(reset > 0, "the kernel took all of them");
+}
+
+/// A server that stands still meanwhile finds all of it at once.
+async fn requests_that_come_with_the_end_of_their_connection_are_in_the_log(longpoll: &str) {
+    const CLIENTS: usize = 20;
+    let text = config(longpoll, "", "");
+    let server = Server::with_config_and_access_log(&text).await;
+    for number in 0..CLIENTS {
+        server.signal(Signal::STOP);
+        let mut client = Frames::connect(server.address(), 65_535).await;
+        client.get(&format!("/poll/q?number={number}")).await;
+        drop(client);
+        server.signal(Signal::CONT);
+        server.log.line(&[&format!("/poll/q?number={number} 499"), "closed"]).await;
+    }
 }
 
 /// Its kernel has the answer long before it has read it, and the PINGs lie behind.

@@ -1,7 +1,7 @@
 //! The body of a response, on its way to hyper or h2.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -20,9 +20,9 @@ pub(super) struct GuardedBody {
     leaving: Option<Leaving>,
 }
 
-/// A body that is with h2, and may wait there for the socket.
+/// A body that is with h2, and may wait there for the socket. It goes with the connection.
 pub(super) struct Leaving {
-    progress: Arc<Progress>,
+    progress: Weak<Progress>,
     ended: Running,
 }
 
@@ -34,16 +34,18 @@ impl Leaving {
 
     /// If nobody waits for it any more, says so. Returns whether some of it is still there.
     pub(super) fn give_up(&self) -> bool {
-        let stays = self.progress.outstanding() > 0;
-        if stays && let Some(guard) = self.progress.take() {
+        let Some(progress) = self.progress.upgrade().filter(|progress| progress.outstanding() > 0) else {
+            return false;
+        };
+        if let Some(guard) = progress.take() {
             guard.cut(&BodyError::ConnectionTimeout);
         }
-        stays
+        true
     }
 
     /// The client has stopped to read.
     pub(super) fn stalled(&self) {
-        if let Some(guard) = self.progress.take() {
+        if let Some(guard) = self.progress.upgrade().and_then(|progress| progress.take()) {
             guard.stalled();
         }
     }
@@ -268,7 +270,7 @@ impl Guarded {
     }
 
     fn leaving(&self) -> Option<Leaving> {
-        let leaving = || Leaving { progress: self.progress.clone(), ended: when_ended(&self.guard) };
+        let leaving = || Leaving { progress: Arc::downgrade(&self.progress), ended: when_ended(&self.guard) };
         self.progress.may_stay().then(leaving)
     }
 }

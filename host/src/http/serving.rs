@@ -100,6 +100,13 @@ pub(super) enum Ended {
     Http2(http2::Ended),
 }
 
+impl Ended {
+    /// Whether the head of a request was too large.
+    pub(super) fn is_parse_too_large(&self) -> bool {
+        matches!(self, Self::Http1(error) if error.is_parse_too_large())
+    }
+}
+
 impl<S: Handler> Future for Serving<S> {
     type Output = Result<(), Ended>;
 
