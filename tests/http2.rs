@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
-use rustix::process::Signal;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::harness::{ADMIN, CANCEL, Came, Frames, H1, Http2, Request, SOON, Server, both};
@@ -16,7 +15,6 @@ both!("longpoll", "longpoll-p2":
     slow_network_is_no_silence,
     client_that_reads_nothing_at_all_is_given_up,
     deadline_takes_back_what_the_socket_has_no_room_for,
-    requests_that_come_with_the_end_of_their_connection_are_in_the_log,
     body_that_is_read_gets_leave,
     connection_without_streams_ends,
     body_that_is_not_read_gets_no_leave,
@@ -309,21 +307,6 @@ async fn deadline_takes_back_what_the_socket_has_no_room_for(longpoll: &str) {
         }
     }
     assert!(reset > 0, "the kernel took all of them");
-}
-
-/// A server that stands still meanwhile finds all of it at once.
-async fn requests_that_come_with_the_end_of_their_connection_are_in_the_log(longpoll: &str) {
-    const CLIENTS: usize = 20;
-    let text = config(longpoll, "", "");
-    let server = Server::with_config_and_access_log(&text).await;
-    for number in 0..CLIENTS {
-        server.signal(Signal::STOP);
-        let mut client = Frames::connect(server.address(), 65_535).await;
-        client.get(&format!("/poll/q?number={number}")).await;
-        drop(client);
-        server.signal(Signal::CONT);
-        server.log.line(&[&format!("/poll/q?number={number} 499"), "closed"]).await;
-    }
 }
 
 /// Its kernel has the answer long before it has read it, and the PINGs lie behind.

@@ -45,11 +45,6 @@ impl Default for Resets {
 impl Resets {
     const NEXT: Self = Self::Frame { head: [0; 4], known: 0, left: 0 };
 
-    /// Whether this is HTTP/2, as far as it has come.
-    pub(super) fn is_http2(&self) -> bool {
-        matches!(self, Self::Frame { .. })
-    }
-
     /// Whether a frame that resets a stream begins in these bytes, the next that came.
     pub(super) fn begin_in(&mut self, mut bytes: &[u8]) -> bool {
         let mut found = false;

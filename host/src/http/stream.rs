@@ -92,19 +92,10 @@ impl AsyncRead for ClientStream {
         };
         read?;
         let read = &buf.filled()[before..];
-<<<<<<< HEAD
         if !read.is_empty() {
             self.connection.supervisor.bytes_came();
         }
         self.ended |= had_room && read.is_empty();
-=======
-        if had_room && read.is_empty() && !std::mem::replace(&mut self.ended, true) && self.resets.is_http2()
-        {
-            // H2 would drop the requests that came along with the end. It takes them first, and finds the end again.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
->>>>>>> 1c69285 (HTTP/2: requests that come with the end of their connection begin; what waits for the socket goes with it)
         self.has_reset = self.resets.begin_in(read);
         Poll::Ready(Ok(()))
     }
