@@ -165,11 +165,6 @@ impl<T: Flushed> Link<T> {
         self.opened + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
     }
 
-    /// Notes that the client does not answer.
-    pub fn note_unresponsive(&self) {
-        self.note(Reason::Unresponsive);
-    }
-
     /// Gives the connection up: whoever serves it should drop it. What the kernel has not sent yet is not to arrive later.
     pub fn abandon(&self) {
         self.stream.reset_on_close();
