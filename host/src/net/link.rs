@@ -348,7 +348,7 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The client does not answer, or does not read.
-    pub(super) fn note_unresponsive(&self) {
+    pub fn note_unresponsive(&self) {
         self.note(Reason::Unresponsive);
     }
 
