@@ -23,7 +23,7 @@ async fn trap_is_500_and_the_server_goes_on(server: Server, protocol: Protocol) 
     for _ in 0..5 {
         let answer = server.send(protocol, &Request::get("/panic")).await;
         let id = answer.header("x-request-id").expect("an id").to_owned();
-        assert_eq!(answer.expect(500), format!("internal server error (request {id})\n"));
+        assert_eq!(answer.expect(500), format!("the handler failed (request {id})\n"));
         server.log.line(&["request failed: the guest trapped", &format!("request={id}")]).await;
         assert_eq!(server.send(protocol, &Request::get("/ok")).await.expect(200), "ok\n");
     }

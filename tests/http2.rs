@@ -276,7 +276,7 @@ async fn client_that_reads_nothing_at_all_is_given_up(longpoll: &str) {
 async fn deadline_takes_back_what_the_socket_has_no_room_for(longpoll: &str) {
     const LARGE: usize = 1_000_000;
     const POLLS: usize = 8;
-    let detection = "client_timeout = 'none'\nack_timeout = '4s'";
+    let detection = "client_timeout = 'none'\nack_timeout = '4s'\nmin_read_rate = '1MiB'";
     let server = Server::with_config(&config(longpoll, detection, "deadline = '2s'\ngrace = '200ms'")).await;
     let mut client = Frames::connect(server.address(), 1_000_000).await;
     for _ in 0..POLLS {

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod answers;
 mod behind;
 mod bodies;
 mod bodiless;
@@ -44,6 +45,7 @@ mod isolation;
 mod languages;
 mod listeners;
 mod longpoll;
+mod messages;
 mod metrics;
 mod middleware;
 mod nats;
@@ -56,11 +58,13 @@ mod on_disconnect;
 mod operate;
 mod origin;
 mod packaging;
+mod pseudo;
 mod queues;
 mod readers;
 mod receipts;
 mod reload;
 mod reuse;
+mod routing;
 mod sandbox;
 mod shutdown;
 mod silent;

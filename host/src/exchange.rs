@@ -22,7 +22,9 @@ use crate::telemetry::Trace;
 pub struct RequestId(u64);
 
 impl RequestId {
-    fn next() -> Self {
+    /// A name that no other request of this process has.
+    #[must_use]
+    pub fn next() -> Self {
         static PROCESS: OnceLock<u32> = OnceLock::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let process = *PROCESS.get_or_init(random_u32);
@@ -110,6 +112,8 @@ pub enum Unread {
     NoRoom,
     /// The client has stopped to send it, or is too slow.
     TooSlow,
+    /// It is not as HTTP has it, so that the rest of it will not come.
+    Malformed,
 }
 
 /// Whoever is at the other end of a connection.

@@ -3,6 +3,7 @@
 mod access;
 mod ack;
 mod answer;
+mod astray;
 mod body;
 mod buffers;
 mod compact;
@@ -12,6 +13,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod head;
 mod hold;
 mod http2;
 mod incoming;
@@ -23,6 +25,7 @@ mod probe;
 mod progress;
 mod proxy;
 mod pump;
+mod refusal;
 mod serving;
 mod settings;
 mod shares;
@@ -31,6 +34,7 @@ mod stream;
 mod supervisor;
 mod upload;
 mod version;
+mod vet;
 mod wait;
 
 use std::future::Future;
@@ -52,7 +56,7 @@ use crate::exchange::{Asked, Client, Exchange, Stop};
 use crate::guest::{App, Body, CallError, Hold, Lane, empty};
 use crate::respond;
 use crate::route::Match;
-use crate::telemetry::{Failure, Metrics, Reached, Tracer};
+use crate::telemetry::{Metrics, Reached, Tracer};
 use access::Access;
 use answer::{has_no_body, keep_out_of_caches, length};
 use body::GuardedBody;
@@ -132,10 +136,11 @@ fn handle(
                 connection.probe.allow(version == Version::HTTP_11);
                 let response = call(&context, begun, upload, &connection.link).await;
                 connection.probe.allow(false);
-                let response = response?;
+                let mut response = response?;
                 if version == Version::HTTP_10 && length(&response).is_none() {
                     connection.quiet.close_is_awaited();
                 }
+                vet::fit(&mut response, version);
                 response
             }
             Err(mut answer) => {
@@ -180,21 +185,25 @@ fn begin(
         connection.link.request_begins();
         connection.spare.as_ref().inspect(|spare| context.spares.begins(spare));
     }
-    let host = asked_host(&request).ok_or_else(respond::bad_host)?;
+    head::tidy(request.headers_mut());
     let settings = context.settings.load();
-    let target = match settings.routes.find(host.as_str(), request.uri(), request.method()) {
-        Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
-        Match::Nothing => return Err(respond::not_found().into()),
-    };
+    // Before the host adds to it.
+    let found = place(context, &settings, &request);
     let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
-    let (place, request_in_progress) = ((&**settings, target), (connection, token));
-    let shares = Shares::take(context, place, request_in_progress, client, request.version())?;
+    let found = found.and_then(|(host, target)| {
+        let (place, request_in_progress) = ((&**settings, target), (connection, token));
+        Ok((host, target, Shares::take(context, place, request_in_progress, client, request.version())?))
+    });
+    let (host, target, shares) = match found {
+        Ok(found) => found,
+        Err(answer) => return Err(refusal::refuse(context, &request, client, answer)),
+    };
     let deployed = target.slot.choose(request.headers());
     let link: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);
+    head::decode(&mut request);
     let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&mut request, &target.path, client));
     let generation = deployed.generation.clone();
     let exchange = Exchange::new(generation, target.terms, context.max_deliveries, link, asked);
@@ -203,6 +212,27 @@ fn begin(
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
     Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))
+}
+
+/// The host that a request is for, and where it goes. An error is the answer to one that
+/// goes nowhere.
+fn place<'a>(
+    context: &Context,
+    settings: &'a Settings,
+    request: &Request<()>,
+) -> Result<(Authority, &'a Target), Box<Response<Body>>> {
+    if let Some(limit) = head::beyond(request, &settings.limits) {
+        context.metrics.reached(limit);
+        return Err(respond::head_too_large(&settings.limits).into());
+    }
+    let host = head::check(request)?;
+    let target = match settings.routes.find(host.as_str(), request.uri(), request.method()) {
+        Match::Found(target) => target,
+        Match::OtherMethods(allowed) => return Err(respond::method_not_allowed(&allowed).into()),
+        Match::Nothing => return Err(respond::not_found().into()),
+        Match::Ambiguous => return Err(respond::ambiguous().into()),
+    };
+    Ok((host, target))
 }
 
 /// Gives a request to its app, and waits for the head of the response.
@@ -227,18 +257,11 @@ async fn call(
             Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
             Stop::Unread(why) => Err(CallError::Unread(why)),
         },
-        result = app.call(&context.lane, exchange.clone(), request) => result.and_then(|(response, hold)| match response.status() {
-            status if status.is_informational() => Err(CallError::Refused(format!("{status} is no final status"))),
-            _ => Ok((response, hold)),
-        }),
+        result = answer(context, &app, &exchange, request) => result,
     };
-    if result.as_ref().is_ok_and(|(response, _)| response.body().size_hint().exact().is_none()) {
-        // What the guest writes when all others had their turn goes out with the head, in one packet.
-        tokio::task::yield_now().await;
-        if exchange.has_failed() {
-            // Better an error than half an answer.
-            result = Err(CallError::Trapped);
-        }
+    if exchange.has_failed() && result.is_ok() {
+        // Better an error than half an answer.
+        result = Err(CallError::Trapped);
     }
     let mut response = match result {
         Ok(answer) => guarded(context, answer, &app, head_only, guard),
@@ -254,10 +277,9 @@ async fn call(
             let response = respond::failure(&error, request);
             guard.head(response.status());
             let metrics = &exchange.generation.metrics;
-            if let Some(failure) = failure(&error) {
-                metrics.failed(failure);
-            } else {
-                guard.not_tried();
+            match vet::failure(&error) {
+                Some(failure) => metrics.failed(failure),
+                None => guard.not_tried(),
             }
             if matches!(error, CallError::Busy) {
                 metrics.reached(Reached::Instances);
@@ -270,19 +292,21 @@ async fn call(
         let bound = context.settings.load().read_ahead.bound();
         intake.conclude(response.headers_mut(), bound).await;
     }
-    response.headers_mut().entry(respond::REQUEST_ID).or_insert_with(|| exchange.id.to_header());
+    // That of a guest is none that the log knows.
+    response.headers_mut().insert(respond::REQUEST_ID, exchange.id.to_header());
     Ok(response)
 }
 
-/// What is counted of a guest that gave no response. None: it is not to blame.
-fn failure(error: &CallError) -> Option<Failure> {
-    Some(match error {
-        CallError::Trapped => Failure::Trapped,
-        CallError::NotStarted(_) => Failure::NotStarted,
-        CallError::Refused(_) | CallError::NoResponse => Failure::NoAnswer,
-        CallError::GaveUp(_) => Failure::GaveUp,
-        CallError::Busy | CallError::OverLimit | CallError::Unread(_) => return None,
-    })
+/// The answer of an app, once it is known that it can be sent.
+async fn answer(
+    context: &Context,
+    app: &App,
+    exchange: &Arc<Exchange>,
+    request: Box<Request<Body>>,
+) -> Result<(Response<Body>, Hold), CallError> {
+    let head_only = request.method() == Method::HEAD;
+    let (response, hold) = app.call(&context.lane, exchange.clone(), request).await?;
+    Ok((vet::check(response, head_only).await?, hold))
 }
 
 /// The guest's response, whose body tells the guard how it ended.
@@ -327,23 +351,6 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The authority that the client asked for: of the URI (HTTP/2, or an absolute form), or the one `host` header.
-fn asked_host<B>(request: &Request<B>) -> Option<Authority> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
-        (_, _, Some(_)) => None,
-        (Some(authority), ..) => Some(authority.clone()),
-        (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
-        // HTTP/1.0 knows no hosts.
-        (None, None, None) if request.version() == Version::HTTP_10 => {
-            Some(Authority::from_static("localhost"))
-        }
-        (None, None, None) => None,
-    };
-    // A user's name is no part of a host, and in a URI of HTTP no longer allowed (RFC 9110, section 4.2.4).
-    host.filter(|host| !host.as_str().contains('@'))
-}
-
 /// Guests see the scheme and the authority in the URI, whichever way the client sent them: the authority is what it asked for,
 /// the scheme how it came, whatever it says.
 fn make_absolute<B>(mut request: Request<B>, scheme: Scheme, authority: Authority) -> Request<B> {
@@ -366,22 +373,6 @@ mod tests {
             builder = builder.header(header::HOST, *host);
         }
         builder.body(()).unwrap()
-    }
-
-    #[test]
-    fn host_comes_from_the_uri_or_the_one_header() {
-        let asked = |version, uri, hosts: &[&str]| {
-            asked_host(&request(version, uri, hosts)).map(|host| host.to_string())
-        };
-        assert_eq!(asked(Version::HTTP_11, "/x", &["a:80"]).as_deref(), Some("a:80"));
-        assert_eq!(asked(Version::HTTP_2, "http://b/x", &[]).as_deref(), Some("b"));
-        assert_eq!(asked(Version::HTTP_11, "http://b/x", &["a"]).as_deref(), Some("b"));
-        assert_eq!(asked(Version::HTTP_10, "/x", &[]).as_deref(), Some("localhost"));
-        assert_eq!(asked(Version::HTTP_11, "/x", &[]), None);
-        assert_eq!(asked(Version::HTTP_11, "/x", &["a", "b"]), None);
-        assert_eq!(asked(Version::HTTP_11, "http://b/x", &["a", "b"]), None);
-        assert_eq!(asked(Version::HTTP_11, "/x", &["a b"]), None);
-        assert_eq!(asked(Version::HTTP_11, "/x", &["user@a"]), None);
     }
 
     #[test]

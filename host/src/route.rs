@@ -1,8 +1,11 @@
 //! (host, path, method) to a route. Pure.
 
+mod spelling;
+
 use http::{Method, Uri};
 
 use crate::config::Route;
+pub use spelling::{decoded, is_plain};
 
 /// What the table says about a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +15,16 @@ pub enum Match<T> {
     /// There is something at that path, for these other methods only.
     OtherMethods(Vec<Method>),
     /// There is nothing at that path.
+    Nothing,
+    /// Some would read the path in a way that leads elsewhere.
+    Ambiguous,
+}
+
+/// The same, by the place in the table.
+#[derive(PartialEq, Eq)]
+enum Place {
+    At(usize),
+    OtherMethods(Vec<Method>),
     Nothing,
 }
 
@@ -43,11 +56,23 @@ impl<T> Table<T> {
 
     /// Finds the route for a request. `host` is what the client asked for, with or without a port.
     pub fn find(&self, host: &str, uri: &Uri, method: &Method) -> Match<&T> {
-        let host = without_port(host);
+        let (host, path) = (spelling::host(host), decoded(uri.path()));
+        let place = self.place(&host, &path, method);
+        if spelling::readings(&path).iter().any(|path| self.place(&host, path, method) != place) {
+            return Match::Ambiguous;
+        }
+        match place {
+            Place::At(index) => Match::Found(&self.entries[index].target),
+            Place::OtherMethods(allowed) => Match::OtherMethods(allowed),
+            Place::Nothing => Match::Nothing,
+        }
+    }
+
+    fn place(&self, host: &str, path: &str, method: &Method) -> Place {
         let mut allowed: Vec<Method> = Vec::new();
-        for entry in self.entries.iter().filter(|entry| entry.covers(host, uri.path())) {
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.covers(host, path)) {
             if entry.methods.is_empty() || entry.methods.contains(method) {
-                return Match::Found(&entry.target);
+                return Place::At(index);
             }
             for method in &entry.methods {
                 if !allowed.contains(method) {
@@ -55,15 +80,15 @@ impl<T> Table<T> {
                 }
             }
         }
-        if allowed.is_empty() { Match::Nothing } else { Match::OtherMethods(allowed) }
+        if allowed.is_empty() { Place::Nothing } else { Place::OtherMethods(allowed) }
     }
 }
 
 impl<T> Entry<T> {
     fn new(route: &Route, target: T) -> Self {
         Self {
-            host: route.host.as_ref().map(|host| host.to_ascii_lowercase()),
-            prefix: route.path.trim_end_matches('/').to_owned(),
+            host: route.host.as_ref().map(|host| spelling::host(host).into_owned()),
+            prefix: decoded(&route.path).trim_end_matches('/').to_owned(),
             // The configuration was checked: every method parses.
             methods: route.methods.iter().filter_map(|method| method.parse().ok()).collect(),
             target,
@@ -71,22 +96,10 @@ impl<T> Entry<T> {
     }
 
     fn covers(&self, host: &str, path: &str) -> bool {
-        let host_fits = self.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host));
+        let host_fits = self.host.as_deref().is_none_or(|wanted| wanted == host);
         let rest = path.strip_prefix(self.prefix.as_str());
         host_fits
             && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.prefix.is_empty())
-    }
-}
-
-/// The host of an authority: `example.com:80` and `[::1]:80` lose their port.
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
-        {
-            host
-        }
-        _ => authority,
     }
 }
 
@@ -147,5 +160,73 @@ mod tests {
             Match::OtherMethods(vec![Method::GET, Method::HEAD, Method::POST])
         );
         assert_eq!(find(&table, "PUT", "h", "/y"), Match::Nothing);
+    }
+
+    #[test]
+    fn other_spellings_lead_to_the_same_route() {
+        let table = table("[[routes]]\napp='a'\n[[routes]]\napp='b'\nhost='Example.org.'\npath='/%67et'");
+        for (host, path) in [
+            ("example.org", "/get"),
+            ("example.org.:80", "/%67et/x"),
+            ("EXAMPLE.org", "/g%65%74"),
+            ("example.org", "/get//x"),
+            ("example.org", "/get/x/../y"),
+        ] {
+            assert_eq!(find(&table, "GET", host, path), Match::Found(&"b".to_owned()), "{host} {path}");
+        }
+        assert_eq!(find(&table, "GET", "example.org", "/%2567et"), Match::Found(&"a".to_owned()));
+    }
+
+    #[test]
+    fn path_that_some_would_read_otherwise_leads_nowhere() {
+        let table = table("[[routes]]\napp='a'\n[[routes]]\napp='b'\npath='/admin'");
+        for path in [
+            "//admin",
+            "/x/../admin",
+            "/./admin",
+            "/%2e/admin",
+            "/admin/..",
+            "/admin/%2E%2e/x",
+            "/admin%2Fx",
+            "/admin\\x",
+            "/x%2f..%2fadmin",
+            "/x/..%5Cadmin",
+        ] {
+            assert_eq!(find(&table, "GET", "h", path), Match::Ambiguous, "{path}");
+        }
+        for (path, app) in [("/x//y", "a"), ("/x%2Fadmin", "a"), ("/admin/a%2Fb", "b"), ("/admin/x/..", "b")]
+        {
+            assert_eq!(find(&table, "GET", "h", path), Match::Found(&app.to_owned()), "{path}");
+        }
+        // Where there is one place to go, all readings lead there.
+        let only = table_of_one();
+        assert_eq!(find(&only, "GET", "h", "//x/../..%2Fy"), Match::Found(&"a".to_owned()));
+    }
+
+    fn table_of_one() -> Table<String> {
+        table("[[routes]]\napp='a'")
+    }
+
+    proptest::proptest! {
+        /// However a server behind a route reads its paths: what the route of another guards does not come to it.
+        #[test]
+        fn guard_is_not_passed_by_spelling(path in "(/|//|%2f|%5C|\\\\|\\.|\\.\\.|%2e|admin|%61dmin|x){1,9}") {
+            let table = table("[[routes]]\napp='a'\n[[routes]]\napp='b'\npath='/admin'");
+            let path = format!("/{path}");
+            let decoded = path.replace("%2f", "/").replace("%5C", "/").replace('\\', "/").replace("%2e", ".").replace("%61", "a");
+            let mut segments: Vec<&str> = Vec::new();
+            for segment in decoded.split('/') {
+                match segment {
+                    "" | "." => {}
+                    ".." => drop(segments.pop()),
+                    segment => segments.push(segment),
+                }
+            }
+            let guarded = segments.first() == Some(&"admin");
+            match find(&table, "GET", "h", &path) {
+                Match::Found(app) => proptest::prop_assert_eq!(app == "b", guarded, "{}", path),
+                other => proptest::prop_assert_eq!(other, Match::Ambiguous),
+            }
+        }
     }
 }

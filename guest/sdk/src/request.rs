@@ -70,8 +70,8 @@ impl Request {
         query_value(self.target(), name)
     }
 
-    /// The first header of this name, in any case; none if there is none, or if it is not UTF-8.
-    /// Does not block.
+    /// The header of this name, in any case; none if there is none, or if it is not UTF-8. One that came in several lines is one
+    /// with commas between them, as HTTP has it (RFC 9110, section 5.3). Does not block.
     ///
     /// ```no_run
     /// # fn doc(request: linger_guest::Request) {
@@ -79,8 +79,7 @@ impl Request {
     /// # }
     /// ```
     pub fn header(&self, name: &str) -> Option<String> {
-        let values = self.inner.get_headers().get(name);
-        String::from_utf8(values.into_iter().next()?).ok()
+        joined(self.inner.get_headers().get(name))
     }
 
     /// All headers, in the order in which they came, their names in lower case. Does not block.
@@ -119,6 +118,15 @@ impl From<types::Request> for Request {
     fn from(inner: types::Request) -> Self {
         Self { inner, method: OnceCell::new(), target: OnceCell::new() }
     }
+}
+
+fn joined(lines: Vec<Vec<u8>>) -> Option<String> {
+    let whole = lines.into_iter().reduce(|mut whole, line| {
+        whole.extend_from_slice(b", ");
+        whole.extend(line);
+        whole
+    });
+    String::from_utf8(whole?).ok()
 }
 
 fn method_name(method: Method) -> String {
@@ -160,6 +168,15 @@ mod tests {
     fn missing_path_is_the_root() {
         assert_eq!(path_of(""), "/");
         assert_eq!(path_of("?wait=1"), "/");
+    }
+
+    #[test]
+    fn lines_of_one_header_are_one() {
+        let joined = |lines: &[&str]| joined(lines.iter().map(|line| line.as_bytes().to_vec()).collect());
+        assert_eq!(joined(&[]), None);
+        assert_eq!(joined(&["a"]).as_deref(), Some("a"));
+        assert_eq!(joined(&["a, b", "", "c"]).as_deref(), Some("a, b, , c"));
+        assert_eq!(super::joined(vec![vec![0xff]]), None);
     }
 
     #[test]

@@ -140,8 +140,8 @@ impl Response {
         self
     }
 
-    /// With this header added. A name or a value that HTTP does not allow makes the response a bare `500`,
-    /// and the component's standard error says why.
+    /// With this header added. A name or a value that HTTP does not allow makes the response a `500` that says so, as does the
+    /// component's standard error.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -166,7 +166,7 @@ impl fmt::Debug for Response {
 }
 
 /// For those who export `wasi:http/handler` themselves. Call it in the handler's task, which the body is
-/// written from. A response that HTTP does not allow becomes a bare `500`.
+/// written from. A response that HTTP does not allow becomes a `500` that says so.
 impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
         let Response { status, headers, body } = response;
@@ -184,11 +184,16 @@ impl From<Response> for types::Response {
 /// What is sent instead of a response that was refused.
 fn bare(error: &str) -> types::Response {
     eprintln!("the response was refused: {error}");
-    let (bare, _transmitted) = types::Response::new(Fields::new(), None, no_trailers());
-    // 500 is a status.
-    let _ = bare.set_status_code(500);
-    bare
+    let text = format!("the answer of the handler is not valid: {error}\n");
+    let kind = ("content-type".to_owned(), b"text/plain; charset=utf-8".to_vec());
+    whole::respond(500, &[kind], text.as_bytes()).unwrap_or_else(|_| {
+        let (bare, _transmitted) = types::Response::new(Fields::new(), None, no_trailers());
+        // 500 is a status.
+        let _ = bare.set_status_code(500);
+        bare
+    })
 }
+
 fn streamed(
     status: u16,
     headers: &[(String, Vec<u8>)],

@@ -75,6 +75,12 @@ impl Route {
                 self.path
             ));
         }
+        if !crate::route::is_plain(&self.path) {
+            return Err(format!(
+                "path `{}` can be read in several ways; write it without `//`, `.`, `..` and encoded slashes",
+                self.path
+            ));
+        }
         if let Some(host) = self
             .host
             .as_deref()

@@ -87,6 +87,9 @@ pub enum CallError {
     /// The guest answered with an error instead of a response.
     #[error("the guest answered with an error: {0}")]
     Refused(String),
+    /// The guest's response cannot be sent as it is. What is wrong with it may be said to strangers.
+    #[error("the guest's answer is not valid: {0}")]
+    Invalid(String),
     /// The guest returned without a response.
     #[error("the guest returned without a response")]
     NoResponse,
@@ -97,7 +100,7 @@ pub enum CallError {
     #[error("the host holds too much for the instance")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.
-    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly" })]
+    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly", Unread::Malformed => "its body is malformed" })]
     Unread(Unread),
     /// The request was cancelled, and the guest did not answer within the grace.
     #[error("the guest did not answer within the grace after `{0}`")]

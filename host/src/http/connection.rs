@@ -212,7 +212,7 @@ async fn serve(
     if version == Version::Http1 {
         connection.supervisor.heads_come_one_by_one();
     }
-    let stream = ClientStream::new(stream, connection.clone());
+    let stream = ClientStream::new(stream, connection.clone()).answering(context.clone());
     let (detection, tasks) = (&context.detection, &context.lane.tasks);
     let terms = Terms { limits, detection, eof: connection.eof, tasks };
     let mut serving = Serving::new(version, stream, handler, &terms);

@@ -1,5 +1,7 @@
 //! The body of a request, whichever version of HTTP it comes over.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -26,15 +28,15 @@ impl From<Http1Body> for Incoming {
 
 impl Body for Incoming {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = Unreadable;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Unreadable>>> {
         match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Unreadable::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Unreadable::from),
             Self::None => Poll::Ready(None),
         }
     }
@@ -53,5 +55,30 @@ impl Body for Incoming {
             Self::Http2(body) => body.size_hint(),
             Self::None => SizeHint::with_exact(0),
         }
+    }
+}
+
+/// Why a body cannot be read on.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// What its guest is told.
+    pub(super) error: BodyError,
+    /// It is not as HTTP has it. Otherwise its client has left, or its stream has.
+    pub(super) malformed: bool,
+}
+
+impl From<BodyError> for Unreadable {
+    fn from(error: BodyError) -> Self {
+        Self { error, malformed: false }
+    }
+}
+
+impl From<hyper::Error> for Unreadable {
+    fn from(error: hyper::Error) -> Self {
+        // Of an end that came too early hyper says so, and of what it cannot read that.
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        let kind = cause.map(io::Error::kind);
+        let malformed = matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
+        Self { error: error.into(), malformed }
     }
 }

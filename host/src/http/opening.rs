@@ -9,7 +9,7 @@ use super::origin::Peer;
 use super::progress::Progress;
 use super::proxy::{self, Speaker};
 use super::version::Version;
-use super::{Context, LAST_WORDS};
+use super::{Context, LAST_WORDS, astray};
 use crate::client::ClientAddress;
 use crate::config::Limits;
 use crate::net::{Socket, Tls, Transport};
@@ -30,6 +30,10 @@ pub(super) async fn open(
             return None;
         }
         match &entrance.tls {
+            Some(_) if astray::speaks_plainly(&connection.link).await => {
+                astray::answer(&mut socket, connection, context).await;
+                None
+            }
             Some(tls) => negotiate(tls, socket).await,
             None => {
                 let version = Version::sent(&connection.link).await;

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::buffers::{Account, Buffers, Full, Room};
+use super::incoming::Unreadable;
 use super::intake::Intake;
 use crate::config::Limits;
 use crate::exchange::Exchange;
@@ -63,8 +64,10 @@ fn terms(limits: &Limits) -> Terms {
 /// Why a body is not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// Nothing more comes of it: its client has left, or does not keep to the protocol.
+    /// Nothing more comes of it: its client has left.
     Left,
+    /// It is not as HTTP has it: what came was read, and nothing more can be.
+    Malformed,
     /// Its client has stopped, or is too slow.
     TooSlow,
     /// Its first bytes have no room.
@@ -110,7 +113,7 @@ pub(super) fn split<B>(
     on_demand: bool,
 ) -> (Pump<B>, PumpedBody)
 where
-    B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin,
+    B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin,
 {
     let (items, receiver) = mpsc::unbounded_channel();
     let start = Arc::new(Notify::new());
@@ -122,7 +125,7 @@ where
     (pump, PumpedBody { items: receiver, hint, start, ended: false })
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin> Pump<B> {
+impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
     /// Reads to the end. An error says why it stopped before: the guest has been told, as far as it
     /// reads. A body that the guest has dropped is read on and thrown away, up to the bound. Cancel-safe, but that the guest
     /// may miss something.
@@ -132,7 +135,7 @@ impl<B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin> Pump<B> {
             Ok(true) => self.intake.ended(),
             // What has no room is not read for its guest, but may be for the next request.
             Err(Broken::NoRoom(_)) => {}
-            Ok(false) | Err(Broken::Left | Broken::TooSlow) => self.intake.stopped(),
+            Ok(false) | Err(Broken::Left | Broken::Malformed | Broken::TooSlow) => self.intake.stopped(),
         }
         read.map(drop)
     }
@@ -150,8 +153,9 @@ impl<B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Unpin> Pump<B> {
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
-                    self.send(Item::Error(error.into()));
-                    return Err(Broken::Left);
+                    let Unreadable { error, malformed } = error.into();
+                    self.send(Item::Error(error));
+                    return Err(if malformed { Broken::Malformed } else { Broken::Left });
                 }
                 None => {
                     self.send(Item::End);

@@ -125,6 +125,7 @@ impl Terms<'_> {
             // Whoever supervises the connection bounds that, and tells it from a wait for the next request.
             .header_read_timeout(None)
             .max_buf_size(self.head_size())
+            .max_headers(self.limits.max_headers)
             .half_close(self.eof == Eof::Tolerant);
         builder
     }

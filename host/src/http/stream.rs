@@ -5,22 +5,36 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Context as Shared;
 use super::connection::Connection;
 use super::frames::{Resets, carries_response};
 use super::hold::Hold;
 use super::probe::INTERIM;
 use super::progress::Progress;
+use super::refusal::{self, Refusal};
 use crate::net::{Transport, release};
+use crate::respond;
+
+/// What a client sends first that speaks TLS.
+const HANDSHAKE: u8 = 22;
+
+const TLS: &str = "this is TLS, and this address speaks HTTP without it";
 
 /// The transport of one connection. Hyper flushes it whenever it is polled, and only when it has nothing to
 /// write, so that a probe never falls into a response.
 pub(super) struct ClientStream {
     stream: Transport<Arc<Progress>>,
     connection: Arc<Connection>,
-    /// What is left of the probe.
-    rest: &'static [u8],
+    /// What is left of the probe, or of an answer in the place of hyper's.
+    rest: Bytes,
+    /// To whom it tells what it answers, if it does.
+    context: Option<Arc<Shared>>,
+    /// The first byte that the client sent.
+    first: Option<u8>,
     hold: Hold,
     /// Whether the client has said its last word.
     ended: bool,
@@ -34,11 +48,47 @@ pub(super) struct ClientStream {
 impl ClientStream {
     pub(super) fn new(stream: Transport<Arc<Progress>>, connection: Arc<Connection>) -> Self {
         let (hold, resets) = (Hold::default(), Resets::default());
-        Self { stream, connection, rest: &[], hold, ended: false, wasted: 0, resets, has_reset: false }
+        Self {
+            stream,
+            connection,
+            rest: Bytes::new(),
+            context: None,
+            first: None,
+            hold,
+            ended: false,
+            wasted: 0,
+            resets,
+            has_reset: false,
+        }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// The same, which answers in hyper's place where hyper would by itself: to a head that it cannot read.
+    pub(super) fn answering(self, context: Arc<Shared>) -> Self {
+        Self { context: Some(context), ..self }
+    }
+
+    /// Puts the host's answer in the place of hyper's, if these bytes are one. Whether they are done with.
+    fn answers(&mut self, bytes: &[u8]) -> bool {
+        let Some(context) = self.context.as_ref().filter(|_| bytes.starts_with(b"HTTP/1.")) else {
+            return false;
+        };
+        // While there is a request, all that is written is the answer to it.
+        if !self.connection.requests.is_empty() {
+            return false;
+        }
+        let Some((status, date)) = refusal::of_hyper(bytes) else { return false };
+        let refusal = Refusal { status, client: self.connection.peer().address() };
+        let limits = &context.settings.load().limits;
+        let is_tls = status == StatusCode::BAD_REQUEST && self.first == Some(HANDSHAKE);
+        let text = if is_tls { TLS.to_owned() } else { respond::unreadable(status, limits) };
+        let id = refusal.tell(context, None);
+        tracing::debug!(request = %id, "{text}");
+        self.rest = respond::plain(status, &text, id, date);
+        true
     }
 
     /// Ready when these bytes may be written.
@@ -66,8 +116,8 @@ impl ClientStream {
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.rest.is_empty() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.rest))?;
-            self.rest = &self.rest[count..];
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
+            self.rest.advance(count);
         }
         Poll::Ready(Ok(()))
     }
@@ -95,6 +145,7 @@ impl AsyncRead for ClientStream {
         if !read.is_empty() {
             self.connection.supervisor.bytes_came();
         }
+        self.first = self.first.or_else(|| read.first().copied());
         self.ended |= had_room && read.is_empty();
         self.has_reset = self.resets.begin_in(read);
         Poll::Ready(Ok(()))
@@ -104,6 +155,9 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_ready(cx, buf))?;
+        if self.answers(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.connection.note_blocked(written.is_pending());
         written
@@ -114,7 +168,11 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf)))?;
+        let first: &[u8] = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf);
+        ready!(self.poll_ready(cx, first))?;
+        if first.len() == bufs.iter().map(|buf| buf.len()).sum::<usize>() && self.answers(first) {
+            return Poll::Ready(Ok(first.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.connection.note_blocked(written.is_pending());
         written
@@ -126,7 +184,7 @@ impl AsyncWrite for ClientStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.probe.take() {
-            self.rest = INTERIM;
+            self.rest = Bytes::from_static(INTERIM);
         }
         ready!(self.poll_rest(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -134,6 +192,7 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(this.poll_rest(cx))?;
         if !this.ended && this.hold.poll_closing(&this.connection, cx).is_pending() {
             ready!(this.poll_last_word(cx));
             // It waits for an answer to that, or goes: as if it had closed first.

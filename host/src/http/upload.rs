@@ -13,11 +13,12 @@ use http_body_util::BodyExt as _;
 use super::Context;
 use super::buffers::Full;
 use super::guard::ClientLink;
+use super::incoming::Unreadable;
 use super::intake::{Intake, Kept};
 use super::pump::{self, Broken, Pump};
 use crate::cancel::Reason;
 use crate::exchange::{Exchange, Unread};
-use crate::guest::{Body, BodyError};
+use crate::guest::Body;
 use crate::telemetry::Reached;
 
 /// A body of which nothing was read yet.
@@ -30,7 +31,7 @@ pub(super) struct Upload<B> {
 
 impl<B> Upload<B>
 where
-    B: HttpBody<Data = Bytes, Error: Into<BodyError> + Send> + Send + Unpin + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<Unreadable> + Send> + Send + Unpin + 'static,
 {
     /// Takes the body out of a request, if it has one.
     pub(super) fn take_from(request: Request<B>) -> (Request<()>, Option<Box<Self>>) {
@@ -97,7 +98,7 @@ fn says_close(headers: &HeaderMap) -> bool {
 /// Reads until the exchange has ended, and for a while after that.
 async fn read<B>(mut pump: Pump<B>, exchange: Arc<Exchange>, link: Arc<ClientLink>)
 where
-    B: HttpBody<Data = Bytes, Error: Into<BodyError> + Send> + Send + Unpin,
+    B: HttpBody<Data = Bytes, Error: Into<Unreadable> + Send> + Send + Unpin,
 {
     let broken = tokio::select! {
         read = pump.run() => match read {
@@ -108,8 +109,9 @@ where
     };
     let metrics = &exchange.generation.metrics;
     match broken {
-        // Whether the client left in the middle or does not keep to the protocol: nothing more comes.
+        // In the middle.
         Some(Broken::Left) => return exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset)),
+        Some(Broken::Malformed) => return exchange.refuse(Unread::Malformed),
         Some(Broken::TooSlow) => {
             metrics.server_reached_by(Reached::BodyTimeout, exchange.asked.client);
             exchange.refuse(Unread::TooSlow);

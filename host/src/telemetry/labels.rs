@@ -127,6 +127,8 @@ kinds! {
         NotStarted = "not-started",
         /// The guest answered with an error, or not at all.
         NoAnswer = "no-answer",
+        /// Its answer was none of HTTP.
+        Invalid = "invalid-answer",
         /// It did not answer within the grace.
         GaveUp = "gave-up",
         /// Its answer broke off.

@@ -39,6 +39,7 @@ pub struct Metrics {
     reached: Family<OfKind<Reached>, Counter>,
     /// Says that limits of the whole server are reached.
     teller: Arc<Teller>,
+    refused: Family<[(&'static str, u16); 1], Counter>,
     deploys: Family<OfKind<Deploy>, Counter>,
     reloads: Family<OfKind<Reload>, Counter>,
     /// Connections that were accepted.
@@ -92,6 +93,7 @@ impl Default for Metrics {
             started: Family::default(),
             reached: Family::default(),
             teller: Arc::default(),
+            refused: Family::default(),
             deploys: Family::default(),
             reloads: Family::default(),
             connections: Counter::default(),
@@ -138,6 +140,11 @@ impl Metrics {
         if let Some(limit) = Reached::of_events(place, error) {
             self.reached(limit);
         }
+    }
+
+    /// Counts an answer of the host to a request that went to no app.
+    pub fn refused(&self, status: StatusCode) {
+        self.refused.get_or_create(&[("status", status.as_u16())]).inc();
     }
 
     /// Counts a reload of the configuration.
@@ -192,6 +199,11 @@ impl Metrics {
             "limits_reached",
             "Times that a limit kept something from being done",
             self.reached.clone(),
+        );
+        linger.register(
+            "requests_refused",
+            "Requests that the host answered before they had an app, by the status",
+            self.refused.clone(),
         );
         linger.register("deploys", "Deploys by what became of them", self.deploys.clone());
         linger.register(

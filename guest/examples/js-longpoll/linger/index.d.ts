@@ -13,7 +13,7 @@ export interface Request {
   readonly path: string;
   /** The first query parameter of this name, decoded. */
   query(name: string): string | undefined;
-  /** The first header of this name, in any case. */
+  /** The header of this name, in any case. One in several lines is one with commas between them. */
   header(name: string): string | undefined;
   /** All of the body, once. One with more bytes than this is answered with 413, and one that broke off with 400. */
   body(limit: number): Uint8Array;

@@ -131,8 +131,8 @@ class Request {
 
   header(name) {
     return using((hold) => {
-      const [value] = hold(this.#request.headers()).get(name);
-      return value && decoder.decode(value);
+      const values = hold(this.#request.headers()).get(name);
+      return values.length > 0 ? values.map((value) => decoder.decode(value)).join(", ") : undefined;
     });
   }
 

@@ -46,9 +46,9 @@ class Request:
         return next((value for key, value in pairs if key == name), None)
 
     def header(self, name: str) -> str | None:
-        """The first header of this name, in any case."""
+        """The header of this name, in any case. One in several lines is one with commas between them."""
         values = self._header(name)
-        return values[0].decode("latin-1") if values else None
+        return b", ".join(values).decode("latin-1") if values else None
 
     async def body(self, limit: int) -> bytes:
         """All of the body, once. One with more bytes than this is answered with 413, and one that broke off with 400."""

@@ -349,7 +349,7 @@ async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmti
             Ok(response) => {
                 let response = store.data_mut().table.delete(response)?;
                 let response = response.into_http(&mut store, body_read);
-                response.map_err(|error| CallError::Refused(format!("{error:#}")))
+                response.map_err(|error| CallError::Invalid(error.to_string()))
             }
         };
         // Those that are in it have the other half.

@@ -62,7 +62,8 @@ impl Terms {
     pub(super) fn new(limits: &Limits, detection: &Detection, tasks: &TaskTracker) -> Self {
         Self {
             max_streams: limits.max_streams_per_connection,
-            max_head: u32::try_from(limits.max_head_size.as_u64()).unwrap_or(u32::MAX),
+            // H2 answers without a word to what is beyond: so it lets pass what is a little beyond, and the host answers.
+            max_head: u32::try_from(limits.max_head_size.as_u64().saturating_mul(2)).unwrap_or(u32::MAX),
             ping: detection.ping(),
             pace: detection.read_pace(),
             idle: limits.idle_timeout,
