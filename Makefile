@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server proxy-tools test test-languages peers api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
+.PHONY: help run host optimized install setup-profdata guests guests-other guests-bench middleware nats-server proxy-tools client-tools test test-languages peers foreign proxies clients api compatibility soak nats-soak hostile swaps chaos fuzz bench lint format deny deb setup-target clean
 
 # Cargo's target directory may be elsewhere; the guests have one of their own beside it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -195,6 +195,37 @@ CONTRACT := cargo test --release --locked --package linger --test integration --
 
 peers: host guests ## Run the conformance suite on Linger and, where they are there, on Go and Node
 	@tests/peers/run.sh $(TARGET)/release/linger $(COMPONENTS)/longpoll.wasm --rounds $(ROUNDS)
+
+# `make foreign FOREIGN=--update` writes the list anew.
+foreign: host guests ## Ask what checks of HTTP by others ask (gunicorn's requests, REDbot, httplint, httpwg, smugglex): no worse than listed
+	@tests/foreign/run.sh $(abspath $(TARGET))/release/linger $(abspath $(COMPONENTS)) $(abspath $(TARGET))/foreign $(FOREIGN)
+
+# As with nats-server: where a package cannot be had, what needs it says in one line that it is skipped.
+define INSTALL_WITH_APT
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "==> installing $(1)"; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    apt-get install --yes --no-install-recommends $(1) >/dev/null 2>&1 \
+        || { apt-get update >/dev/null 2>&1 && apt-get install --yes --no-install-recommends $(1) >/dev/null 2>&1; } || true; \
+fi
+endef
+
+proxies: guests proxy-tools ## Behind nginx and HAProxy: 10,000 posts with bodies that nobody reads, and 200 events confirmed: none fails, none comes again
+	@echo "==> behind proxies (some minutes)"
+	@PATH="$$PATH:/usr/sbin" cargo test --release --locked --package linger --test integration -- --ignored --nocapture proxies::
+
+client-tools:
+	@if ! command -v ruby >/dev/null || ! command -v wget >/dev/null || ! perl -MLWP::Protocol::https -e 1 2>/dev/null \
+	    || ! echo 'puts [package require tls]' | tclsh 2>/dev/null | grep -q .; then \
+	    $(call INSTALL_WITH_APT,wget ruby perl liblwp-protocol-https-perl libio-socket-ssl-perl tcl tcl-tls python3-venv); \
+	fi
+	@[ -x $(TARGET)/clients/bin/python ] || { python3 -m venv $(TARGET)/clients \
+	    && $(TARGET)/clients/bin/pip install --quiet requests==2.34.2; } || true
+
+clients: guests client-tools ## Seven clients over TLS read their answer, and close: none comes again (urllib, wget, Ruby, LWP, HTTP::Tiny, requests, Tcl)
+	@echo "==> clients that read by length, and close"
+	@CLIENTS_PYTHON=$(abspath $(TARGET))/clients/bin/python cargo test --release --locked --package linger --test integration \
+	    -- --ignored --nocapture clients::
 
 api: host guests ## Ask the admin API at random all that its description allows (schemathesis, from PyPI): no 500
 	@tests/api/run.sh $(abspath $(TARGET))/release/linger $(COMPONENTS)/longpoll.wasm $(abspath $(TARGET))/schemathesis
