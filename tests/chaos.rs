@@ -13,7 +13,7 @@ use futures::future::join_all;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::harness::{H1, Protocol, Request, Server, eventually, linger, text};
+use crate::harness::{Certificate, Door, H1, Protocol, Request, Server, eventually, linger, text};
 use dice::seed;
 use lane::Lane;
 use ledger::Tally;
@@ -31,28 +31,33 @@ const QUEUES: usize = 16;
 const BETWEEN_QUIETS: usize = 13;
 
 macro_rules! cases {
-    ($($test:ident: $component:literal, $protocol:expr, $store:expr;)*) => {
+    ($($test:ident: $component:literal, $protocol:expr, $store:expr, $way:expr;)*) => {
         mod client_that_leaves_at_a_random_moment_costs_nothing {
             use crate::harness::{H1, H2};
             use super::Store::{Buffered, Fsync, Memory};
+            use super::Way::{Plain, Tls};
 
             $(#[tokio::test]
             async fn $test() {
-                super::costs_nothing($component, $protocol, $store).await;
+                super::costs_nothing($component, $protocol, $store, $way).await;
             })*
         }
     };
 }
 
 cases! {
-    http1_memory: "longpoll", H1, Memory;
-    http1_disk: "longpoll", H1, Fsync;
-    http2_memory: "longpoll", H2, Memory;
-    http2_disk: "longpoll", H2, Fsync;
-    p2_http1_memory: "longpoll-p2", H1, Memory;
-    p2_http1_disk: "longpoll-p2", H1, Buffered;
-    p2_http2_memory: "longpoll-p2", H2, Memory;
-    p2_http2_disk: "longpoll-p2", H2, Buffered;
+    http1_memory: "longpoll", H1, Memory, Plain;
+    http1_disk: "longpoll", H1, Fsync, Plain;
+    http2_memory: "longpoll", H2, Memory, Plain;
+    http2_disk: "longpoll", H2, Fsync, Plain;
+    http1_tls: "longpoll", H1, Memory, Tls;
+    http2_tls: "longpoll", H2, Memory, Tls;
+    p2_http1_memory: "longpoll-p2", H1, Memory, Plain;
+    p2_http1_disk: "longpoll-p2", H1, Buffered, Plain;
+    p2_http2_memory: "longpoll-p2", H2, Memory, Plain;
+    p2_http2_disk: "longpoll-p2", H2, Buffered, Plain;
+    p2_http1_tls: "longpoll-p2", H1, Memory, Tls;
+    p2_http2_tls: "longpoll-p2", H2, Memory, Tls;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +79,44 @@ impl Store {
     }
 }
 
-async fn costs_nothing(component: &str, protocol: Protocol, store: Store) {
-    let (rounds, seed) = (rounds(component), seed());
-    println!("{component}, {protocol:?}, {store:?}: LINGER_SEED={seed} repeats it");
-    let folder = tempfile::tempdir().unwrap();
+/// How the clients that leave come. Who behaves comes in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    Tls,
+}
+
+/// What `taker` answers has no body, or is for a HEAD: then its event has to come again.
+const APPS: &str = "[[routes]]\napp = 'app'\npath = '/'\n[[routes]]\napp = 'taker'\npath = '/take'\n\
+    [apps.taker]\ncomponent = '{taker}'\n";
+
+async fn start(component: &str, store: &str, certificate: &Certificate) -> Server {
+    let (cert, key) = (certificate.file(), certificate.key());
     // A machine that stands still for a second does not make an answer one that was read.
-    let mut server = Server::with_config(&format!(
-        "detection.confirm_window = '5s'\n{}[apps.app]\ncomponent = '{{{component}}}'\n",
-        store.config(folder.path())
+    Server::with_config(&format!(
+        "detection.confirm_window = '5s'\n[[listeners]]\naddress = '127.0.0.1:0'\n\
+         [[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
+         {store}[apps.app]\ncomponent = '{{{component}}}'\n{APPS}",
+        cert.display(),
+        key.display(),
     ))
-    .await;
+    .await
+}
+
+async fn costs_nothing(component: &str, protocol: Protocol, store: Store, way: Way) {
+    let (rounds, seed) = (rounds(component), seed());
+    let name = format!("{component}, {protocol:?}, {store:?}, {way:?}");
+    println!("{name}: LINGER_SEED={seed} repeats it");
+    let (folder, certificate) = (tempfile::tempdir().unwrap(), Certificate::new());
+    let mut server = start(component, &store.config(folder.path()), &certificate).await;
+    let door = match way {
+        Way::Plain => Door::plain(server.address()),
+        Way::Tls => Door::tls(server.encrypted_address().await, &certificate, protocol),
+    };
     let (start, alone) = (Instant::now(), server.sockets());
     let mut lanes = Vec::new();
     for number in 0..QUEUES {
-        lanes.push(Lane::new(server.address(), protocol, number, seed));
+        lanes.push(Lane::new(server.address(), door.clone(), protocol, number, seed));
     }
     let mut left = rounds.div_ceil(QUEUES);
     while left > 0 {
@@ -101,7 +130,7 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: Store) {
     for lane in lanes {
         tally.add(lane.into_tally());
     }
-    println!("{component}, {protocol:?}, {store:?}: {tally}, in {:.1?}", start.elapsed());
+    println!("{name}: {tally}, in {:.1?}", start.elapsed());
     assert!(tally.is_right(component.ends_with("-p2")), "LINGER_SEED={seed}: {tally}");
     server.signal(Signal::TERM);
     assert!(server.exit().await.success());

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Http1, Request, Server, eventually, soon};
-use leaver::{FLAG, Leaver, MANNERS};
+use crate::harness::{Certificate, Door, H1, H2, Http1, Request, Server, eventually, soon};
+use leaver::{Doors, FLAG, Leaver, MANNERS};
 use ledger::Ledger;
 
 const LEAVERS: usize = 20_000;
@@ -30,14 +30,25 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
 /// As many places of each kind as are filled at the end: one that was not given back would be missed.
 const PLACES: usize = 1_200;
 
+/// One event in so many is larger than the windows of a client that takes little.
+const LARGE_IS: usize = 8;
+const LARGE: usize = 150_000;
+
 /// A leaver goes at once when it is answered; on a machine that stands still for a second, not within a second.
-fn config() -> String {
+/// All are one client here.
+fn config(certificate: &Certificate) -> String {
     format!(
-        "[limits]\nmax_connections = {PLACES}\nmax_connections_per_client = {PLACES}\n\
-         max_requests = {PLACES}\nmax_requests_per_client = {PLACES}\n\
-         [detection]\nconfirm_window = '5s'\n\
+        "limits.max_connections = {PLACES}\nlimits.max_requests = {PLACES}\n\
+         limits.max_connections_per_client = {PLACES}\nlimits.max_requests_per_client = {PLACES}\n\
+         detection.confirm_window = '5s'\n\
+         [[listeners]]\naddress = '127.0.0.1:0'\n\
+         [[listeners]]\naddress = '127.0.0.1:0'\ntls = {{ certificate = '{}', key = '{}' }}\n\
+         [[routes]]\napp = 'app'\npath = '/'\n[[routes]]\napp = 'taker'\npath = '/take'\n\
+         [apps.taker]\ncomponent = '{{taker}}'\n\
          [apps.app]\ncomponent = '{{longpoll}}'\n\
          instances.max = 2\ninstances.max_requests = {}\n",
+        certificate.file().display(),
+        certificate.key().display(),
         PLACES / 2
     )
 }
@@ -45,7 +56,14 @@ fn config() -> String {
 #[tokio::test]
 #[ignore = "takes minutes: run `make soak`"]
 async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
-    let mut server = Server::with_config(&config()).await;
+    let certificate = Certificate::new();
+    let mut server = Server::with_config(&config(&certificate)).await;
+    let encrypted = server.encrypted_address().await;
+    let doors = Doors {
+        plain: Door::plain(server.address()),
+        tls_http1: Door::tls(encrypted, &certificate, H1),
+        tls_http2: Door::tls(encrypted, &certificate, H2),
+    };
     drop(fill(&server).await);
     let before = settled_descriptors(&server).await;
     let ledger = Arc::new(Ledger::default());
@@ -56,7 +74,7 @@ async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
     }
     let mut pusher = JoinSet::new();
     pusher.spawn(push(server.address(), ledger.clone(), enough.clone()));
-    let memory = leave(&server, &ledger).await;
+    let memory = leave(&server, &doors, &ledger).await;
     // In order: what was sent and not answered may or may not be there.
     enough.cancel();
     while let Some(ended) = pusher.join_next().await {
@@ -96,7 +114,7 @@ async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
 }
 
 /// Sends all leavers, and says how much memory the server had meanwhile.
-async fn leave(server: &Server, ledger: &Arc<Ledger>) -> Vec<u64> {
+async fn leave(server: &Server, doors: &Doors, ledger: &Arc<Ledger>) -> Vec<u64> {
     let open = Arc::new(Semaphore::new(OPEN_AT_ONCE));
     let mut leavers = JoinSet::new();
     let mut pace = interval(PACE);
@@ -106,9 +124,9 @@ async fn leave(server: &Server, ledger: &Arc<Ledger>) -> Vec<u64> {
         pace.tick().await;
         let permit = open.clone().acquire_owned().await.unwrap();
         let leaver = Leaver::new(number, QUEUES);
-        let (address, ledger) = (server.address(), ledger.clone());
+        let (doors, ledger) = (doors.clone(), ledger.clone());
         leavers.spawn(async move {
-            leaver.run(address, &ledger).await;
+            leaver.run(&doors, &ledger).await;
             drop(permit);
         });
         while let Some(ended) = leavers.try_join_next() {
@@ -152,7 +170,9 @@ async fn push(address: SocketAddr, ledger: Arc<Ledger>, enough: CancellationToke
         }
         // Somebody may read it before the push is answered.
         ledger.pushed(number);
-        let request = Request::post(&format!("/push/{}", number % QUEUES), format!("event {number}"));
+        let length = if number % LARGE_IS == 0 { LARGE } else { 0 };
+        let event = format!("event {number}.{}", "x".repeat(length));
+        let request = Request::post(&format!("/push/{}", number % QUEUES), event);
         client.ask(&request).await.expect(202);
     }
 }

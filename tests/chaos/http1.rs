@@ -1,14 +1,14 @@
 //! A client of HTTP/1.1 that leaves in every way there is.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::dice::{Dice, Moments, at};
 use super::ledger::{Ledger, Reading};
-use crate::harness::soon;
+use crate::harness::{Door, Socket, soon};
 
 /// What it does when its moment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,83 +22,134 @@ enum Manner {
     /// Sends a second poll with the first, and closes. Sent later, it takes an answer that has come for read, as
     /// the README says.
     Pipelined,
-    /// Reads a part of its answer, and closes.
-    PartRead,
-    PartReadReset,
+    /// Has room for little, and does not read: then it closes.
+    Stall,
+    /// Sends a body that nobody reads, and closes in the middle of it.
+    BrokenUpload,
+    /// Asks by HEAD, and reads the answer, which has no body.
+    Head,
+    /// Reads an answer of a guest that has taken an event and says 204.
+    NoContent,
+    NotModified,
     /// Reads its answer, and closes.
     Read,
     ReadReset,
+    /// Has said that it asks for nothing more: reads its answer by its length, and closes.
+    LastRead,
+    /// Has room for little, and reads its answer bit by bit.
+    SlowRead,
+    /// Sends a body that nobody reads, reads its answer, and keeps the connection unless it is told not to.
+    Upload,
     /// Reads its answer, and keeps the connection for the next round.
     Stay,
+    /// Reads a part of its answer, and closes.
+    PartRead,
+    PartReadReset,
 }
 
-const ALL: [Manner; 9] = [
+const ALL: [Manner; 17] = [
     Manner::Close,
     Manner::Reset,
     Manner::HalfClose,
     Manner::Pipelined,
-    Manner::PartRead,
-    Manner::PartReadReset,
+    Manner::Stall,
+    Manner::BrokenUpload,
+    Manner::Head,
+    Manner::NoContent,
+    Manner::NotModified,
     Manner::Read,
     Manner::ReadReset,
+    Manner::LastRead,
+    Manner::SlowRead,
+    Manner::Upload,
     Manner::Stay,
+    Manner::PartRead,
+    Manner::PartReadReset,
 ];
 
+/// Over TLS its library takes more from the kernel than it gives the application: there nobody reads a part.
+const WHOLE: usize = ALL.len() - 2;
+
+/// More than the windows of a connection, and less than what is read ahead.
+const UPLOAD: usize = 300_000;
+
+/// How long a client that has no room holds out beyond its moment.
+const STALL: Duration = Duration::from_millis(100);
+
+impl Manner {
+    /// What it sends.
+    fn request(self, queue: usize) -> Vec<u8> {
+        let (method, target, more) = match self {
+            Self::Head => ("HEAD", format!("/take/{queue}?wait=60"), String::new()),
+            Self::NoContent => ("GET", format!("/take/{queue}?wait=60&status=204"), String::new()),
+            Self::NotModified => ("GET", format!("/take/{queue}?wait=60&status=304"), String::new()),
+            Self::LastRead => ("GET", format!("/poll/{queue}?wait=60"), "connection: close\r\n".to_owned()),
+            Self::Upload | Self::BrokenUpload => {
+                ("GET", format!("/poll/{queue}?wait=60"), format!("content-length: {UPLOAD}\r\n"))
+            }
+            _ => ("GET", format!("/poll/{queue}?wait=60"), String::new()),
+        };
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: chaos\r\n{more}\r\n");
+        let body = match self {
+            Self::Upload => UPLOAD,
+            Self::BrokenUpload => UPLOAD / 2,
+            _ => 0,
+        };
+        [head.into_bytes(), vec![b'x'; body]].concat().repeat(self.polls())
+    }
+
+    fn polls(self) -> usize {
+        if self == Self::Pipelined { 2 } else { 1 }
+    }
+
+    fn is_narrow(self) -> bool {
+        matches!(self, Self::Stall | Self::SlowRead)
+    }
+
+    fn resets(self) -> bool {
+        matches!(self, Self::Reset | Self::PartReadReset | Self::ReadReset)
+    }
+}
+
 pub(super) struct Client {
-    address: SocketAddr,
-    kept: Option<TcpStream>,
+    door: Door,
+    kept: Option<Socket>,
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, kept: None }
+    pub(super) fn new(door: Door) -> Self {
+        Self { door, kept: None }
     }
 
     pub(super) async fn round(
         &mut self,
-        target: &str,
+        queue: usize,
         dice: &mut Dice,
         moments: &Moments,
         ledger: &Mutex<Ledger>,
     ) {
-        let manner = dice.pick(&ALL);
+        let manner = dice.pick(if self.door.is_tls() { &ALL[..WHOLE] } else { &ALL });
         ledger.lock().unwrap().plays(manner);
         let mut stream = match self.kept.take() {
+            _ if manner.is_narrow() => self.door.connect_narrow().await,
             Some(stream) => stream,
-            None => connect(self.address).await,
+            None => self.door.connect().await,
         };
-        let poll = format!("GET {target} HTTP/1.1\r\nhost: chaos\r\n\r\n");
+        let request = manner.request(queue);
         at(moments.poll).await;
-        let polls = if manner == Manner::Pipelined { 2 } else { 1 };
-        ledger.lock().unwrap().asked(polls);
-        soon("sending", stream.write_all(poll.repeat(polls).as_bytes())).await.unwrap();
-        let mut received = Vec::new();
-        match manner {
-            Manner::Read | Manner::ReadReset | Manner::Stay => {
-                read_whole(&mut stream, &mut received).await;
-                assert!(whole(&received).is_some(), "an answer, not the end of the connection");
-            }
-            Manner::PartRead | Manner::PartReadReset => {
-                at(moments.leave).await;
-                soon("an answer", stream.readable()).await.unwrap();
-                let limit = dice.pick(&[20, 300, 1_000, 100_000]);
-                let mut part = vec![0; 1 + dice.below(limit)];
-                let count = soon("reading", stream.read(&mut part)).await.unwrap();
-                received.extend_from_slice(&part[..count]);
-            }
-            Manner::Close | Manner::Reset | Manner::HalfClose | Manner::Pipelined => {
-                at(moments.leave).await;
-            }
+        ledger.lock().unwrap().asked(manner.polls());
+        soon("sending", stream.write_all(&request)).await.unwrap();
+        soon("sending", stream.flush()).await.unwrap();
+        let received = act(manner, &mut stream, dice, moments).await;
+        if manner.resets() {
+            stream.tcp().set_zero_linger().unwrap();
         }
-        if manner == Manner::HalfClose {
-            soon("shutting down", stream.shutdown()).await.unwrap();
-            read_whole(&mut stream, &mut received).await;
+        if !matches!(manner, Manner::Head | Manner::NoContent | Manner::NotModified) {
+            note(&received, ledger);
         }
-        if matches!(manner, Manner::Reset | Manner::PartReadReset | Manner::ReadReset) {
-            stream.set_zero_linger().unwrap();
-        }
-        note(&received, ledger);
-        self.kept = (manner == Manner::Stay).then_some(stream);
+        let stays = matches!(manner, Manner::Stay | Manner::Upload | Manner::Head | Manner::NoContent);
+        let is_last = || head_of(&received).is_some_and(|head| field(head, "connection") == Some("close"));
+        self.kept = (stays && !is_last()).then_some(stream);
     }
 
     pub(super) fn close(&mut self) {
@@ -106,16 +157,70 @@ impl Client {
     }
 }
 
-async fn connect(address: SocketAddr) -> TcpStream {
-    let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+/// What it does once it has asked. Gives what it has read.
+async fn act(manner: Manner, stream: &mut Socket, dice: &mut Dice, moments: &Moments) -> Vec<u8> {
+    let mut received = Vec::new();
+    match manner {
+        Manner::Read | Manner::ReadReset | Manner::LastRead | Manner::Upload | Manner::Stay => {
+            read_whole(stream, &mut received).await;
+            assert!(whole(&received).is_some(), "{manner:?}: an answer, not the end of the connection");
+        }
+        Manner::SlowRead => {
+            while whole(&received).is_none() {
+                let mut part = [0; 8192];
+                let count = soon("reading", stream.read(&mut part)).await.unwrap();
+                assert!(count > 0, "a slow reader is cut off");
+                received.extend_from_slice(&part[..count]);
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        Manner::Head | Manner::NoContent | Manner::NotModified => {
+            read_head(stream, &mut received).await;
+            let status = if manner == Manner::Head {
+                "200"
+            } else if manner == Manner::NoContent {
+                "204"
+            } else {
+                "304"
+            };
+            let head = head_of(&received).expect("an answer, not the end of the connection");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        }
+        Manner::PartRead | Manner::PartReadReset => {
+            at(moments.leave).await;
+            soon("an answer", stream.tcp().readable()).await.unwrap();
+            let limit = dice.pick(&[20, 300, 1_000, 100_000]);
+            let mut part = vec![0; 1 + dice.below(limit)];
+            let count = soon("reading", stream.read(&mut part)).await.unwrap();
+            received.extend_from_slice(&part[..count]);
+        }
+        Manner::Stall => at(moments.leave.max(moments.push) + STALL).await,
+        Manner::HalfClose => {
+            at(moments.leave).await;
+            soon("shutting down", stream.shutdown()).await.unwrap();
+            read_whole(stream, &mut received).await;
+        }
+        Manner::Close | Manner::Reset | Manner::Pipelined | Manner::BrokenUpload => at(moments.leave).await,
+    }
+    received
 }
 
 /// Reads until the answer is whole, or until the connection ends.
-async fn read_whole(stream: &mut TcpStream, received: &mut Vec<u8>) {
+async fn read_whole(stream: &mut Socket, received: &mut Vec<u8>) {
     while whole(received).is_none() && matches!(soon("an answer", stream.read_buf(received)).await, Ok(1..)) {
     }
+}
+
+async fn read_head(stream: &mut Socket, received: &mut Vec<u8>) {
+    while head_of(received).is_none() && matches!(soon("an answer", stream.read_buf(received)).await, Ok(1..))
+    {
+    }
+}
+
+/// The head of an answer, with the end of its last line, if all of it is there.
+fn head_of(received: &[u8]) -> Option<&str> {
+    let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(str::from_utf8(&received[..end + 2]).unwrap())
 }
 
 fn note(received: &[u8], ledger: &Mutex<Ledger>) {
@@ -128,13 +233,12 @@ fn note(received: &[u8], ledger: &Mutex<Ledger>) {
 }
 
 fn whole(received: &[u8]) -> Option<Reading> {
-    let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = str::from_utf8(&received[..end + 2]).unwrap();
+    let head = head_of(received)?;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     let length: usize = field(head, "content-length").expect("a length").parse().unwrap();
     Some(Reading {
         id: id(head).expect("an id").to_owned(),
-        data: received[end + 4..].get(..length)?.to_vec(),
+        data: received[head.len() + 2..].get(..length)?.to_vec(),
         flagged: field(head, "maybe-delivered").is_some(),
     })
 }

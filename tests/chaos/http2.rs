@@ -3,12 +3,14 @@
 //! Its library reads whether or not the application does, and what the library has read of an answer counts as
 //! read, as the README says. So it reads nothing where the client should not, and says what it has read where it may.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
+
+use h2::client::Builder;
+use http::Method;
 
 use super::dice::{Dice, Moments, at};
 use super::ledger::{Ledger, Reading};
-use crate::harness::{Http2, Request, Stream};
+use crate::harness::{Door, Http2, Request, Stream};
 
 /// What it does when its moment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +27,29 @@ enum Manner {
     /// Closes a connection with several polls.
     Several,
     SeveralReset,
+    /// Has a window of nothing, and closes.
+    Window,
+    /// The same, and resets the stream before.
+    WindowReset,
+    /// Sends a part of a body that nobody reads, and closes.
+    BrokenUpload,
+    /// Asks by HEAD, and reads the answer, which has no body.
+    Head,
+    /// Reads an answer of a guest that has taken an event and says 204.
+    NoContent,
+    NotModified,
     /// Reads its answer, and closes.
     Read,
     ReadReset,
+    /// Has a small window, and opens it bit by bit as it reads.
+    SlowRead,
+    /// Reads its answer while its body, which nobody reads, has not ended; and closes.
+    Upload,
     /// Reads its answer, and keeps the connection for the next round.
     Stay,
 }
 
-const ALL: [Manner; 10] = [
+const ALL: [Manner; 18] = [
     Manner::Close,
     Manner::Reset,
     Manner::StreamResetClose,
@@ -40,24 +57,38 @@ const ALL: [Manner; 10] = [
     Manner::GoAway,
     Manner::Several,
     Manner::SeveralReset,
+    Manner::Window,
+    Manner::WindowReset,
+    Manner::BrokenUpload,
+    Manner::Head,
+    Manner::NoContent,
+    Manner::NotModified,
     Manner::Read,
     Manner::ReadReset,
+    Manner::SlowRead,
+    Manner::Upload,
     Manner::Stay,
 ];
 
+/// The window of a slow reader, in bytes.
+const SMALL_WINDOW: u32 = 5_000;
+
+/// Fits in the windows with which a connection begins.
+const UPLOAD: usize = 40_000;
+
 pub(super) struct Client {
-    address: SocketAddr,
+    door: Door,
     kept: Option<Http2>,
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, kept: None }
+    pub(super) fn new(door: Door) -> Self {
+        Self { door, kept: None }
     }
 
     pub(super) async fn round(
         &mut self,
-        target: &str,
+        queue: usize,
         dice: &mut Dice,
         moments: &Moments,
         ledger: &Mutex<Ledger>,
@@ -65,59 +96,123 @@ impl Client {
         let manner = dice.pick(&ALL);
         ledger.lock().unwrap().plays(manner);
         let library_reads = dice.below(2) == 0 || manner == Manner::StreamReset || manner.waits();
-        let mut connection = match self.kept.take() {
-            Some(connection) => connection,
-            None => Http2::recorded(self.address).await,
+        let mut connection = match (self.kept.take(), manner.window()) {
+            (kept, Some(window)) => {
+                close(kept).await;
+                let socket = self.door.connect().await;
+                Http2::recorded(socket, Builder::new().initial_window_size(window)).await
+            }
+            (Some(connection), None) => connection,
+            (None, None) => Http2::recorded(self.door.connect().await, &Builder::new()).await,
         };
         if !library_reads {
             connection.stop_reading();
         }
         at(moments.poll).await;
-        let mut streams = Vec::new();
         let polls =
             if matches!(manner, Manner::Several | Manner::SeveralReset) { 2 + dice.below(3) } else { 1 };
+        let mut streams = Vec::new();
         for _ in 0..polls {
             ledger.lock().unwrap().asked(1);
-            streams.push(connection.ask_only(&Request::get(target)).await);
+            streams.push(manner.ask(&mut connection, queue).await);
         }
         if manner.waits() {
             let answer = streams.remove(0).split().1.answer().await;
-            ledger.lock().unwrap().read(&Reading::of(&answer));
+            match manner.status() {
+                None => ledger.lock().unwrap().read(&Reading::of(&answer)),
+                Some(status) => assert_eq!(answer.expect(status), "", "{manner:?}"),
+            }
         } else {
             at(moments.leave).await;
         }
-        if manner == Manner::StreamReset {
-            reset_and_stay(&mut connection, streams.remove(0), ledger).await;
-        } else if manner != Manner::Stay {
-            connection.stop_reading();
-        }
-        for stream in &mut streams {
-            if !note_if_whole(&connection, stream, ledger).await && manner == Manner::StreamResetClose {
-                stream.split().0.reset().await;
-            }
-        }
-        match manner {
-            Manner::Stay | Manner::StreamReset => self.kept = Some(connection),
-            Manner::Reset | Manner::SeveralReset | Manner::ReadReset => connection.reset().await,
-            Manner::GoAway => {
-                connection.go_away().await;
-                connection.close().await;
-            }
-            _ => connection.close().await,
-        }
+        self.kept = leave(manner, connection, streams, ledger).await;
     }
 
     pub(super) async fn close(&mut self) {
-        if let Some(connection) = self.kept.take() {
-            connection.close().await;
+        close(self.kept.take()).await;
+    }
+}
+
+async fn close(kept: Option<Http2>) {
+    if let Some(connection) = kept {
+        connection.close().await;
+    }
+}
+
+/// Leaves in its manner. Gives the connection back if it is kept.
+async fn leave(
+    manner: Manner,
+    mut connection: Http2,
+    mut streams: Vec<Stream>,
+    ledger: &Mutex<Ledger>,
+) -> Option<Http2> {
+    if manner == Manner::StreamReset {
+        reset_and_stay(&mut connection, streams.remove(0), ledger).await;
+    } else if !manner.stays() {
+        connection.stop_reading();
+    }
+    for stream in &mut streams {
+        if !note_if_whole(&connection, stream, ledger).await
+            && matches!(manner, Manner::StreamResetClose | Manner::WindowReset)
+        {
+            stream.split().0.reset().await;
         }
     }
+    match manner {
+        manner if manner.stays() => return Some(connection),
+        Manner::Reset | Manner::SeveralReset | Manner::ReadReset => connection.reset().await,
+        Manner::GoAway => {
+            connection.go_away().await;
+            connection.close().await;
+        }
+        _ => connection.close().await,
+    }
+    None
 }
 
 impl Manner {
     /// Whether it waits for its answer.
     fn waits(self) -> bool {
-        matches!(self, Self::Read | Self::ReadReset | Self::Stay)
+        matches!(self, Self::Read | Self::ReadReset | Self::SlowRead | Self::Upload | Self::Stay)
+            || self.status().is_some()
+    }
+
+    fn stays(self) -> bool {
+        matches!(self, Self::Stay | Self::StreamReset | Self::Head | Self::NoContent | Self::NotModified)
+    }
+
+    /// The status of an answer that has no body, whatever became of the event.
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Head => Some(200),
+            Self::NoContent => Some(204),
+            Self::NotModified => Some(304),
+            _ => None,
+        }
+    }
+
+    /// With which window its streams begin, if with another than usual.
+    fn window(self) -> Option<u32> {
+        match self {
+            Self::Window | Self::WindowReset => Some(0),
+            Self::SlowRead => Some(SMALL_WINDOW),
+            _ => None,
+        }
+    }
+
+    async fn ask(self, connection: &mut Http2, queue: usize) -> Stream {
+        let take = format!("/take/{queue}?wait=60&status={}", self.status().unwrap_or(200));
+        let request = match self {
+            Self::Head => Request::new(Method::HEAD, &take),
+            Self::NoContent | Self::NotModified => Request::get(&take),
+            _ => Request::get(&format!("/poll/{queue}?wait=60")),
+        };
+        let uploads = matches!(self, Self::Upload | Self::BrokenUpload);
+        let mut stream = connection.ask_only(&request, !uploads).await;
+        if uploads {
+            stream.split().0.data(&[b'x'; UPLOAD], false).await;
+        }
+        stream
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use super::dice::{Dice, at};
 use super::ledger::{Ledger, Reading, Tally};
 use super::{http1, http2};
-use crate::harness::{Answer, Http1, Http2, Protocol, Request};
+use crate::harness::{Answer, Door, Http1, Http2, Protocol, Request};
 
 pub(super) struct Lane {
+    /// For who behaves, in clear.
     address: SocketAddr,
     queue: usize,
     dice: Dice,
@@ -22,10 +23,11 @@ enum Client {
 }
 
 impl Lane {
-    pub(super) fn new(address: SocketAddr, protocol: Protocol, queue: usize, seed: u64) -> Self {
+    /// The client that leaves comes by the door.
+    pub(super) fn new(address: SocketAddr, door: Door, protocol: Protocol, queue: usize, seed: u64) -> Self {
         let client = match protocol {
-            Protocol::Http1 => Client::One(http1::Client::new(address)),
-            Protocol::Http2 => Client::Two(http2::Client::new(address)),
+            Protocol::Http1 => Client::One(http1::Client::new(door)),
+            Protocol::Http2 => Client::Two(http2::Client::new(door)),
         };
         Self { address, queue, dice: Dice::new(seed, queue), ledger: Mutex::default(), client }
     }
@@ -33,7 +35,6 @@ impl Lane {
     /// So many times a poll, an event and a client that leaves.
     pub(super) async fn rounds(&mut self, count: usize) {
         let mut producer = Http1::connect(self.address).await;
-        let target = format!("/poll/{}?wait=60", self.queue);
         for _ in 0..count {
             let moments = self.dice.moments();
             let (number, event) = self.ledger.lock().unwrap().push(self.dice.length());
@@ -46,8 +47,8 @@ impl Lane {
             let round = async {
                 let (dice, ledger) = (&mut self.dice, &self.ledger);
                 match &mut self.client {
-                    Client::One(client) => client.round(&target, dice, &moments, ledger).await,
-                    Client::Two(client) => client.round(&target, dice, &moments, ledger).await,
+                    Client::One(client) => client.round(self.queue, dice, &moments, ledger).await,
+                    Client::Two(client) => client.round(self.queue, dice, &moments, ledger).await,
                 }
             };
             tokio::join!(stored, round);

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::http1::Cut;
+use super::socket::{Door, Socket};
 use super::wire::{GOAWAY, HEADERS, RST_STREAM, Sent, Watched, Wire};
 use super::{Answer, Head, Request, soon};
 
@@ -47,19 +47,22 @@ pub(crate) struct Receiving {
 
 impl Http2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self::connect_and(address, false).await
+        Self::over(Door::plain(address).connect().await, &Builder::new(), false).await
     }
 
-    /// A connection that can say what it has [`received`](Self::received).
-    pub(crate) async fn recorded(address: SocketAddr) -> Self {
-        Self::connect_and(address, true).await
+    /// A connection with these settings.
+    pub(crate) async fn with(socket: Socket, settings: &Builder) -> Self {
+        Self::over(socket, settings, false).await
     }
 
-    async fn connect_and(address: SocketAddr, recorded: bool) -> Self {
-        let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (socket, sent, wire) = Watched::new(stream, recorded);
-        let (requests, mut connection) = soon("the handshake", h2::client::handshake(socket)).await.unwrap();
+    /// The same that can say what it has [`received`](Self::received).
+    pub(crate) async fn recorded(socket: Socket, settings: &Builder) -> Self {
+        Self::over(socket, settings, true).await
+    }
+
+    async fn over(socket: Socket, settings: &Builder, recorded: bool) -> Self {
+        let (socket, sent, wire) = Watched::new(socket, recorded);
+        let (requests, mut connection) = soon("the handshake", settings.handshake(socket)).await.unwrap();
         let pings = connection.ping_pong().unwrap();
         let mut task = JoinSet::new();
         task.spawn(async move { drop(connection.await) });
@@ -110,9 +113,9 @@ impl Http2 {
     }
 
     /// Sends the head of a request, and returns when it is in the kernel's hands.
-    pub(crate) async fn ask_only(&mut self, request: &Request) -> Stream {
+    pub(crate) async fn ask_only(&mut self, request: &Request, end: bool) -> Stream {
         let before = self.sent.borrow().frames(HEADERS);
-        let stream = self.start(request, true).await;
+        let stream = self.start(request, end).await;
         let sent = self.sent.wait_for(|sent| sent.frames(HEADERS) > before);
         soon("the request leaves", sent).await.unwrap();
         stream

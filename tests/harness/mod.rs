@@ -15,6 +15,7 @@ mod output;
 mod peer;
 mod proxy;
 mod server;
+mod socket;
 mod wire;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer, is_there};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{SECRET, Server, command, linger, linger_in, serve_in_vain, write_config};
+pub(crate) use socket::{Door, Socket};
 
 /// How long anything may take that should happen soon. Far more than it does, for a machine under load.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -180,6 +180,12 @@ impl Server {
         self.address
     }
 
+    /// Where it listens for TLS, beside the listener in clear that its configuration names first.
+    pub(crate) async fn encrypted_address(&self) -> SocketAddr {
+        let said = self.output.line(&["listening on https://"]).await;
+        said.split_once("://").and_then(|(_, address)| address.parse().ok()).expect(&said)
+    }
+
     /// Sends a request on a connection of its own.
     pub(crate) async fn open(&self, protocol: Protocol, request: &Request) -> Open {
         match protocol {

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+use super::socket::Socket;
 
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
@@ -131,13 +132,13 @@ impl Wire {
 
 /// A socket that says what has been written to it and read from it.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Socket,
     sent: watch::Sender<Sent>,
     wire: Arc<Wire>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, recorded: bool) -> (Self, watch::Receiver<Sent>, Arc<Wire>) {
+    pub(super) fn new(stream: Socket, recorded: bool) -> (Self, watch::Receiver<Sent>, Arc<Wire>) {
         let (sender, sent) = watch::channel(Sent::default());
         let wire = Arc::new(Wire { received: recorded.then(Mutex::default), ..Wire::default() });
         (Self { stream, sent: sender, wire: wire.clone() }, sent, wire)
@@ -147,7 +148,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.wire.reset.load(Ordering::Relaxed) {
-            self.stream.set_zero_linger().unwrap();
+            self.stream.tcp().set_zero_linger().unwrap();
         }
     }
 }

@@ -1,15 +1,13 @@
 //! A client that leaves.
 
-use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use h2::client::Builder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::Ledger;
-use crate::harness::{Http2, Request, soon};
+use crate::harness::{Door, Http2, Request, Socket, soon};
 
 /// How it leaves: when it is answered, or when it has waited for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +22,37 @@ enum Manner {
     StrayLine,
     /// Closes in the middle of a body that no guest reads.
     UnreadBody,
+    /// Sends all of a body that no guest reads, reads its answer, and closes.
+    Upload,
     /// Closes within a push.
     BrokenPush,
     /// Closes within a head.
     BrokenHead,
+    /// Asks by HEAD, and closes behind the answer.
+    Head,
+    /// Closes behind an answer that has no body, of a guest that has taken an event.
+    NoContent,
+    NotModified,
+    /// Has room for little, and reads nothing.
+    Stalled,
+    /// Has room for little, and reads its answer bit by bit.
+    SlowRead,
     /// Reads a part of its answer, and closes.
     HalfRead,
     /// Reads its answer, and closes.
     WholeRead,
+    /// Has said that it asks for nothing more, reads its answer by its length, and closes.
+    LastRead,
     /// Reads its answer, and resets.
     WholeReadReset,
     /// HTTP/2: resets its stream, and closes.
     StreamReset,
     /// HTTP/2: closes, after its answer where events come.
     Http2Close,
+    /// HTTP/2: opens no window, and closes.
+    Http2Stalled,
+    /// HTTP/2: opens a small window as it reads, and closes after its answer.
+    Http2Slow,
 }
 
 const ALL: [Manner; MANNERS] = [
@@ -47,22 +62,49 @@ const ALL: [Manner; MANNERS] = [
     Manner::Pipelined,
     Manner::StrayLine,
     Manner::UnreadBody,
+    Manner::Upload,
     Manner::BrokenPush,
     Manner::BrokenHead,
+    Manner::Head,
+    Manner::NoContent,
+    Manner::NotModified,
+    Manner::Stalled,
+    Manner::SlowRead,
     Manner::HalfRead,
     Manner::WholeRead,
+    Manner::LastRead,
     Manner::WholeReadReset,
     Manner::StreamReset,
     Manner::Http2Close,
+    Manner::Http2Stalled,
+    Manner::Http2Slow,
 ];
 
-pub(super) const MANNERS: usize = 13;
+pub(super) const MANNERS: usize = 22;
 
 /// The header of an event that somebody may have got before.
 pub(super) const FLAG: &str = "maybe-delivered";
 
 /// The longest that it waits for an answer.
 const PATIENCE_MILLIS: usize = 12_000;
+
+/// Of bodies that no guest reads, in bytes.
+const UPLOAD: usize = 100_000;
+
+/// How long a client leaves an answer unread that its kernel may have acknowledged: well within the window for receipts,
+/// after which it would be taken for read.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// One in so many comes over TLS.
+const TLS: usize = 3;
+
+/// The doors of a server.
+#[derive(Clone)]
+pub(super) struct Doors {
+    pub(super) plain: Door,
+    pub(super) tls_http1: Door,
+    pub(super) tls_http2: Door,
+}
 
 /// One client.
 pub(super) struct Leaver {
@@ -71,12 +113,13 @@ pub(super) struct Leaver {
     patience: Duration,
     /// Whether it waits where no event comes.
     quiet: bool,
+    tls: bool,
 }
 
 impl Leaver {
     /// What `number` makes of it is random, and the same each time.
     pub(super) fn new(number: usize, queues: usize) -> Self {
-        let [manner, queue, patience, quiet] = [1, 2, 3, 4].map(|salt| scatter(number * 4 + salt));
+        let [manner, queue, patience, quiet, tls] = [1, 2, 3, 4, 5].map(|salt| scatter(number * 5 + salt));
         let manner = ALL[manner % MANNERS];
         // Half of them wait where no event comes.
         let quiet = quiet % 2 == 0 || manner == Manner::StreamReset;
@@ -88,63 +131,111 @@ impl Leaver {
             patience: Duration::from_millis(
                 (patience % PATIENCE_MILLIS * (patience / 8192 % 2) + patience % 50) as u64,
             ),
+            // There the library takes more from the kernel than it gives who reads a part.
+            tls: tls % TLS == 0 && manner != Manner::HalfRead,
         }
     }
 
-    pub(super) async fn run(&self, server: SocketAddr, ledger: &Ledger) {
+    pub(super) async fn run(&self, doors: &Doors, ledger: &Ledger) {
         match self.manner {
-            Manner::StreamReset | Manner::Http2Close => self.run_http2(server, ledger).await,
-            _ => self.run_http1(server, ledger).await,
+            Manner::StreamReset | Manner::Http2Close | Manner::Http2Stalled | Manner::Http2Slow => {
+                let door = if self.tls { &doors.tls_http2 } else { &doors.plain };
+                self.run_http2(door, ledger).await;
+            }
+            _ => self.run_http1(if self.tls { &doors.tls_http1 } else { &doors.plain }, ledger).await,
         }
     }
 
-    async fn run_http1(&self, server: SocketAddr, ledger: &Ledger) {
-        let mut stream = soon("connecting", TcpStream::connect(server)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        soon("sending", stream.write_all(self.request().as_bytes())).await.unwrap();
-        let answered = timeout(self.patience, stream.readable()).await.is_ok();
+    async fn run_http1(&self, door: &Door, ledger: &Ledger) {
+        let mut stream = match self.manner {
+            Manner::Stalled | Manner::SlowRead => door.connect_narrow().await,
+            _ => door.connect().await,
+        };
+        soon("sending", stream.write_all(&self.request())).await.unwrap();
+        soon("sending", stream.flush()).await.unwrap();
+        let answered = self.reads_whole() || self.waits(&stream).await;
         match self.manner {
-            Manner::Reset => stream.set_zero_linger().unwrap(),
+            Manner::Reset => stream.tcp().set_zero_linger().unwrap(),
             Manner::HalfClose => {
                 // The server may have closed before.
                 let _ = stream.shutdown().await;
-                note(&read(&mut stream, false).await, ledger);
+                note(&read(&mut stream, false, &[]).await, ledger);
             }
             Manner::HalfRead if answered => {
                 let _ = stream.read_exact(&mut [0; 20]).await;
             }
-            Manner::WholeRead if answered => note(&read(&mut stream, true).await, ledger),
-            Manner::WholeReadReset if answered => {
-                note(&read(&mut stream, true).await, ledger);
-                stream.set_zero_linger().unwrap();
+            Manner::WholeRead | Manner::LastRead | Manner::Upload => self.read_if(&mut stream, ledger).await,
+            Manner::WholeReadReset => {
+                self.read_if(&mut stream, ledger).await;
+                stream.tcp().set_zero_linger().unwrap();
             }
+            Manner::SlowRead if !self.quiet => read_slowly(&mut stream, ledger).await,
+            Manner::Stalled => sleep(UNREAD).await,
             _ => {}
         }
     }
 
-    fn request(&self) -> String {
-        let queue = &self.queue;
-        let poll = format!("GET /poll/{queue}?wait=60 HTTP/1.1\r\nhost: soak\r\n");
-        match self.manner {
-            Manner::Pipelined => format!("{poll}\r\n{poll}\r\n"),
-            Manner::StrayLine => format!("{poll}\r\n\r\n"),
-            Manner::UnreadBody => format!("{poll}content-length: 100000\r\n\r\n{}", "x".repeat(50_000)),
-            Manner::BrokenPush => {
-                let mut push = format!("POST /push/{queue} HTTP/1.1\r\nhost: soak\r\n");
-                let _ = write!(push, "content-length: 1000\r\n\r\n{}", "x".repeat(500));
-                push
-            }
-            Manner::BrokenHead => poll,
-            _ => format!("{poll}\r\n"),
+    fn reads_whole(&self) -> bool {
+        use Manner::{LastRead, Upload, WholeRead, WholeReadReset};
+        matches!(self.manner, LastRead | Upload | WholeRead | WholeReadReset)
+    }
+
+    /// Whether there is something to read before it loses its patience.
+    async fn waits(&self, stream: &Socket) -> bool {
+        if !self.tls {
+            return timeout(self.patience, stream.tcp().readable()).await.is_ok();
+        }
+        // There may be something to read that is no answer.
+        sleep(if self.quiet { self.patience } else { self.patience.min(UNREAD) }).await;
+        true
+    }
+
+    /// Reads its answer if one comes.
+    async fn read_if(&self, stream: &mut Socket, ledger: &Ledger) {
+        let mut first = [0];
+        if let Ok(Ok(1)) = timeout(self.patience, stream.read(&mut first)).await {
+            let rest = read(stream, true, &first).await;
+            note(&rest, ledger);
         }
     }
 
+    fn request(&self) -> Vec<u8> {
+        let queue = &self.queue;
+        let poll = format!("GET /poll/{queue}?wait=60 HTTP/1.1\r\nhost: soak\r\n");
+        let take = |method, status| {
+            format!("{method} /take/{queue}?wait=60&status={status} HTTP/1.1\r\nhost: soak\r\n\r\n")
+        };
+        let (head, body) = match self.manner {
+            Manner::Pipelined => (format!("{poll}\r\n{poll}\r\n"), 0),
+            Manner::StrayLine => (format!("{poll}\r\n\r\n"), 0),
+            Manner::UnreadBody => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD / 2),
+            Manner::Upload => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD),
+            Manner::BrokenPush => {
+                (format!("POST /push/{queue} HTTP/1.1\r\nhost: soak\r\ncontent-length: 1000\r\n\r\n"), 500)
+            }
+            Manner::Head => (take("HEAD", 200), 0),
+            Manner::NoContent => (take("GET", 204), 0),
+            Manner::NotModified => (take("GET", 304), 0),
+            Manner::LastRead => (format!("{poll}connection: close\r\n\r\n"), 0),
+            Manner::BrokenHead => (poll, 0),
+            _ => (format!("{poll}\r\n"), 0),
+        };
+        [head.into_bytes(), vec![b'x'; body]].concat()
+    }
+
     /// Here the library reads, whether or not the application does: an answer that comes just as the
-    /// application has lost its patience counts as read. So who leaves without one polls a queue without events.
-    async fn run_http2(&self, server: SocketAddr, ledger: &Ledger) {
+    /// application has lost its patience counts as read. So who leaves without one polls a queue without events, or
+    /// opens no window for it.
+    async fn run_http2(&self, door: &Door, ledger: &Ledger) {
+        let mut settings = Builder::new();
+        match self.manner {
+            Manner::Http2Stalled => settings.initial_window_size(0),
+            Manner::Http2Slow => settings.initial_window_size(5_000),
+            _ => &mut settings,
+        };
         let poll = Request::get(&format!("/poll/{}?wait=60", self.queue));
-        let mut stream = Http2::connect(server).await.open(&poll).await;
-        if self.quiet {
+        let mut stream = Http2::with(door.connect().await, &settings).await.open(&poll).await;
+        if self.quiet || self.manner == Manner::Http2Stalled {
             sleep(self.patience).await;
         } else {
             let answer = soon("an answer", stream.split().1.try_answer()).await.expect("an answer");
@@ -158,9 +249,9 @@ impl Leaver {
     }
 }
 
-/// What comes: the first whole answer, or all until the end.
-async fn read(stream: &mut TcpStream, one: bool) -> Vec<u8> {
-    let mut received = Vec::new();
+/// What comes after this: the first whole answer, or all until the end.
+async fn read(stream: &mut Socket, one: bool, first: &[u8]) -> Vec<u8> {
+    let mut received = first.to_vec();
     while !(one && whole(&received).is_some()) {
         match soon("reading", stream.read_buf(&mut received)).await {
             Ok(1..) => {}
@@ -168,6 +259,19 @@ async fn read(stream: &mut TcpStream, one: bool) -> Vec<u8> {
         }
     }
     received
+}
+
+/// The same for one who takes a moment for each part, and must not be cut off for it.
+async fn read_slowly(stream: &mut Socket, ledger: &Ledger) {
+    let mut received = Vec::new();
+    while whole(&received).is_none() {
+        let mut part = [0; 2_000];
+        let count = soon("reading", stream.read(&mut part)).await.unwrap();
+        assert!(count > 0, "a slow reader is cut off");
+        received.extend_from_slice(&part[..count]);
+        sleep(Duration::from_millis(20)).await;
+    }
+    note(&received, ledger);
 }
 
 fn note(received: &[u8], ledger: &Ledger) {

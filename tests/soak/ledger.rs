@@ -15,7 +15,8 @@ impl Ledger {
 
     /// The body of an answer, and whether it came with the flag that somebody may have got it before.
     pub(super) fn read(&self, data: &str, maybe_delivered: bool) {
-        let number = data.strip_prefix("event ").and_then(|number| number.parse().ok()).expect(data);
+        let number = data.strip_prefix("event ").and_then(|rest| rest.split('.').next()?.parse().ok());
+        let number = number.expect("an event");
         let mut events = self.events();
         let count = events.get_mut(&number).expect("an event that was pushed");
         *count += 1;

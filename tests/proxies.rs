@@ -1,0 +1,204 @@
+//! Behind nginx and HAProxy, which keep connections and use them for whoever comes next. They are not at hand
+//! everywhere, so that is run by `make proxies` alone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use crate::harness::{Answer, H1, Http1, Proxy, Request, Server};
+
+const POSTS: usize = 10_000;
+const EVENTS: usize = 200;
+
+/// Clients at the same time, each with a connection to the proxy.
+const CLIENTS: usize = 8;
+
+/// Of bodies that nobody reads: within a packet, within the kernel's buffers, and beyond them.
+const SIZES: [usize; 6] = [1, 100, 3_000, 60_000, 200_000, 900_000];
+
+/// Who answers before a body was read: a guest, or the host for want of a route, or of a method.
+const EARLY: [(&str, u16, usize); 3] =
+    [("/hello", 200, POSTS), ("/nowhere", 404, POSTS / 10), ("/poll/q", 405, POSTS / 10)];
+
+/// The event's client is the proxy's client: in `sure` it says itself what it has.
+const CONFIG: &str = "\
+    [[listeners]]\naddress = '127.0.0.1:0'\ntrusted_proxies = ['127.0.0.1']\n\
+    [[queues.rules]]\nname = 'sure'\ncommit = 'client'\nlease = '30s'\n\
+    [apps.hello]\ncomponent = '{hello}'\n[apps.app]\ncomponent = '{longpoll}'\n\
+    [[routes]]\napp = 'hello'\npath = '/hello'\n\
+    [[routes]]\napp = 'app'\npath = '/push'\n\
+    [[routes]]\napp = 'app'\npath = '/poll'\nmethods = ['GET']\n";
+
+/// How a proxy is there, or is not.
+enum Kind {
+    Nginx,
+    HaProxy(&'static str),
+}
+
+impl Kind {
+    async fn before(&self, server: &Server) -> Option<Proxy> {
+        match self {
+            Self::Nginx => Proxy::nginx(server.address()).await,
+            Self::HaProxy(backend) => Proxy::haproxy(server.address(), backend).await,
+        }
+    }
+}
+
+macro_rules! behind {
+    ($($name:ident: $kind:expr;)*) => { $(
+        mod $name {
+            use super::Kind;
+
+            #[tokio::test]
+            #[ignore = "needs proxies: run `make proxies`"]
+            async fn body_that_nobody_reads_fails_no_request() {
+                super::body_that_nobody_reads_fails_no_request($kind).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "needs proxies: run `make proxies`"]
+            async fn event_that_was_read_does_not_come_again() {
+                super::event_that_was_read_does_not_come_again($kind).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "needs proxies: run `make proxies`"]
+            async fn confirmation_is_not_refused() {
+                super::confirmation_is_not_refused($kind).await;
+            }
+        }
+    )* };
+}
+
+behind! {
+    nginx: Kind::Nginx;
+    haproxy_as_recommended: Kind::HaProxy("");
+    haproxy_that_always_reuses: Kind::HaProxy("http-reuse always");
+}
+
+async fn body_that_nobody_reads_fails_no_request(kind: Kind) {
+    let server = Server::with_config(CONFIG).await;
+    let Some(proxy) = kind.before(&server).await else { return };
+    for (target, status, count) in EARLY {
+        let start = Instant::now();
+        let failed = join_all((0..CLIENTS).map(|_| post(&proxy, target, status, count / CLIENTS))).await;
+        let failed: Vec<String> = failed.into_iter().flatten().collect();
+        println!("{target}: {} of {count} failed, in {:.1?}", failed.len(), start.elapsed());
+        let few = &failed[..failed.len().min(5)];
+        assert!(failed.is_empty(), "{target}: {} of {count} failed: {few:?}\n{}", failed.len(), proxy.log());
+    }
+}
+
+/// Posts so many bodies. Gives what did not get its answer.
+async fn post(proxy: &Proxy, target: &str, status: u16, count: usize) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut client = proxy.connect().await;
+    for number in 0..count {
+        let size = SIZES[number % SIZES.len()];
+        client.send_request(&Request::post(target, vec![b'x'; size])).await;
+        let closes = match client.try_answer().await {
+            Ok(answer) => {
+                if answer.status != status {
+                    failed.push(format!("{size} bytes: {}", answer.status));
+                }
+                answer.header("connection") == Some("close")
+            }
+            Err(_) => {
+                failed.push(format!("{size} bytes: cut"));
+                true
+            }
+        };
+        if closes {
+            client = proxy.connect().await;
+        }
+    }
+    failed
+}
+
+async fn event_that_was_read_does_not_come_again(kind: Kind) {
+    let server = Server::with_config(CONFIG).await;
+    let Some(proxy) = kind.before(&server).await else { return };
+    let tally = read_all(&server, &proxy, "plain").await;
+    println!("{} events read, {} again", tally.read.len(), tally.again());
+    assert_eq!((tally.read.len(), tally.again()), (EVENTS, 0), "{:?}", tally.read);
+}
+
+async fn confirmation_is_not_refused(kind: Kind) {
+    let server = Server::with_config(CONFIG).await;
+    let Some(proxy) = kind.before(&server).await else { return };
+    let Tally { read, confirmed, refused } = read_all(&server, &proxy, "sure").await;
+    let again: usize = read.values().map(|count| count - 1).sum();
+    println!("{} events read, {confirmed} confirmed, {refused} refused, {again} again", read.len());
+    assert_eq!((read.len(), confirmed, refused, again), (EVENTS, EVENTS, 0, 0));
+}
+
+#[derive(Default)]
+struct Tally {
+    /// How often each event was read.
+    read: HashMap<String, usize>,
+    confirmed: usize,
+    refused: usize,
+}
+
+impl Tally {
+    fn again(&self) -> usize {
+        self.read.values().map(|count| count - 1).sum()
+    }
+
+    fn confirms(&mut self, answer: &Answer) {
+        match answer.header("linger-ack") {
+            None => {}
+            Some("committed") => self.confirmed += 1,
+            Some(_) => self.refused += 1,
+        }
+    }
+}
+
+/// Clients that poll through the proxy while events are pushed, and confirm what they are told to confirm.
+async fn read_all(server: &Server, proxy: &Proxy, queue: &str) -> Tally {
+    let push = async {
+        let mut producer = Http1::connect(server.address()).await;
+        for number in 0..EVENTS {
+            let event = format!("event {number}");
+            producer.ask(&Request::post(&format!("/push/{queue}"), event)).await.expect(202);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (tallies, ()) = tokio::join!(join_all((0..CLIENTS).map(|_| poll(proxy.connect(), queue))), push);
+    let mut all = Tally::default();
+    for tally in tallies {
+        tally.read.into_iter().for_each(|(event, count)| *all.read.entry(event).or_default() += count);
+        all.confirmed += tally.confirmed;
+        all.refused += tally.refused;
+    }
+    // What returns without a lease is there within the window.
+    loop {
+        let answer = server.send(H1, &Request::get(&format!("/poll/{queue}?wait=3"))).await;
+        if answer.status == 204 {
+            return all;
+        }
+        *all.read.entry(answer.expect(200).to_owned()).or_default() += 1;
+    }
+}
+
+/// Polls until nothing comes any more.
+async fn poll(connection: impl Future<Output = Http1<UnixStream>>, queue: &str) -> Tally {
+    let (mut client, mut tally) = (connection.await, Tally::default());
+    let mut token: Option<String> = None;
+    loop {
+        let mut request = Request::get(&format!("/poll/{queue}?wait=3"));
+        if let Some(token) = token.take() {
+            request = request.header("linger-ack", &token);
+        }
+        let answer = client.ask(&request).await;
+        tally.confirms(&answer);
+        token = answer.header("linger-delivery").map(str::to_owned);
+        if answer.status == 204 {
+            return tally;
+        }
+        *tally.read.entry(answer.expect(200).to_owned()).or_default() += 1;
+    }
+}
