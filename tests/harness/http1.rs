@@ -156,6 +156,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         self.send_request(request).await;
         self.answer().await
     }
+
+    /// The same where the answer, and the end of the connection, may come before all was sent.
+    pub(crate) async fn ask_hastily(&mut self, request: &Request) -> Result<Answer, Cut> {
+        let bytes = self.encode(request);
+        // What was sent of it tells nothing.
+        drop(soon("sending", self.stream.write_all(&bytes)).await);
+        self.try_answer().await
+    }
 }
 
 impl<S: AsFd> Http1<S> {
