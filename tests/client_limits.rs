@@ -10,7 +10,7 @@ use crate::harness::{
 
 crossed!("longpoll", "longpoll-p2": requests_of_one_client_are_bounded);
 
-const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+const ONE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const APP: &str = "[apps.app]\ncomponent = '{longpoll}'\n";
 

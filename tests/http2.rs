@@ -230,14 +230,14 @@ async fn streams_of_one_connection_do_not_wait_for_each_other(echo: &str) {
 async fn answers_to_unread_uploads_leave_the_connection_usable(longpoll: &str) {
     let server = Server::start(longpoll).await;
     let mut client = Http2::connect(server.address()).await;
-    let body = [b'x'; 300_000];
+    let body = vec![b'x'; 300_000];
     for _ in 0..100 {
         // Answered by 405, without a look at the body.
         let mut stream = client.start(&Request::post("/poll/q", ""), false).await;
         let (sending, receiving) = stream.split();
         // It may be told to stop.
         let send = sending.try_data(&body);
-        let (_, answer) = tokio::join!(send, receiving.answer());
+        let ((), answer) = tokio::join!(send, receiving.answer());
         answer.expect(405);
     }
     client.ask(&Request::post("/push/q", "event")).await.expect(202);
@@ -303,6 +303,8 @@ async fn deadline_takes_back_what_the_socket_has_no_room_for(longpoll: &str) {
                 over.insert(stream);
                 reset += 1;
             }
+            // What the kernel had taken was given up too, when the client did not take it.
+            Came::Closed => return,
             other => panic!("{other:?}"),
         }
     }
@@ -311,6 +313,7 @@ async fn deadline_takes_back_what_the_socket_has_no_room_for(longpoll: &str) {
 
 /// Its kernel has the answer long before it has read it, and the PINGs lie behind.
 async fn slow_network_is_no_silence(longpoll: &str) {
+    const LARGE: usize = 600_000;
     let detection = format!(
         "client_timeout = '{}s'
 min_read_rate = '16KiB'
@@ -319,7 +322,6 @@ user_timeout = 'none'",
     );
     let server = Server::with_config(&config(longpoll, &detection, "")).await;
     let mut client = Frames::connect_slowly(server.address(), 1_000_000).await;
-    const LARGE: usize = 600_000;
     client.get("/poll/q?wait=60").await;
     push(&server, &"x".repeat(LARGE)).await;
     let (mut data, start) = (0, Instant::now());

@@ -165,7 +165,7 @@ async fn request_at_the_last_moment_is_answered_or_sees_the_end() {
     let server = serve(IDLE).await;
     let mut clients = JoinSet::new();
     for number in 0..300_u32 {
-        let after = SHORT - Duration::from_millis(15) + Duration::from_micros(100) * number;
+        let after = SHORT.saturating_sub(Duration::from_millis(15)) + Duration::from_micros(100) * number;
         clients.spawn(ask_again(server.address(), after));
     }
     let mut counts = std::collections::BTreeMap::<_, usize>::new();

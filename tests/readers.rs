@@ -38,9 +38,9 @@ async fn returned(server: &Server) {
 
 /// How much arrives until the end, and whether the connection was reset.
 async fn rest_of(mut stream: impl tokio::io::AsyncRead + Unpin) -> (usize, bool) {
-    let mut rest = Vec::new();
-    let reset = stream.read_to_end(&mut rest).await.is_err();
-    (rest.len(), reset)
+    let mut arrived = Vec::new();
+    let reset = stream.read_to_end(&mut arrived).await.is_err();
+    (arrived.len(), reset)
 }
 
 async fn event_of_a_stalled_reader_returns_and_never_arrives(longpoll: &str) {

@@ -140,7 +140,7 @@ mod tests {
         fn reader_below_the_rate_is_given_up(rate in 1..400_u64, step in 1..100_000_u64) {
             let mut now = Instant::now();
             let mut pace = Pace::new(TERMS, now);
-            let end = now + Duration::from_secs(86_400);
+            let end = now + Duration::from_hours(24);
             while !pace.is_over(now) {
                 prop_assert!(now < end);
                 pace.advance(step, now);

@@ -210,7 +210,7 @@ impl Manner {
         let uploads = matches!(self, Self::Upload | Self::BrokenUpload);
         let mut stream = connection.ask_only(&request, !uploads).await;
         if uploads {
-            stream.split().0.data(&[b'x'; UPLOAD], false).await;
+            stream.split().0.data(&vec![b'x'; UPLOAD], false).await;
         }
         stream
     }

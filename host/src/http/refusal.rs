@@ -9,6 +9,7 @@ use crate::guest::Body;
 use crate::respond;
 
 /// An answer to a request that goes to no app.
+#[expect(clippy::unnecessary_box_returns, reason = "it is boxed already, and goes on so")]
 pub(super) fn refuse<B>(
     context: &Context,
     request: &Request<B>,

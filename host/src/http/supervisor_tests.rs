@@ -67,7 +67,7 @@ async fn bytes_begin_a_head_of_http1_alone() {
             supervisor.heads_come_one_by_one();
         }
         drop(connection.request());
-        advance(LIMITS().idle_timeout - Duration::from_secs(1)).await;
+        advance(LIMITS().idle_timeout.saturating_sub(Duration::from_secs(1))).await;
         supervisor.bytes_came();
         advance(Duration::from_secs(1)).await;
         assert_eq!(supervisor.act(link).is_none(), one_by_one);

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn silence_counts_from_when_an_answer_was_owed() {
-        let silent = (1..10).map(|look| (1_000, 10, Duration::from_secs(3_600) + LOOK * look));
+        let silent = (1..10).map(|look| (1_000, 10, Duration::from_hours(1) + LOOK * look));
         assert_eq!(given_up(silent), Some(5));
     }
 

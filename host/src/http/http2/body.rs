@@ -53,9 +53,8 @@ impl Http2Body {
 fn failure(error: &h2::Error) -> Option<BodyError> {
     match error.reason() {
         Some(Reason::NO_ERROR) => None,
-        Some(Reason::CANCEL | Reason::STREAM_CLOSED) => Some(BodyError::ConnectionTerminated),
+        None | Some(Reason::CANCEL | Reason::STREAM_CLOSED) => Some(BodyError::ConnectionTerminated),
         Some(_) => Some(BodyError::HttpProtocolError),
-        None => Some(BodyError::ConnectionTerminated),
     }
 }
 

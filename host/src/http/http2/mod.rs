@@ -103,6 +103,7 @@ pub(super) struct Http2<S> {
     shut_down: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the smaller one is there for a moment")]
 enum Phase {
     Beginning(Handshake<ClientStream, Chunk>),
     Open(h2::server::Connection<ClientStream, Chunk>, Watch),

@@ -26,6 +26,7 @@ pub(super) struct Stream<F> {
     _open: Open,
 }
 
+#[expect(clippy::large_enum_variant, reason = "most of the time it is the larger one, in a task of its own")]
 enum State<F> {
     /// In a box that is free as soon as there is a head: what handles requests is large.
     Answering(Pin<Box<F>>, SendResponse<Chunk>, Option<Arc<Leave>>),

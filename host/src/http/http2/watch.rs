@@ -79,8 +79,8 @@ pub(super) struct Watch {
 impl Watch {
     /// Of a connection that begins, which may have been asked to end already.
     pub(super) fn new(pings: Option<PingPong>, connection: &Connection, terms: &Terms) -> Self {
-        let pings = pings.zip(terms.ping).map(|(pings, (interval, timeout))| Pings {
-            pings,
+        let pings = pings.zip(terms.ping).map(|(frames, (interval, timeout))| Pings {
+            frames,
             interval,
             timeout,
             pace: terms.pace,
@@ -148,7 +148,7 @@ impl Watch {
 
 /// PING frames, to a client from which nothing comes.
 struct Pings {
-    pings: PingPong,
+    frames: PingPong,
     interval: Duration,
     timeout: Duration,
     /// How slow a client may be that has much to read before it.
@@ -177,7 +177,7 @@ impl Pings {
                 sent.pace.advance(sent.acknowledged.saturating_sub(before), now);
                 return sent.pace.is_over(now);
             }
-            if self.pings.poll_pong(cx).is_ready() {
+            if self.frames.poll_pong(cx).is_ready() {
                 self.read = sent.written;
             }
             self.sent = None;
@@ -186,7 +186,7 @@ impl Pings {
             return false;
         }
         // It fails while one is unanswered that was taken for answered, since something else had come.
-        let _ = self.pings.send_ping(Ping::opaque());
+        let _ = self.frames.send_ping(Ping::opaque());
         let written = link.written();
         // What lies before it has to be read first.
         let rate = self.pace.map_or(0, |terms| terms.bytes_per_second);
