@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Error, ErrorCode};
 use serde_json::json;
 
 use super::link::{Link, Trouble};
@@ -76,9 +76,12 @@ fn bound(limit: u64) -> i64 {
 /// Makes a stream, or finds it as it should be.
 pub(super) async fn make(link: &Link, wanted: &Config, now: u64) -> Result<Info, Trouble> {
     match link.api(&format!("STREAM.CREATE.{}", wanted.name), wanted).await {
-        Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+        Err(Trouble::Refused(error)) if is_there(&error) => {
             let Some(info) = info(link, &wanted.name).await? else {
-                return Err(Trouble::Passing("the stream has gone".to_owned()));
+                return Err(match error.error_code() {
+                    ErrorCode::STREAM_NAME_EXIST => Trouble::Passing("the stream has gone".to_owned()),
+                    _ => Trouble::Refused(error),
+                });
             };
             if retire::bring_back(link, wanted, &info, now).await? {
                 return Ok(info);
@@ -90,6 +93,12 @@ pub(super) async fn make(link: &Link, wanted: &Config, now: u64) -> Result<Info,
         }
         made => made,
     }
+}
+
+/// Whether a stream may be there that was to be made. Of two hosts that make it at the same time, NATS tells one that its
+/// subjects overlap.
+fn is_there(error: &Error) -> bool {
+    [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP].contains(&error.error_code())
 }
 
 fn misfit(stream: &str, difference: &str) -> Trouble {
