@@ -191,7 +191,11 @@ impl Config {
     }
 
     fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
-        let wrong = |message: String| ConfigError { place: file.display().to_string(), message };
+        // What is said may quote the value of a variable, which can have several lines.
+        let wrong = |message: String| ConfigError {
+            place: file.display().to_string(),
+            message: message.replace(['\n', '\r'], " "),
+        };
         let folder = file.parent().unwrap_or(Path::new(""));
         if self.threads == 0 || self.threads > MAX_THREADS {
             return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));

@@ -220,3 +220,11 @@ fn app_names_are_for_paths() {
     let config = Config::for_component(Path::new("my component.v2.wasm"));
     assert_eq!(config.apps.keys().next().unwrap(), "my-component.v2");
 }
+
+#[test]
+fn error_that_quotes_a_variable_of_several_lines_is_one_line() {
+    let text = "[apps.a]\ncomponent = 'a'\n[[routes]]\napp = 'a'\npath = '/x ${LINES}'\n";
+    let lines = |_: &str| Some("one\ntwo".to_owned());
+    let error = Config::parse(text, "linger.toml".as_ref(), lines).unwrap_err().to_string();
+    assert!(error.contains("one two") && !error.contains('\n'), "{error}");
+}
