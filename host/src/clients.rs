@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::client::ClientAddress;
 use crate::config::Limits;
 use crate::limit::Limit;
 
@@ -19,7 +20,7 @@ const PARTS: usize = 64;
 /// All clients that have something.
 pub struct Clients {
     most: [AtomicUsize; 2],
-    parts: [Mutex<HashMap<Key, Arc<Entry>>>; PARTS],
+    parts: [Mutex<HashMap<IpAddr, Arc<Entry>>>; PARTS],
     hasher: RandomState,
 }
 
@@ -55,18 +56,11 @@ pub enum Kind {
     Request,
 }
 
-/// Who counts as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    V4(Ipv4Addr),
-    /// A network of 64 bits, which is what one customer has at least.
-    V6(u64),
-}
-
 struct Entry {
     /// Those that it is among. It leaves them in time, so that this is no circle that stays.
     clients: Arc<Clients>,
-    key: Key,
+    /// The client, or its network.
+    key: IpAddr,
     taken: [AtomicUsize; 2],
     /// Who has found it. With none it leaves the table.
     holders: AtomicUsize,
@@ -79,20 +73,6 @@ pub struct ClientPlace(Arc<Entry>);
 pub struct ClientShare {
     place: ClientPlace,
     kind: Kind,
-}
-
-impl From<IpAddr> for Key {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6(network(address)),
-        }
-    }
-}
-
-fn network(address: Ipv6Addr) -> u64 {
-    // The upper half.
-    u64::try_from(address.to_bits() >> 64).unwrap_or_default()
 }
 
 impl Clients {
@@ -117,7 +97,7 @@ impl Clients {
     /// The client with this address. IPv6 addresses of one /64 network are one client.
     #[must_use]
     pub fn find(self: &Arc<Self>, address: IpAddr) -> ClientPlace {
-        let key = Key::from(address);
+        let key = ClientAddress::from(address).network();
         let mut part = self.part(key);
         let entry = part.entry(key).or_insert_with(|| {
             let (taken, holders) = Default::default();
@@ -128,7 +108,7 @@ impl Clients {
         ClientPlace(entry.clone())
     }
 
-    fn part(&self, key: Key) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
+    fn part(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Arc<Entry>>> {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % PARTS as u64).unwrap_or_default();
         self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,6 +162,8 @@ impl Drop for ClientShare {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn clients(connections: usize, requests: usize) -> Arc<Clients> {

@@ -58,7 +58,7 @@ use crate::respond;
 use crate::route::Match;
 use crate::telemetry::{Metrics, Reached, Tracer};
 use access::Access;
-use answer::{has_no_body, keep_out_of_caches, length};
+use answer::{has_no_body, keep_out_of_caches};
 use body::GuardedBody;
 pub use buffers::Buffers;
 use compact::compact;
@@ -137,10 +137,9 @@ fn handle(
                 let response = call(&context, begun, upload, &connection.link).await;
                 connection.probe.allow(false);
                 let mut response = response?;
-                if version == Version::HTTP_10 && length(&response).is_none() {
+                if vet::fit(&mut response, version) {
                     connection.quiet.close_is_awaited();
                 }
-                vet::fit(&mut response, version);
                 response
             }
             Err(mut answer) => {

@@ -13,7 +13,7 @@ const BUFFERED: u64 = 256 * 1024;
 
 /// How slow a peer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct MinRate {
     /// On average. 0: as slow as it likes, if it does not stop.
     pub bytes_per_second: u64,
     /// How long it may stop, beside what the rate leaves it.
@@ -23,20 +23,20 @@ pub struct Terms {
 /// Follows one peer, from when it is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    terms: Terms,
+    rate: MinRate,
     limit: Instant,
 }
 
 impl Pace {
     /// A peer that is waited for from now on.
     #[must_use]
-    pub fn new(terms: Terms, now: Instant) -> Self {
-        Self { terms, limit: after(now, terms.grace) }
+    pub fn new(rate: MinRate, now: Instant) -> Self {
+        Self { rate, limit: after(now, rate.grace) }
     }
 
     /// It has moved on by so many bytes.
     pub fn advance(&mut self, bytes: u64, now: Instant) {
-        let Terms { bytes_per_second, grace } = self.terms;
+        let MinRate { bytes_per_second, grace } = self.rate;
         if bytes == 0 {
             return;
         }
@@ -84,12 +84,12 @@ mod tests {
 
     use super::*;
 
-    const TERMS: Terms = Terms { bytes_per_second: 500, grace: Duration::from_secs(30) };
+    const RATE: MinRate = MinRate { bytes_per_second: 500, grace: Duration::from_secs(30) };
 
     #[test]
     fn who_has_moved_nothing_has_the_grace() {
         let now = Instant::now();
-        let pace = Pace::new(TERMS, now);
+        let pace = Pace::new(RATE, now);
         assert!(!pace.is_over(now + Duration::from_secs(29)));
         assert!(pace.is_over(now + Duration::from_secs(30)));
     }
@@ -97,28 +97,28 @@ mod tests {
     #[test]
     fn what_was_sent_gives_time_to_read_it_up_to_a_bound() {
         let now = Instant::now();
-        let mut pace = Pace::new(TERMS, now);
+        let mut pace = Pace::new(RATE, now);
         pace.advance(50_000, now);
         assert_eq!(pace.limit(), now + Duration::from_secs(130));
         pace.advance(100_000_000, now);
-        assert_eq!(pace.limit() - now, TERMS.grace + time_for(BUFFERED, 500));
+        assert_eq!(pace.limit() - now, RATE.grace + time_for(BUFFERED, 500));
     }
 
     #[test]
     fn without_a_rate_any_byte_is_enough() {
         let now = Instant::now();
-        let mut pace = Pace::new(Terms { bytes_per_second: 0, ..TERMS }, now);
+        let mut pace = Pace::new(MinRate { bytes_per_second: 0, ..RATE }, now);
         let later = now + Duration::from_secs(29);
         pace.advance(1, later);
-        assert_eq!(pace.limit(), later + TERMS.grace);
+        assert_eq!(pace.limit(), later + RATE.grace);
     }
 
     #[test]
     fn time_for_which_nobody_waits_does_not_count() {
         let now = Instant::now();
-        let mut pace = Pace::new(TERMS, now);
+        let mut pace = Pace::new(RATE, now);
         pace.pause(Duration::from_mins(1));
-        assert_eq!(pace.limit(), now + TERMS.grace + Duration::from_mins(1));
+        assert_eq!(pace.limit(), now + RATE.grace + Duration::from_mins(1));
     }
 
     proptest! {
@@ -126,7 +126,7 @@ mod tests {
         #[test]
         fn steady_reader_is_not_given_up(rate in 500..1_000_000_u64, step in 1..BUFFERED, steps in 1..50_u64) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(TERMS, now);
+            let mut pace = Pace::new(RATE, now);
             // Its buffers are filled first.
             pace.advance(step, now);
             for _ in 0..steps {
@@ -139,7 +139,7 @@ mod tests {
         #[test]
         fn reader_below_the_rate_is_given_up(rate in 1..400_u64, step in 1..100_000_u64) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(TERMS, now);
+            let mut pace = Pace::new(RATE, now);
             let end = now + Duration::from_hours(24);
             while !pace.is_over(now) {
                 prop_assert!(now < end);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::unit;
 use crate::net::{Keepalive, ReaderBounds, ReceiptWaits, Silence};
-use crate::pace::Terms;
+use crate::pace::MinRate;
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -134,12 +134,12 @@ impl Detection {
 
     /// How slow a client may read an answer before it is given up; `None`: as slow as it likes.
     #[must_use]
-    pub fn read_pace(&self) -> Option<Terms> {
+    pub fn read_pace(&self) -> Option<MinRate> {
         Some(self.pace_with(self.client_timeout?))
     }
 
-    fn pace_with(&self, grace: Duration) -> Terms {
-        Terms { bytes_per_second: self.min_read_rate.as_u64(), grace }
+    fn pace_with(&self, grace: Duration) -> MinRate {
+        MinRate { bytes_per_second: self.min_read_rate.as_u64(), grace }
     }
 
     /// How a client has to take what it is sent.

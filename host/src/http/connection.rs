@@ -47,7 +47,7 @@ impl Entrance {
     /// Whether a connection from there is of a proxy that is believed. None is a Unix socket.
     #[must_use]
     pub fn is_proxy(&self, from: Option<IpAddr>) -> bool {
-        self.proxies.have(from)
+        self.proxies.contain(from)
     }
 }
 
@@ -119,7 +119,7 @@ impl Connection {
     /// It is this client's, as its kernel says, or a proxy that speaks for it alone. Proxies are no clients. `counts`: nobody
     /// has counted it yet. False if that client has too many.
     pub(super) fn is_of(&self, client: Option<ClientAddress>, context: &Context, counts: bool) -> bool {
-        let Some(client) = client.filter(|client| !self.proxies.have(Some(client.ip))) else {
+        let Some(client) = client.filter(|client| !self.proxies.contain(Some(client.ip))) else {
             return true;
         };
         let place = context.clients.find(client.ip);
@@ -139,7 +139,7 @@ impl Connection {
     pub(super) fn place_of(&self, client: ClientAddress, clients: &Arc<Clients>) -> Option<ClientPlace> {
         match self.client.get() {
             Some((address, place)) if *address == client.ip => Some(place.clone()),
-            _ if self.proxies.have(Some(client.ip)) => None,
+            _ if self.proxies.contain(Some(client.ip)) => None,
             _ => Some(clients.find(client.ip)),
         }
     }

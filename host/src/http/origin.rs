@@ -25,7 +25,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    pub(super) fn have(&self, from: Option<IpAddr>) -> bool {
+    pub(super) fn contain(&self, from: Option<IpAddr>) -> bool {
         self.networks.iter().any(|network| network.contains(from))
     }
 
@@ -52,7 +52,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(address: Option<ClientAddress>, proxies: &Proxies) -> Self {
-        Self { trusted: proxies.have(address.map(|address| address.ip)), ..Self::stranger(address) }
+        Self { trusted: proxies.contain(address.map(|address| address.ip)), ..Self::stranger(address) }
     }
 
     /// Who is not believed, wherever it is.
@@ -185,7 +185,7 @@ fn first_stranger(
     let (hops, scheme) = proxies.told(headers);
     let mut found = (peer, scheme);
     for hop in hops.into_iter().rev() {
-        let goes_on = hop.client.is_some_and(|client| proxies.have(Some(client.ip)));
+        let goes_on = hop.client.is_some_and(|client| proxies.contain(Some(client.ip)));
         found = (hop.client, hop.scheme);
         if !goes_on {
             break;

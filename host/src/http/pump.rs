@@ -21,7 +21,7 @@ use super::intake::Intake;
 use crate::config::Limits;
 use crate::exchange::Exchange;
 use crate::guest::BodyError;
-use crate::pace::{Pace, Terms};
+use crate::pace::{MinRate, Pace};
 
 /// Bounds on what is read ahead, and on the time that it takes.
 #[derive(Clone, Debug)]
@@ -29,21 +29,21 @@ pub struct ReadAhead {
     /// Bytes for all requests.
     pub buffers: Arc<Buffers>,
     /// How slow a client may send.
-    terms: Terms,
+    rate: MinRate,
 }
 
 impl ReadAhead {
     /// Those of a configuration.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self { buffers: Buffers::new(limits), terms: terms(limits) }
+        Self { buffers: Buffers::new(limits), rate: rate(limits) }
     }
 
     /// Others, in the place of these. What is there counts against them too.
     #[must_use]
     pub fn next(&self, limits: &Limits) -> Self {
         self.buffers.set(limits);
-        Self { buffers: self.buffers.clone(), terms: terms(limits) }
+        Self { buffers: self.buffers.clone(), rate: rate(limits) }
     }
 
     /// Bytes of a body that are read for nothing, so that its connection stays.
@@ -53,12 +53,12 @@ impl ReadAhead {
 
     /// How long that may take.
     pub(super) fn patience(&self) -> Duration {
-        self.terms.grace
+        self.rate.grace
     }
 }
 
-fn terms(limits: &Limits) -> Terms {
-    Terms { bytes_per_second: limits.min_body_rate.as_u64(), grace: limits.body_timeout }
+fn rate(limits: &Limits) -> MinRate {
+    MinRate { bytes_per_second: limits.min_body_rate.as_u64(), grace: limits.body_timeout }
 }
 
 /// Why a body is not read to its end.
@@ -144,7 +144,7 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
     async fn read(&mut self) -> Result<bool, Broken> {
         self.start.notified().await;
         self.intake.begin();
-        let (mut wasted, mut pace) = (0, Pace::new(self.bounds.terms, Instant::now()));
+        let (mut wasted, mut pace) = (0, Pace::new(self.bounds.rate, Instant::now()));
         loop {
             let Ok(frame) = timeout_at(pace.limit(), self.body.frame()).await else {
                 self.send(Item::Error(BodyError::ConnectionReadTimeout));

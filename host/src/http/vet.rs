@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use super::answer::has_no_body;
+use super::answer::{has_no_body, length};
 use crate::guest::{Body, BodyError, CallError, empty};
 use crate::telemetry::Failure;
 
@@ -69,15 +69,15 @@ fn declared(headers: &mut HeaderMap) -> Result<Option<u64>, CallError> {
     Ok(length)
 }
 
-/// HTTP/1.0 knows no chunks: where the length is not known, the end of the connection is that of the body.
-pub(super) fn fit<B: http_body::Body>(response: &mut Response<B>, asked: Version) {
-    let endless = response.body().size_hint().exact().is_none()
-        && !response.headers().contains_key(header::CONTENT_LENGTH);
-    if asked == Version::HTTP_10 && endless {
+/// HTTP/1.0 knows no chunks: where the length is not known, the end of the connection is that of the body. Whether it is.
+pub(super) fn fit<B: http_body::Body>(response: &mut Response<B>, asked: Version) -> bool {
+    let until_close = asked == Version::HTTP_10 && length(response).is_none();
+    if until_close {
         // Hyper keeps a connection of HTTP/1.0 for what it takes for a response of HTTP/1.1.
         *response.version_mut() = Version::HTTP_10;
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    until_close
 }
 
 /// A body of which some has come.

@@ -137,12 +137,6 @@ impl<T: Flushed> Link<T> {
         Some((self.end(), counts))
     }
 
-    /// How many bytes the client's kernel has acknowledged, as far as this one tells; over a Unix socket, how many it has
-    /// read. Up to two system calls, which do not block.
-    pub fn acknowledged(&self) -> u64 {
-        self.counts().map_or_else(|| self.written(), |counts| counts.read.unwrap_or(counts.acked))
-    }
-
     /// What the kernel has counted. Up to two system calls, which do not block.
     pub(super) fn counts(&self) -> Option<Counts> {
         match &self.stream {

@@ -150,11 +150,6 @@ impl<T: Flushed> Link<T> {
         }
     }
 
-    /// How many bytes the client's kernel has acknowledged: here, what this one has taken.
-    pub fn acknowledged(&self) -> u64 {
-        self.written()
-    }
-
     /// Such a system cannot tell without reading.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
     pub(super) fn look(&self) {}

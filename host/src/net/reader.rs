@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::link::{Flushed, Link};
 use super::receipt::Counts;
-use crate::pace::{Pace, Terms};
+use crate::pace::{MinRate, Pace};
 
 /// How a client has to take what it is sent. `None` is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReaderBounds {
     /// How slow it may read.
-    pub pace: Option<Terms>,
+    pub pace: Option<MinRate>,
     /// How long its kernel may stay silent while it owes an answer.
     pub silence: Option<Duration>,
 }
@@ -83,6 +83,12 @@ struct Seen {
 }
 
 impl<T: Flushed> Link<T> {
+    /// How many bytes the client has, as far as the kernel tells: those that its own has acknowledged or, over a Unix socket,
+    /// that it has read. Where the kernel does not tell, those that were written. Up to two system calls, which do not block.
+    pub fn acknowledged(&self) -> u64 {
+        self.counts().map_or_else(|| self.written(), |counts| counts.moved())
+    }
+
     /// Looks how far the client has come with what was written, and gives the connection up if it has stopped: to be called
     /// now and then. One system call while something is on its way, which does not block; none otherwise.
     pub fn check_reader(&self, bounds: &ReaderBounds, now: Instant) {
@@ -115,7 +121,7 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(30);
     const LOOK: Duration = Duration::from_secs(5);
     const BOUNDS: ReaderBounds = ReaderBounds {
-        pace: Some(Terms { bytes_per_second: 500, grace: GRACE }),
+        pace: Some(MinRate { bytes_per_second: 500, grace: GRACE }),
         silence: Some(Duration::from_secs(25)),
     };
 

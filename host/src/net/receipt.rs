@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::pace::Terms;
+use crate::pace::MinRate;
 
 /// What is known of how a response ended, from the worst to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiptWaits {
     /// For the client's kernel to acknowledge the response or, where the kernel tells that, for the client to read it.
-    pub acknowledgement: Terms,
+    pub acknowledgement: MinRate,
     /// From the acknowledgement on, for a sign that the client has read it.
     pub confirmation: Duration,
     /// Whether a reset after the acknowledgement is such a sign as little as it is one of the contrary. So it is with

@@ -5,10 +5,10 @@
 
 mod body;
 mod head;
-mod patience;
+mod pings;
 mod sending;
+mod stall;
 mod stream;
-mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,10 +22,11 @@ use http::{Request, header};
 use tokio_util::task::TaskTracker;
 
 pub(super) use body::Http2Body;
+use pings::Pings;
 use stream::Stream;
-use watch::{Due, Watch};
 
 use super::connection::Connection;
+use super::content_length;
 use super::incoming::Incoming;
 use super::progress::Chunk;
 use super::serving::Handler;
@@ -51,9 +52,7 @@ pub(super) struct Terms {
     /// The interval of PING frames, and how long an answer may take.
     ping: Option<(Duration, Duration)>,
     /// How slow a client may read.
-    pace: Option<pace::Terms>,
-    /// How long it may have no stream.
-    idle: Duration,
+    pace: Option<pace::MinRate>,
     /// Owns the tasks of streams.
     tasks: TaskTracker,
 }
@@ -66,7 +65,6 @@ impl Terms {
             max_head: u32::try_from(limits.max_head_size.as_u64().saturating_mul(2)).unwrap_or(u32::MAX),
             ping: detection.ping(),
             pace: detection.read_pace(),
-            idle: limits.idle_timeout,
             tasks: tasks.clone(),
         }
     }
@@ -106,7 +104,7 @@ pub(super) struct Http2<S> {
 #[expect(clippy::large_enum_variant, reason = "the smaller one is there for a moment")]
 enum Phase {
     Beginning(Handshake<ClientStream, Chunk>),
-    Open(h2::server::Connection<ClientStream, Chunk>, Watch),
+    Open(h2::server::Connection<ClientStream, Chunk>, Option<Pings>),
 }
 
 // Nothing in it is pinned.
@@ -127,18 +125,15 @@ impl<S: Handler> Http2<S> {
         }
     }
 
-    fn accept(&self, request: Request<RecvStream>, respond: SendResponse<Chunk>, open: watch::Open) {
+    fn accept(&self, request: Request<RecvStream>, respond: SendResponse<Chunk>) {
         let (head, stream) = request.into_parts();
         let (mut body, mut leave) = (Incoming::None, None);
         if !stream.is_end_stream() {
-            let headers = &head.headers;
-            let length =
-                headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-            leave = headers.contains_key(header::EXPECT).then(Arc::default);
-            body = Incoming::Http2(Http2Body::new(stream, length, leave.clone()));
+            leave = head.headers.contains_key(header::EXPECT).then(Arc::default);
+            body = Incoming::Http2(Http2Body::new(stream, content_length(&head.headers), leave.clone()));
         }
         let handling = self.handler.call(Request::from_parts(head, body));
-        let terms = (self.connection.clone(), self.terms.pace, open);
+        let terms = (self.connection.clone(), self.terms.pace);
         self.terms.tasks.spawn(Stream::new(handling, respond, leave, terms));
     }
 }
@@ -150,32 +145,29 @@ impl<S: Handler> Future for Http2<S> {
         let this = self.get_mut();
         if let Phase::Beginning(handshake) = &mut this.phase {
             let mut open = ready!(Pin::new(handshake).poll(cx))?;
-            let pings = this.terms.ping.and_then(|_| open.ping_pong());
+            let pings = this.terms.ping.and_then(|times| {
+                Some(Pings::new(open.ping_pong()?, times, this.terms.pace, &this.connection))
+            });
             if this.shut_down {
                 open.graceful_shutdown();
             }
-            this.phase = Phase::Open(open, Watch::new(pings, &this.connection, &this.terms));
+            this.phase = Phase::Open(open, pings);
         }
         loop {
-            let Phase::Open(open, watch) = &mut this.phase else { return Poll::Pending };
+            let Phase::Open(open, pings) = &mut this.phase else { return Poll::Pending };
             // First: what is sent for it goes out below.
-            while let Some(due) = watch.poll(&this.connection, cx) {
-                match due {
-                    Due::Idle => open.graceful_shutdown(),
-                    Due::Over => return Poll::Ready(Ok(())),
-                    Due::Silent => {
-                        this.connection.link.note_unresponsive();
-                        open.abrupt_shutdown(Reason::NO_ERROR);
-                        // As much of that as there is room for.
-                        let _ = open.poll_closed(cx);
-                        return Poll::Ready(Err(Ended::Silent));
-                    }
-                }
+            if let Some(pings) = pings
+                && pings.poll_silent(&this.connection, cx).is_ready()
+            {
+                this.connection.link.note_unresponsive();
+                open.abrupt_shutdown(Reason::NO_ERROR);
+                // As much of that as there is room for.
+                let _ = open.poll_closed(cx);
+                return Poll::Ready(Err(Ended::Silent));
             }
             let Some(stream) = ready!(open.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = stream?;
-            let open = watch.streams.open();
-            this.accept(request, respond, open);
+            this.accept(request, respond);
         }
     }
 }

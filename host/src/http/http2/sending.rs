@@ -12,12 +12,12 @@ use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
 
 use super::head;
-use super::patience::Patience;
+use super::stall::StallTimer;
 use crate::guest::BodyError;
 use crate::http::body::{GuardedBody, Leaving};
 use crate::http::connection::Connection;
 use crate::http::progress::Chunk;
-use crate::pace::Terms;
+use crate::pace::MinRate;
 
 /// A frame that every client takes (RFC 9113, section 4.2). A larger one could be cut by h2, which then cannot take the
 /// rest of the last one back.
@@ -30,7 +30,7 @@ pub(super) struct Sending {
     connection: Arc<Connection>,
     /// What there was no room for yet, and whether it is the last of the body.
     rest: Option<(Chunk, bool)>,
-    patience: Patience,
+    stall: StallTimer,
     /// Nothing is left here.
     ended: bool,
     /// All of it is with h2, and may wait for the socket.
@@ -43,10 +43,10 @@ impl Sending {
         stream: SendStream<Chunk>,
         body: GuardedBody,
         ended: bool,
-        (connection, pace): (Arc<Connection>, Option<Terms>),
+        (connection, pace): (Arc<Connection>, Option<MinRate>),
     ) -> Self {
-        let patience = Patience::new(pace);
-        let mut this = Self { stream, body, connection, rest: None, patience, ended: false, leaving: None };
+        let stall = StallTimer::new(pace);
+        let mut this = Self { stream, body, connection, rest: None, stall, ended: false, leaving: None };
         if ended {
             this.finish();
         }
@@ -76,7 +76,7 @@ impl Sending {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_pending() {
-            self.patience.pause();
+            self.stall.pause();
         }
         polled
     }
@@ -115,7 +115,7 @@ impl Sending {
         if room == 0 && chunk.has_remaining() {
             self.rest = Some((chunk, last));
             match self.stream.poll_capacity(cx) {
-                Poll::Pending => return self.poll_patience(cx),
+                Poll::Pending => return self.poll_stall(cx),
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(_) => self.lose(),
             }
@@ -123,7 +123,7 @@ impl Sending {
         }
         let piece = chunk.split_to(room);
         let end = last && !chunk.has_remaining();
-        self.patience.moved(piece.remaining());
+        self.stall.moved(piece.remaining());
         if self.stream.send_data(piece, end).is_err() {
             self.lose();
         } else if end {
@@ -135,11 +135,11 @@ impl Sending {
     }
 
     /// The client is waited for. Ready when nobody waits for the response any more, or that was too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.body.poll_ended(cx).is_ready() {
             self.body.give_up();
         } else {
-            ready!(self.patience.poll_over(&self.connection, cx));
+            ready!(self.stall.poll_over(&self.connection, cx));
             self.body.stalled();
         }
         self.reset(Reason::CANCEL);
@@ -189,7 +189,7 @@ impl Sending {
         if self.stream.poll_reset(cx).is_ready() {
             return Poll::Ready(());
         }
-        ready!(self.patience.poll_over(&self.connection, cx));
+        ready!(self.stall.poll_over(&self.connection, cx));
         leaving.stalled();
         self.reset(Reason::CANCEL);
         Poll::Ready(())

@@ -12,18 +12,16 @@ use http_body::Body as _;
 use super::body::Leave;
 use super::head;
 use super::sending::Sending;
-use super::watch::Open;
 use crate::http::body::GuardedBody;
 use crate::http::connection::Connection;
 use crate::http::progress::Chunk;
-use crate::pace::Terms;
+use crate::pace::MinRate;
 
 /// The task of one stream. Dropped, it has ended, and so has its request.
 pub(super) struct Stream<F> {
     state: State<F>,
     connection: Arc<Connection>,
-    pace: Option<Terms>,
-    _open: Open,
+    pace: Option<MinRate>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "most of the time it is the larger one, in a task of its own")]
@@ -42,9 +40,9 @@ where
         handling: F,
         respond: SendResponse<Chunk>,
         leave: Option<Arc<Leave>>,
-        (connection, pace, open): (Arc<Connection>, Option<Terms>, Open),
+        (connection, pace): (Arc<Connection>, Option<MinRate>),
     ) -> Self {
-        Self { state: State::Answering(Box::pin(handling), respond, leave), connection, pace, _open: open }
+        Self { state: State::Answering(Box::pin(handling), respond, leave), connection, pace }
     }
 
     /// Ready with what follows the head; without one there is nobody to answer.
@@ -77,7 +75,7 @@ where
 fn begin(
     response: Response<GuardedBody>,
     respond: &mut SendResponse<Chunk>,
-    terms: (Arc<Connection>, Option<Terms>),
+    terms: (Arc<Connection>, Option<MinRate>),
 ) -> Option<Sending> {
     let (mut head, mut body) = response.into_parts();
     let ended = body.is_end_stream();

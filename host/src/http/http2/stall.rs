@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::connection::Connection;
-use crate::pace::{Pace, Terms};
+use crate::pace::{MinRate, Pace};
 
-/// The patience with one stream: it runs while the client is waited for, not while the guest is.
-pub(super) struct Patience {
+/// Of one stream: it runs while the client is waited for, not while the guest is.
+pub(super) struct StallTimer {
     /// None: it has no end.
-    terms: Option<Terms>,
+    rate: Option<MinRate>,
     /// Bytes that have gone since it was looked last.
     moved: u64,
     /// From when the client was waited for first.
@@ -27,9 +27,9 @@ struct Waiting {
     timer: Pin<Box<Sleep>>,
 }
 
-impl Patience {
-    pub(super) fn new(terms: Option<Terms>) -> Self {
-        Self { terms, moved: 0, waiting: None }
+impl StallTimer {
+    pub(super) fn new(rate: Option<MinRate>) -> Self {
+        Self { rate, moved: 0, waiting: None }
     }
 
     /// So many bytes have gone.
@@ -46,9 +46,9 @@ impl Patience {
 
     /// Ready when the client, which is waited for, has stopped or is too slow.
     pub(super) fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(terms) = self.terms else { return Poll::Pending };
+        let Some(rate) = self.rate else { return Poll::Pending };
         let waiting = self.waiting.get_or_insert_with(|| {
-            let pace = Pace::new(terms, Instant::now());
+            let pace = Pace::new(rate, Instant::now());
             let timer = Box::pin(sleep_until(pace.limit()));
             Box::new(Waiting { pace, paused: None, acknowledged: connection.link.acknowledged(), timer })
         });
