@@ -130,7 +130,7 @@ middleware: setup-target ## Build guest/cancel anew into the host's sources, aft
 	@CARGO_TARGET_DIR=$(abspath $(TARGET))/middleware RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/linger \
 	    $$(for folder in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do echo --remap-path-prefix=$$folder=/crates; done)" \
 	    cargo build --release --locked --target wasm32-wasip2 --manifest-path guest/Cargo.toml --package cancel
-	@install -m 644 "$(TARGET)/middleware/wasm32-wasip2/release/cancel.wasm" host/src/guest/cancel.wasm
+	@install -m 644 "$(TARGET)/middleware/wasm32-wasip2/release/cancel.wasm" host/crates/wasm/src/cancel.wasm
 
 # rustup adds the target for the toolchain that rust builds with here.
 setup-target:

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linger::config::Detection;
-use linger::guest::Engine;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
+
+use linger_config::Detection;
+use linger_wasm::Engine;
 
 use crate::load::{self, CONNECTIONS, Work};
 use crate::server::Server;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use linger::guest::Engine;
 use tokio::time::{Instant, sleep};
+
+use linger_wasm::Engine;
 
 use crate::client::{Client, request};
 use crate::reference::Reference;

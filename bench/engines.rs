@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use linger::config::{Durability, Events};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
+
+use linger_config::{Durability, Events};
 
 use crate::store::disk::{copy, taken};
 use crate::store::raw::{Engine, Fjall, Key, Redb, keys};

@@ -31,8 +31,9 @@ mod wrk;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use linger::guest::Engine;
-use linger::net::raise_file_limit;
+
+use linger_net::raise_file_limit;
+use linger_wasm::Engine;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

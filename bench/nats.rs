@@ -11,6 +11,8 @@ use futures::StreamExt as _;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
+use linger_nats_server::Nats;
+
 use crate::awake::Awake;
 use crate::client::{Client, request};
 use crate::load::{self, Work};
@@ -18,17 +20,6 @@ use crate::parked::{self, Figures};
 use crate::peers;
 use crate::process::{Process, Used, resident, used};
 use crate::summary::{Goal, Times, median};
-use server::Nats;
-
-#[path = "../tests/harness/nats.rs"]
-#[allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "it is one of the tests, and this needs a part of it"
-)]
-pub(crate) mod server;
 
 const TURNS: usize = 20;
 const EVENTS: usize = 100;

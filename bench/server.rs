@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use linger::config::{Address, Config, Detection};
-use linger::guest::Engine;
-use linger::http::Entrance;
-use linger::net::Listener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use linger_config::{Address, Config, Detection};
+use linger_http::Entrance;
+use linger_net::Listener;
+use linger_wasm::Engine;
 
 /// A server with threads of its own.
 pub(crate) struct Server {

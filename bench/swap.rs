@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::Method;
-use linger::admin::client::{Sent, ask};
-use linger::config::Address;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+
+use linger::admin::client::{Sent, ask};
+use linger_config::Address;
 
 use crate::client::{Client, request};
 use crate::peers;

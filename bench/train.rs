@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use linger_nats_server::Nats;
+
 use crate::encrypted::{self, HTTP1, HTTP2};
 use crate::load::{self, Done, Work};
-use crate::nats::server::Nats;
 use crate::peers;
 use crate::process::Process;
 

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::process::Output;
 
-use linger::conformance::{CASES, Case, Protocol, Report, Suite, Trust};
 use serde_json::Value;
+
+use linger_conformance::{CASES, Case, Protocol, Report, Suite, Trust};
 
 use crate::harness::{Certificate, Fault, Naive, Peer, Server, assert_refused, both, linger, text};
 

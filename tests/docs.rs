@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use linger::config::Config;
+use linger_config::Config;
 
 use crate::harness::{ADMIN_TCP, Certificate, Server, component, put, soon, text};
 

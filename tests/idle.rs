@@ -14,7 +14,7 @@ crossed!("longpoll", "longpoll-p2": request_in_progress_is_not_idle);
 /// Both are far from the other, so that a slow machine is on the right side of each.
 const SHORT: Duration = Duration::from_secs(1);
 
-const DEBUG: &str = "info,linger::http=debug";
+const DEBUG: &str = "info,linger_http=debug";
 
 async fn serve(limits: &str) -> Server {
     let config = format!("[limits]\n{limits}\n[apps.app]\ncomponent = '{{hello}}'\n");

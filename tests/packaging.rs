@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use linger::config::{Address, Config, Store};
+use linger_config::{Address, Config, Store};
 
 const CONFIGURATION: &str = include_str!("../packaging/linger.toml");
 const UNIT: &str = include_str!("../packaging/linger.service");

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use linger::config::{Config, Durability, Events};
-use linger::events::{EventId, EventStore, Name, NewEvent, Schedule, Settlement, StoreFuture};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use linger_base::Name;
+use linger_config::{Config, Durability, Events};
+use linger_events::{EventId, EventStore, NewEvent, Schedule, Settlement, StoreFuture};
 
 use super::{CLIENTS, Contestant, Way, Work, folder, queue};
 
@@ -41,7 +43,7 @@ pub(crate) fn config(events: Events) -> Config {
 
 /// The store of a configuration.
 pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn EventStore>> {
-    Ok(linger::events::open(&config.events, config.queues.clone(), config.topics.clone())?)
+    Ok(linger_events::open(&config.events, config.queues.clone(), config.topics.clone())?)
 }
 
 /// Pushes bytes as they come from a guest, whose memory they are copied from.

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode};
-use linger::config::Durability;
 use redb::backends::FileBackend;
 use redb::{ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition};
 use tempfile::TempDir;
 use tokio::time::Instant;
+
+use linger_config::Durability;
 
 use super::{CLIENTS, Contestant, Way, Work, folder, queue};
 

@@ -6,8 +6,9 @@ mod fields;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use linger::events::{Confirmations, Token};
-use linger::http::fuzzing::acknowledge;
+
+use linger_events::{Confirmations, Token};
+use linger_http::fuzzing::acknowledge;
 
 static CONFIRMATIONS: LazyLock<Confirmations> = LazyLock::new(Confirmations::default);
 

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linger::config::Config;
+
+use linger_config::Config;
 
 fuzz_target!(|text: &str| {
     // Some variables are set, to what is meaningful somewhere.

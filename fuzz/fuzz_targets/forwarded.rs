@@ -11,9 +11,10 @@ use std::sync::LazyLock;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use linger::config::{Config, ProxyHeaders};
-use linger::http::Proxies;
-use linger::http::fuzzing::identify;
+
+use linger_config::{Config, ProxyHeaders};
+use linger_http::Proxies;
+use linger_http::fuzzing::identify;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linger::http::fuzzing::proxy_header;
+
+use linger_http::fuzzing::proxy_header;
 
 fuzz_target!(|data: &[u8]| {
     let Some((client, rest)) = proxy_header(data) else { return };

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linger::config::{Address, Config};
-use linger::events;
-use linger::guest::Engine;
-use linger::http::{Context, Entrance, serve_connection};
-use linger::net::Listener;
-use linger::server::Server;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use linger::server::Server;
+use linger_config::{Address, Config};
+use linger_http::{Context, Entrance, serve_connection};
+use linger_net::Listener;
+use linger_wasm::Engine;
 
 use crate::client::Script;
 
@@ -94,7 +94,7 @@ impl Service {
 
 fn server(config: Config) -> Server {
     let engine = Arc::new(Engine::new(None, 1_000, false).expect("an engine"));
-    let events =
-        events::open(&config.events, config.queues.clone(), config.topics.clone()).expect("memory is there");
+    let events = linger_events::open(&config.events, config.queues.clone(), config.topics.clone())
+        .expect("memory is there");
     Server::load(config, engine, events, None).expect("`make guests` was run")
 }

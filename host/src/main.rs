@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
 use linger::cli::Cli;
-use linger::telemetry::{Format, Log, Writing};
+use linger_telemetry::{Format, Log, Writing};
 
 /// Parked requests need a tenth less memory with it, and answers less time (decision 29). What is free goes back to the system by
 /// and by, also while nothing happens.

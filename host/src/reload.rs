@@ -8,11 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::clients::Places;
-use crate::config::Config;
-use crate::deploy::{Change, Deployments, PlanError, Spec};
-use crate::http::Settings;
-use crate::telemetry::{Metrics, Reload};
+use linger_config::Config;
+use linger_deploy::{Change, Deployments, PlanError, Spec};
+use linger_http::{Places, Settings};
+use linger_telemetry::{Metrics, Reload};
 
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
 
-use linger::admin::client::{Sent, ask};
-use linger::config::Address;
 use serde_json::Value;
+
+use linger::admin::client::{Sent, ask};
+use linger_config::Address;
 
 use super::{Answer, Http1, Request, Server, component, linger, text};
 

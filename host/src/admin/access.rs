@@ -4,7 +4,7 @@ use http::uri::Authority;
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Address, Admin};
+use linger_config::{Address, Admin};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

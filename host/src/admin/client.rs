@@ -15,9 +15,10 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use linger_config::Address;
+use linger_deploy::Split;
+
 use super::{CANARY, SOURCE};
-use crate::config::Address;
-use crate::deploy::Split;
 
 /// What is sent: a component, or an event.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 mod access;
 mod api;
 pub mod client;
+mod exposition;
 
 use std::io;
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::config::{Address, Admin, Mode};
-use crate::net::{self, Accepted, Silence, Stream};
+use linger_config::{Address, Admin, Mode, Silence};
+use linger_net::{Accepted, Stream};
+
 pub use api::Operated;
+pub use exposition::Exposition;
 
 /// The header in which the client says what file a component is from.
 const SOURCE: &str = "linger-source";
@@ -35,14 +38,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open admin listener.
 pub struct Listener {
     /// One, but for what systemd passes.
-    sockets: Vec<net::Listener>,
+    sockets: Vec<linger_net::Listener>,
     config: Admin,
 }
 
 impl Listener {
     /// Opens it. A Unix socket that nobody listens at any more is replaced. To be called in the runtime that serves.
     pub fn open(config: Admin) -> io::Result<Self> {
-        let sockets = net::Listener::open(&config.listen, Mode::OWNER.bits(), &Silence::default())?;
+        let sockets = linger_net::Listener::open(&config.listen, Mode::OWNER.bits(), &Silence::default())?;
         Ok(Self { sockets, config })
     }
 

@@ -10,9 +10,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use linger_config::Address;
+use linger_events::NewEvent;
+
 use crate::admin::client::{Sent, exchange, follow, succeeded};
-use crate::config::Address;
-use crate::events::NewEvent;
 
 /// Which server is meant.
 #[derive(Debug, Args)]

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use linger_config::CodeCache;
+use linger_wasm::{Engine, Report, inspect};
+
 use super::output::Output;
 use super::serve::variable;
-use crate::config::CodeCache;
-use crate::guest::{Engine, Report, inspect};
 
 /// Print which world a component fits, what it imports, and what of that this host lacks
 ///

@@ -8,9 +8,10 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use linger_config::{Address, App};
+use linger_net::Tls;
+
 use super::output::Output;
-use crate::config::{self, Address, App};
-use crate::net::Tls;
 
 /// Check a configuration, or print what one can say
 #[derive(Debug, Args)]
@@ -54,9 +55,9 @@ impl Config {
                 let text = || format!("{}: {}\n", file.display(), summary(&config));
                 return Ok(output.print(&to_json(&config), text));
             }
-            Action::Default => config::template(),
-            Action::Schema => config::schema(),
-            Action::Docs => config::reference(),
+            Action::Default => linger_config::template(),
+            Action::Schema => linger_config::schema(),
+            Action::Docs => linger_config::reference(),
         };
         // Who reads no further has seen enough.
         let _ = std::io::stdout().write_all(text.as_bytes());
@@ -65,14 +66,14 @@ impl Config {
 }
 
 /// Reads a configuration. `remedy` is for when the file cannot be read.
-pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<config::Config> {
+pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<linger_config::Config> {
     let text =
         std::fs::read_to_string(file).map_err(|error| anyhow!("{}: {error}; {remedy}", file.display()))?;
-    Ok(config::Config::parse(&text, file, |name| std::env::var(name).ok())?)
+    Ok(linger_config::Config::parse(&text, file, |name| std::env::var(name).ok())?)
 }
 
 /// Whether the files are there that it names.
-fn look(config: &config::Config) -> anyhow::Result<()> {
+fn look(config: &linger_config::Config) -> anyhow::Result<()> {
     for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         Tls::open(files.clone())?;
     }
@@ -87,8 +88,8 @@ fn look(config: &config::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listeners(config: &config::Config) -> Vec<String> {
-    let name = |listener: &config::Listener| match &listener.address {
+fn listeners(config: &linger_config::Config) -> Vec<String> {
+    let name = |listener: &linger_config::Listener| match &listener.address {
         Address::Tcp(address) if listener.tls.is_some() => format!("https://{address}"),
         Address::Tcp(address) => format!("http://{address}"),
         address => address.to_string(),
@@ -96,12 +97,12 @@ fn listeners(config: &config::Config) -> Vec<String> {
     config.listeners.iter().map(name).collect()
 }
 
-fn to_json(config: &config::Config) -> Value {
+fn to_json(config: &linger_config::Config) -> Value {
     let apps: Vec<_> = config.apps.keys().collect();
     json!({ "listeners": listeners(config), "apps": apps, "routes": config.routes.len() })
 }
 
-fn summary(config: &config::Config) -> String {
+fn summary(config: &linger_config::Config) -> String {
     let apps: Vec<&str> = config.apps.keys().map(String::as_str).collect();
     format!(
         "listeners: {}; apps: {}; routes: {}; the components are there, and were not loaded",

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use linger_conformance::{CASES, Case, Suite, Trust};
+
 use super::output::Output;
 use super::progress::Parts;
-use crate::conformance::{CASES, Case, Suite, Trust};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,12 +8,13 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
+use linger_deploy::Split;
+use linger_wasm::Source;
+
 use super::admin::Server;
 use super::output::Output;
 use super::progress;
 use crate::admin::client::Sent;
-use crate::deploy::Split;
-use crate::guest::Source;
 
 /// Put a component in the place of an app's current one, without a failed request
 ///

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::telemetry::Log;
+use linger_telemetry::Log;
 
 const AFTER_HELP: &str = "\
 Exit codes:

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use crate::config::{Events, Queues, Topics};
-use crate::events::{self, Contents, EventStore, NewEvent};
+use linger_config::{Events, Queues, Topics};
+use linger_events::{Contents, EventStore, NewEvent};
 
 /// The directory of a store.
 pub(super) struct Directory {
@@ -28,7 +28,7 @@ impl Directory {
     {
         // What the host's configuration says of limits and retention is not known here.
         let (queues, topics) = (Queues::unbounded(), Topics::unbounded());
-        let store = events::open(&Events::on_disk(self.store.clone()), queues, topics)?;
+        let store = linger_events::open(&Events::on_disk(self.store.clone()), queues, topics)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.context("the runtime does not start")?;
         // Dropped with the action, the store has written what it was given.
@@ -37,7 +37,7 @@ impl Directory {
 
     /// What is there. Fails if there is no store yet.
     pub(super) fn contents(&self) -> anyhow::Result<Contents> {
-        Ok(events::check(&self.store)?)
+        Ok(linger_events::check(&self.store)?)
     }
 }
 
@@ -70,7 +70,7 @@ fn standard_input() -> anyhow::Result<Vec<u8>> {
 }
 
 fn content_type(text: &str) -> Result<Arc<str>, String> {
-    if events::is_content_type(text) {
+    if linger_events::is_content_type(text) {
         Ok(text.into())
     } else {
         Err("a content type is at most 256 bytes that a header can hold".to_owned())

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use linger_base::Name;
+
 use super::offline::Payload;
 use super::output::Output;
 use super::place::{Events, Place};
-use crate::events::Name;
 
 /// Store an event at the end of a topic, and print the cursor after it
 #[derive(Debug, Args)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use linger_base::Name;
+use linger_events::Schedule;
+
 use super::offline::Payload;
 use super::output::Output;
 use super::place::{Events, Place};
-use crate::events::{Name, Schedule};
 
 /// Store an event at the end of a queue, and print its id
 #[derive(Debug, Args)]

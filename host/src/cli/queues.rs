@@ -8,11 +8,12 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
+use linger_events::{Content, Contents};
+
 use super::admin::Server;
 use super::output::Output;
 use super::place::{Events, Place};
 use crate::admin::client::Sent;
-use crate::events::{Content, Contents};
 
 /// List the queues and topics of a server or a store, with how much they hold
 #[derive(Debug, Args)]

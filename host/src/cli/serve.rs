@@ -12,16 +12,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use linger_config::{Address, Admin, Config, Events};
+use linger_http::{Entrance, Proxies};
+use linger_net::{Listener, Tls, raise_file_limit};
+use linger_telemetry::Log;
+use linger_wasm::Engine;
+
 use super::config::read;
 use crate::admin;
-use crate::config::{self, Address, Admin, Config, Events};
-use crate::events;
-use crate::guest::Engine;
-use crate::http::{Entrance, Proxies};
-use crate::net::{Listener, Tls, raise_file_limit};
 use crate::reload::Reread;
 use crate::server::Server;
-use crate::telemetry::Log;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -130,7 +130,7 @@ async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log
         let engine = Engine::new(code_cache.as_deref(), instances, config.traces.is_some())
             .map_err(anyhow::Error::from)
             .context("the engine does not start")?;
-        let events = events::open(&config.events, config.queues.clone(), config.topics.clone())?;
+        let events = linger_events::open(&config.events, config.queues.clone(), config.topics.clone())?;
         anyhow::Ok(Server::load(config, Arc::new(engine), events, reread)?)
     });
     let server = tokio::select! {
@@ -183,7 +183,7 @@ fn warn_of_few_files(max_connections: usize) {
 
 /// How clients are taken at each listener. Reads certificates.
 fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
-    let entrance = |listener: &config::Listener| {
+    let entrance = |listener: &linger_config::Listener| {
         let networks = listener.trusted_proxies.clone().into();
         anyhow::Ok(Entrance {
             eof: listener.eof,

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
+use linger_events::{Contents, OpenError, check};
+
 use super::output::Output;
 use super::queues::to_json;
-use crate::events::{Contents, OpenError, check};
 
 /// Look after the directory of a store
 #[derive(Debug, Args)]

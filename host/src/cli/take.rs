@@ -11,10 +11,12 @@ use clap::Args;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use linger_base::Name;
+use linger_events::{Lease, Settlement};
+
 use super::admin::Server;
 use super::place::{Events, Place};
 use crate::admin::client::{Sent, succeeded};
-use crate::events::{Lease, Name, Settlement};
 
 /// Take the event at the head of a queue, and print its bytes
 ///

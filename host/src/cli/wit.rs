@@ -18,6 +18,6 @@ pub(super) struct Wit {}
 
 impl Wit {
     pub(super) fn run() -> anyhow::Result<ExitCode> {
-        print(crate::wit::document().as_bytes())
+        print(linger_base::wit::document().as_bytes())
     }
 }

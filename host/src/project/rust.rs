@@ -55,7 +55,7 @@ const WIT_THERE: &str = "path: \"wit\"";
 pub(super) fn files(name: &str, template: Template) -> Vec<File> {
     let mut files: Vec<_> = SDK.iter().map(sdk_file).collect();
     let mut add = |path: &str, text: Cow<'static, str>| files.push(File { path: path.into(), text });
-    add(&format!("{SDK_NAME}/wit/linger.wit"), crate::wit::document().into());
+    add(&format!("{SDK_NAME}/wit/linger.wit"), linger_base::wit::document().into());
     add(&format!("{SDK_NAME}/LICENSE"), LICENSE.into());
     for &(path, text) in example(template) {
         let text = match path {

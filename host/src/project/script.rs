@@ -57,7 +57,7 @@ pub(super) fn files(name: &str, language: Language, template: Template) -> Optio
         _ => return None,
     };
     let mut files: Vec<_> = example.iter().map(|&(path, text)| file(path, text, name)).collect();
-    files.push(File { path: wit.into(), text: crate::wit::document().into() });
+    files.push(File { path: wit.into(), text: linger_base::wit::document().into() });
     Some(files)
 }
 

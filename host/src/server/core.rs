@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use linger_base::limit::Share;
+use linger_http::{ClientShare, Context, Entrance, serve_connection};
+use linger_net::Accepted;
+
 use super::polling::Polling;
-use crate::clients::ClientShare;
-use crate::http::{Context, Entrance, serve_connection};
-use crate::limit::Share;
-use crate::net::Accepted;
 
 /// The way to a core.
 pub(super) struct Core {

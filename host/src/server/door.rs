@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use linger_base::ClientAddress;
+use linger_base::limit::Share;
+use linger_http::{ClientShare, Entrance, Kind, Places};
+use linger_net::{Accepted, Listener};
+use linger_telemetry::{Metrics, Reached};
+
 use super::core::{Arrival, Core};
-use crate::client::ClientAddress;
-use crate::clients::{ClientShare, Kind, Places};
-use crate::http::Entrance;
-use crate::limit::Share;
-use crate::net::{Accepted, Listener};
-use crate::telemetry::{Metrics, Reached};
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

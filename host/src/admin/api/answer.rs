@@ -9,8 +9,9 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
+use linger_events::StoreError;
+
 use super::Answer;
-use crate::events::StoreError;
 
 /// Why something was not done.
 #[derive(Debug)]

@@ -8,12 +8,13 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
+use linger_deploy::{DeployError, Deployments, Record, Slot, Split};
+use linger_wasm::Source;
+
 use super::answer::{error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
 use crate::admin::{CANARY, SOURCE};
-use crate::deploy::{DeployError, Deployments, Record, Slot, Split};
-use crate::guest::Source;
 
 impl Api {
     /// None when the apps have gone.

@@ -8,11 +8,13 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use linger_base::Name;
+use linger_events::{Lease, NewEvent, Schedule, Settlement};
+use linger_telemetry::Place;
+
 use super::answer::{self, Problem, error, json};
 use super::routes::Route;
 use super::{Answer, Api, receive};
-use crate::events::{self, Lease, Name, NewEvent, Schedule, Settlement};
-use crate::telemetry::Place;
 
 /// The longest that a take waits.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -117,7 +119,7 @@ async fn event(request: Request<Incoming>) -> Result<NewEvent, Problem> {
 fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     match value.to_str() {
-        Ok(text) if events::is_content_type(text) => Ok(Some(text.into())),
+        Ok(text) if linger_events::is_content_type(text) => Ok(Some(text.into())),
         _ => Err(Problem::new(StatusCode::BAD_REQUEST, "a content type is at most 256 bytes of ASCII")),
     }
 }

@@ -22,14 +22,16 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use linger_base::limit::Limit;
+use linger_config::Admin;
+use linger_deploy::Deployments;
+use linger_events::EventStore;
+use linger_http::{Buffers, Connections};
+use linger_telemetry::{Log, Metrics};
+
 use super::access::{self, Refusal};
-use crate::config::Admin;
-use crate::deploy::Deployments;
-use crate::events::EventStore;
-use crate::http::{Buffers, Connections};
-use crate::limit::Limit;
+use crate::admin::Exposition;
 use crate::reload::{ReloadError, Reloader};
-use crate::telemetry::{Exposition, Log, Metrics};
 use answer::{Problem, error, json, text};
 use routes::{Found, Route};
 

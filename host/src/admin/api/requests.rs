@@ -3,9 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use linger_http::Shown;
+
 use super::answer::{error, json};
 use super::{Answer, Api};
-use crate::http::Shown;
 
 /// How many are listed where nothing is said, and at most.
 const LISTED: usize = 100;
@@ -43,6 +44,6 @@ fn show(request: &Shown) -> Value {
         "uri": exchange.asked.uri.to_string(),
         "age": request.age.as_secs_f64(),
         "state": if exchange.is_answered() { "answering" } else { "waiting" },
-        "cancelled": exchange.reason().map(crate::cancel::Reason::as_str),
+        "cancelled": exchange.reason().map(linger_base::Reason::as_str),
     })
 }

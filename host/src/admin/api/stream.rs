@@ -10,10 +10,11 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
+use linger_telemetry::{Follower, Next};
+
 use super::answer::error;
 use super::events::parameter;
 use super::{Answer, Api};
-use crate::telemetry::{Follower, Next};
 
 /// What is told where nothing is said: all that matters, and each request that has ended.
 const WANTED: &str = "info,linger::access=debug";

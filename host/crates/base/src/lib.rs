@@ -1,0 +1,23 @@
+//! What every crate of Linger builds on: cancellations, who a client is, permits, rates, names, and the WIT package as text.
+//!
+//! It names no other crate of Linger, does no IO but looking at a file's metadata ([`stamp`]), and names none of Wasmtime,
+//! hyper, NATS or the disk store. Everything else may name it, so only what two crates need is here.
+#![forbid(unsafe_code)]
+
+mod cancel;
+mod client;
+pub mod limit;
+mod name;
+mod outcome;
+pub mod pace;
+mod random;
+pub mod spelling;
+mod stamp;
+pub mod wit;
+
+pub use cancel::{Cancellation, Reason};
+pub use client::{Client, ClientAddress};
+pub use name::{InvalidName, Name};
+pub use outcome::Outcome;
+pub use random::random_u32;
+pub use stamp::Stamp;

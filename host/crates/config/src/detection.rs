@@ -1,0 +1,243 @@
+//! How soon it is noticed that a client has left, and how long its receipts are waited for.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use linger_base::pace::MinRate;
+
+use super::unit;
+
+/// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Detection {
+    /// After this time a client that does not answer the network is given up, at least 6 s. Also how long a client
+    /// may stop to read an answer, beside what `min_read_rate` leaves it. `"none"` means never.
+    #[serde(with = "unit::TimeOrNone")]
+    pub client_timeout: Option<Duration>,
+    /// Bytes a second that a client has to read of an answer, on average, beside `client_timeout`: one that has been sent
+    /// 64 KiB may take two minutes more to read on. `"0B"`: any.
+    #[serde(with = "unit::Size")]
+    pub min_read_rate: ByteSize,
+    /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
+    /// set, `"none"` for no probes.
+    pub keepalive_idle: Setting,
+    /// Between probes, in whole seconds; a sixth of `client_timeout` unless set.
+    pub keepalive_interval: Setting,
+    /// Probes without an answer until the client is given up.
+    pub keepalive_probes: u32,
+    /// How long bytes may stay unacknowledged while nothing at all comes from the client's kernel; five sixths of
+    /// `client_timeout` unless set, `"none"` for as long as this one tries.
+    pub user_timeout: Setting,
+    /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
+    /// unless set, `"none"` for no PING.
+    pub ping_interval: Setting,
+    /// For the answer to a PING; a third of `client_timeout` unless set.
+    pub ping_timeout: Setting,
+    /// How long a response that holds events may stay unacknowledged by the client's kernel, without
+    /// progress, beside what `min_read_rate` leaves it. Beyond: the events return, and the connection is reset.
+    #[serde(with = "unit::Time")]
+    pub ack_timeout: Duration,
+    /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
+    /// response, or has not. Beyond: the events are gone. `"none"` takes a response for read when the kernel
+    /// has it.
+    #[serde(with = "unit::TimeOrNone")]
+    pub confirm_window: Option<Duration>,
+    /// Whether the watcher runs, for measuring what it costs.
+    #[serde(skip)]
+    pub watch: bool,
+}
+
+/// When the kernel gives up a client that does not answer, on a connection with nothing in flight. `None` leaves it to
+/// wait. What is in flight is watched by `linger_net::Link::check_reader`: the kernel's own
+/// `TCP_USER_TIMEOUT` gives up a client that reads slowly too, whose window stays small for longer than that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Probes.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// Probes of an idle connection. The kernel counts in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Probes without an answer until the client is given up.
+    pub probes: u32,
+}
+
+/// How a client has to take what it is sent. `None` is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReaderBounds {
+    /// How slow it may read.
+    pub pace: Option<MinRate>,
+    /// How long its kernel may stay silent while it owes an answer.
+    pub silence: Option<Duration>,
+}
+
+impl ReaderBounds {
+    /// How often to look, so that a bound is kept to within a sixth. `None` if there is none.
+    #[must_use]
+    pub fn period(&self) -> Option<Duration> {
+        const PERIODS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+        let shortest = self.pace.map(|pace| pace.grace).into_iter().chain(self.silence).min()?;
+        Some((shortest / 6).clamp(PERIODS.0, PERIODS.1))
+    }
+}
+
+/// How long a receipt may take to become final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptWaits {
+    /// For the client's kernel to acknowledge the response or, where the kernel tells that, for the client to read it.
+    pub acknowledgement: MinRate,
+    /// From the acknowledgement on, for a sign that the client has read it.
+    pub confirmation: Duration,
+    /// Whether a reset after the acknowledgement is such a sign as little as it is one of the contrary. So it is with
+    /// proxies, which reset connections that they have no use for, when they have read an answer.
+    pub resets_tell_nothing: bool,
+}
+
+/// A duration that has a derived default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Setting {
+    /// A share of `client_timeout`.
+    #[default]
+    Derived,
+    /// Turned off.
+    Off,
+    /// Set.
+    Time(Duration),
+}
+
+impl Setting {
+    fn or(self, derived: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::Derived => derived,
+            Self::Off => None,
+            Self::Time(time) => Some(time),
+        }
+    }
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self {
+            client_timeout: Some(Duration::from_secs(30)),
+            min_read_rate: ByteSize::b(500),
+            keepalive_idle: Setting::Derived,
+            keepalive_interval: Setting::Derived,
+            keepalive_probes: 3,
+            user_timeout: Setting::Derived,
+            ping_interval: Setting::Derived,
+            ping_timeout: Setting::Derived,
+            ack_timeout: Duration::from_secs(30),
+            confirm_window: Some(Duration::from_secs(1)),
+            watch: true,
+        }
+    }
+}
+
+impl Detection {
+    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
+    const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
+
+    /// The kernel takes no more seconds, nor more probes.
+    const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
+    const MAX_PROBES: u32 = 127;
+
+    /// What the kernel is told of silent clients. The shares of `client_timeout` are those with which the
+    /// kernel's own rounding stays within the whole: a first probe after a third, further ones at sixths, and
+    /// the end at five sixths.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        let share = |part: u32| self.client_timeout.map(|timeout| timeout / part);
+        let idle = self.keepalive_idle.or(share(3));
+        let interval = self.keepalive_interval.or(share(6)).or(idle);
+        Silence {
+            keepalive: idle.zip(interval).map(|(idle, interval)| Keepalive {
+                idle,
+                interval,
+                probes: self.keepalive_probes,
+            }),
+        }
+    }
+
+    /// The interval of PING frames, and how long an answer may take.
+    #[must_use]
+    pub fn ping(&self) -> Option<(Duration, Duration)> {
+        let interval = self.ping_interval.or(self.client_timeout.map(|timeout| timeout / 2))?;
+        let timeout = self.ping_timeout.or(self.client_timeout.map(|timeout| timeout / 3));
+        Some((interval, timeout.unwrap_or(interval)))
+    }
+
+    /// The silence after which a client that is given up counts as unresponsive.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        // A PING goes out some time after its interval, and its answer is awaited a little longer.
+        self.ping().map(|(interval, timeout)| (interval + timeout) * 9 / 10)
+    }
+
+    /// How slow a client may read an answer before it is given up; `None`: as slow as it likes.
+    #[must_use]
+    pub fn read_pace(&self) -> Option<MinRate> {
+        Some(self.pace_with(self.client_timeout?))
+    }
+
+    fn pace_with(&self, grace: Duration) -> MinRate {
+        MinRate { bytes_per_second: self.min_read_rate.as_u64(), grace }
+    }
+
+    /// How a client has to take what it is sent.
+    #[must_use]
+    pub fn reader_bounds(&self) -> ReaderBounds {
+        let silence = self.user_timeout.or(self.client_timeout.map(|timeout| timeout * 5 / 6));
+        ReaderBounds { pace: self.read_pace(), silence }
+    }
+
+    /// How long a receipt may take, unless a response counts as read when it is written.
+    #[must_use]
+    pub fn receipt_waits(&self) -> Option<ReceiptWaits> {
+        let confirmation = self.confirm_window?;
+        let acknowledgement = self.pace_with(self.ack_timeout);
+        Some(ReceiptWaits { acknowledgement, confirmation, resets_tell_nothing: false })
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let seconds = Duration::from_secs(1)..=Self::MAX_KEEPALIVE;
+        let whole = |time: Duration| time.subsec_nanos() == 0 && seconds.contains(&time);
+        for (name, setting) in
+            [("keepalive_idle", self.keepalive_idle), ("keepalive_interval", self.keepalive_interval)]
+        {
+            if matches!(setting, Setting::Time(time) if !whole(time)) {
+                return Err(format!("`{name}` is whole seconds, from 1s to 32767s"));
+            }
+        }
+        if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
+            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
+        }
+        if !(1..=Self::MAX_PROBES).contains(&self.keepalive_probes) {
+            return Err(format!("`keepalive_probes` is from 1 to {}", Self::MAX_PROBES));
+        }
+        for (name, setting) in [
+            ("user_timeout", self.user_timeout),
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+        ] {
+            if matches!(setting, Setting::Time(time) if time < Duration::from_millis(10)) {
+                return Err(format!("`{name}` is at least 10ms, or \"none\""));
+            }
+        }
+        if self.keepalive_interval == Setting::Off || self.ping_timeout == Setting::Off {
+            return Err("`keepalive_interval` and `ping_timeout` are durations; set `keepalive_idle` or \
+                        `ping_interval` to \"none\" to turn them off"
+                .to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! The configuration: every setting, limit and timeout, with defaults and units, and the documents that are made of them.
+//!
+//! It is pure: it parses text and reads no file. It names of Linger only `linger-base`; of others serde, toml and schemars.
+//! It may not name sockets, Wasmtime, hyper, NATS or the disk store: their crates take what they need from here.
+#![forbid(unsafe_code)]
+
+mod address;
+mod admin;
+mod app;
+mod code_cache;
+mod detection;
+mod document;
+mod events;
+mod instances;
+mod limits;
+mod listener;
+mod nats;
+mod network;
+mod pattern;
+mod probe;
+mod queues;
+mod rollback;
+mod route;
+mod topics;
+mod traces;
+mod unit;
+mod unknown;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
+
+pub use address::Address;
+pub use admin::{Admin, Token};
+pub use app::{App, Dir};
+pub use code_cache::CodeCache;
+pub use detection::{Detection, Keepalive, ReaderBounds, ReceiptWaits, Setting, Silence};
+pub use document::{reference, schema, template};
+pub use events::{Durability, Events, Store};
+pub use instances::InstanceLimits;
+pub use limits::Limits;
+pub use listener::{Eof, Listener, Mode, ProxyHeaders, Tls};
+pub use nats::{Keeping, Nats, NatsQueueRule, NatsStorage, NatsTls, NatsTopicRule};
+pub use network::Network;
+pub use pattern::Pattern;
+pub use probe::Probe;
+pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
+pub use rollback::Rollback;
+pub use route::{OnDisconnect, Route};
+pub use topics::{Retention, TopicRule, Topics};
+pub use traces::Traces;
+
+/// Where `linger serve` listens when nothing else is said: this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// A whole configuration: what a `linger.toml` says, or what stands in for one.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "linger.toml")]
+pub struct Config {
+    /// Short for one listener without TLS: its address, as `IP:PORT` (port 0 takes a free one), `unix:PATH` or `systemd:NAME`.
+    #[schemars(extend("default" = DEFAULT_LISTEN))]
+    pub listen: Option<Address>,
+    /// The listeners. Without any there is one, without TLS, at `listen`.
+    pub listeners: Vec<Listener>,
+    /// Threads that serve, each with connections and instances of its own. By default one for each core.
+    #[schemars(extend("default" = null), example = 4)]
+    pub threads: usize,
+    /// How long a thread that serves looks for the next request before it sleeps, at most 1 ms; or "none". It does so only
+    /// where its last sleep was not longer than twice that. A client that asks again at once is answered tens of
+    /// microseconds earlier; other threads of the processor go first.
+    #[serde(with = "unit::TimeOrNone")]
+    pub busy_poll: Option<Duration>,
+    /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
+    /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
+    /// (or a service's, where systemd names one).
+    pub code_cache: CodeCache,
+    /// How long a server that is to stop still takes connections and requests, while it says that it is not ready: as long
+    /// as a load balancer needs to see that.
+    #[serde(with = "unit::Time")]
+    pub shutdown_delay: Duration,
+    /// How long a stopping server waits for running requests.
+    #[serde(with = "unit::Time")]
+    pub shutdown_timeout: Duration,
+    /// The listener for operators. Without it there is none.
+    pub admin: Option<Admin>,
+    /// Bounds on connections and heads.
+    pub limits: Limits,
+    /// How departures are noticed.
+    pub detection: Detection,
+    /// Where events live.
+    pub events: Events,
+    /// Bounds on queues, and how their events are handed out.
+    pub queues: Queues,
+    /// Bounds on topics, and how long they keep their events.
+    pub topics: Topics,
+    /// Where traces of requests are sent. Without it there are none.
+    pub traces: Option<Traces>,
+    /// A folder, relative to the configuration's. An app that names no component has it there, as `NAME.wasm`, and what is
+    /// written to that is deployed.
+    #[schemars(example = &"components")]
+    pub components: Option<PathBuf>,
+    /// The apps by name.
+    pub apps: BTreeMap<String, App>,
+    /// Which requests go to which app. Empty with a single app: all of them.
+    pub routes: Vec<Route>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            listeners: Vec::new(),
+            threads: default_threads(),
+            busy_poll: Some(Duration::from_micros(50)),
+            code_cache: CodeCache::default(),
+            shutdown_delay: Duration::ZERO,
+            shutdown_timeout: Duration::from_secs(10),
+            admin: None,
+            limits: Limits::default(),
+            detection: Detection::default(),
+            events: Events::default(),
+            queues: Queues::default(),
+            topics: Topics::default(),
+            traces: None,
+            components: None,
+            apps: BTreeMap::new(),
+            routes: Vec::new(),
+        }
+    }
+}
+
+fn default_listen() -> Address {
+    // Only a typing error in the constant could make this fail, and a test would see it.
+    DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
+}
+
+/// More than any machine has cores; a slip of the keyboard should not start more.
+const MAX_THREADS: usize = 1024;
+
+/// Who waits for longer than that does not notice how long a thread takes to wake.
+const MAX_BUSY_POLL: Duration = Duration::from_millis(1);
+
+fn default_threads() -> usize {
+    // Where it cannot be found out, one will do.
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct ConfigError {
+    place: String,
+    message: String,
+}
+
+impl Config {
+    /// Serves one component, for every request.
+    #[must_use]
+    pub fn for_component(component: &Path) -> Self {
+        let name = app::name_of(component);
+        Self {
+            listeners: vec![Listener::plain(default_listen())],
+            routes: vec![Route::all_to(&name)],
+            apps: BTreeMap::from([(name, App::at(component.to_owned()))]),
+            ..Self::default()
+        }
+    }
+
+    /// Parses the text of a `linger.toml`. `file` names it in errors, and its folder is the one that
+    /// relative paths start from. `variable` gives the value of an environment variable.
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |offset, message| ConfigError { place: place(text, file, offset), message };
+        let misread = |error: toml::de::Error| {
+            let said = error.message();
+            let message = unknown::explain(said).or_else(|| unknown::without_value(said));
+            let message = message.unwrap_or_else(|| said.to_owned());
+            wrong(error.span().map(|span| span.start), message.replace('\n', " "))
+        };
+        let mut table = DeTable::parse(text).map_err(misread)?;
+        variables::replace(table.get_mut(), &variable)
+            .map_err(|unusable| wrong(Some(unusable.offset), unusable.message))?;
+        let mut config = Self::deserialize(toml::Deserializer::from(table)).map_err(misread)?;
+        config.complete(file)?;
+        Ok(config)
+    }
+
+    fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
+        // What is said may quote the value of a variable, which can have several lines.
+        let wrong = |message: String| ConfigError {
+            place: file.display().to_string(),
+            message: message.replace(['\n', '\r'], " "),
+        };
+        let folder = file.parent().unwrap_or(Path::new(""));
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));
+        }
+        if self.busy_poll.is_some_and(|window| window > MAX_BUSY_POLL) {
+            return Err(wrong(format!("`busy_poll` is at most {MAX_BUSY_POLL:?}")));
+        }
+        self.code_cache.complete(folder);
+        self.complete_listeners(folder).map_err(wrong)?;
+        if let Some(admin) = &mut self.admin {
+            admin.complete(folder).map_err(|message| wrong(format!("admin: {message}")))?;
+        }
+        let components = self.components.as_ref().map(|components| folder.join(components));
+        for (name, app) in &mut self.apps {
+            app::check_name(name).map_err(&wrong)?;
+            app.complete(name, folder, components.as_deref())
+                .map_err(|message| wrong(format!("apps.{name}: {message}")))?;
+        }
+        self.events.complete(folder).map_err(|message| wrong(format!("events: {message}")))?;
+        self.queues.check().map_err(|message| wrong(format!("queues: {message}")))?;
+        self.topics.check().map_err(|message| wrong(format!("topics: {message}")))?;
+        if let Some(traces) = &mut self.traces {
+            traces.complete(folder).map_err(|message| wrong(format!("traces: {message}")))?;
+        }
+        self.limits.check().map_err(|message| wrong(format!("limits: {message}")))?;
+        self.detection.check().map_err(|message| wrong(format!("detection: {message}")))?;
+        self.complete_routes().map_err(wrong)
+    }
+
+    fn complete_routes(&mut self) -> Result<(), String> {
+        match self.apps.keys().next() {
+            None => return Err("there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned()),
+            Some(name) if self.routes.is_empty() && self.apps.len() == 1 => {
+                self.routes.push(Route::all_to(name));
+            }
+            Some(_) if self.routes.is_empty() => {
+                return Err("there are several apps and no route; add a `[[routes]]` for each".to_owned());
+            }
+            Some(_) => {}
+        }
+        for (index, route) in self.routes.iter().enumerate() {
+            let known = self.apps.contains_key(&route.app);
+            route.check(known).map_err(|message| format!("routes[{index}]: {message}"))?;
+        }
+        match self.apps.keys().find(|name| self.routes.iter().all(|route| route.app != **name)) {
+            Some(name) => {
+                Err(format!("apps.{name}: no route leads to it; add a `[[routes]]` with `app = \"{name}\"`"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn complete_listeners(&mut self, folder: &Path) -> Result<(), String> {
+        match (self.listen.clone(), self.listeners.is_empty()) {
+            (Some(_), false) => {
+                return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
+            }
+            (listen, true) => self.listeners.push(Listener::plain(listen.unwrap_or_else(default_listen))),
+            (None, false) => {}
+        }
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.complete(folder).map_err(|message| format!("listeners[{index}]: {message}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// `FILE:LINE:COLUMN`, as editors and terminals like it.
+fn place(text: &str, file: &Path, offset: Option<usize>) -> String {
+    let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
+        return file.display().to_string();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    format!("{}:{line}:{column}", file.display())
+}
+
+#[cfg(test)]
+mod tests;

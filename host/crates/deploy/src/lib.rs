@@ -1,0 +1,413 @@
+//! Deploys: how a new component takes the place of an app's old one, without a failed request.
+//!
+//! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
+//! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
+//! told `replaced`; when the last one has ended, its instances end. A canary is a generation that has been tried and serves only
+//! some of the requests, beside the current one.
+//!
+//! It names no HTTP server, no socket of a client, and neither Wasmtime nor a store of events by itself: components are
+//! compiled and run by `linger-wasm`, and files are watched with notify.
+#![forbid(unsafe_code)]
+
+mod compile;
+mod component;
+mod files;
+mod plan;
+mod probe;
+mod record;
+mod slot;
+mod spec;
+mod split;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use linger_base::Stamp;
+use linger_events::EventStore;
+use linger_exchange::Generation;
+use linger_telemetry::{AppMetrics, Metrics};
+use linger_wasm::{App, CallError, Engine, LoadError, Source, behind};
+
+use component::Component;
+use slot::Trying;
+
+pub use plan::{Change, Plan, PlanError};
+pub use record::{Done, Record, Shown, State, Step};
+pub use slot::{Deployed, Slot};
+pub use spec::Spec;
+pub use split::Split;
+
+/// How long an instance may take to start.
+const START: Duration = Duration::from_secs(30);
+
+/// Why there is no new generation. The old one serves on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// There is no such app.
+    #[error("there is no app `{name}`; there is {known}")]
+    NoSuchApp {
+        /// The name that was given.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Another deploy of the app is under way.
+    #[error("another deploy of this app is under way; try again when it has ended")]
+    Busy,
+    /// The component serves already.
+    #[error("generation {0} is this component already")]
+    Unchanged(u64),
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No instance of it starts.
+    #[error("no instance starts: {0}")]
+    Start(String),
+    /// It does not answer the probe request as it should.
+    #[error("the probe failed: {0}")]
+    Probe(String),
+    /// The compiler panicked, which is a mistake in Linger or in wasmtime.
+    #[error("compiling it failed, which is a mistake in Linger; the log says more")]
+    Panicked,
+    /// No generation was there before.
+    #[error("there is no generation before this one to go back to")]
+    NothingBefore,
+    /// No generation serves some of the requests.
+    #[error("this app has no canary; `linger deploy --canary` begins one")]
+    NoCanary,
+}
+
+/// What components are loaded with.
+pub struct Loader {
+    /// Compiles them.
+    pub engine: Arc<Engine>,
+    /// What their guests push to and take from.
+    pub events: Arc<dyn EventStore>,
+    /// How many threads call them.
+    pub lanes: usize,
+    /// What is counted of them.
+    pub metrics: Metrics,
+}
+
+type Apps = BTreeMap<Arc<str>, Arc<Slot>>;
+
+/// All apps, and the way to change them.
+pub struct Deployments {
+    loader: Arc<Loader>,
+    apps: ArcSwap<Apps>,
+    /// Sent when the apps, or their configurations, are others.
+    changed: watch::Sender<()>,
+    /// Sent when a generation was replaced.
+    replaced: watch::Sender<()>,
+    /// Notified when there is a doubt of a generation on trial.
+    doubt: Arc<Notify>,
+    /// Owns the guests of probes.
+    tasks: TaskTracker,
+}
+
+impl Deployments {
+    /// Loads the first generation of each app from its file. Blocks while they compile: up to seconds for each.
+    pub fn load(loader: Loader, specs: BTreeMap<String, Spec>) -> Result<Self, LoadError> {
+        let slots = specs.into_iter().map(|(name, spec)| {
+            let slot = loader.first(&name, spec)?;
+            Ok((slot.name.clone(), Arc::new(slot)))
+        });
+        let apps = slots.collect::<Result<Apps, LoadError>>()?;
+        Ok(Self {
+            loader: Arc::new(loader),
+            apps: ArcSwap::from_pointee(apps),
+            changed: watch::Sender::default(),
+            replaced: watch::Sender::default(),
+            doubt: Arc::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The place of an app.
+    pub fn slot(&self, name: &str) -> Result<Arc<Slot>, DeployError> {
+        self.apps.load().get(name).cloned().ok_or_else(|| self.no_such_app(name))
+    }
+
+    fn no_such_app(&self, name: &str) -> DeployError {
+        let known = self.apps.load().keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        DeployError::NoSuchApp { name: name.to_owned(), known }
+    }
+
+    /// All of them, by name.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.apps.load().values().cloned().collect()
+    }
+
+    /// Tells, each time, that a generation was replaced.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
+    }
+
+    /// Deploys a component for an app: for all requests or, as a canary, for some. Takes as long as that needs to compile, to
+    /// start and to answer the probe.
+    pub async fn deploy(
+        &self,
+        name: &str,
+        source: Source,
+        canary: Option<Split>,
+    ) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let spec = slot.spec();
+        let read = move || Ok(Component::new(source, files::read_middleware(&spec.config)?, false));
+        let component: Result<_, LoadError> = compile::aside(read).await.ok_or(DeployError::Panicked)?;
+        self.deploy_to(&slot, component?, canary).await
+    }
+
+    async fn deploy_to(
+        &self,
+        slot: &Arc<Slot>,
+        component: Component,
+        canary: Option<Split>,
+    ) -> Result<Record, DeployError> {
+        let _only = slot.try_one()?;
+        if slot.is_closed() {
+            return Err(self.no_such_app(&slot.name));
+        }
+        if let Some(serving) = self.serves_already(slot, &component, canary.as_ref()) {
+            return serving;
+        }
+        let mut record = Record::new(slot.next_number(), &component);
+        record.canary = canary;
+        let (trying, spec) = (slot.try_out(record.clone()), slot.spec());
+        let tried = self.try_out(&slot.metrics, &spec, &component, &mut record, Some(&trying)).await;
+        drop(trying);
+        match tried {
+            Ok(app) => {
+                let generation = self.on_trial(slot, &spec, record.generation);
+                Ok(self.install(slot, Deployed { generation, app, component, spec }, record, false))
+            }
+            Err(error) => {
+                tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
+                record.error = Some(error.to_string());
+                slot.metrics.deployed(linger_telemetry::Deploy::Refused);
+                slot.note(record, None);
+                Err(error)
+            }
+        }
+    }
+
+    /// What there is to do for a component that serves already, if it does.
+    fn serves_already(
+        &self,
+        slot: &Slot,
+        component: &Component,
+        canary: Option<&Split>,
+    ) -> Option<Result<Record, DeployError>> {
+        let (current, serving) = (slot.current(), slot.canary());
+        let is_same = |deployed: &Arc<Deployed>| deployed.component.digest == component.digest;
+        if is_same(&current) {
+            if let (Some(serving), None) = (&serving, canary) {
+                // It is to serve all requests.
+                self.abort_in(slot, serving, "taken back: the generation beside it was deployed again");
+            }
+            return Some(Err(DeployError::Unchanged(current.generation.number)));
+        }
+        let serving = serving.filter(is_same)?;
+        Some(self.divide(slot, &serving, canary.cloned()).ok_or(DeployError::NoCanary))
+    }
+
+    /// What a canary is told when it is deployed again: to serve another share, or all.
+    fn divide(&self, slot: &Slot, serving: &Arc<Deployed>, canary: Option<Split>) -> Option<Record> {
+        let Some(split) = canary else { return self.promote_in(slot, serving) };
+        tracing::info!(app = &*slot.name, "generation {} serves {split}", serving.generation.number);
+        slot.begin_canary(serving.clone(), split.clone());
+        slot.amend(serving.generation.number, |record| record.canary = Some(split))
+    }
+
+    /// Lets the canary serve all requests.
+    pub fn promote(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let canary = slot.canary().ok_or(DeployError::NoCanary)?;
+        self.promote_in(&slot, &canary).ok_or(DeployError::NoCanary)
+    }
+
+    fn promote_in(&self, slot: &Slot, canary: &Arc<Deployed>) -> Option<Record> {
+        let begun = Instant::now();
+        slot.switch(canary.clone(), false);
+        self.tell_replaced();
+        tracing::info!(app = &*slot.name, "generation {} serves all requests", canary.generation.number);
+        slot.amend(canary.generation.number, |record| {
+            record.canary = None;
+            record.done(Step::Promote, begun.elapsed());
+        })
+    }
+
+    /// Ends the canary: what serves the other requests serves all.
+    pub fn abort(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let canary = slot.canary().ok_or(DeployError::NoCanary)?;
+        self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
+    }
+
+    fn abort_in(&self, slot: &Slot, canary: &Deployed, why: &str) -> Option<Record> {
+        slot.end_canary();
+        self.tell_replaced();
+        slot.take_back(canary, why)
+    }
+
+    /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time. A
+    /// canary ends with it.
+    pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
+        let slot = self.slot(name)?;
+        let unwanted = slot.current();
+        let record = self.roll_back_in(&slot)?;
+        slot.set_aside(&unwanted);
+        slot.metrics.deployed(linger_telemetry::Deploy::RolledBack);
+        Ok(record)
+    }
+
+    fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {
+        let before = slot.previous().ok_or(DeployError::NothingBefore)?;
+        let record = Record::new(slot.next_number(), &before.component);
+        if !before.spec.has_same_guests(&slot.spec()) {
+            tracing::warn!(
+                app = &*slot.name,
+                "what serves again was loaded with another configuration; a reload loads it with the one that counts now"
+            );
+        }
+        let next = Deployed {
+            // It has proven itself.
+            generation: Generation::new(slot.metrics.clone(), record.generation),
+            app: before.app.clone(),
+            component: before.component.clone(),
+            spec: before.spec.clone(),
+        };
+        Ok(self.install(slot, next, record, true))
+    }
+
+    /// Deploys what is written to the files of apps that want that, for as long as it is polled.
+    pub async fn watch(&self) {
+        files::watch(self).await;
+    }
+
+    /// Probes generations that are on trial, and takes those back that fail, for as long as it is polled.
+    pub async fn judge(&self) {
+        tokio::join!(trial::judge(self), trial::keep_probing(self));
+    }
+
+    /// Does something with the apps that there are, and begins anew when those change, for as long as it is polled.
+    async fn with_all(&self, work: impl AsyncFn(Vec<Arc<Slot>>)) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            tokio::select! {
+                () = work(self.slots()) => drop(changed.changed().await),
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    /// What the pooling allocator of instances has handed out, by kind. None without one.
+    pub fn pool(&self) -> Option<[(&'static str, u64); 5]> {
+        self.loader.engine.pool()
+    }
+
+    /// Waits for the guests of the last probes, and gives what guests need to the end.
+    pub async fn end(&self) -> Arc<Loader> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.loader.clone()
+    }
+
+    /// Loads a component, starts an instance, and asks it what its app wants to be asked.
+    async fn try_out(
+        &self,
+        metrics: &Arc<AppMetrics>,
+        spec: &Arc<Spec>,
+        component: &Component,
+        record: &mut Record,
+        trying: Option<&Trying<'_>>,
+    ) -> Result<Arc<App>, DeployError> {
+        let (begun, loader) = (Instant::now(), self.loader.clone());
+        // Not the slot: that would keep its apps for as long as this compiles.
+        let (counted, wanted, component) = (metrics.clone(), spec.clone(), component.clone());
+        let load = move || loader.load(&counted, &component, &wanted);
+        let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
+        record.done(Step::Load, begun.elapsed());
+        if let Some(trying) = trying {
+            trying.goes_on(record, State::Probing);
+        }
+        let begun = Instant::now();
+        let started = timeout(START, app.try_start()).await;
+        started.map_err(|_| DeployError::Start(format!("it takes longer than {START:?}")))?.map_err(
+            |error| match error {
+                CallError::NotStarted(why) if why.contains("memory") => {
+                    DeployError::Start(format!("{why}; `instances.max_memory` says how much there is"))
+                }
+                CallError::NotStarted(why) => DeployError::Start(why),
+                other => DeployError::Start(other.to_string()),
+            },
+        )?;
+        record.done(Step::Start, begun.elapsed());
+        if let Some(wanted) = &spec.config.probe {
+            let begun = Instant::now();
+            let asked = Generation::new(metrics.clone(), record.generation);
+            let probed = probe::probe(&app, asked, wanted, self.tasks.clone());
+            probed.await.map_err(|failure| DeployError::Probe(failure.to_string()))?;
+            record.done(Step::Probe, begun.elapsed());
+        }
+        Ok(Arc::new(app))
+    }
+
+    fn on_trial(&self, slot: &Slot, spec: &Spec, number: u64) -> Arc<Generation> {
+        Generation::on_trial(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
+    }
+
+    /// Lets a generation serve: all requests, or those that its record says.
+    fn install(&self, slot: &Slot, next: Deployed, mut record: Record, rollback: bool) -> Record {
+        let (begun, next) = (Instant::now(), Arc::new(next));
+        match &record.canary {
+            Some(split) => slot.begin_canary(next.clone(), split.clone()),
+            None => slot.switch(next.clone(), rollback),
+        }
+        record.done(Step::Switch, begun.elapsed());
+        if !rollback {
+            slot.metrics.deployed(linger_telemetry::Deploy::Served);
+        }
+        slot.note(record.clone(), Some(&next));
+        self.tell_replaced();
+        let share = record.canary.as_ref().map(|split| format!(" {split}")).unwrap_or_default();
+        tracing::info!(
+            app = &*slot.name,
+            "generation {} serves{share}, from {}",
+            record.generation,
+            record.source
+        );
+        record
+    }
+
+    fn tell_replaced(&self) {
+        // Nobody is there to be told when there is no connection.
+        let _ = self.replaced.send(());
+    }
+}
+
+impl Loader {
+    fn load(&self, metrics: &Arc<AppMetrics>, component: &Component, spec: &Spec) -> Result<App, LoadError> {
+        let source = behind(&component.middleware, &component.source)?;
+        App::load(metrics, &source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
+    }
+
+    fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
+        let (begun, spec) = (Instant::now(), Arc::new(spec));
+        let seen = Stamp::of(&spec.config.component);
+        let component = files::read_now(&spec.config)?;
+        let metrics = self.metrics.of_app(name);
+        let app = Arc::new(self.load(&metrics, &component, &spec)?);
+        let mut record = Record::new(1, &component);
+        record.done(Step::Load, begun.elapsed());
+        let generation = Generation::new(metrics, 1);
+        Ok(Slot::new(Deployed { generation, app, component, spec }, record, seen))
+    }
+}

@@ -1,0 +1,180 @@
+//! A new configuration for the apps: prepared as a whole, and then put in force at once, or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use linger_base::Stamp;
+use linger_exchange::Generation;
+
+use super::slot::OnlyOne;
+use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, files};
+
+/// Why a configuration is not put in force.
+#[derive(Debug, thiserror::Error)]
+#[error("apps.{app}: {error}")]
+pub struct PlanError {
+    app: String,
+    error: DeployError,
+}
+
+/// What is ready to be put in force. Until then, or until it is dropped, no other deploy of these apps begins.
+pub struct Plan {
+    apps: Apps,
+    steps: Vec<Prepared>,
+    /// What served in each app that is there when it was prepared.
+    after: Vec<(Arc<Slot>, Arc<Deployed>)>,
+    removed: Vec<(Arc<Slot>, OnlyOne)>,
+}
+
+struct Prepared {
+    slot: Arc<Slot>,
+    spec: Arc<Spec>,
+    /// Where its instances would be made otherwise.
+    next: Option<Next>,
+    _only: Option<OnlyOne>,
+    change: Change,
+}
+
+/// A generation that is to serve.
+struct Next {
+    deployed: Deployed,
+    record: Record,
+    seen: Option<Stamp>,
+}
+
+/// What a new configuration changes about an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is no more.
+    Removed,
+    /// What the host does with its requests and deploys.
+    Settings,
+    /// How its instances are made, or of which component: this generation serves now.
+    Generation(u64),
+}
+
+impl Plan {
+    /// The place that an app will have.
+    #[must_use]
+    pub fn slot(&self, name: &str) -> Option<&Arc<Slot>> {
+        self.apps.get(name)
+    }
+
+    /// Whether something else serves by now than that which it was made for, as after a rollback.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.after.iter().any(|(slot, after)| !Arc::ptr_eq(after, &slot.current()))
+    }
+}
+
+impl Deployments {
+    /// Prepares what these apps need: new ones are loaded and tried, and so are those whose instances would be made otherwise.
+    /// Waits for deploys of them that are under way. Changes nothing.
+    pub async fn plan(&self, specs: BTreeMap<String, Spec>) -> Result<Plan, PlanError> {
+        let here = self.apps.load_full();
+        let mut plan = Plan { apps: Apps::new(), steps: Vec::new(), after: Vec::new(), removed: Vec::new() };
+        for (_, slot) in here.iter().filter(|(name, _)| !specs.contains_key(&***name)) {
+            plan.removed.push((slot.clone(), slot.wait_for_one().await));
+        }
+        for (name, spec) in specs {
+            let spec = Arc::new(spec);
+            let prepared = match here.get(&*name) {
+                Some(slot) => {
+                    plan.apps.insert(slot.name.clone(), slot.clone());
+                    self.prepare(slot.clone(), spec, &mut plan.after).await
+                }
+                None => self.prepare_first(&name, spec).await.map(Some),
+            };
+            if let Some(prepared) = prepared.map_err(|error| PlanError { app: name, error })? {
+                plan.apps.insert(prepared.slot.name.clone(), prepared.slot.clone());
+                plan.steps.push(prepared);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// None if all is as it should be.
+    async fn prepare(
+        &self,
+        slot: Arc<Slot>,
+        spec: Arc<Spec>,
+        served: &mut Vec<(Arc<Slot>, Arc<Deployed>)>,
+    ) -> Result<Option<Prepared>, DeployError> {
+        let only = slot.wait_for_one().await;
+        let (before, after) = (slot.spec(), slot.current());
+        served.push((slot.clone(), after.clone()));
+        let seen = Stamp::look(&spec.config.component).await;
+        // What was sent stays until there is another file.
+        let is_as_before = !after.component.from_file || seen == slot.seen();
+        let component = if spec.config.component == before.config.component && is_as_before {
+            files::read_anew(&after.component, &spec.config).await?
+        } else {
+            files::read(&spec.config).await?
+        };
+        // One that was taken back serves only when somebody deploys it.
+        let component =
+            if slot.was_taken_back(&component.digest) { after.component.clone() } else { component };
+        let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
+        if is_same {
+            let change = Change::Settings;
+            return Ok((spec != before).then_some(Prepared {
+                slot,
+                spec,
+                next: None,
+                _only: Some(only),
+                change,
+            }));
+        }
+        let mut record = Record::new(slot.next_number(), &component);
+        let app = self.try_out(&slot.metrics, &spec, &component, &mut record, None).await?;
+        let generation = self.on_trial(&slot, &spec, record.generation);
+        let change = Change::Generation(record.generation);
+        let deployed = Deployed { generation, app, component, spec: spec.clone() };
+        let next = Some(Next { deployed, record, seen });
+        Ok(Some(Prepared { slot, spec, next, _only: Some(only), change }))
+    }
+
+    async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
+        let seen = Stamp::look(&spec.config.component).await;
+        let component = files::read(&spec.config).await?;
+        let metrics = self.loader.metrics.of_app(name);
+        let mut record = Record::new(1, &component);
+        let app = self.try_out(&metrics, &spec, &component, &mut record, None).await?;
+        let generation = Generation::new(metrics, 1);
+        let first = Deployed { generation, app, component, spec: spec.clone() };
+        let slot = Arc::new(Slot::new(first, record, seen));
+        Ok(Prepared { slot, spec, next: None, _only: None, change: Change::Added })
+    }
+
+    /// Puts a plan in force. `between` comes when the apps are those of the plan, and before those are told that are no more:
+    /// there requests have to be sent elsewhere.
+    pub fn carry_out(&self, plan: Plan, between: impl FnOnce()) -> BTreeMap<String, Change> {
+        let Plan { apps, steps, removed, .. } = plan;
+        let mut changes = BTreeMap::new();
+        for Prepared { slot, spec, next, _only, change } in steps {
+            if change != Change::Added {
+                slot.configure(&spec);
+            }
+            if let Some(Next { deployed, record, seen }) = next {
+                self.install(&slot, deployed, record, false);
+                seen.inspect(|&seen| slot.saw(seen, true));
+            }
+            changes.insert(slot.name.to_string(), change);
+        }
+        self.apps.store(Arc::new(apps));
+        between();
+        for (slot, _only) in removed {
+            slot.close();
+            changes.insert(slot.name.to_string(), Change::Removed);
+        }
+        self.tell_replaced();
+        // Nobody may be there to watch.
+        let _ = self.changed.send(());
+        changes
+    }
+}

@@ -1,0 +1,93 @@
+//! Tries a generation before it serves: whether an instance starts, and whether it answers as its app wants it to.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Empty};
+use tokio_util::task::TaskTracker;
+
+use linger_base::{Client, Outcome, Reason};
+use linger_config::Probe;
+use linger_exchange::{Asked, Exchange, Generation, Terms};
+use linger_wasm::{App, CallError, Lane};
+
+/// Who sends the probe: it stays until it has its answer.
+#[derive(Debug)]
+struct Prober;
+
+impl Client for Prober {
+    fn ask_departure(&self) -> Option<Reason> {
+        None
+    }
+}
+
+/// What is wrong with the answer to a probe.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It was not asked.
+    #[error("all instances are busy")]
+    Busy,
+    /// It was, and this is what came of it.
+    #[error("GET {0}")]
+    Answer(String),
+}
+
+/// Sends the probe request to a component.
+pub(super) async fn probe(
+    app: &App,
+    generation: Arc<Generation>,
+    probe: &Probe,
+    tasks: TaskTracker,
+) -> Result<(), Failure> {
+    let client: Arc<dyn Client> = Arc::new(Prober);
+    let watching: Weak<dyn Client> = Arc::downgrade(&client);
+    // What it takes goes back, and that does not count: it is asked again and again.
+    let asked = Asked { uri: probe.path.parse().unwrap_or_default(), ..Asked::default() };
+    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked).for_nobody());
+    // Of no core: its instance is nobody else's.
+    let lane = Lane { core: usize::MAX, tasks };
+    let _ends = Ends(exchange.clone());
+    let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
+    let (path, wanted) = (&probe.path, probe.status);
+    Err(match answered {
+        Ok(Ok(status)) if status == wanted => return Ok(()),
+        Ok(Ok(status)) => Failure::Answer(format!("{path} answers {status} and not {wanted}")),
+        Ok(Err(Failure::Answer(failure))) => Failure::Answer(format!("{path}: {failure}")),
+        Ok(Err(Failure::Busy)) => Failure::Busy,
+        Err(_) => Failure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
+    })
+}
+
+/// A probe's exchange. It ends when nobody waits for the answer any more, for whatever reason.
+struct Ends(Arc<Exchange>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end(Outcome::Failed { maybe_delivered: false });
+    }
+}
+
+/// The status of the answer, all of which has come.
+async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe) -> Result<u16, Failure> {
+    let wrong = |message: String| Failure::Answer(message);
+    let uri = format!("http://localhost{}", probe.path);
+    let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
+    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
+    let (response, hold) = called.map_err(|error| match error {
+        CallError::Busy => Failure::Busy,
+        other => wrong(other.to_string()),
+    })?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|error| wrong(format!("the answer breaks off: {error}")))?;
+    }
+    if exchange.has_failed() {
+        return Err(wrong("the guest failed after its answer had begun".to_owned()));
+    }
+    drop(hold);
+    Ok(status)
+}

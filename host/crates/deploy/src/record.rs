@@ -1,0 +1,133 @@
+//! What is remembered of a deploy.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use linger_exchange::{Generation, Requests};
+use linger_wasm::App;
+
+use super::Split;
+use super::component::Component;
+
+/// A deploy: what came in, and how far it got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The number of the generation that it made, or would have made.
+    pub generation: u64,
+    /// The SHA-256 of the component, in hexadecimal digits.
+    pub digest: String,
+    /// Where the component is from.
+    pub source: String,
+    /// When it came in, in milliseconds since 1970.
+    pub at: u64,
+    /// The steps that succeeded, in their order.
+    pub steps: Vec<Done>,
+    /// Which requests it serves, while they are not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Split>,
+    /// Why it went no further, or was taken back. The generation before it serves on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A step that succeeded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Done {
+    /// Which.
+    pub step: Step,
+    /// How long it took, in milliseconds.
+    pub took: f64,
+}
+
+/// The steps of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// It is a component, has a handler, all that it imports is there, and it compiles.
+    Load,
+    /// An instance starts.
+    Start,
+    /// It answers the probe request of its app.
+    Probe,
+    /// Requests go to it, or some of them.
+    Switch,
+    /// All of them do, after some did.
+    Promote,
+}
+
+/// What became of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is being loaded.
+    Verifying,
+    /// It is being started, and asked.
+    Probing,
+    /// It serves.
+    Current,
+    /// It serves some requests, beside the current one.
+    Canary,
+    /// It served before the current one, and is kept to take over again.
+    Previous,
+    /// Requests are still in it.
+    Draining,
+    /// It has ended, and its memory is free.
+    Gone,
+    /// It never served, or was taken back.
+    Refused,
+}
+
+impl Record {
+    #[expect(clippy::disallowed_methods, reason = "people read it")]
+    pub(super) fn new(generation: u64, component: &Component) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let (digest, source) = (component.digest.to_string(), component.source.name.display().to_string());
+        Self { generation, digest, source, at, steps: Vec::new(), canary: None, error: None }
+    }
+
+    pub(super) fn done(&mut self, step: Step, took: Duration) {
+        // Microseconds are enough.
+        self.steps.push(Done { step, took: (took.as_secs_f64() * 1e6).round() / 1e3 });
+    }
+}
+
+/// A deploy, and what is still known of the generation that it made.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) record: Record,
+    pub(super) generation: Option<Arc<Generation>>,
+    pub(super) app: Weak<App>,
+}
+
+impl Entry {
+    /// One that has made none yet.
+    pub(super) fn tried(record: Record) -> Self {
+        Self { record, generation: None, app: Weak::new() }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.generation.as_ref().is_some_and(|generation| generation.requests().running > 0)
+    }
+}
+
+/// What is shown of a deploy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The deploy.
+    #[serde(flatten)]
+    pub record: Record,
+    /// What has become of it.
+    pub state: State,
+    /// What its generation has had to do. None if it made none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
+}
+
+impl From<(Entry, State)> for Shown {
+    fn from((Entry { record, generation, .. }, state): (Entry, State)) -> Self {
+        Self { record, state, requests: generation.map(|generation| generation.requests()) }
+    }
+}

@@ -1,0 +1,162 @@
+//! Queues and topics whose events are in a directory too: a host that was killed finds them again.
+//!
+//! Everything is answered from memory. The directory is only written, by one thread: what is waiting is one
+//! write, and one flush to the disk, however many wait for it (group commit).
+
+mod directory;
+mod engine;
+mod record;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use linger_base::Name;
+use linger_config::{Durability, Queues, Topics};
+
+use super::StoreError;
+use super::journal::{Entry, Journal};
+use super::local::LocalStore;
+use directory::Directory;
+use writer::{Job, Writer};
+
+/// A store that is there again after a restart.
+pub(crate) type DiskStore = LocalStore<Disk>;
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be made, read or written.
+    #[error("{0}: {1}; the store's directory must be one that this process can write")]
+    Io(String, std::io::Error),
+    /// It has something else in it.
+    #[error("{0}: is no store of Linger, and not empty; name another directory")]
+    Foreign(String),
+    /// It was written by a newer Linger, or its version cannot be read.
+    #[error(
+        "{directory}: has the format {found:?}, and this Linger reads {known:?}; use the Linger that wrote it"
+    )]
+    Format {
+        /// The directory.
+        directory: String,
+        /// What it says.
+        found: String,
+        /// What this one would say.
+        known: &'static str,
+    },
+    /// Another process has it.
+    #[error("{0}: is in use by another process; stop that, or name another directory")]
+    InUse(String),
+    /// What it holds cannot be read.
+    #[error("{0}: is damaged: {1}; bring it back from a copy, or move it away to begin with an empty one")]
+    Damaged(String, String),
+    /// The store in NATS cannot be reached or used.
+    #[error("{0}")]
+    Nats(String),
+    /// There is no thread to write with.
+    #[error("the store cannot start: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a directory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The queues.
+    pub queues: Vec<Content>,
+    /// The topics.
+    pub topics: Vec<Content>,
+}
+
+/// What a queue or a topic holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its name.
+    pub name: Name,
+    /// How many events.
+    pub events: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl DiskStore {
+    /// Opens a directory, or makes it. Blocks while it reads all events.
+    pub(crate) fn open(
+        directory: &Path,
+        durability: Durability,
+        queues: Queues,
+        topics: Topics,
+    ) -> Result<Arc<Self>, OpenError> {
+        let (writer, saved) = Writer::open(&Directory::open(directory)?, durability)?;
+        let journal = Disk::start(writer).map_err(OpenError::Thread)?;
+        Ok(Self::with_journal(queues, topics, journal, saved))
+    }
+}
+
+/// Reads all that a directory holds, and fails with the first thing that is wrong. Blocks.
+pub fn check(directory: &Path) -> Result<Contents, OpenError> {
+    let (_, saved) = Writer::open(&Directory::existing(directory)?, Durability::Buffered)?;
+    let queues = contents(saved.events.iter().map(|record| (&record.queue, record.data.len())));
+    let topics = contents(saved.published.iter().map(|record| (&record.topic, record.data.len())));
+    Ok(Contents { queues, topics })
+}
+
+/// What events, which come name by name, make in all.
+fn contents<'a>(events: impl Iterator<Item = (&'a Name, usize)>) -> Vec<Content> {
+    let mut contents: Vec<Content> = Vec::new();
+    for (name, size) in events {
+        match contents.last_mut() {
+            Some(content) if content.name == *name => {
+                content.events += 1;
+                content.bytes += size as u64;
+            }
+            _ => contents.push(Content { name: name.clone(), events: 1, bytes: size as u64 }),
+        }
+    }
+    contents
+}
+
+/// The way to the thread that writes. Dropped, it waits until that has written what it was given.
+pub(crate) struct Disk {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    fn start(mut writer: Writer) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let thread =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&queue))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+}
+
+impl Journal for Disk {
+    const KEEPS: bool = true;
+
+    fn record<F>(&self, entry: Entry, then: F) -> Option<F>
+    where
+        F: FnOnce(Result<(), StoreError>) + Send + 'static,
+    {
+        // Without a thread nobody is told, and whoever waits sees that.
+        let _ = self.jobs.as_ref()?.send(Job { entry, then: Box::new(then) });
+        None
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // What is told by that thread can be the last that has the store.
+        if let Some(thread) =
+            self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id())
+        {
+            // It panics only by a mistake, which it has reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! Events in queues and topics: the store behind them, and who settles a taken event.
+//!
+//! An event that was taken from a queue is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
+//! that is dropped puts its event back, so that no path through the host can lose one.
+//!
+//! The only crate that names the client of NATS (in `nats`) and the disk store's engine (fjall, in `disk`). Of Linger it names
+//! the base and the configuration. It may not name HTTP, sockets of clients, metrics or Wasmtime.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod confirm;
+mod cursor;
+mod disk;
+mod held;
+mod journal;
+mod local;
+#[cfg(feature = "nats")]
+mod nats;
+mod usage;
+mod wait;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use linger_base::Name;
+use linger_config::{Commit, Events, Queues, Store, Topics};
+
+use disk::DiskStore;
+use local::MemoryStore;
+
+pub use confirm::{Confirmations, Token};
+pub use cursor::{Cursor, InvalidCursor};
+pub use disk::{Content, Contents, OpenError, check};
+pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
+pub use usage::{Fates, Linked, QueueUsage, TopicUsage, Usage};
+
+/// Why a store refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A limit is reached.
+    #[error("{0}")]
+    OverLimit(Limit),
+    /// The event is larger than `limit` bytes.
+    #[error("the event is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest event that the store takes, in bytes.
+        limit: u64,
+    },
+    /// The lease is no longer held: it was settled before.
+    #[error("the delivery was settled before")]
+    Settled,
+    /// It failed to write down what it has to, or to read it.
+    #[error("{0}")]
+    Unavailable(Arc<str>),
+}
+
+/// A limit that can be reached. The WIT enum `linger:host/types.limit` mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// Events in one queue.
+    #[error("there are too many events")]
+    Events,
+    /// Bytes in one queue.
+    #[error("there are too many bytes")]
+    Bytes,
+    /// Bytes in all queues together, or in all topics.
+    #[error("there are too many bytes in all together")]
+    TotalBytes,
+    /// Queues, or topics, that exist at a time.
+    #[error("there are too many others")]
+    Names,
+    /// Takers that wait at one queue, or readers at one topic.
+    #[error("too many are waiting")]
+    Waiters,
+    /// Unsettled deliveries of one request.
+    #[error("the request holds too many deliveries")]
+    Deliveries,
+}
+
+/// An event as it is pushed or published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The payload.
+    pub data: Bytes,
+    /// The media type of the payload, if the producer gave one.
+    pub content_type: Option<Arc<str>>,
+}
+
+/// The longest content type, in bytes: more than any real one, less than a head could hold.
+const MAX_CONTENT_TYPE: usize = 256;
+
+/// Whether an event can have this content type: what the header of a response can hold, within bounds.
+#[must_use]
+pub fn is_content_type(text: &str) -> bool {
+    text.len() <= MAX_CONTENT_TYPE && http::HeaderValue::from_str(text).is_ok()
+}
+
+/// When an event can be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Not before this time has passed.
+    pub delay: Option<Duration>,
+    /// Not after this time has passed.
+    pub time_to_live: Option<Duration>,
+}
+
+/// Names an event of a queue. It is unique within the queue, and never used again. The WIT record
+/// `linger:host/types.event-id` mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    /// Tells the numbers of one life of the store from those of another.
+    pub epoch: u32,
+    /// Counts within an epoch.
+    pub number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.epoch, self.number)
+    }
+}
+
+/// An event as it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// The payload.
+    pub data: Bytes,
+    /// The media type of the payload, if the producer gave one.
+    pub content_type: Option<Arc<str>>,
+    /// How often it has been taken, this time included.
+    pub attempt: u32,
+    /// Whether an earlier taker's client may have got it or a part of it.
+    pub maybe_delivered: bool,
+}
+
+/// An event of a topic. Readers share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The cursor after it.
+    pub cursor: Cursor,
+    /// The payload.
+    pub data: Bytes,
+    /// The media type of the payload, if the producer gave one.
+    pub content_type: Option<Arc<str>>,
+}
+
+/// What one read of a topic gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// At least one, the oldest first.
+    pub events: Vec<Arc<Published>>,
+    /// The cursor after the last of them.
+    pub next: Cursor,
+    /// How many between the cursor of the read and the first of them are no longer kept.
+    pub missed: u64,
+    /// The cursor of the read is of an earlier life of the topic: how many were missed cannot be told.
+    pub restarted: bool,
+}
+
+/// What becomes of a taken event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is gone for good.
+    Commit,
+    /// It returns to its place in the queue, and this attempt counts.
+    PutBack {
+        /// Whether a client may have got it or a part of it.
+        maybe_delivered: bool,
+    },
+    /// It returns to its place in the queue as if it had not been taken: no handler saw it.
+    Untaken,
+}
+
+/// Names a lease within its store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseId {
+    queue: Name,
+    sequence: u64,
+    /// Tells it from other leases on the same event.
+    lease: u64,
+}
+
+/// A boxed future of a store.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Where events live.
+pub trait EventStore: Send + Sync + 'static {
+    /// Stores an event at the end of a queue, and gives its id once it is stored.
+    ///
+    /// The call itself starts the work: a dropped future does not take the event back.
+    fn push(self: Arc<Self>, queue: &Name, event: NewEvent, schedule: Schedule) -> StoreFuture<EventId>;
+
+    /// Takes the event at the head of a queue, waiting for one if there is none.
+    ///
+    /// Cancel-safe: a dropped future takes nothing. Takers are served in the order of their calls.
+    fn take(self: Arc<Self>, queue: &Name) -> StoreFuture<Lease>;
+
+    /// Settles a lease.
+    ///
+    /// The call itself starts the work and a dropped future does not stop it, so that it can be called
+    /// from a destructor. Fails with [`StoreError::Settled`] if the lease is not held any more.
+    fn settle(self: Arc<Self>, lease: &LeaseId, settlement: Settlement) -> StoreFuture<()>;
+
+    /// Gives a lease this much time from now on, whatever it had. Fails with [`StoreError::Settled`] if it is not
+    /// held any more. The call itself does it.
+    fn renew(self: Arc<Self>, lease: &LeaseId, time: Duration) -> StoreFuture<()>;
+
+    /// Stores an event at the end of a topic, and gives the cursor after it once it is stored.
+    ///
+    /// The call itself starts the work: a dropped future does not take the event back.
+    fn publish(self: Arc<Self>, topic: &Name, event: NewEvent) -> StoreFuture<Cursor>;
+
+    /// Reads what comes after a cursor, waiting for it if there is nothing yet, and at most `limit` events.
+    /// No cursor stands for the oldest event that is kept.
+    ///
+    /// Cancel-safe: a dropped future leaves no trace.
+    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<Batch>;
+
+    /// The cursor after the last event of a topic.
+    fn end(self: Arc<Self>, topic: &Name) -> StoreFuture<Cursor>;
+
+    /// Does what time brings about: delays, times to live, leases, retention. Never resolves. Whoever has the store
+    /// keeps polling one such future.
+    fn keep_time(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// How much it holds now.
+    fn usage(&self) -> Usage;
+
+    /// What became of events since it was opened.
+    fn fates(&self) -> Fates;
+
+    /// Its queues, by name. Takes as long as there are many.
+    fn queues(&self) -> Vec<QueueUsage>;
+
+    /// Its topics, by name. Takes as long as there are many.
+    fn topics(&self) -> Vec<TopicUsage>;
+
+    /// How its connection is, if it has one.
+    fn linked(&self) -> Option<Linked> {
+        None
+    }
+
+    /// Why nothing can be stored now, if so. What is asked of it meanwhile waits, within bounds.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Removes the events of a queue that nobody holds, and gives their number.
+    fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize>;
+}
+
+/// Opens the store that a configuration asks for. Blocks while it reads all events, or connects.
+pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn EventStore>, OpenError> {
+    match (events.store, &events.directory) {
+        (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, queues, topics)?),
+        #[cfg(feature = "nats")]
+        (Store::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
+        #[cfg(not(feature = "nats"))]
+        (Store::Nats, _) => Err(OpenError::Nats(
+            "this Linger was built without the feature `nats`; build it with that".to_owned(),
+        )),
+        // A store on disk has its directory: the configuration was checked.
+        _ => Ok(MemoryStore::new(queues, topics)),
+    }
+}
+
+/// An event that one taker holds. Dropping it puts the event back, untaken.
+pub struct Lease {
+    event: Event,
+    id: LeaseId,
+    commit: Commit,
+    time: Duration,
+    store: Arc<dyn EventStore>,
+    held: bool,
+}
+
+impl Lease {
+    /// A lease on `event`, which `store` knows as `id`, and as its queue has it.
+    #[must_use]
+    pub fn new(event: Event, id: LeaseId, policy: (Commit, Duration), store: Arc<dyn EventStore>) -> Self {
+        let (commit, time) = policy;
+        Self { event, id, commit, time, store, held: true }
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// What says that the event was delivered.
+    #[must_use]
+    pub fn commit(&self) -> Commit {
+        self.commit
+    }
+
+    /// How long it may stay unsettled.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Begins its time anew.
+    pub fn renew(&self) {
+        // If it has run out meanwhile, the event is back in its queue, as it should be.
+        drop(self.store.clone().renew(&self.id, self.time));
+    }
+
+    /// Settles the event. As with [`EventStore::settle`], the call itself starts the work.
+    pub fn settle(mut self, settlement: Settlement) -> StoreFuture<()> {
+        self.held = false;
+        self.store.clone().settle(&self.id, settlement)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.held {
+            // Nobody is left to hear how it went, and the call has started the work.
+            drop(self.store.clone().settle(&self.id, Settlement::Untaken));
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("id", &self.id).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod contract;

@@ -1,0 +1,98 @@
+//! Whether NATS can be used now, and which requests it has lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::Message;
+use futures::StreamExt as _;
+use serde::de::IgnoredAny;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::link::Trouble;
+use super::names::Kind;
+use super::notes::Mark;
+use super::stream::CONSUMER;
+use super::{Shared, lock};
+use crate::Linked;
+
+/// How often NATS is asked how it is.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// What is known of how NATS is.
+pub(super) struct Health {
+    trouble: watch::Sender<Option<String>>,
+    /// Requests for events that NATS has of this host.
+    pub(super) requests: AtomicUsize,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { trouble: watch::Sender::new(None), requests: AtomicUsize::new(0) }
+    }
+}
+
+impl Shared {
+    /// Why nothing can be stored now, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        if self.link.is_up() {
+            self.health.trouble.borrow().clone()
+        } else {
+            Some("NATS is not connected".to_owned())
+        }
+    }
+
+    pub(super) fn linked(&self) -> Linked {
+        Linked {
+            is_ready: self.trouble().is_none(),
+            connections: *self.link.connections().borrow(),
+            requests: self.health.requests.load(Ordering::Relaxed),
+            followed: lock(&self.topics).followed(),
+        }
+    }
+
+    /// Asks NATS how it is, for as long as it is polled.
+    pub(super) async fn watch_health(self: Arc<Self>) {
+        loop {
+            sleep(ROUND).await;
+            let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
+                Ok(_) => None,
+                Err(Trouble::Unheard | Trouble::Silent) => Some("NATS does not answer".to_owned()),
+                Err(Trouble::Passing(error)) => Some(format!("NATS does not answer: {error}")),
+                Err(Trouble::Refused(error)) => Some(format!("NATS: {error}")),
+                Err(Trouble::Lasting(error)) => Some(error.to_string()),
+            };
+            let changed = self.health.trouble.send_replace(trouble.clone());
+            match (&changed, &trouble) {
+                (None, Some(trouble)) => tracing::warn!("{trouble}"),
+                (Some(_), None) => tracing::info!("NATS answers again"),
+                _ => {}
+            }
+        }
+    }
+
+    /// A server that was lost may have been one that had not told others, or its disk, all that it had handed out.
+    pub(super) async fn watch_connections(self: Arc<Self>) {
+        let mut connections = self.link.connections();
+        while connections.changed().await.is_ok() {
+            lock(&self.queues).marks.values_mut().for_each(Mark::suspect);
+        }
+    }
+
+    /// Asks for events again where the leader of a consumer has changed: the new one knows of no request.
+    pub(super) async fn watch_leaders(self: Arc<Self>) {
+        let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.*.{CONSUMER}");
+        let mut elections = match self.link.client.subscribe(subject).await {
+            Ok(elections) => elections,
+            // Without them a request that was lost is found by its silence.
+            Err(error) => return tracing::debug!("NATS does not tell of new leaders: {error}"),
+        };
+        while let Some(Message { subject, .. }) = elections.next().await {
+            let stream = subject.split('.').nth(5).unwrap_or_default();
+            if let Some((Kind::Queue, queue)) = self.link.names.parse(stream) {
+                self.lost(&queue);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The line of this host at a queue: who waits there, and what the task that fetches for them is told.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, oneshot};
+
+use linger_base::Name;
+
+use super::{Shared, fetch, lock};
+use crate::wait::{Taken, Waiter};
+use crate::{Limit, StoreError};
+
+impl Shared {
+    pub(super) fn take_now(
+        self: &Arc<Self>,
+        name: &Name,
+    ) -> Result<(u64, oneshot::Receiver<Result<Taken, StoreError>>), StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.queues);
+        let ticket = state.number();
+        let queue = state.queue(name, (&self.limits.queues, &|name| self.ack_wait(name)))?;
+        // Who has left is in the way only until it is dropped.
+        if queue.waiters.len() >= self.limits.queues.max_waiters {
+            return Err(StoreError::OverLimit(Limit::Waiters));
+        }
+        queue.waiters.insert(ticket, sender);
+        if std::mem::replace(&mut queue.fetching, true) {
+            if queue.waiters.len() == 1 {
+                queue.line.notify_one();
+            }
+        } else {
+            self.fetchers.spawn_on(fetch::fetch(self.clone(), name.clone()), &self.runtime);
+        }
+        Ok((ticket, receiver))
+    }
+
+    /// Who waited does so no longer.
+    pub(super) fn leave(&self, name: &Name, ticket: u64) {
+        let mut state = lock(&self.queues);
+        if let Some(queue) = state.queues.get_mut(name) {
+            if queue.waiters.remove(&ticket).is_some() {
+                queue.line.notify_one();
+            }
+            state.forget_if_unused(name);
+        }
+    }
+
+    /// Tells of who comes to an empty line, and who leaves one.
+    pub(super) fn line(&self, name: &Name) -> Option<Arc<Notify>> {
+        lock(&self.queues).queues.get(name).map(|queue| queue.line.clone())
+    }
+
+    /// NATS may have lost the request for events of a queue.
+    pub(super) fn lost(&self, name: &Name) {
+        self.suspect(name);
+        if let Some(queue) = lock(&self.queues).queues.get_mut(name) {
+            queue.lost = true;
+            queue.line.notify_one();
+        }
+    }
+
+    /// Whether NATS may have lost the request since that was asked last.
+    pub(super) fn was_lost(&self, name: &Name) -> bool {
+        lock(&self.queues).queues.get_mut(name).is_some_and(|queue| std::mem::take(&mut queue.lost))
+    }
+
+    /// How many wait at a queue.
+    pub(super) fn wanted(&self, name: &Name) -> usize {
+        lock(&self.queues).queues.get(name).map_or(0, |queue| queue.waiters.len())
+    }
+
+    /// Ends the fetching for a queue, unless somebody waits there.
+    pub(super) fn has_done_fetching(&self, name: &Name) -> bool {
+        let mut state = lock(&self.queues);
+        let Some(queue) = state.queues.get_mut(name) else { return true };
+        if !queue.waiters.is_empty() {
+            return false;
+        }
+        queue.fetching = false;
+        state.forget_if_unused(name);
+        true
+    }
+
+    /// Tells all who wait at a queue that it cannot be had.
+    pub(super) fn give_up(&self, name: &Name, error: &StoreError) {
+        let waiters: Vec<Waiter> = {
+            let mut state = lock(&self.queues);
+            let queue = state.queues.get_mut(name);
+            queue.map(|queue| std::mem::take(&mut queue.waiters).into_values().collect()).unwrap_or_default()
+        };
+        for waiter in waiters {
+            // It may have left.
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+}

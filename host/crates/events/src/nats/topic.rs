@@ -1,0 +1,196 @@
+//! The topics as this host knows them: who reads there, what is kept here, and how much there is in NATS. It does nothing by
+//! itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use linger_base::Name;
+use linger_config::{Retention, Topics};
+
+use super::mirror::{Look, Mirror};
+use crate::{Cursor, Limit, StoreError, TopicUsage, Usage};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) topics: HashMap<Name, Topic>,
+    pub(super) published: u64,
+    number: u64,
+}
+
+/// What is known of a topic.
+pub(super) struct Topic {
+    pub(super) retention: Retention,
+    pub(super) readers: usize,
+    /// Events in NATS, and their bytes: what was found last, and what this host did since.
+    messages: u64,
+    bytes: u64,
+    /// The stream's epoch and last sequence, as far as they are known.
+    pub(super) epoch: u32,
+    pub(super) last: u64,
+    /// When this host last did something, by the count of all such times.
+    changed: u64,
+    /// What the stream keeps, while it is followed.
+    pub(super) mirror: Option<Mirror>,
+    /// Whether there is a task that follows it, and whether it was used since that looked.
+    pub(super) followed: bool,
+    pub(super) used: bool,
+    /// Why it cannot be followed.
+    pub(super) refused: Option<StoreError>,
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Topic {
+    fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            readers: 0,
+            messages: 0,
+            bytes: 0,
+            epoch: 0,
+            last: 0,
+            changed: 0,
+            mirror: None,
+            followed: false,
+            used: false,
+            refused: None,
+            wake: Arc::default(),
+        }
+    }
+
+    /// Whether it counts: with an event or a reader.
+    fn is_used(&self) -> bool {
+        self.messages > 0 || self.readers > 0
+    }
+
+    /// Its events and bytes with one more event.
+    fn with(&self, size: u64) -> (u64, u64) {
+        let (messages, bytes) = (self.messages + 1, self.bytes + size);
+        let kept = messages.min(self.retention.events as u64);
+        // Those that go are as large as others.
+        (kept, (bytes * kept / messages).min(self.retention.bytes.max(size)))
+    }
+
+    /// What comes after a cursor, once all is here of which this host knows.
+    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<Look> {
+        self.mirror.as_ref().filter(|mirror| mirror.next() >= self.last)?.look(after, limit, is_certain)
+    }
+}
+
+impl State {
+    /// A number that was not given before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// A topic, made if there is room for one.
+    pub(super) fn topic(&mut self, name: &Name, limits: &Topics) -> Result<&mut Topic, StoreError> {
+        let is_used = self.topics.get(name).is_some_and(Topic::is_used);
+        if !is_used
+            && self.topics.len() >= limits.max_topics
+            && self.topics.values().filter(|topic| topic.is_used()).count() >= limits.max_topics
+        {
+            return Err(StoreError::OverLimit(Limit::Names));
+        }
+        Ok(self.any(name, limits))
+    }
+
+    /// A topic, made whether or not there is room.
+    pub(super) fn any(&mut self, name: &Name, limits: &Topics) -> &mut Topic {
+        self.topics.entry(name.clone()).or_insert_with(|| Topic::new(limits.retention(name)))
+    }
+
+    /// A topic is known as long as somebody needs it.
+    pub(super) fn forget_if_unused(&mut self, name: &Name) {
+        if self.topics.get(name).is_some_and(|topic| !topic.is_used() && !topic.followed) {
+            self.topics.remove(name);
+        }
+    }
+
+    /// Whether there is room for an event. What goes makes room.
+    pub(super) fn admit(&mut self, name: &Name, size: u64, limits: &Topics) -> Result<(), StoreError> {
+        let all: u64 = self.topics.values().map(|topic| topic.bytes).sum();
+        let topic = self.topic(name, limits)?;
+        let (_, bytes) = topic.with(size);
+        if all - topic.bytes + bytes > limits.max_total_bytes.as_u64() {
+            self.forget_if_unused(name);
+            return Err(StoreError::OverLimit(Limit::TotalBytes));
+        }
+        Ok(())
+    }
+
+    /// Counts an event that has been stored.
+    pub(super) fn published(&mut self, name: &Name, size: u64, (epoch, last): (u32, u64), limits: &Topics) {
+        self.published += 1;
+        let changed = self.number();
+        let topic = self.any(name, limits);
+        topic.changed = changed;
+        topic.epoch = epoch;
+        topic.last = topic.last.max(last);
+        (topic.messages, topic.bytes) = topic.with(size);
+    }
+
+    /// What NATS says of a topic, as of a time at which this host had done so much.
+    pub(super) fn found(
+        &mut self,
+        name: &Name,
+        (messages, bytes, last, epoch): (u64, u64, u64, u32),
+        as_of: u64,
+        limits: &Topics,
+    ) {
+        if messages == 0 && !self.topics.contains_key(name) {
+            return;
+        }
+        let topic = self.any(name, limits);
+        if topic.changed <= as_of {
+            (topic.messages, topic.bytes, topic.epoch) = (messages, bytes, epoch);
+            topic.last = last;
+        }
+        self.forget_if_unused(name);
+    }
+
+    /// Other topics are not there.
+    pub(super) fn gone(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
+        for (_, topic) in
+            self.topics.iter_mut().filter(|(name, topic)| topic.changed <= as_of && !is_there(name))
+        {
+            (topic.messages, topic.bytes) = (0, 0);
+        }
+        self.topics.retain(|_, topic| topic.is_used() || topic.followed);
+    }
+
+    pub(super) fn usage(&self, others: Usage) -> Usage {
+        let mut usage = others;
+        for topic in self.topics.values().filter(|topic| topic.is_used()) {
+            usage.topics += 1;
+            usage.published += usize::try_from(topic.messages).unwrap_or(usize::MAX);
+            usage.published_bytes += topic.bytes;
+            usage.readers += topic.readers;
+        }
+        usage
+    }
+
+    pub(super) fn followed(&self) -> usize {
+        self.topics.values().filter(|topic| topic.followed).count()
+    }
+
+    pub(super) fn list(&self) -> Vec<TopicUsage> {
+        let usage = |(name, topic): (&Name, &Topic)| TopicUsage {
+            topic: name.to_string(),
+            events: usize::try_from(topic.messages).unwrap_or(usize::MAX),
+            end: cursor(topic.epoch, topic.last).to_string(),
+            waiting: topic.readers,
+            bytes: topic.bytes,
+        };
+        let mut all: Vec<_> = self.topics.iter().filter(|(_, topic)| topic.is_used()).map(usage).collect();
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
+    }
+}
+
+/// The cursor after an event, by its sequence in a stream.
+pub(super) fn cursor(epoch: u32, last: u64) -> Cursor {
+    if last == 0 { Cursor::START } else { Cursor { epoch, next: last } }
+}

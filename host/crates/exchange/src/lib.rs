@@ -1,0 +1,13 @@
+//! One request as everybody sees it who works for it, and the generation of an app that serves it.
+//!
+//! It may name the crates for cancellations, configuration, events and telemetry. It does no IO, and names none of Wasmtime,
+//! hyper, sockets or NATS.
+#![forbid(unsafe_code)]
+
+mod exchange;
+mod generation;
+mod request_id;
+
+pub use exchange::{Asked, Call, Exchange, Stop, Terms, Unread};
+pub use generation::{Doubt, Generation, Requests};
+pub use request_id::RequestId;

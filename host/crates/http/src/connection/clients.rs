@@ -1,0 +1,243 @@
+//! What each client occupies, by its address, so that one cannot have all. No IO.
+//!
+//! A client is in the table while it has something, so there are never more than connections and requests in progress. Whoever
+//! has found its client keeps it, and needs no look into the table for what it takes next.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use linger_base::ClientAddress;
+use linger_base::limit::Limit;
+use linger_config::Limits;
+
+/// Parts of the table with a lock each, so that threads seldom meet.
+const PARTS: usize = 64;
+
+/// All clients that have something.
+pub struct Clients {
+    most: [AtomicUsize; 2],
+    parts: [Mutex<HashMap<IpAddr, Arc<Entry>>>; PARTS],
+    hasher: RandomState,
+}
+
+/// The connections that there may be.
+#[derive(Clone)]
+pub struct Places {
+    /// Of all clients together.
+    pub all: Arc<Limit>,
+    /// Of each.
+    pub clients: Arc<Clients>,
+}
+
+impl Places {
+    /// All are free.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { all: Limit::new(limits.max_connections), clients: Clients::new(limits) }
+    }
+
+    /// Changes how many there may be. Those that there are stay, also when they are more.
+    pub fn set(&self, limits: &Limits) {
+        self.all.set(limits.max_connections);
+        self.clients.set(limits);
+    }
+}
+
+/// What a client may have only so many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An open connection.
+    Connection,
+    /// A request in progress.
+    Request,
+}
+
+struct Entry {
+    /// Those that it is among. It leaves them in time, so that this is no circle that stays.
+    clients: Arc<Clients>,
+    /// The client, or its network.
+    key: IpAddr,
+    taken: [AtomicUsize; 2],
+    /// Who has found it. With none it leaves the table.
+    holders: AtomicUsize,
+}
+
+/// A client that was found. While one is there, so is what is known of it.
+pub struct ClientPlace(Arc<Entry>);
+
+/// One of those that a client may have. Dropping it makes room.
+pub struct ClientShare {
+    place: ClientPlace,
+    kind: Kind,
+}
+
+impl Clients {
+    /// None so far.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        let clients = Self {
+            most: Default::default(),
+            parts: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        };
+        clients.set(limits);
+        Arc::new(clients)
+    }
+
+    /// Changes what each may have. What they have they keep, also where it is more.
+    pub fn set(&self, limits: &Limits) {
+        self.most[Kind::Connection as usize].store(limits.connections_per_client(), Ordering::Relaxed);
+        self.most[Kind::Request as usize].store(limits.requests_per_client(), Ordering::Relaxed);
+    }
+
+    /// The client with this address. IPv6 addresses of one /64 network are one client.
+    #[must_use]
+    pub fn find(self: &Arc<Self>, address: IpAddr) -> ClientPlace {
+        let key = ClientAddress::from(address).network();
+        let mut part = self.part(key);
+        let entry = part.entry(key).or_insert_with(|| {
+            let (taken, holders) = Default::default();
+            Arc::new(Entry { clients: self.clone(), key, taken, holders })
+        });
+        // Under the lock, under which it is looked whether there is none.
+        entry.holders.fetch_add(1, Ordering::Relaxed);
+        ClientPlace(entry.clone())
+    }
+
+    fn part(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Arc<Entry>>> {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash % PARTS as u64).unwrap_or_default();
+        self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().unwrap().len()).sum()
+    }
+}
+
+impl ClientPlace {
+    /// A share for the client, if it may have one more.
+    #[must_use]
+    pub fn try_take(&self, kind: Kind) -> Option<ClientShare> {
+        let most = self.0.clients.most[kind as usize].load(Ordering::Relaxed);
+        let next = |taken| (taken < most).then_some(taken + 1);
+        let taken = self.0.taken[kind as usize].fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
+        taken.is_ok().then(|| ClientShare { place: self.clone(), kind })
+    }
+}
+
+impl Clone for ClientPlace {
+    fn clone(&self) -> Self {
+        // This one is there, so there are not none.
+        self.0.holders.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for ClientPlace {
+    fn drop(&mut self) {
+        let entry = &self.0;
+        if entry.holders.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut part = entry.clients.part(entry.key);
+        // It may have been found again, and may have left and come anew.
+        let is_this = part.get(&entry.key).is_some_and(|known| Arc::ptr_eq(known, entry));
+        if is_this && entry.holders.load(Ordering::Acquire) == 0 {
+            part.remove(&entry.key);
+        }
+    }
+}
+
+impl Drop for ClientShare {
+    fn drop(&mut self) {
+        self.place.0.taken[self.kind as usize].fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn clients(connections: usize, requests: usize) -> Arc<Clients> {
+        Clients::new(&Limits {
+            max_connections_per_client: Some(connections),
+            max_requests_per_client: Some(requests),
+            ..Limits::default()
+        })
+    }
+
+    fn find(clients: &Arc<Clients>, address: &str) -> ClientPlace {
+        clients.find(address.parse().unwrap())
+    }
+
+    #[test]
+    fn each_client_has_its_own_and_each_kind() {
+        let clients = clients(2, 1);
+        let place = find(&clients, "192.0.2.1");
+        let first = place.try_take(Kind::Connection).unwrap();
+        let _second = find(&clients, "::ffff:192.0.2.1").try_take(Kind::Connection).unwrap();
+        assert!(place.try_take(Kind::Connection).is_none());
+        let _request = place.try_take(Kind::Request).unwrap();
+        assert!(place.try_take(Kind::Request).is_none());
+        assert!(find(&clients, "192.0.2.2").try_take(Kind::Connection).is_some());
+        drop(first);
+        assert!(place.try_take(Kind::Connection).is_some());
+    }
+
+    #[test]
+    fn network_of_ipv6_is_one_client() {
+        let clients = clients(1, 1);
+        let _share = find(&clients, "2001:db8::1").try_take(Kind::Connection).unwrap();
+        assert!(find(&clients, "2001:db8::ffff:0:0:2").try_take(Kind::Connection).is_none());
+        assert!(find(&clients, "2001:db8:0:1::1").try_take(Kind::Connection).is_some());
+    }
+
+    #[test]
+    fn limits_change_and_take_nothing_away() {
+        let clients = clients(2, 1);
+        let place = find(&clients, "192.0.2.1");
+        let (one, other) = (place.try_take(Kind::Connection).unwrap(), place.try_take(Kind::Connection));
+        clients.set(&Limits { max_connections_per_client: Some(1), ..Limits::default() });
+        drop(other);
+        assert!(place.try_take(Kind::Connection).is_none());
+        clients.set(&Limits { max_connections_per_client: Some(2), ..Limits::default() });
+        assert!(place.try_take(Kind::Connection).is_some());
+        drop(one);
+    }
+
+    #[test]
+    fn client_with_nothing_is_forgotten() {
+        let clients = clients(10, 10);
+        let place = find(&clients, "192.0.2.1");
+        let share = place.try_take(Kind::Request);
+        let other = find(&clients, "192.0.2.1");
+        drop((place, other));
+        assert_eq!(clients.len(), 1);
+        drop(share);
+        assert_eq!(clients.len(), 0);
+    }
+
+    #[test]
+    fn threads_that_come_and_go_leave_nothing() {
+        let clients = clients(4, 1);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..10_000_u32 {
+                        let place = clients.find(Ipv4Addr::from_bits(number % 3).into());
+                        let _share = place.try_take(Kind::Connection).expect("there are four at most");
+                    }
+                });
+            }
+        });
+        assert_eq!(clients.len(), 0);
+    }
+}

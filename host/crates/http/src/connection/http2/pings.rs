@@ -1,0 +1,97 @@
+//! Whether the client of a connection of HTTP/2 still answers.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use linger_base::pace::{self, Pace};
+
+use crate::connection::Connection;
+
+/// PING frames, to a client from which nothing comes.
+pub(super) struct Pings {
+    frames: PingPong,
+    interval: Duration,
+    timeout: Duration,
+    /// How slow a client may be that has much to read before it.
+    pace: Option<pace::MinRate>,
+    /// What had been written to the connection by the last PING that was answered.
+    read: u64,
+    sent: Option<Sent>,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// A PING that awaits its answer, or any other sign.
+struct Sent {
+    heard: Instant,
+    written: u64,
+    acknowledged: u64,
+    pace: Pace,
+}
+
+impl Pings {
+    /// `interval` of silence before each, `timeout` for its answer, and beside that what `pace` leaves a client that has much
+    /// to read.
+    pub(super) fn new(
+        frames: PingPong,
+        (interval, timeout): (Duration, Duration),
+        pace: Option<pace::MinRate>,
+        connection: &Connection,
+    ) -> Self {
+        let timer = Box::pin(sleep_until(connection.link.last_read() + interval));
+        Self { frames, interval, timeout, pace, read: 0, sent: None, timer }
+    }
+
+    /// Ready when the client does not answer. Wakes when it is time to look.
+    pub(super) fn poll_silent(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.look(connection, Instant::now(), cx) {
+                return Poll::Ready(());
+            }
+            let next = self.next(connection);
+            self.timer.as_mut().reset(next);
+        }
+    }
+
+    /// Sends one if it is time for that. Returns whether the client does not answer.
+    fn look(&mut self, connection: &Connection, now: Instant, cx: &mut Context<'_>) -> bool {
+        let link = &connection.link;
+        let heard = link.last_read();
+        if let Some(sent) = &mut self.sent {
+            if sent.heard == heard {
+                let before = std::mem::replace(&mut sent.acknowledged, link.acknowledged());
+                sent.pace.advance(sent.acknowledged.saturating_sub(before), now);
+                return sent.pace.is_over(now);
+            }
+            if self.frames.poll_pong(cx).is_ready() {
+                self.read = sent.written;
+            }
+            self.sent = None;
+        }
+        if now < heard + self.interval {
+            return false;
+        }
+        // It fails while one is unanswered that was taken for answered, since something else had come.
+        let _ = self.frames.send_ping(Ping::opaque());
+        let written = link.written();
+        // What lies before it has to be read first.
+        let rate = self.pace.map_or(0, |terms| terms.bytes_per_second);
+        let mut pace = Pace::new(pace::MinRate { bytes_per_second: rate, grace: self.timeout }, now);
+        if rate > 0 {
+            pace.advance(written.saturating_sub(self.read), now);
+        }
+        self.sent = Some(Sent { heard, written, acknowledged: link.acknowledged(), pace });
+        false
+    }
+
+    fn next(&self, connection: &Connection) -> Instant {
+        match &self.sent {
+            Some(sent) => sent.pace.limit(),
+            None => connection.link.last_read() + self.interval,
+        }
+    }
+}

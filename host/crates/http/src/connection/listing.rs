@@ -1,0 +1,84 @@
+//! The connections of a thread, for those who ask what it does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use linger_config::ReaderBounds;
+use linger_exchange::Exchange;
+
+use crate::connection::Connection;
+
+/// Knows the connections of a thread. Only who asks looks at them.
+#[derive(Default)]
+pub struct Connections {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Weak<Connection>>>,
+}
+
+/// A request in progress.
+pub struct Shown {
+    /// The request.
+    pub exchange: Arc<Exchange>,
+    /// How long it has been there.
+    pub age: Duration,
+}
+
+/// A connection's place in the list, until it is dropped.
+pub(crate) struct Listed {
+    connections: Arc<Connections>,
+    number: u64,
+}
+
+impl Connections {
+    pub(crate) fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, Arc::downgrade(connection));
+        Listed { connections: self.clone(), number }
+    }
+
+    /// The requests in progress.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Shown> {
+        let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+        open.iter().flat_map(|connection| show(connection)).collect()
+    }
+
+    /// Gives up clients that have stopped to read, for as long as it is polled.
+    pub async fn check_readers(&self, bounds: ReaderBounds) {
+        /// Connections that have their turn before others of the thread get theirs.
+        const AT_ONCE: usize = 64;
+        let Some(period) = bounds.period() else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(period).await;
+            let open: Vec<_> = self.open().values().cloned().collect();
+            for some in open.chunks(AT_ONCE) {
+                let now = Instant::now();
+                some.iter().filter_map(Weak::upgrade).for_each(|open| open.link.check_reader(&bounds, now));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn show(connection: &Connection) -> Vec<Shown> {
+    let requests = connection.supervisor.requests();
+    if requests.is_empty() {
+        return Vec::new();
+    }
+    let show = |exchange: Arc<Exchange>| Shown { age: exchange.began.elapsed(), exchange };
+    requests.into_iter().map(show).collect()
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.connections.open().remove(&self.number);
+    }
+}

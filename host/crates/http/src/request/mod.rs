@@ -1,0 +1,332 @@
+//! One request: where it goes, what it holds, and how its response leaves.
+
+pub(crate) mod access;
+pub(crate) mod ack;
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod buffers;
+pub(crate) mod guard;
+pub(crate) mod head;
+pub(crate) mod incoming;
+pub(crate) mod intake;
+pub(crate) mod progress;
+pub(crate) mod pump;
+pub(crate) mod refusal;
+pub(crate) mod shares;
+pub(crate) mod upload;
+pub(crate) mod vet;
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+
+use linger_base::Client;
+use linger_exchange::{Asked, Exchange, Stop};
+use linger_telemetry::Reached;
+use linger_wasm::{App, Body, CallError, Hold, empty};
+
+use crate::connection::compact::compact;
+use crate::connection::{Connection, InProgress};
+use crate::context::Context;
+use crate::error_response;
+use crate::router::Match;
+use crate::settings::{Settings, Target};
+use access::Access;
+use answer::{has_no_body, keep_out_of_caches};
+use body::GuardedBody;
+use guard::{ClientLink, Guard};
+use incoming::Incoming;
+use shares::Shares;
+use upload::Upload;
+
+/// The client has left, so there is nobody to answer. Ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has left")]
+pub(crate) struct ClientLeft;
+
+/// Answers a request. Dropped, or with an error, the exchange ends as lost.
+///
+/// It begins here, not when the future is first polled: hyper does not poll one behind which it finds the end of
+/// the connection.
+pub(crate) fn handle(
+    context: Arc<Context>,
+    connection: Arc<Connection>,
+    token: InProgress,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
+    // Before it takes the next event, and whatever comes of it.
+    let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
+    let (request, upload) = Upload::take_from(request);
+    let begun = begin(&context, &connection, token, request);
+    async move {
+        let mut response = match begun {
+            Ok(begun) => {
+                let version = begun.request.version();
+                connection.probe.allow(version == Version::HTTP_11);
+                let response = call(&context, begun, upload, &connection.link).await;
+                connection.probe.allow(false);
+                let mut response = response?;
+                if vet::fit(&mut response, version) {
+                    connection.quiet.close_is_awaited();
+                }
+                response
+            }
+            Err(mut answer) => {
+                if let Some(upload) = upload {
+                    upload.refuse(&context, answer.headers_mut()).await;
+                }
+                answer.map(GuardedBody::plain)
+            }
+        };
+        ack::put_outcome(response.headers_mut(), outcome);
+        Ok(response)
+    }
+}
+
+/// A request whose exchange has begun.
+struct Begun {
+    app: Arc<App>,
+    guard: Guard,
+    /// Without its body.
+    request: Request<()>,
+}
+
+impl Begun {
+    /// Out of its box, which is free then: one that is moved out of stays until its scope ends.
+    fn open(self: Box<Self>) -> Self {
+        *self
+    }
+}
+
+/// Finds out where a request goes, and begins its exchange. An error is what the host answers by itself.
+fn begin(
+    context: &Context,
+    connection: &Arc<Connection>,
+    token: InProgress,
+    mut request: Request<()>,
+) -> Result<Box<Begun>, Box<Response<Body>>> {
+    context.begun.fetch_add(1, Ordering::Relaxed);
+    compact(&mut request);
+    let http2 = request.version() == Version::HTTP_2;
+    connection.quiet.end();
+    if !http2 {
+        connection.link.request_begins();
+        connection.spare.as_ref().inspect(|spare| context.spares.begins(spare));
+    }
+    head::tidy(request.headers_mut());
+    let settings = context.settings.load();
+    // Before the host adds to it.
+    let found = place(context, &settings, &request);
+    let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
+    let found = found.and_then(|(host, target)| {
+        let (place, request_in_progress) = ((&**settings, target), (connection, token));
+        Ok((host, target, Shares::take(context, place, request_in_progress, client, request.version())?))
+    });
+    let (host, target, shares) = match found {
+        Ok(found) => found,
+        Err(answer) => return Err(refusal::refuse(context, &request, client, answer)),
+    };
+    let deployed = target.slot.choose(request.headers());
+    let link: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
+    let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
+    let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
+    let mut request = make_absolute(request, scheme, host);
+    head::decode(&mut request);
+    let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&mut request, &target.path, client));
+    let generation = deployed.generation.clone();
+    let exchange = Exchange::new(generation, target.terms, context.max_deliveries, link, asked);
+    let exchange = Arc::new(exchange.traced(trace));
+    let access = Access::default();
+    let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
+    // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
+    Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))
+}
+
+/// The host that a request is for, and where it goes. An error is the answer to one that
+/// goes nowhere.
+fn place<'a>(
+    context: &Context,
+    settings: &'a Settings,
+    request: &Request<()>,
+) -> Result<(Authority, &'a Target), Box<Response<Body>>> {
+    if let Some(limit) = head::beyond(request, &settings.limits) {
+        context.metrics.reached(limit);
+        return Err(error_response::head_too_large(&settings.limits).into());
+    }
+    let host = head::check(request)?;
+    let target = match settings.routes.find(host.as_str(), request.uri(), request.method()) {
+        Match::Found(target) => target,
+        Match::OtherMethods(allowed) => return Err(error_response::method_not_allowed(&allowed).into()),
+        Match::Nothing => return Err(error_response::not_found().into()),
+        Match::Ambiguous => return Err(error_response::ambiguous().into()),
+    };
+    Ok((host, target))
+}
+
+/// Gives a request to its app, and waits for the head of the response.
+async fn call(
+    context: &Context,
+    begun: Box<Begun>,
+    upload: Option<Box<Upload<Incoming>>>,
+    link: &Arc<ClientLink>,
+) -> Result<Response<GuardedBody>, ClientLeft> {
+    let Begun { app, mut guard, request } = begun.open();
+    let exchange = guard.exchange().clone();
+    let head_only = request.method() == Method::HEAD;
+    let (body, intake) = match upload {
+        Some(upload) => upload.read_ahead(context, &exchange, link).await,
+        None => (empty(), None),
+    };
+    let request = Box::new(request.map(|()| body));
+    let mut result = tokio::select! {
+        biased;
+        stop = exchange.stopped() => match stop {
+            Stop::ClientLeft => return Err(ClientLeft),
+            Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
+            Stop::Unread(why) => Err(CallError::Unread(why)),
+        },
+        result = answer(context, &app, &exchange, request) => result,
+    };
+    if exchange.has_failed() && result.is_ok() {
+        // Better an error than half an answer.
+        result = Err(CallError::Trapped);
+    }
+    let mut response = match result {
+        Ok(answer) => guarded(context, answer, &app, head_only, guard),
+        Err(error) => {
+            let (app, request) = (exchange.app(), exchange.id);
+            match error {
+                // Its client has done that, or others: the warning of the limit says so.
+                CallError::Unread(_) | CallError::OverLimit => {
+                    tracing::debug!(app, request = %request, "request failed: {error}");
+                }
+                _ => tracing::warn!(app, request = %request, "request failed: {error}"),
+            }
+            let response = error_response::failure(&error, request);
+            guard.head(response.status());
+            let metrics = &exchange.generation.metrics;
+            match vet::failure(&error) {
+                Some(failure) => metrics.failed(failure),
+                None => guard.not_tried(),
+            }
+            if matches!(error, CallError::Busy) {
+                metrics.reached(Reached::Instances);
+            }
+            guard.failed();
+            response.map(GuardedBody::plain)
+        }
+    };
+    if let Some(intake) = intake {
+        let bound = context.settings.load().read_ahead.bound();
+        intake.conclude(response.headers_mut(), bound).await;
+    }
+    // That of a guest is none that the log knows.
+    response.headers_mut().insert(error_response::REQUEST_ID, exchange.id.to_header());
+    Ok(response)
+}
+
+/// The answer of an app, once it is known that it can be sent.
+async fn answer(
+    context: &Context,
+    app: &App,
+    exchange: &Arc<Exchange>,
+    request: Box<Request<Body>>,
+) -> Result<(Response<Body>, Hold), CallError> {
+    let head_only = request.method() == Method::HEAD;
+    let (response, hold) = app.call(&context.lane, exchange.clone(), request).await?;
+    Ok((vet::check(response, head_only).await?, hold))
+}
+
+/// The guest's response, whose body tells the guard how it ended.
+fn guarded(
+    context: &Context,
+    (mut response, hold): (Response<Body>, Hold),
+    app: &App,
+    head_only: bool,
+    mut guard: Guard,
+) -> Response<GuardedBody> {
+    let status = response.status();
+    guard.head(status);
+    let exchange = guard.exchange();
+    keep_out_of_caches(&mut response, exchange, app);
+    let bodiless = head_only || has_no_body(status);
+    if bodiless {
+        exchange.has_no_body();
+    }
+    if status.is_server_error() {
+        guard.does_not_commit();
+    } else if let Some(token) = guard.await_client(&context.confirmations) {
+        ack::put_token(response.headers_mut(), token);
+    }
+    if status == StatusCode::RESET_CONTENT {
+        // It has to be 0, and hyper says so.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    } else if head_only
+        && !has_no_body(status)
+        && let Some(length) = response.body().size_hint().exact()
+    {
+        // What the body, which is dropped here, would have said.
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    let length = content_length(response.headers()).filter(|_| !bodiless);
+    response.map(|body| {
+        let body = if bodiless { empty() } else { body };
+        GuardedBody::new(body, length, guard, hold)
+    })
+}
+
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Guests see the scheme and the authority in the URI, whichever way the client sent them: the authority is what it asked for,
+/// the scheme how it came, whatever it says.
+pub(crate) fn make_absolute<B>(mut request: Request<B>, scheme: Scheme, authority: Authority) -> Request<B> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.authority = Some(authority);
+    parts.scheme = Some(scheme);
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    // All three parts are there, and each is valid.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
+        let mut builder = Request::builder().version(version).uri(uri);
+        for host in hosts {
+            builder = builder.header(header::HOST, *host);
+        }
+        builder.body(()).unwrap()
+    }
+
+    #[test]
+    fn guests_see_absolute_uris() {
+        for (uri, seen) in
+            [("/x?y=1", "http://h:1/x?y=1"), ("*", "http://h:1*"), ("http://h:1/z", "http://h:1/z")]
+        {
+            let request = request(Version::HTTP_11, uri, &["h:1"]);
+            let request = make_absolute(request, Scheme::HTTP, Authority::from_static("h:1"));
+            assert_eq!(request.uri().authority().map(Authority::as_str), Some("h:1"), "{seen}");
+            assert_eq!(request.uri().scheme_str(), Some("http"));
+        }
+        // What the client says of the scheme is not believed.
+        for (said, is) in [
+            ("https", Scheme::HTTP),
+            ("http", Scheme::HTTPS),
+            ("ftp", Scheme::HTTP),
+            ("https", Scheme::HTTPS),
+        ] {
+            let request = request(Version::HTTP_11, &format!("{said}://h/z"), &[]);
+            let request = make_absolute(request, is.clone(), Authority::from_static("h"));
+            assert_eq!(request.uri().to_string(), format!("{is}://h/z"));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a request has of what may be in progress: of all, of its client, of its app; and what keeps its connection open.
+
+use std::sync::Arc;
+
+use http::{Response, Version};
+
+use linger_base::ClientAddress;
+use linger_base::limit::Share;
+use linger_telemetry::Reached;
+use linger_wasm::Body;
+
+use crate::connection::clients::{ClientShare, Kind};
+use crate::connection::{Connection, InProgress};
+use crate::error_response;
+use crate::{Context, Settings, Target};
+
+/// Given back when the request has ended.
+pub(crate) struct Shares {
+    _server: Share,
+    _client: Option<ClientShare>,
+    _app: Share,
+    _connection: InProgress,
+}
+
+impl Shares {
+    /// Those of a new request. An error is what its client is told where there is no room for one more.
+    pub(crate) fn take(
+        context: &Context,
+        (settings, target): (&Settings, &Target),
+        (connection, in_progress): (&Arc<Connection>, InProgress),
+        client: Option<ClientAddress>,
+        version: Version,
+    ) -> Result<Self, Box<Response<Body>>> {
+        let streams = usize::try_from(settings.limits.max_streams_per_connection).unwrap_or(usize::MAX);
+        if version == Version::HTTP_2 && connection.requests.len() >= streams {
+            // Its client waits with the next one.
+            context.metrics.reached_by(Reached::Streams, client);
+        }
+        // First: who has too many of its own need not know how many others have.
+        let of_client = match client.and_then(|client| connection.place_of(client, &context.clients)) {
+            Some(place) => Some(place.try_take(Kind::Request).ok_or_else(|| {
+                context.metrics.reached_by(Reached::RequestsPerClient, client);
+                error_response::too_many_of_client()
+            })?),
+            None => None,
+        };
+        let of_server = settings.requests.try_take().ok_or_else(|| {
+            context.metrics.reached(Reached::Requests);
+            error_response::overloaded()
+        })?;
+        let of_app = target.slot.requests.try_take().ok_or_else(|| {
+            target.slot.reached(Reached::AppRequests);
+            error_response::overloaded()
+        })?;
+        Ok(Self { _server: of_server, _client: of_client, _app: of_app, _connection: in_progress })
+    }
+
+    /// Those of a request that nothing bounds.
+    #[cfg(test)]
+    pub(crate) fn free(connection: &Arc<Connection>) -> Self {
+        let share = || linger_base::limit::Limit::new(1).try_take().expect("one is free");
+        Self { _server: share(), _client: None, _app: share(), _connection: connection.request() }
+    }
+}

@@ -1,0 +1,43 @@
+//! Sockets, and what the kernel knows of the client: listeners, TLS, receipts, half-closed and silent clients.
+//!
+//! The only crate of Linger with unsafe code, around system calls that no library has and buffers that are not initialized
+//! yet. It names rustix, libc, socket2 and rustls, and of Linger only the base and the configuration. It may not name HTTP,
+//! Wasmtime, events or metrics.
+
+mod confirm;
+mod limits;
+mod link;
+// `--cfg linger_read_ahead` builds and tests on Linux what other systems get.
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+mod linux;
+mod listener;
+mod options;
+mod pages;
+#[cfg(not(all(target_os = "linux", not(linger_read_ahead))))]
+mod portable;
+mod reader;
+mod receipt;
+mod socket;
+mod stream;
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+mod tcp_info;
+mod tls;
+mod transport;
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+mod unix_info;
+
+#[cfg(all(target_os = "linux", not(linger_read_ahead)))]
+use linux as system;
+#[cfg(not(all(target_os = "linux", not(linger_read_ahead))))]
+use portable as system;
+
+pub use confirm::Mark;
+pub use limits::raise_file_limit;
+pub use link::{Flushed, Link};
+pub use listener::{Accepted, Listener};
+pub use pages::{RELEASES, release};
+pub use receipt::Receipt;
+pub use socket::Socket;
+pub use stream::Stream;
+pub use tls::{Tls, TlsError, connector};
+pub use transport::Transport;

@@ -1,0 +1,239 @@
+//! The labels of metrics. Each has few values: nothing that a client or a guest chooses becomes one.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+
+use linger_base::{Outcome, Reason};
+use linger_net::Receipt;
+
+/// Of one app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfApp {
+    pub(super) app: Arc<str>,
+}
+
+/// Of one app, and one kind of what is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OfKind<K> {
+    pub(super) app: Arc<str>,
+    pub(super) kind: K,
+}
+
+/// What is counted apart, and under which label.
+pub(super) trait Kind: Copy {
+    /// The name of the label.
+    const LABEL: &'static str;
+    fn value(self) -> &'static str;
+}
+
+impl<K: Kind + std::fmt::Debug> EncodeLabelSet for OfKind<K> {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        [("app", &*self.app), (K::LABEL, self.kind.value())].encode(encoder)
+    }
+}
+
+/// An answer, as OpenTelemetry names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Answer {
+    pub(super) app: Arc<str>,
+    pub(super) http_request_method: &'static str,
+    pub(super) http_response_status_code: u16,
+}
+
+/// The methods that have names of their own, by the conventions of OpenTelemetry.
+pub(super) fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
+/// A status that is registered, or what stands for those of its class.
+pub(super) fn status(status: StatusCode) -> u16 {
+    if status.canonical_reason().is_some() { status.as_u16() } else { status.as_u16() / 100 * 100 }
+}
+
+/// How a request ended, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ending {
+    pub(super) outcome: &'static str,
+    pub(super) reason: &'static str,
+}
+
+impl Ending {
+    /// What is counted of an outcome, and of the reason why its guest was told to stop, if it was.
+    #[must_use]
+    pub fn new(outcome: Outcome, cancelled: Option<Reason>) -> Self {
+        let (outcome, reason) = match outcome {
+            Outcome::Delivered => ("delivered", cancelled),
+            Outcome::Lost { reason, .. } => ("lost", Some(reason)),
+            Outcome::Failed { .. } => ("failed", cancelled),
+        };
+        let reason = reason.filter(|&reason| reason != Reason::Completed);
+        Self { outcome, reason: reason.map_or("none", Reason::as_str) }
+    }
+}
+
+/// How a request ended, of one app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Ended {
+    pub(super) app: Arc<str>,
+    pub(super) outcome: &'static str,
+    pub(super) reason: &'static str,
+}
+
+impl Kind for Reason {
+    const LABEL: &'static str = "reason";
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Kind for Receipt {
+    const LABEL: &'static str = "receipt";
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident, $label:literal: $($(#[$value_doc:meta])* $value:ident = $text:literal),* $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$value_doc])* $value),* }
+
+        impl Kind for $name {
+            const LABEL: &'static str = $label;
+
+            fn value(self) -> &'static str {
+                match self { $(Self::$value => $text),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Why the host answered instead of a guest, or cut its answer off.
+    Failure, "failure":
+        /// The guest trapped.
+        Trapped = "trapped",
+        /// No instance started.
+        NotStarted = "not-started",
+        /// The guest answered with an error, or not at all.
+        NoAnswer = "no-answer",
+        /// Its answer was none of HTTP.
+        Invalid = "invalid-answer",
+        /// It did not answer within the grace.
+        GaveUp = "gave-up",
+        /// Its answer broke off.
+        BrokeOff = "broke-off",
+}
+
+kinds! {
+    /// A limit that kept something from being done. Each is named as its key is.
+    Reached, "limit":
+        /// A connection had to wait.
+        Connections = "limits.max_connections",
+        /// A connection was closed.
+        ConnectionsPerClient = "limits.max_connections_per_client",
+        /// A request was refused.
+        Requests = "limits.max_requests",
+        /// A request was refused.
+        RequestsPerClient = "limits.max_requests_per_client",
+        /// A connection has as many streams as it may.
+        Streams = "limits.max_streams_per_connection",
+        /// A head was refused.
+        HeadSize = "limits.max_head_size",
+        /// A head was refused.
+        Headers = "limits.max_headers",
+        /// A request was refused.
+        AppRequests = "apps.max_requests",
+        /// A request was refused, for there is no room for its body.
+        BodyBuffers = "limits.max_body_buffers",
+        /// The same.
+        BodyBuffersPerApp = "limits.max_body_buffers_per_app",
+        /// The same.
+        BodyBuffersPerClient = "limits.max_body_buffers_per_client",
+        /// A body came too slowly: `body_timeout`, or `min_body_rate`.
+        BodyTimeout = "limits.body_timeout",
+        /// `instances.max` and `max_queued`, or `queue_timeout`.
+        Instances = "instances",
+        /// What the host holds for an instance had no room.
+        InstanceMemory = "instances.max_memory",
+        /// A line of a guest was dropped.
+        LogLines = "max_log_lines",
+        /// A push was refused.
+        QueueEvents = "queues.max_events",
+        /// A push was refused.
+        QueueBytes = "queues.max_bytes",
+        /// A push was refused.
+        QueueTotalBytes = "queues.max_total_bytes",
+        /// A push was refused.
+        QueueEventSize = "queues.max_event_size",
+        /// A push or a take was refused.
+        QueueNames = "queues.max_queues",
+        /// A take was refused.
+        QueueWaiters = "queues.max_waiters",
+        /// A take was refused.
+        Deliveries = "queues.max_deliveries_per_request",
+        /// A publication was refused.
+        TopicTotalBytes = "topics.max_total_bytes",
+        /// A publication was refused.
+        TopicEventSize = "topics.max_event_size",
+        /// A publication or a read was refused.
+        TopicNames = "topics.max_topics",
+        /// A read was refused.
+        TopicWaiters = "topics.max_waiters",
+}
+
+kinds! {
+    /// What became of a deploy.
+    Deploy, "result":
+        /// It serves, all requests or some.
+        Served = "served",
+        /// It was refused before it served.
+        Refused = "refused",
+        /// It was taken back, by itself or as a canary.
+        TakenBack = "taken-back",
+        /// The one before serves again, because somebody wanted that.
+        RolledBack = "rolled-back",
+}
+
+kinds! {
+    /// What became of a reload.
+    Reload, "result":
+        /// It is in force.
+        Done = "done",
+        /// The configuration stayed as it was.
+        Refused = "refused",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_and_guests_choose_has_few_names() {
+        assert_eq!(method(&Method::GET), "GET");
+        assert_eq!(method(&"BREW".parse().unwrap()), "_OTHER");
+        assert_eq!(status(StatusCode::NOT_FOUND), 404);
+        assert_eq!(status(StatusCode::from_u16(599).unwrap()), 500);
+    }
+
+    #[test]
+    fn ending_names_why_the_guest_was_told() {
+        let ending = |outcome, cancelled| {
+            let Ending { outcome, reason } = Ending::new(outcome, cancelled);
+            (outcome, reason)
+        };
+        let lost = Outcome::Lost { reason: Reason::Reset, maybe_delivered: false };
+        assert_eq!(ending(Outcome::Delivered, Some(Reason::Completed)), ("delivered", "none"));
+        assert_eq!(ending(Outcome::Delivered, Some(Reason::Replaced)), ("delivered", "replaced"));
+        assert_eq!(ending(lost, None), ("lost", "reset"));
+    }
+}

@@ -1,0 +1,26 @@
+//! What operators see of a running server: metrics, the log, and traces.
+//!
+//! It names prometheus-client, tracing and OpenTelemetry, and hyper only as the client that sends traces. Of Linger it names
+//! the base, the configuration, sockets and events, whose outcomes are labels. It counts what it is told, and looks nothing
+//! up in the rest of the host.
+#![forbid(unsafe_code)]
+
+mod follow;
+mod handles;
+mod json;
+mod labels;
+mod lines;
+mod log;
+mod metrics;
+pub mod process;
+mod reached;
+mod spans;
+pub mod traces;
+mod wanted;
+
+pub use follow::{Follower, Next};
+pub use labels::{Deploy, Ending, Failure, Reached, Reload};
+pub use lines::Writing;
+pub use log::{Format, Log};
+pub use metrics::{AppMetrics, Metrics};
+pub use spans::{Ended, Place, Trace, Tracer};

@@ -1,0 +1,134 @@
+//! Says in the log that limits are reached: for each, one line, and not before a minute has passed another one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use linger_base::ClientAddress;
+use linger_events::{Limit, StoreError};
+
+use super::Place;
+use super::labels::{Kind as _, Reached};
+
+/// Between two lines about the same limit.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// Says so for each limit, of the whole server or of one app.
+#[derive(Debug, Default)]
+pub(super) struct Teller(Mutex<HashMap<Reached, Told>>);
+
+#[derive(Debug)]
+struct Told {
+    last: Instant,
+    /// How many times it was reached since.
+    times: u64,
+}
+
+impl Teller {
+    /// A limit was reached. Names the client that did, if one did more than others.
+    pub(super) fn tell(&self, limit: Reached, app: Option<&str>, client: Option<ClientAddress>) {
+        let Some(effect) = effect(limit) else { return };
+        if let Some(times) = self.note(limit, Instant::now()) {
+            let client = client.map(|client| tracing::field::display(client.ip));
+            let limit = limit.value();
+            let more = match times {
+                1 => String::new(),
+                _ => format!(" ({times} times since this was said last)"),
+            };
+            tracing::warn!(app, client, limit, times, "{limit} is reached: {effect}{more}");
+        }
+    }
+
+    /// Counts. Gives how many there were since the last line, if it is time for another one.
+    fn note(&self, limit: Reached, now: Instant) -> Option<u64> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(told) = all.get_mut(&limit) else {
+            all.insert(limit, Told { last: now, times: 0 });
+            return Some(1);
+        };
+        told.times += 1;
+        if now.duration_since(told.last) < PAUSE {
+            return None;
+        }
+        told.last = now;
+        Some(std::mem::take(&mut told.times))
+    }
+}
+
+impl Reached {
+    /// The limit for which a queue or a topic refused something, if it was one.
+    #[must_use]
+    pub fn of_events(place: Place, error: &StoreError) -> Option<Self> {
+        Some(match (place, error) {
+            (Place::Queue, StoreError::TooLarge { .. }) => Self::QueueEventSize,
+            (Place::Topic, StoreError::TooLarge { .. }) => Self::TopicEventSize,
+            (Place::Queue, StoreError::OverLimit(limit)) => match limit {
+                Limit::Events => Self::QueueEvents,
+                Limit::Bytes => Self::QueueBytes,
+                Limit::TotalBytes => Self::QueueTotalBytes,
+                Limit::Names => Self::QueueNames,
+                Limit::Waiters => Self::QueueWaiters,
+                Limit::Deliveries => Self::Deliveries,
+            },
+            (Place::Topic, StoreError::OverLimit(limit)) => match limit {
+                Limit::Names => Self::TopicNames,
+                Limit::Waiters => Self::TopicWaiters,
+                // The others are of queues alone.
+                Limit::TotalBytes | Limit::Events | Limit::Bytes | Limit::Deliveries => Self::TopicTotalBytes,
+            },
+            (_, StoreError::Settled | StoreError::Unavailable(_)) => return None,
+        })
+    }
+}
+
+/// What becomes of whatever comes beyond a limit. None: whoever keeps the limit says so.
+fn effect(limit: Reached) -> Option<&'static str> {
+    Some(match limit {
+        Reached::Connections => "new connections wait",
+        Reached::ConnectionsPerClient => "a connection was closed",
+        Reached::Requests | Reached::RequestsPerClient | Reached::AppRequests => {
+            "a request was answered with 503"
+        }
+        Reached::BodyBuffers | Reached::BodyBuffersPerApp | Reached::BodyBuffersPerClient => {
+            "guests do not read their bodies, and a request with one was answered with 503"
+        }
+        Reached::BodyTimeout => "a body came too slowly, and its request was answered with 408",
+        Reached::InstanceMemory => {
+            "clients read large answers of one instance slowly, and a request was answered with 503"
+        }
+        Reached::Instances => {
+            "no instance had room (max, max_queued, queue_timeout), and a request was answered with 503"
+        }
+        Reached::Streams => "a connection has no room for another request",
+        Reached::HeadSize | Reached::Headers => "a request was answered with 431",
+        Reached::LogLines => return None,
+        Reached::QueueEvents | Reached::QueueBytes | Reached::QueueTotalBytes | Reached::QueueEventSize => {
+            "a push was refused"
+        }
+        Reached::QueueNames => "a push or a take was refused",
+        Reached::QueueWaiters | Reached::Deliveries => "a take was refused",
+        Reached::TopicTotalBytes | Reached::TopicEventSize => "a publication was refused",
+        Reached::TopicNames => "a publication or a read was refused",
+        Reached::TopicWaiters => "a read was refused",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_a_minute_for_each_limit_says_how_many_there_were() {
+        let (teller, start) = (Teller::default(), Instant::now());
+        let at = |seconds| teller.note(Reached::Requests, start + Duration::from_secs(seconds));
+        assert_eq!(at(0), Some(1));
+        assert_eq!([at(1), at(2), at(59)], [None; 3]);
+        assert_eq!(teller.note(Reached::Connections, start), Some(1));
+        assert_eq!(at(60), Some(4));
+        assert_eq!(at(119), None);
+        assert_eq!(at(1000), Some(2));
+        assert_eq!(at(2000), Some(1));
+    }
+}

@@ -1,0 +1,30 @@
+//! `linger:middleware/ending`, for our own middleware.
+
+use std::future::pending;
+use std::sync::atomic::Ordering;
+
+use wasmtime::component::{Access, FutureReader};
+use wasmtime::{AsContextMut as _, Result};
+
+use super::Linger;
+use crate::bindings::linger::middleware::ending;
+use crate::state::{State, current};
+
+impl ending::Host for State {}
+
+impl ending::HostWithStore<State> for Linger {
+    fn ended(mut store: Access<'_, State, Self>) -> Result<FutureReader<()>> {
+        let exchange = current(store.as_context_mut())?;
+        let (cancels, load) = (store.get().cancels.clone(), store.get().load.clone());
+        FutureReader::new(store.as_context_mut(), async move {
+            match exchange {
+                Some(exchange) => exchange.ended().await,
+                None => pending().await,
+            }
+            if !cancels.is_some_and(|cancels| cancels.may_cancel(load.load(Ordering::Relaxed) <= 1)) {
+                pending::<()>().await;
+            }
+            wasmtime::error::Ok(())
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! What guests import: one file for each interface, and how they are linked.
+
+pub(super) mod cancellation;
+pub(super) mod cancellation_p2;
+mod client;
+mod ending;
+pub(super) mod outgoing;
+mod parking;
+mod pending;
+pub(super) mod queue;
+pub(super) mod queue_p2;
+mod streams;
+pub(super) mod topic;
+pub(super) mod topic_p2;
+mod whole;
+
+use wasmtime::component::{HasData, Linker};
+
+use linger_base::Reason;
+
+use super::bindings::linger::host as wit;
+use super::bindings::linger::middleware;
+use super::state::State;
+
+/// Implements our interfaces, on the data of a store.
+pub(super) struct Linger;
+
+impl HasData for Linger {
+    type Data<'a> = &'a mut State;
+}
+
+impl wit::types::Host for State {}
+
+impl From<Reason> for wit::types::Reason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Closed => Self::Closed,
+            Reason::Reset => Self::Reset,
+            Reason::Unresponsive => Self::Unresponsive,
+            Reason::Deadline => Self::Deadline,
+            Reason::Shutdown => Self::Shutdown,
+            Reason::Replaced => Self::Replaced,
+            Reason::Completed => Self::Completed,
+        }
+    }
+}
+
+/// Links all that a guest may import: `wasi:cli` and `wasi:http` of both generations, and ours. With or without traces of
+/// requests.
+pub(super) fn link(linker: &mut Linker<State>, traces: bool) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    client::link(linker, traces)?;
+    wit::cancellation::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::cancellation_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::queue::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::queue_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::topic::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::topic_p2::add_to_linker::<_, Linger>(linker, |state| state)?;
+    wit::whole::add_to_linker::<_, Linger>(linker, |state| state)?;
+    middleware::ending::add_to_linker::<_, Linger>(linker, |state| state)?;
+    streams::shadow(linker)
+}

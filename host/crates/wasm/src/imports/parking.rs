@@ -1,0 +1,49 @@
+//! A guest's wait for an event, noted for the spans of its request.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use linger_base::Name;
+use linger_exchange::Exchange;
+use linger_telemetry::{Place, Trace};
+
+/// A wait that may turn out to be none: what is there already is not waited for.
+pub(super) struct Parking {
+    exchange: Arc<Exchange>,
+    place: Place,
+    name: Name,
+    /// Its number, while it goes on.
+    number: Option<usize>,
+}
+
+impl Parking {
+    /// None if no spans are made of the request.
+    pub(super) fn of(exchange: &Arc<Exchange>, place: Place, name: &Name) -> Option<Self> {
+        let recorded = exchange.trace().is_some_and(Trace::is_recorded);
+        recorded.then(|| Self { exchange: exchange.clone(), place, name: name.clone(), number: None })
+    }
+
+    /// Notes what came of polling it.
+    pub(super) fn note<T, E>(&mut self, polled: &Poll<Result<T, E>>) {
+        match polled {
+            Poll::Pending if self.number.is_none() => {
+                let trace = self.exchange.trace();
+                self.number = trace.map(|trace| trace.wait_began(self.place, self.name.as_str()));
+            }
+            Poll::Pending => {}
+            Poll::Ready(result) => self.end(result.is_ok()),
+        }
+    }
+
+    fn end(&mut self, arrived: bool) {
+        if let (Some(number), Some(trace)) = (self.number.take(), self.exchange.trace()) {
+            trace.wait_ended(number, arrived);
+        }
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}

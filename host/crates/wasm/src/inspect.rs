@@ -1,0 +1,69 @@
+//! What a component is: its world, its imports, and which of them this host lacks.
+
+use std::fmt;
+use std::path::Path;
+
+use linger_base::wit;
+
+use super::engine::{Engine, LoadError, Source, Wasi, exported_handler};
+use super::runtime::{Runtime, usual_uses};
+
+/// What `linger check` says of a component.
+#[derive(Debug)]
+pub struct Report {
+    /// The world that it fits, if any.
+    pub world: Option<&'static str>,
+    /// The language's runtime that it holds, where it is one of those that are used again.
+    pub runtime: Option<Runtime>,
+    /// Requests that an instance is used for, unless the configuration says otherwise.
+    pub uses: Option<u64>,
+    /// Its imports, sorted, each with whether the host has it.
+    pub imports: Vec<(String, bool)>,
+    /// Why it cannot be served, in one line.
+    pub problem: Option<LoadError>,
+}
+
+/// Inspects a component's file. Blocks while it compiles.
+pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
+    let source = Source::read(file)?;
+    let component = engine.compile(&source)?;
+    let (wasi, runtime) = (exported_handler(&component), Runtime::of(&source.bytes));
+    let world = wasi.map(|wasi| match wasi {
+        Wasi::P2 => "linger:host/handler-p2 (WASI 0.2)",
+        Wasi::P3 => "linger:host/handler (WASI 0.3)",
+    });
+    let ty = component.component_type();
+    let mut imports: Vec<_> =
+        ty.imports(engine.wasmtime()).map(|(name, _)| (name.to_owned(), wit::provides(name))).collect();
+    imports.sort();
+    let problem = engine.link(&component, file).err();
+    let uses = wasi.map(|wasi| usual_uses(wasi, runtime));
+    Ok(Report { world, runtime, uses, imports, problem })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "world:   {}", self.world.unwrap_or("none: it exports no HTTP handler"))?;
+        if let Some(runtime) = self.runtime {
+            writeln!(f, "runtime: {runtime}")?;
+        }
+        match self.uses {
+            Some(1) => writeln!(f, "uses:    an instance has one request (instances.max_uses)")?,
+            Some(uses) => writeln!(f, "uses:    an instance has up to {uses} requests (instances.max_uses)")?,
+            None => {}
+        }
+        writeln!(f, "imports: {}", self.imports.len())?;
+        for (name, _) in &self.imports {
+            writeln!(f, "  {name}")?;
+        }
+        let lacking: Vec<_> = self.imports.iter().filter(|(_, provided)| !provided).collect();
+        match (lacking.as_slice(), &self.problem) {
+            ([], None) => writeln!(f, "lacks:   nothing, this host can serve it"),
+            ([], Some(problem)) => writeln!(f, "lacks:   {problem}"),
+            (lacking, _) => {
+                writeln!(f, "lacks:   {}", lacking.len())?;
+                lacking.iter().try_for_each(|(name, _)| writeln!(f, "  {name}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Guests: components, their instances, and what they import.
+//!
+//! The only crate that names Wasmtime, its WASI, and the tools for components. It names hyper only for requests that guests
+//! send. Of Linger it names the base, the configuration, events, telemetry and exchanges. It may not name a client's socket,
+//! deployments, NATS or the disk store.
+#![forbid(unsafe_code)]
+
+mod app;
+mod bindings;
+mod budget;
+mod cache;
+mod cancels;
+mod compose;
+mod engine;
+mod imports;
+mod inspect;
+mod lane;
+mod limits;
+mod log;
+mod meter;
+mod middleware;
+mod p2;
+mod p3;
+mod queue;
+mod replay;
+mod runtime;
+mod state;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty};
+
+use linger_base::Reason;
+use linger_exchange::Unread;
+
+pub use app::{App, Kinds};
+pub use engine::{Engine, LoadError, Source};
+pub use inspect::{Report, inspect};
+pub use lane::Lane;
+pub use middleware::behind;
+pub use runtime::Runtime;
+
+/// The error of a body that crosses the boundary.
+pub type BodyError = wasmtime_wasi_http::Error;
+
+/// A body that crosses the boundary.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A body without anything in it.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What has to be kept until a response has gone: its place in an instance.
+pub struct Hold {
+    _place: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Hold {
+    fn new(place: Arc<dyn Send + Sync>) -> Self {
+        Self { _place: Some(place) }
+    }
+
+    /// For a response whose instance looks after itself.
+    fn nothing() -> Self {
+        Self { _place: None }
+    }
+}
+
+/// What a failure to make an instance means.
+fn not_started(error: &wasmtime::Error) -> CallError {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        CallError::Busy
+    } else {
+        // Where in the guest it was says little to whoever waits for the answer.
+        tracing::debug!("no instance starts: {error:#}");
+        CallError::NotStarted(error.root_cause().to_string())
+    }
+}
+
+/// Why a guest gave no response.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The guest trapped, or its instance did while this request was in it. It was logged.
+    #[error("the guest trapped")]
+    Trapped,
+    /// An instance could not be made.
+    #[error("the guest could not be started: {0}")]
+    NotStarted(String),
+    /// The guest answered with an error instead of a response.
+    #[error("the guest answered with an error: {0}")]
+    Refused(String),
+    /// The guest's response cannot be sent as it is. What is wrong with it may be said to strangers.
+    #[error("the guest's answer is not valid: {0}")]
+    Invalid(String),
+    /// The guest returned without a response.
+    #[error("the guest returned without a response")]
+    NoResponse,
+    /// All instances are full, or there is no room for another one.
+    #[error("all instances are busy")]
+    Busy,
+    /// The host holds as much for the instance as it may, so that the guest could not answer.
+    #[error("the host holds too much for the instance")]
+    OverLimit,
+    /// The body of the request is not read to its end, so that no guest can answer.
+    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly", Unread::Malformed => "its body is malformed" })]
+    Unread(Unread),
+    /// The request was cancelled, and the guest did not answer within the grace.
+    #[error("the guest did not answer within the grace after `{0}`")]
+    GaveUp(Reason),
+}

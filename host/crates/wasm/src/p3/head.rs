@@ -1,0 +1,55 @@
+//! The head of a request, as its guest has it.
+
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderName, Method};
+use wasmtime_wasi_http::p3::Request;
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, WasiHttpHooks};
+
+use crate::Body;
+
+/// What a guest sees of a head. Clones share the headers: so one that is kept to run again costs next to nothing.
+#[derive(Clone)]
+pub(super) struct Head {
+    method: Method,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    path: Option<PathAndQuery>,
+    headers: FieldMap,
+}
+
+impl Head {
+    pub(super) fn of(parts: Parts) -> Self {
+        let Parts { method, uri, headers, .. } = parts;
+        let uri = uri.into_parts();
+        Self {
+            method,
+            scheme: uri.scheme,
+            authority: uri.authority,
+            path: uri.path_and_query,
+            headers: FieldMap::new_immutable(&mut Forbidden, headers),
+        }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The request with this body, and what tells when the guest has done with that.
+    pub(super) fn with(
+        self,
+        body: Body,
+    ) -> (Request, impl Future<Output = Result<(), Error>> + Send + use<>) {
+        let Self { method, scheme, authority, path, headers } = self;
+        Request::new(method, scheme, authority, path, headers, None, body)
+    }
+}
+
+/// The headers that are the host's own business.
+struct Forbidden;
+
+impl WasiHttpHooks for Forbidden {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+}

@@ -1,0 +1,329 @@
+//! WASI 0.3: many requests share an instance.
+//!
+//! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
+//! have no further instance does a request go to another lane's.
+//!
+//! An app has a second pool where calls can be cancelled for some of its routes and not for others. Both share the places for
+//! instances.
+
+mod beside;
+mod head;
+mod seat;
+mod traps;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime::component::Component;
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+
+use linger_base::limit::Limit;
+use linger_config::InstanceLimits;
+use linger_exchange::Exchange;
+
+use super::app::Factory;
+use super::budget::Budget;
+use super::cancels::Trial;
+use super::meter::Meter;
+use super::queue::Queue;
+use super::state::State;
+use super::{Body, CallError, Hold, Lane, not_started};
+use beside::Beside;
+use seat::{Abandoned, Incoming, Job, Seat};
+use traps::Traps;
+use worker::Worker;
+
+/// The instances of an app.
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    pre: ServicePre<State>,
+    factory: Factory,
+    /// Requests that an instance is used for.
+    max_uses: u64,
+    /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
+    /// ends, under the lock, so that no request is sent to one that has gone.
+    open: Box<[Mutex<Vec<Arc<Worker>>>]>,
+    /// Instances that there may be, here and beside.
+    places: Arc<Limit>,
+    next_number: AtomicU64,
+    queue: Arc<Queue>,
+    beside: Beside,
+    /// Whether an instance ends for the sake of the pool beside.
+    making_room: AtomicBool,
+    traps: Traps,
+}
+
+/// Whom a request shares its instance with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Others,
+    /// It has one to itself.
+    Nobody,
+}
+
+impl Pool {
+    /// A pool which shares its places with the other one of its app, if there is one.
+    pub(super) fn new(
+        pre: ServicePre<State>,
+        factory: Factory,
+        max_uses: u64,
+        lanes: usize,
+        other: Option<&Self>,
+    ) -> Self {
+        let limits = &factory.config.instances;
+        let queue = Arc::new(Queue::new(limits));
+        let places = other.map_or_else(|| Limit::new(limits.max), |other| other.0.places.clone());
+        let shared = Arc::new(Shared {
+            pre,
+            factory,
+            max_uses,
+            open: (0..lanes).map(|_| Mutex::default()).collect(),
+            places,
+            next_number: AtomicU64::new(0),
+            queue,
+            beside: Beside::default(),
+            making_room: AtomicBool::new(false),
+            traps: Traps::default(),
+        });
+        if let Some(Self(other)) = other {
+            shared.beside.set(other);
+            other.beside.set(&shared);
+        }
+        Self(shared)
+    }
+
+    pub(super) fn component(&self) -> &Component {
+        self.0.pre.instance_pre().component()
+    }
+
+    /// Runs a request. One whose instance trapped before there was a response runs once more, if it is one that may.
+    pub(super) async fn call(
+        &self,
+        lane: &Lane,
+        exchange: Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        let trial = self.0.trial();
+        let apart = trial.is_some() || self.0.traps.are_frequent();
+        let company = if apart { Company::Nobody } else { Company::Others };
+        let incoming = Incoming::of(request);
+        // By itself it would trap again.
+        let replay = if apart { None } else { incoming.replay() };
+        let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
+        match (result, replay) {
+            (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
+                // By itself, if there may be so many instances.
+                let seat = |company| self.0.seat(lane, company);
+                let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
+                self.attempt(&exchange, replay, find).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Runs a request in an instance of its own, or with others if there is no room for one more. Does not wait for room.
+    pub(super) async fn call_apart(
+        &self,
+        lane: &Lane,
+        exchange: Arc<Exchange>,
+        request: Box<http::Request<Body>>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        let seat = |company| self.0.seat(lane, company);
+        let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
+        self.run(&exchange, Incoming::of(request), seat).await
+    }
+
+    /// Instances that there are, here and beside.
+    pub(super) fn count(&self) -> usize {
+        self.0.places.taken()
+    }
+
+    /// Starts an instance, and drops it.
+    pub(super) async fn try_start(&self) -> Result<(), CallError> {
+        self.0
+            .instantiate(&Meter::default(), &Arc::default(), self.0.factory.budget(|| ()))
+            .await
+            .map(drop)
+            .map_err(|error| not_started(&error))
+    }
+
+    async fn attempt(
+        &self,
+        exchange: &Arc<Exchange>,
+        incoming: Box<Incoming>,
+        find: impl Fn() -> Option<Seat>,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        let seat = match find() {
+            Some(seat) => seat,
+            None => self.0.wait(find).await?,
+        };
+        self.run(exchange, incoming, seat).await
+    }
+
+    async fn run(
+        &self,
+        exchange: &Arc<Exchange>,
+        incoming: Box<Incoming>,
+        seat: Seat,
+    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        exchange.hand_over();
+        let (answer, answered) = oneshot::channel();
+        seat.worker().send(Job { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
+        if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {
+            return answer.map(|response| (response, seat.into_hold()));
+        }
+        // Once the store is gone, so is all that it had of this request.
+        seat.worker().gone().await;
+        Err(CallError::Trapped)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // The workers end when their requests have.
+        for open in &self.0.open {
+            for worker in std::mem::take(&mut *lock(open)) {
+                worker.retire();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn limits(&self) -> &InstanceLimits {
+        &self.factory.config.instances
+    }
+
+    /// Whether a request should run apart, to find out whether calls can be cancelled. One that does leaves room for an
+    /// instance for the others, in each pool.
+    fn trial(&self) -> Option<Trial> {
+        let cancels = self.factory.cancels.as_ref()?;
+        let pools = if self.beside.is_there() { 2 } else { 1 };
+        (self.places.most().saturating_sub(self.places.taken()) > pools).then(|| cancels.trial())?
+    }
+
+    /// Waits for a seat, for one who has found none.
+    async fn wait(&self, find: impl Fn() -> Option<Seat>) -> Result<Seat, CallError> {
+        let find_or_ask = || {
+            let found = find();
+            if found.is_none() {
+                self.beside.ask_for_place();
+            }
+            found
+        };
+        self.queue.wait(find_or_ask).await
+    }
+
+    /// An instance has gone, and if that was for the pool beside, another one may have to.
+    fn place_freed(&self, made_room: bool) {
+        if made_room {
+            self.making_room.store(false, Ordering::SeqCst);
+        }
+        self.queue.freed();
+        self.beside.place_freed();
+    }
+
+    async fn instantiate(
+        &self,
+        meter: &Meter,
+        load: &Arc<AtomicUsize>,
+        budget: Budget,
+    ) -> wasmtime::Result<(Store<State>, Service)> {
+        let started = async {
+            let mut store = self.factory.store(meter, load, budget)?;
+            let service = self.pre.instantiate_async(&mut store).await?;
+            Ok((store, service))
+        };
+        let started: wasmtime::Result<_> = meter.watch(started).await;
+        started.inspect(|_| {
+            self.factory.metrics.started.inc();
+        })
+    }
+
+    /// Packs: the oldest instance with room takes the request, so that the others can empty.
+    fn seat(self: &Arc<Self>, lane: &Lane, company: Company) -> Option<Seat> {
+        if company == Company::Nobody {
+            let seat = Seat::take(&self.start_worker(lane)?);
+            seat.worker().retire();
+            return Some(seat);
+        }
+        // One of no lane has those of the first.
+        let own = self.open.get(lane.core).or_else(|| self.open.first())?;
+        let others = || self.open.iter().filter(|open| !std::ptr::eq(*open, own));
+        let idle = |worker: &Worker| !worker.is_busy();
+        let any = |_: &Worker| true;
+        self.seat_in(own, idle)
+            .or_else(|| {
+                let worker = self.start_worker(lane)?;
+                let seat = Seat::take(&worker);
+                lock(own).push(worker);
+                Some(seat)
+            })
+            .or_else(|| others().find_map(|open| self.seat_in(open, idle)))
+            .or_else(|| self.seat_in(own, any))
+            .or_else(|| others().find_map(|open| self.seat_in(open, any)))
+    }
+
+    fn seat_in(&self, open: &Mutex<Vec<Arc<Worker>>>, suits: impl Fn(&Worker) -> bool) -> Option<Seat> {
+        let limits = self.limits();
+        let mut open = lock(open);
+        let has_room = |worker: &Arc<Worker>| {
+            worker.load() < limits.max_requests && !worker.holds_much() && suits(worker)
+        };
+        let index = open.iter().position(has_room)?;
+        let seat = Seat::take(&open[index]);
+        if seat.worker().uses() >= self.max_uses {
+            open.remove(index).retire();
+        }
+        Some(seat)
+    }
+
+    fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
+        let place = self.places.try_take()?;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        Some(Worker::start(number, self.clone(), lane, place))
+    }
+
+    /// Takes a worker out of the list, so that it gets no more requests.
+    fn close(&self, lane: usize, number: u64) {
+        if let Some(open) = self.open.get(lane) {
+            lock(open).retain(|worker| worker.number() != number);
+        }
+    }
+
+    /// The same for one without requests, if the lane has others.
+    fn close_idle(&self, lane: usize, number: u64) {
+        let Some(open) = self.open.get(lane) else { return };
+        let mut open = lock(open);
+        let idle = |worker: &Arc<Worker>| worker.number() == number && worker.load() == 0;
+        if open.len() > 1
+            && let Some(index) = open.iter().position(idle)
+        {
+            open.remove(index).retire();
+        }
+    }
+
+    /// The same for any one, also if it is the last: one at a time, for who waits beside asks again when it has gone.
+    fn make_room(&self) {
+        if self.making_room.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let idle = self.open.iter().find_map(|open| {
+            let mut open = lock(open);
+            let index = open.iter().position(|worker| worker.load() == 0)?;
+            Some(open.remove(index))
+        });
+        match idle {
+            Some(worker) => worker.make_room(),
+            None => self.making_room.store(false, Ordering::SeqCst),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,131 @@
+//! A new project for a handler: one of the examples, and what it is written with. All of it is in the binary; this is text
+//! alone, and writes no file.
+
+/// A file's path within its folder, and its text.
+type Embedded = [(&'static str, &'static str)];
+
+macro_rules! embedded {
+    ($folder:literal: $($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../", $folder, "/", $path)))),*]
+    };
+}
+
+mod lock;
+mod manifest;
+mod rust;
+mod script;
+
+use std::borrow::Cow;
+
+use clap::ValueEnum;
+
+/// What a project is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// With the SDK `linger-guest`, for WASI 0.3
+    Rust,
+    /// With a helper module, for WASI 0.3 or 0.2
+    Python,
+    /// JavaScript: `longpoll` is for WASI 0.2, `hello` for WASI 0.3
+    Js,
+}
+
+impl Language {
+    /// What a project starts as if nothing else is said.
+    #[must_use]
+    pub fn usual_template(self) -> Template {
+        match self {
+            Self::Rust => Template::Hello,
+            Self::Python | Self::Js => Template::Longpoll,
+        }
+    }
+
+    /// What to type in a new project, up to a component that can be served.
+    #[must_use]
+    pub fn steps(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &[
+                "rustup target add wasm32-wasip2      # once",
+                "cargo test",
+                "cargo build --release --target wasm32-wasip2",
+            ],
+            Self::Python => &["python3 -m unittest", "python3 build.py"],
+            Self::Js => &["npm ci      # once", "npm test --if-present", "npm run build"],
+        }
+    }
+}
+
+/// What a project starts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// The smallest handler
+    Hello,
+    /// Long polling over queues and topics
+    Longpoll,
+    /// The events of a topic as an event stream for browsers
+    Sse,
+}
+
+impl Template {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Longpoll => "longpoll",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// A file of a project.
+#[derive(Debug)]
+pub struct File {
+    /// Its path within the project's folder.
+    pub path: String,
+    /// What it holds.
+    pub text: Cow<'static, str>,
+}
+
+/// All files of a project. Its name is the one of its folder and its app, and in Rust of its crate. An error says what is
+/// wrong, and what to do.
+pub fn files(name: &str, language: Language, template: Template) -> Result<Vec<File>, String> {
+    check_name(name)?;
+    let (mut files, component) = match language {
+        Language::Rust => {
+            rust::check_name(name, template)?;
+            (rust::files(name, template), rust::component(name))
+        }
+        Language::Python | Language::Js => {
+            let files = script::files(name, language, template);
+            (files.ok_or_else(|| not_there(language, template))?, script::COMPONENT.to_owned())
+        }
+    };
+    let text = include_str!("linger.toml").replace("{name}", name).replace("{component}", &component);
+    files.push(File { path: "linger.toml".into(), text: text.into() });
+    Ok(files)
+}
+
+fn not_there(language: Language, template: Template) -> String {
+    let there: Vec<_> = Template::value_variants()
+        .iter()
+        .filter(|&&other| script::files("name", language, other).is_some())
+        .map(|other| format!("--template {}", other.name()))
+        .collect();
+    format!("`{}` is there in Rust only; take {}, or --lang rust", template.name(), there.join(" or "))
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    const MOST: usize = 64;
+    let fits = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() <= MOST
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{name}` is no name for a project: take up to {MOST} letters, digits, `-` and `_`, of which a letter is the first"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;
