@@ -1,4 +1,5 @@
-//! What the README and `docs/` tell people to type: each command is run as it stands there, and says what is written under it.
+//! What documents tell people to type: each command is run as it stands there, and prints what is written under it. And links
+//! between documents resolve.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,27 +19,52 @@ struct Block {
     text: String,
 }
 
-/// The README, and what is in `docs/`.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All documents of the repository, by their paths in it. Folders of builds and of tools have none.
 fn documents() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut all: Vec<_> = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    let (root, mut all, mut folders) = (root(), Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let (kind, name) = (entry.file_type().unwrap(), entry.file_name().into_string().unwrap());
+            let path = folder.join(&name);
+            if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+                folders.push(path);
+            } else if kind.is_file() && path.extension().is_some_and(|kind| kind == "md") {
+                all.push(path);
+            }
+        }
+    }
     all.sort();
-    all.insert(0, root.join("README.md"));
     all
+}
+
+/// Those whose blocks are tried: the README first, other documents at the top, and what is in `docs/`.
+fn tried() -> Vec<PathBuf> {
+    let (top, docs) = (Path::new(""), Path::new("docs"));
+    let mut all = documents();
+    all.retain(|path| path.parent().is_some_and(|folder| folder == top || folder == docs));
+    all.sort_by_key(|path| path != Path::new("README.md"));
+    all
+}
+
+fn read(document: &Path) -> String {
+    std::fs::read_to_string(root().join(document)).unwrap()
 }
 
 fn blocks() -> Vec<Block> {
     let mut blocks = Vec::new();
-    for file in documents() {
-        let document = std::fs::read_to_string(&file).unwrap();
-        let name = file.file_name().unwrap().to_str().unwrap();
+    for file in tried() {
+        let document = read(&file);
         let mut open: Option<Block> = None;
         for (number, line) in document.lines().enumerate() {
             match (line.strip_prefix("```"), &mut open) {
                 (Some(_), Some(_)) => blocks.extend(open.take()),
                 (Some(kind), None) => {
-                    let place = format!("{name}:{}", number + 1);
+                    let place = format!("{}:{}", file.display(), number + 1);
                     open = Some(Block { place, kind: kind.to_owned(), text: String::new() });
                 }
                 (None, Some(block)) => block.text.extend([line, "\n"]),
@@ -47,6 +73,73 @@ fn blocks() -> Vec<Block> {
         }
     }
     blocks
+}
+
+/// The lines of a document that are in no block.
+fn prose(document: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    document.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    })
+}
+
+/// Where the links of a document lead: `](here)`.
+fn links(document: &str) -> Vec<String> {
+    let text: Vec<&str> = prose(document).collect();
+    let text = text.join("\n");
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(link, _)| link.to_owned())
+        .collect()
+}
+
+/// The fragments under which the headings of a document can be found.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = prose(document).filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_between_documents_resolve() {
+    let mut count = 0;
+    for document in documents() {
+        for link in links(&read(&document)) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let place = format!("{}: {link}", document.display());
+            let to = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            assert!(root().join(&to).exists(), "{place}: there is no such file");
+            assert!(
+                anchor.is_empty() || anchors(&read(&to)).iter().any(|known| known == anchor),
+                "{place}: no such heading"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} links were found");
+}
+
+#[test]
+fn every_document_is_in_its_index() {
+    for folder in ["docs", "docs/decisions"] {
+        let index = read(&Path::new(folder).join("README.md"));
+        for document in documents().iter().filter(|path| path.parent() == Some(Path::new(folder))) {
+            let name = document.file_name().unwrap().to_str().unwrap();
+            assert!(
+                name == "README.md" || index.contains(&format!("({name})")),
+                "{name} is not in {folder}/README.md"
+            );
+        }
+    }
 }
 
 /// A command, and what it should say.

@@ -1,4 +1,4 @@
-//! Bodies: of requests to read, of responses to write.
+//! Request bodies to read, and response bodies to write.
 
 use crate::bindings::whole::linger::host::whole;
 use std::{error, fmt};
@@ -6,7 +6,7 @@ use wasip3::http::types::{ErrorCode, Fields, Request};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
 use wasip3::{wit_future, wit_stream};
 
-/// The fields that follow a body, in their order: names in lower case, and values.
+/// The trailer fields after a body, in order: names in lower case, and values.
 ///
 /// ```
 /// use linger_guest::Trailers;
@@ -22,8 +22,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// The body of a request.
 ///
-/// Reading drives the client: what is not read is not sent, beyond what the buffers on the way hold.
-/// Dropping it before its end refuses the rest.
+/// Reading applies backpressure: a client can send no more than the guest reads and the buffers hold. Dropping the
+/// body before its end refuses the rest.
 ///
 /// ```no_run
 /// use linger_guest::{BodyError, Request};
@@ -77,13 +77,13 @@ impl Body {
         }
     }
 
-    /// Waits for the next bytes of the body, as many as have arrived and never none; `None` at its end.
+    /// Waits for the next bytes of the body, as many as have arrived, at least one; `None` at its end.
     ///
     /// Not cancel-safe: bytes that arrived as the returned future was dropped may be lost.
     ///
     /// # Errors
     ///
-    /// [`BodyError::Broken`] when the body broke off, its client being gone for example.
+    /// [`BodyError::Broken`] when the body broke off, for example because its client disconnected.
     ///
     /// ```no_run
     /// # use linger_guest::{Request, Response, Result};
@@ -100,13 +100,13 @@ impl Body {
         self.open().next_chunk().await
     }
 
-    /// Waits for the end of the body, and gives all of it, if it is not larger than `limit` bytes.
-    /// Of a body that nothing was read of before, that is one call to the host, which is the fastest way.
+    /// Waits for the end of the body, and returns all of it, if it is not larger than `limit` bytes. If nothing was
+    /// read before, this is one call to the host, and the fastest way.
     ///
     /// # Errors
     ///
-    /// [`BodyError::TooLarge`] as soon as the limit is passed, [`BodyError::Broken`] when the body broke off.
-    /// Returned from a handler by `?` they answer `413` and `400`.
+    /// [`BodyError::TooLarge`] as soon as the limit is exceeded, [`BodyError::Broken`] when the body broke off.
+    /// Returned from a handler by `?`, they become responses with `413` and `400`.
     ///
     /// ```no_run
     /// # use linger_guest::{Request, Result};
@@ -130,8 +130,7 @@ impl Body {
         }
     }
 
-    /// Waits for the end of the body, drops what was not read of it, and gives its trailers, which mostly
-    /// are none.
+    /// Waits for the end of the body, discards unread bytes, and returns the trailers, usually none.
     ///
     /// # Errors
     ///
@@ -265,14 +264,14 @@ impl BodyWriter {
         (Self { chunks, end, trailers: Vec::new() }, chunks_reader, end_reader)
     }
 
-    /// Sends these bytes, and waits until the host has taken them all: that is the backpressure. What the
-    /// host took may still be on its way to the client.
+    /// Sends these bytes, and waits until the host has taken them all (backpressure). Bytes that the host took may
+    /// still be on their way to the client.
     ///
     /// Not cancel-safe: dropping the returned future may have sent a part of the bytes.
     ///
     /// # Errors
     ///
-    /// [`Gone`] when nobody reads the body any more. An idle stream learns the same from
+    /// [`Gone`] when the body is no longer read. An idle stream learns that from
     /// [`cancellation()`](crate::cancellation()).
     ///
     /// ```no_run
@@ -288,10 +287,10 @@ impl BodyWriter {
         }
     }
 
-    /// Adds a field to the trailers, which are sent when the body ends in order. Does not block.
+    /// Adds a trailer field. Trailers are sent at the regular end of the body. Does not block.
     ///
-    /// A name or a value that HTTP does not allow breaks the body off at its end, and the component's
-    /// standard error says why.
+    /// If HTTP does not allow the name or the value, the body breaks off at its end, and the component's standard
+    /// error says why.
     ///
     /// ```no_run
     /// # fn doc(mut body: linger_guest::BodyWriter) {
@@ -318,7 +317,7 @@ impl BodyWriter {
     }
 }
 
-/// Nobody reads this body any more: the client has gone, or the server has given the response up.
+/// This body is no longer read: the client has disconnected, or the server has stopped the response.
 ///
 /// ```no_run
 /// use linger_guest::{BodyWriter, Gone};

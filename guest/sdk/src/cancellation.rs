@@ -1,11 +1,11 @@
-//! Learning that nobody waits for the answer any more.
+//! Cancellation: the client has disconnected, or the host asks the guest to stop.
 
 use crate::bindings::linger::host::cancellation as host;
 use crate::look::others_first;
 use std::fmt;
 use std::rc::Rc;
 
-/// Why the work for a request should stop. The first reason wins and never changes.
+/// Why a request was cancelled. The first reason wins and never changes.
 ///
 /// ```
 /// use linger_guest::{Reason, Response};
@@ -19,24 +19,24 @@ use std::rc::Rc;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The client closed the connection, or its stream, in order.
+    /// The client closed the connection, or its stream.
     Closed,
     /// The client reset the connection or the stream.
     Reset,
-    /// The client stopped answering the network.
+    /// The client no longer answers the network.
     Unresponsive,
-    /// The request ran out of the time that its route allows. The client is still there.
+    /// The route's deadline is over. The client is still connected.
     Deadline,
-    /// The server is stopping. The client is still there.
+    /// The server shuts down. The client is still connected.
     Shutdown,
-    /// A newer generation of this app serves now. The client is still there.
+    /// A newer generation of this app serves now. The client is still connected.
     Replaced,
-    /// The exchange ended in order: nothing is left to do for this client.
+    /// The response has ended: nothing is left to do for this client.
     Completed,
 }
 
 impl Reason {
-    /// Whether the client still waits, so that an answer reaches it.
+    /// Whether the client still waits, so that a response reaches it.
     ///
     /// ```
     /// use linger_guest::Reason;
@@ -48,7 +48,7 @@ impl Reason {
         matches!(self, Self::Deadline | Self::Shutdown | Self::Replaced)
     }
 
-    /// The name that the host uses for it, in its log for example.
+    /// The name that the host uses for it, for example in its log.
     ///
     /// ```
     /// assert_eq!(linger_guest::Reason::Closed.as_str(), "closed");
@@ -86,10 +86,10 @@ impl From<host::Reason> for Reason {
     }
 }
 
-/// Tells a handler to stop, once, with one [`Reason`]. [`cancellation()`] gives it; dropping it cancels nothing.
+/// Asks a handler to stop, once, with one [`Reason`]. Made by [`cancellation()`]; dropping it cancels nothing.
 ///
-/// The reason comes first; the host waits a while for the handler to end, and only then ends it. Where
-/// [`Reason::client_waits`], what the handler answers is still sent.
+/// After the cancellation, the host waits for the route's `grace`, and then stops the handler. If
+/// [`Reason::client_waits`], the handler's response is still sent.
 ///
 /// ```no_run
 /// use linger_guest::{Cancellation, Response};
@@ -102,9 +102,9 @@ impl From<host::Reason> for Reason {
 #[derive(Debug)]
 pub struct Cancellation(Rc<host::Cancellation>);
 
-/// The cancellation of the request that the calling handler works for. Does not block.
+/// The cancellation of the current request. Does not block.
 ///
-/// Outside of any request it gives a cancellation that is `completed` already.
+/// Outside a request, it is already `completed`.
 ///
 /// ```no_run
 /// # use linger_guest::{cancellation, select, sleep};
@@ -120,10 +120,10 @@ pub fn cancellation() -> Cancellation {
 }
 
 impl Cancellation {
-    /// Waits until the work should stop, and gives the reason: at once if there is one already.
+    /// Waits until the request is cancelled, and returns the reason: at once if there is one already.
     ///
-    /// It always ends: with [`Reason::Completed`] when the response has ended in order and nothing else came
-    /// first. Cancel-safe: the future can be dropped, and another asked for, at any time.
+    /// It always returns: with [`Reason::Completed`] when the response has ended and no other reason came first.
+    /// Cancel-safe: the future can be dropped at any time, and another one made.
     ///
     /// ```no_run
     /// use linger_guest::{cancellation, spawn};
@@ -145,8 +145,7 @@ impl Cancellation {
         }
     }
 
-    /// The reason, or none while the work should go on. Does not block: for long computations, to be asked
-    /// now and then.
+    /// The reason, or none while the work should go on. Does not block: ask it now and then in long computations.
     ///
     /// ```no_run
     /// # fn doc(work: Vec<u32>) -> u32 {

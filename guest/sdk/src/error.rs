@@ -1,21 +1,21 @@
-//! The one error type that every other turns into on its way out of a handler.
+//! The error type of handlers, which every other error converts into.
 
 use crate::{BodyError, Response};
 use std::fmt;
 
-/// A result whose error every failure turns into by `?`: see [`Error`].
+/// A result whose error type `?` converts every error into: see [`Error`].
 pub type Result<T = Response, E = Error> = std::result::Result<T, E>;
 
-/// Why a handler gives no ordinary answer.
+/// Why a handler has no ordinary response.
 ///
-/// It comes from one of two things by `?` or `into`:
+/// It is made from one of two things, by `?` or `into`:
 ///
-/// - a [`Response`], which is then the answer: a way to leave early;
+/// - a [`Response`], which is then sent: an early return;
 /// - any [`std::error::Error`], whose message goes to the component's standard error, for the log, while
 ///   the client gets a bare `500`. Of a [`BodyError`] the client learns more: it is its own mistake
 ///   (`413` for a body over the limit, `400` for one that broke off).
 ///
-/// It is no `std::error::Error` itself, as that is what lets `?` turn every error into it.
+/// It does not implement `std::error::Error` itself, so that `?` can convert every error into it.
 ///
 /// ```no_run
 /// use linger_guest::{Request, Response, Result};

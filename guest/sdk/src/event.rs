@@ -1,4 +1,4 @@
-//! What queues and topics have in common: why they refuse, and events as answers.
+//! What queues and topics share: errors, ids, and events as responses.
 
 use crate::Reason;
 use crate::bindings::linger::host::types;
@@ -6,7 +6,7 @@ use crate::response::Contents;
 use std::rc::Rc;
 use std::{error, fmt};
 
-/// An event whose contents can be an answer, by [`Response::event`](crate::Response::event): a
+/// An event whose contents can be a response, by [`Response::event`](crate::Response::event): a
 /// [`Delivery`](crate::Delivery) of a queue, or an [`Event`](crate::Event) of a topic.
 ///
 /// ```no_run
@@ -20,13 +20,13 @@ pub trait EventContents: Sealed {}
 
 impl<E: Sealed> EventContents for E {}
 
-/// What an event needs to be an answer. Only this crate knows of it.
+/// What an event needs to be a response. Private to this crate.
 pub trait Sealed {
     fn kind(&self) -> Option<String>;
     fn contents(&self) -> Rc<dyn Contents>;
 }
 
-/// Names an event of a queue: unique within the queue, and never used again. As text it is `0a1b2c3d-17`.
+/// The id of an event of a queue: unique within the queue, and never reused. As text it is `0a1b2c3d-17`.
 ///
 /// ```no_run
 /// # use linger_guest::{EventError, EventId, queue};
@@ -54,7 +54,7 @@ impl From<types::EventId> for EventId {
     }
 }
 
-/// Why a queue or a topic refused.
+/// Why an operation on a queue or a topic failed.
 ///
 /// ```
 /// use linger_guest::{EventError, Response};
@@ -76,7 +76,7 @@ pub enum EventError {
     InvalidName,
     /// The content type cannot be the value of an HTTP header, or is longer than 256 bytes.
     InvalidContentType,
-    /// This is no cursor.
+    /// This is not a cursor.
     InvalidCursor,
     /// The event is larger than the host allows.
     TooLarge {
@@ -85,7 +85,7 @@ pub enum EventError {
     },
     /// A limit is reached. Try again later.
     OverLimit(Limit),
-    /// The client of this request is gone, so nothing is taken or read for it.
+    /// The client of this request has disconnected, so nothing is taken or read for it.
     Cancelled(Reason),
     /// The delivery was settled before: by `ack`, by `release`, or because its lease ran out.
     Settled,

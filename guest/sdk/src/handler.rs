@@ -9,7 +9,7 @@ use wasip3::http::types::{self, ErrorCode};
 /// The function takes a [`Request`](crate::Request) and returns anything that is [`IntoResponse`]: a
 /// [`Response`], or a [`Result`](crate::Result) of one. Write it once in a crate, which is a `cdylib`.
 ///
-/// One instance may run the function for several requests at a time, each until its first `await`.
+/// One instance may run the function for several requests concurrently; they alternate at each `await`.
 ///
 /// ```no_run
 /// use linger_guest::{Request, Response, handler};

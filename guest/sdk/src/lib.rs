@@ -1,8 +1,7 @@
-//! Write HTTP handlers for **Linger**, a server for WebAssembly components that knows when the client
-//! has gone.
+//! Write HTTP handlers for **Linger**, a server for WebAssembly components that detects client disconnects.
 //!
-//! A handler is an async function from a [`Request`] to a [`Response`], exported by [`handler!`]. It
-//! may wait as long as it likes, because it is told when nobody waits any more:
+//! A handler is an async function from a [`Request`] to a [`Response`], exported by [`handler!`]. It may wait as long
+//! as it likes, because it is cancelled when its client disconnects:
 //!
 //! ```no_run
 //! use linger_guest::{Request, Response, Result, cancellation, handler, queue, select, sleep};
@@ -19,12 +18,12 @@
 //! }
 //! ```
 //!
-//! What [`Queue::take`] gave is settled by the end of the response, with no help from the handler: a
-//! client that got the answer has got the event, and when the client is gone the event is back in its
-//! queue.
+//! An event from [`Queue::take`] is acknowledged when the client has received the response, with no help from the
+//! handler. If the client disconnects before, the event is requeued. So delivery is at-least-once:
+//! [`Delivery::maybe_delivered`] flags an event that an earlier client may have received.
 //!
-//! The crate speaks WASI 0.3, and adds to it only the interfaces of `linger:host`. Every answer that is there
-//! at once is made by one of those, so a component of this crate runs on hosts that have them. Build with
+//! The crate uses WASI 0.3 and the interfaces of `linger:host`. Every response that is complete at once is made by
+//! one of those, so a component built with this crate needs a host that provides them. Build with
 //! `cargo build --release --target wasm32-wasip2`, as a `cdylib`.
 //!
 //! | to | use |

@@ -1,4 +1,4 @@
-//! Queues of events, each of which exactly one taker gets.
+//! Queues of events: each event goes to one consumer.
 
 use crate::bindings::linger::host::queue as host;
 use crate::bindings::linger::host::types::PushOptions;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wasip3::http::types;
 
-/// A queue of events: each event is for exactly one taker.
+/// A queue of events: each event goes to one consumer, at least once.
 ///
 /// ```no_run
 /// # use linger_guest::{EventError, queue};
@@ -25,11 +25,11 @@ use wasip3::http::types;
 #[derive(Debug)]
 pub struct Queue(Result<Rc<host::Queue>, EventError>);
 
-/// The queue of this name, which comes into being with its first event. All apps of a host see the same
-/// queues. Does not block.
+/// The queue with this name. It is created by its first event. All apps of a host share the same queues. Does not
+/// block.
 ///
-/// A name that is not allowed (see [`EventError::InvalidName`]) is reported by [`push`](Queue::push) and
-/// [`take`](Queue::take), so that a queue can be named where it is used.
+/// [`push`](Queue::push) and [`take`](Queue::take) report a name that is not allowed (see
+/// [`EventError::InvalidName`]).
 ///
 /// ```no_run
 /// use linger_guest::{Queue, queue};
@@ -41,10 +41,10 @@ pub fn queue(name: &str) -> Queue {
 }
 
 impl Queue {
-    /// Stores an event at the end of the queue, and gives its id, unique within the queue, once it is stored.
+    /// Stores an event at the end of the queue, and returns its id, unique within the queue, once it is stored.
     ///
-    /// The event is on its way when the [`Push`] is awaited, and not before: until then it can be given a
-    /// content type, a delay and a time to live. Dropping the future that awaits it does not take it back.
+    /// The event is sent when the [`Push`] is awaited; before that, set its content type, delay and time to live.
+    /// Dropping the awaiting future does not undo the push.
     ///
     /// # Errors
     ///
@@ -65,11 +65,10 @@ impl Queue {
         Push { queue: self, data, options }
     }
 
-    /// Waits for an event, and takes it from the head of the queue. Takers are served in the order in which
-    /// they called this.
+    /// Waits for an event, and takes it from the head of the queue. Waiting consumers are served in the order of
+    /// their calls.
     ///
-    /// Cancel-safe: waiting takes nothing, and an event that had arrived for a future that is dropped goes back
-    /// to its place.
+    /// Cancel-safe: waiting takes nothing. An event that had arrived for a dropped future is requeued at its place.
     ///
     /// # Errors
     ///
@@ -100,7 +99,7 @@ impl Queue {
     }
 }
 
-/// An event that is about to be stored: awaiting it stores it. [`Queue::push`] gives it.
+/// An event that is not stored yet: awaiting it stores it. Made by [`Queue::push`].
 ///
 /// ```no_run
 /// # use linger_guest::{EventError, queue};
@@ -122,21 +121,21 @@ pub struct Push<'a> {
 }
 
 impl Push<'_> {
-    /// With this content type, which travels with the data. Without one it is `application/octet-stream`.
+    /// Sets the content type, which is stored with the data. The default is `application/octet-stream`.
     pub fn content_type(mut self, kind: impl Into<String>) -> Self {
         self.options.content_type = Some(kind.into());
         self
     }
 
-    /// Nobody can take the event for this long. Then it has its place by its age: before all that was pushed
-    /// later. Longer than 584 years is 584 years.
+    /// Delays the event: it cannot be taken for this long. Then its place is by its age, before all events that were
+    /// pushed later. Longer than 584 years is 584 years.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.options.delay = Some(nanoseconds(delay));
         self
     }
 
-    /// If nobody has got the event within this time, the [`delay`](Self::delay) included, it is gone. Longer
-    /// than 584 years is 584 years.
+    /// Sets a time to live, including the [`delay`](Self::delay): an event that nobody received by then is removed.
+    /// Longer than 584 years is 584 years.
     pub fn time_to_live(mut self, time: Duration) -> Self {
         self.options.time_to_live = Some(nanoseconds(time));
         self
@@ -147,7 +146,7 @@ impl IntoFuture for Push<'_> {
     type Output = Result<EventId, EventError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
-    /// Sends the event on its way. The future borrows nothing, and gives the event's id.
+    /// Sends the event. The future borrows nothing, and returns the event's id.
     fn into_future(self) -> Self::IntoFuture {
         let (queue, data, options) = (self.queue.open(), self.data.to_vec(), self.options);
         Box::pin(async move { Ok(queue?.push(data, options).await?.into()) })
@@ -160,18 +159,18 @@ impl fmt::Debug for Push<'_> {
     }
 }
 
-/// An event that this request holds: nobody else gets it meanwhile.
+/// An event that this request holds under a lease: no other consumer gets it meanwhile.
 ///
-/// It is settled by the end of the response: written to its end, the event is gone for good; otherwise (the
-/// client left, the handler failed, or answered with a status of 500 or above) it returns to its place in the
-/// queue. [`ack`](Self::ack) and [`release`](Self::release) settle it before that.
+/// The end of the response settles it. If the client received the whole response, the event is acknowledged, and
+/// removed. Otherwise (the client disconnected, the handler failed, or responded with a status of 500 or above) it is
+/// requeued at its place. [`ack`](Self::ack) and [`release`](Self::release) settle it earlier.
 ///
-/// A response whose body is not sent gives the client nothing: with a status of 204, 205 or 304, and to a `HEAD`, the
-/// event returns as soon as there is a response.
+/// A response without a body delivers nothing: with a status of 204, 205 or 304, and to `HEAD`, the event is requeued
+/// as soon as there is a response.
 ///
-/// Dropping a delivery that was not looked into, by [`data`](Self::data) or by
-/// [`Response::event`](crate::Response::event), returns the event to its queue at once, and dropping any other
-/// settles nothing.
+/// Dropping a delivery whose contents were not used, by [`data`](Self::data) or by
+/// [`Response::event`](crate::Response::event), requeues the event at once. Dropping any other delivery settles
+/// nothing.
 ///
 /// ```no_run
 /// use linger_guest::{EventError, Response, queue};
@@ -185,12 +184,12 @@ impl fmt::Debug for Push<'_> {
 pub struct Delivery(Rc<host::Delivery>);
 
 impl Delivery {
-    /// The id that [`Queue::push`] gave. Does not block.
+    /// The id that [`Queue::push`] returned. Does not block.
     pub fn id(&self) -> EventId {
         self.0.id().into()
     }
 
-    /// The bytes of the event, which count as handed out from now on. Does not block. Each call copies them.
+    /// The bytes of the event, which count as used from now on. Does not block. Each call copies them.
     pub fn data(&self) -> Vec<u8> {
         self.0.data()
     }
@@ -200,17 +199,18 @@ impl Delivery {
         self.0.content_type()
     }
 
-    /// How often this event has been taken, this time included: 1 the first time. Does not block.
+    /// The number of deliveries of this event, including this one: 1 the first time. Does not block.
     pub fn attempt(&self) -> u32 {
         self.0.attempt()
     }
 
-    /// Whether an earlier taker's client may have got this event, or a part of it. Does not block.
+    /// Whether an earlier client may have received this event, or a part of it. Does not block.
     pub fn maybe_delivered(&self) -> bool {
         self.0.maybe_delivered()
     }
 
-    /// Settles now: the event is gone for good, whatever becomes of the response. Waits until the store has it.
+    /// Acknowledges the event now: it is removed, whatever becomes of the response. Waits until the store has
+    /// recorded that.
     ///
     /// # Errors
     ///
@@ -228,8 +228,8 @@ impl Delivery {
         Ok(self.0.ack().await?)
     }
 
-    /// Settles now: the event returns to its place in the queue, for the next taker. Waits until the store has
-    /// it.
+    /// Releases the event now: it is requeued at its place, for the next consumer. Waits until the store has recorded
+    /// that.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use wasip3::http::types::{self, Method, Scheme};
 
 /// The request that a handler answers.
 ///
-/// Nothing is fetched from the host before it is asked for. [`into_body`](Self::into_body) turns it into
-/// its body: read from the head first what the handler needs of it.
+/// Parts are fetched from the host when they are asked for. [`into_body`](Self::into_body) consumes the request: read
+/// the parts of the head that the handler needs before that.
 ///
 /// ```no_run
 /// use linger_guest::{Request, Response};
@@ -40,13 +40,13 @@ impl Request {
         path_of(self.target())
     }
 
-    /// Whether the client uses TLS, as far as the host or a proxy that it trusts knows. Does not block.
+    /// Whether the client uses TLS, as the host or a trusted proxy says. Does not block.
     pub fn is_secure(&self) -> bool {
         matches!(self.inner.get_scheme(), Some(Scheme::Https))
     }
 
-    /// The client's address; none if the host does not know it. A client cannot forge it: Linger tells it in
-    /// `x-forwarded-for`, and believes only the proxies that its operator names. Does not block.
+    /// The client's address; none if the host does not know it. A client cannot forge it: Linger sets it in
+    /// `x-forwarded-for`, and believes only the trusted proxies of its configuration. Does not block.
     ///
     /// ```no_run
     /// # use linger_guest::{Request, Response};
@@ -70,8 +70,8 @@ impl Request {
         query_value(self.target(), name)
     }
 
-    /// The header of this name, in any case; none if there is none, or if it is not UTF-8. One that came in several lines is one
-    /// with commas between them, as HTTP has it (RFC 9110, section 5.3). Does not block.
+    /// The header with this name, in any case; none if there is none, or if it is not UTF-8. Several lines are joined
+    /// with commas (RFC 9110, section 5.3). Does not block.
     ///
     /// ```no_run
     /// # fn doc(request: linger_guest::Request) {
@@ -82,7 +82,7 @@ impl Request {
         joined(self.inner.get_headers().get(name))
     }
 
-    /// All headers, in the order in which they came, their names in lower case. Does not block.
+    /// All headers, in the order in which they were sent, with names in lower case. Does not block.
     ///
     /// ```no_run
     /// # fn doc(request: linger_guest::Request) {
@@ -113,7 +113,7 @@ impl Request {
     }
 }
 
-/// For those who export `wasi:http/handler` themselves.
+/// For components that export `wasi:http/handler` themselves.
 impl From<types::Request> for Request {
     fn from(inner: types::Request) -> Self {
         Self { inner, method: OnceCell::new(), target: OnceCell::new() }

@@ -11,7 +11,7 @@ use wasip3::http::types::{self, Fields};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, spawn_local};
 use wasip3::wit_future;
 
-/// The answer of a handler.
+/// The response of a handler.
 ///
 /// Made by one of the functions, finished by the methods, sent by returning it:
 ///
@@ -24,7 +24,7 @@ use wasip3::wit_future;
 ///     .retry_after(Duration::from_secs(2));
 /// ```
 ///
-/// A body that is there from the start is sent with its `content-length`.
+/// A body that is complete from the start is sent with its `content-length`.
 #[must_use = "a response is sent by returning it from the handler"]
 pub struct Response {
     status: u16,
@@ -54,7 +54,7 @@ impl Response {
         Self { status, headers: Vec::new(), body: Content::Whole(Vec::new()) }
     }
 
-    /// `204 No Content`: there is nothing to say, or nobody to say it to.
+    /// `204 No Content`: there is nothing to send, or the client has disconnected.
     pub fn empty() -> Self {
         Self::new(204)
     }
@@ -64,7 +64,7 @@ impl Response {
         Self::bytes(text.into()).header("content-type", "text/plain; charset=utf-8")
     }
 
-    /// `200 OK` with these bytes. Their content type is a [`header`](Self::header) to add.
+    /// `200 OK` with these bytes. Add their content type as a [`header`](Self::header).
     ///
     /// ```
     /// # use linger_guest::Response;
@@ -74,11 +74,11 @@ impl Response {
         Self { status: 200, headers: Vec::new(), body: Content::Whole(data.into()) }
     }
 
-    /// `200 OK` with the contents of an event: of a [`Delivery`](crate::Delivery), or of an
-    /// [`Event`](crate::Event) of a topic. The host sends them without a copy in the memory of this component.
+    /// `200 OK` with the contents of an event: of a [`Delivery`](crate::Delivery), or of an [`Event`](crate::Event)
+    /// of a topic. The host sends them without a copy into the memory of this component.
     ///
-    /// The content type is that of the event, or `application/octet-stream`. When the response is returned, the
-    /// event counts as handed out, as by [`Delivery::data`](crate::Delivery::data).
+    /// The content type is that of the event, or `application/octet-stream`. When the response is returned, the event
+    /// counts as used, as after [`Delivery::data`](crate::Delivery::data).
     ///
     /// ```no_run
     /// # use linger_guest::{Response, Result, queue};
@@ -93,14 +93,14 @@ impl Response {
             .header("content-type", kind)
     }
 
-    /// `200 OK` with a body that the function writes bit by bit, after the head has been sent.
+    /// `200 OK` with a streamed body, which the function writes after the head has been sent.
     ///
-    /// The function runs beside the handler, and goes on when that has returned. `Ok` ends the body in order;
-    /// an error breaks it off, so that the client can tell. The error's message goes to the component's
-    /// standard error, but for [`Gone`], which is no news: a function that has nothing to clean up just
-    /// writes `body.send(…).await?`.
+    /// The function runs concurrently with the handler, and goes on after the handler has returned. `Ok` ends the
+    /// body; an error breaks it off, so that the client can tell. The error's message goes to the component's
+    /// standard error, except for [`Gone`], which is expected: a function with nothing to clean up can write
+    /// `body.send(…).await?`.
     ///
-    /// Between two chunks only [`cancellation()`](crate::cancellation()) tells that the client has gone:
+    /// Between two chunks, only [`cancellation()`](crate::cancellation()) reports a disconnect:
     ///
     /// ```no_run
     /// use linger_guest::{Request, Response, cancellation, select, sleep};
@@ -134,20 +134,20 @@ impl Response {
         Self { status: 200, headers: Vec::new(), body: Content::Stream(chunks, end) }
     }
 
-    /// With this status.
+    /// Sets the status.
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// With this header added. A name or a value that HTTP does not allow makes the response a `500` that says so, as does the
-    /// component's standard error.
+    /// Adds a header. If HTTP does not allow the name or the value, the response becomes a `500` that says so, and
+    /// the component's standard error says so as well.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// With the header `retry-after`, in whole seconds, rounded up.
+    /// Sets the header `retry-after`, in whole seconds, rounded up.
     pub fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.header("retry-after", seconds.to_string())
@@ -165,8 +165,8 @@ impl fmt::Debug for Response {
     }
 }
 
-/// For those who export `wasi:http/handler` themselves. Call it in the handler's task, which the body is
-/// written from. A response that HTTP does not allow becomes a `500` that says so.
+/// For components that export `wasi:http/handler` themselves. Call it in the handler's task, from which the body is
+/// written. A response that HTTP does not allow becomes a `500` that says so.
 impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
         let Response { status, headers, body } = response;

@@ -3,9 +3,9 @@
 /// Waits for the first of several futures, runs its branch, and drops the others.
 ///
 /// The branches are tried in the order in which they are written. The rule that follows: write
-/// [`cancelled`](crate::Cancellation::cancelled) first, so that a handler whose client is gone does not go on
-/// because something else was ready too; and then what is worth most, so that an event that came in the last
-/// moment of a wait is not left for a timer.
+/// [`cancelled`](crate::Cancellation::cancelled) first, so that a handler whose client has disconnected does not go
+/// on because another branch was ready too. Then write the most important branch, so that an event that came at the
+/// last moment wins over a timer.
 ///
 /// Every future here must be cancel-safe, as all but one are dropped:
 /// [`cancelled`](crate::Cancellation::cancelled), [`take`](crate::Queue::take), [`read`](crate::Topic::read) and

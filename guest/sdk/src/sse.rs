@@ -39,7 +39,7 @@ impl Message {
         Self::default()
     }
 
-    /// With this text for nobody: it keeps a quiet connection busy.
+    /// Adds a comment, which clients ignore: it keeps an idle connection alive.
     ///
     /// ```
     /// # use linger_guest::sse::Message;
@@ -49,25 +49,25 @@ impl Message {
         lines(text).fold(self, |message, line| message.field("", line))
     }
 
-    /// With this id, which the client sends as `last-event-id` when it connects again. What an id cannot hold,
-    /// line ends and the character NUL, is left out.
+    /// Sets the id, which the client sends as `last-event-id` when it reconnects. Line ends and NUL, which an id
+    /// cannot contain, are left out.
     pub fn id(self, id: &str) -> Self {
         self.field("id", &id.replace(['\n', '\r', '\0'], ""))
     }
 
-    /// With this type, by which the client tells its listeners apart; `message` if none is given. Line ends in
-    /// it are left out.
+    /// Sets the event type, by which the client selects listeners; the default is `message`. Line ends in it are left
+    /// out.
     pub fn event(self, kind: &str) -> Self {
         self.field("event", &kind.replace(['\n', '\r'], ""))
     }
 
-    /// With this text. It may have many lines, which the client gets with `\n` between them, whichever way they
-    /// ended before.
+    /// Sets the data. It may have several lines; the client gets them joined with `\n`, whatever their line ends
+    /// were.
     pub fn data(self, text: &str) -> Self {
         lines(text).fold(self, |message, line| message.field("data", line))
     }
 
-    /// With the time that the client waits before it connects again, in milliseconds.
+    /// Sets the time that the client waits before it reconnects, in milliseconds.
     ///
     /// ```
     /// # use linger_guest::sse::Message;

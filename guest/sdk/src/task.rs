@@ -1,14 +1,13 @@
-//! Work beside the handler.
+//! Background work of a request.
 
 use wasip3::wit_bindgen::spawn_local;
 
-/// Runs the future beside the handler, in the same request. Does not block.
+/// Runs the future concurrently with the handler, in the same request. Does not block.
 ///
-/// It goes on when the handler has returned its response, and its request counts as running until it ends: end it
-/// when [`cancellation()`](crate::cancellation()) says so, which it does at the latest when the response has been
-/// sent.
+/// It goes on after the handler has returned its response, and the request stays in-flight until it ends. End it on
+/// [`cancellation()`](crate::cancellation()), which comes at the latest when the response has been sent.
 ///
-/// A handler whose call is cancelled from outside is dropped where it waits. What it spawned goes on.
+/// A handler whose call is cancelled from outside is dropped at its current `await`. Spawned futures go on.
 ///
 /// ```no_run
 /// use linger_guest::{Request, Response, queue, spawn};

@@ -1,4 +1,4 @@
-//! Topics: events that every reader can get, as long as they are kept.
+//! Topics: each event goes to every reader, by cursor, for as long as it is kept.
 
 use crate::EventError;
 use crate::bindings::topics::linger::host::topic as host;
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use wasip3::http::types;
 
-/// A topic: each event is for all who read, now or later, as long as it is kept.
+/// A topic: each event goes to every reader, now or later, for as long as it is kept.
 ///
 /// ```no_run
 /// # use linger_guest::{EventError, topic};
@@ -22,11 +22,11 @@ use wasip3::http::types;
 #[derive(Debug)]
 pub struct Topic(Result<host::Topic, EventError>);
 
-/// The topic of this name, which comes into being with its first event. All apps of a host see the same
-/// topics. Does not block.
+/// The topic with this name. It is created by its first event. All apps of a host share the same topics. Does not
+/// block.
 ///
-/// A name that is not allowed (see [`EventError::InvalidName`]) is reported by [`publish`](Topic::publish),
-/// [`read`](Topic::read) and [`end`](Topic::end), so that a topic can be named where it is used.
+/// [`publish`](Topic::publish), [`read`](Topic::read) and [`end`](Topic::end) report a name that is not allowed (see
+/// [`EventError::InvalidName`]).
 ///
 /// ```no_run
 /// use linger_guest::{Topic, topic};
@@ -38,10 +38,9 @@ pub fn topic(name: &str) -> Topic {
 }
 
 impl Topic {
-    /// Stores an event at the end of the topic, and gives the cursor after it, once it is stored.
+    /// Stores an event at the end of the topic, and returns the cursor after it, once it is stored.
     ///
-    /// The event is on its way when the [`Publish`] is awaited, and not before. Dropping the future that awaits
-    /// it does not take it back.
+    /// The event is sent when the [`Publish`] is awaited. Dropping the awaiting future does not undo it.
     ///
     /// # Errors
     ///
@@ -61,7 +60,7 @@ impl Topic {
         Publish { topic: self, data, content_type: None }
     }
 
-    /// Waits for events after a cursor, and gives them oldest first: at least one, and at most `limit`, which is
+    /// Waits for events after a cursor, and returns them, oldest first: at least one, and at most `limit`, which is
     /// from 1 to 1000. Without a cursor it begins with the oldest event that is kept.
     ///
     /// Cancel-safe: a future that is dropped leaves no trace.
@@ -95,7 +94,7 @@ impl Topic {
         async move { Ok(read?.await?.into()) }
     }
 
-    /// The cursor after the last event: whoever reads after it gets what is published from now on.
+    /// The cursor after the last event: a read after it gets only events that are published from now on.
     ///
     /// Cancel-safe.
     ///
@@ -123,7 +122,7 @@ impl Topic {
     }
 }
 
-/// An event that is about to be published: awaiting it publishes it. [`Topic::publish`] gives it.
+/// An event that is not published yet: awaiting it publishes it. Made by [`Topic::publish`].
 ///
 /// ```no_run
 /// # use linger_guest::{EventError, topic};
@@ -140,7 +139,7 @@ pub struct Publish<'a> {
 }
 
 impl Publish<'_> {
-    /// With this content type, which travels with the data. Without one it is `application/octet-stream`.
+    /// Sets the content type, which is stored with the data. The default is `application/octet-stream`.
     pub fn content_type(mut self, kind: impl Into<String>) -> Self {
         self.content_type = Some(kind.into());
         self
@@ -151,7 +150,7 @@ impl IntoFuture for Publish<'_> {
     type Output = Result<String, EventError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
-    /// Sends the event on its way. The future borrows nothing, and gives the cursor after the event.
+    /// Sends the event. The future borrows nothing, and returns the cursor after the event.
     fn into_future(self) -> Self::IntoFuture {
         let kind = self.content_type.as_deref();
         let stored = self.topic.open().map(|topic| topic.publish(self.data, kind));
@@ -166,7 +165,7 @@ impl fmt::Debug for Publish<'_> {
     }
 }
 
-/// What one [`Topic::read`] gives.
+/// The result of a [`Topic::read`].
 ///
 /// ```
 /// use linger_guest::Batch;
@@ -184,12 +183,12 @@ impl fmt::Debug for Publish<'_> {
 pub struct Batch {
     /// The events, oldest first, at least one.
     pub events: Vec<Event>,
-    /// The cursor to read on from: the one of the last event.
+    /// The cursor for the next read: that of the last event.
     pub next: String,
-    /// How many events between the cursor of this read and the first event are no longer kept.
+    /// The number of events after the cursor of this read that are no longer kept.
     pub missed: u64,
-    /// Whether the cursor is of an earlier life of the topic, which ended when the topic was dropped or the host
-    /// lost what was not on disk. How many events were missed cannot be told then.
+    /// Whether the cursor is from an earlier epoch of the topic, which ended when the topic was removed, or when the
+    /// host lost events that were not on disk. Then the number of missed events is unknown.
     pub restarted: bool,
 }
 
@@ -205,7 +204,7 @@ impl From<host::Batch> for Batch {
     }
 }
 
-/// An event of a topic. Whoever has it can read it, also when the topic keeps it no longer.
+/// An event of a topic. It stays readable when the topic no longer keeps it.
 ///
 /// ```no_run
 /// use linger_guest::{Event, Response};
