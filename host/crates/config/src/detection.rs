@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use linger_base::pace::MinRate;
 
+use super::setting::Setting;
 use super::unit;
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
@@ -100,29 +101,6 @@ pub struct ReceiptWaits {
     /// Whether a reset after the acknowledgement is such a sign as little as it is one of the contrary. So it is with
     /// proxies, which reset connections that they have no use for, when they have read an answer.
     pub resets_tell_nothing: bool,
-}
-
-/// A duration that has a derived default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Setting {
-    /// A share of `client_timeout`.
-    #[default]
-    Derived,
-    /// Turned off.
-    Off,
-    /// Set.
-    Time(Duration),
-}
-
-impl Setting {
-    fn or(self, derived: Option<Duration>) -> Option<Duration> {
-        match self {
-            Self::Derived => derived,
-            Self::Off => None,
-            Self::Time(time) => Some(time),
-        }
-    }
 }
 
 impl Default for Detection {

@@ -11,8 +11,8 @@ use linger_events::Confirmations;
 
 use crate::Proxies;
 use crate::connection::origin::Peer;
-use crate::connection::proxy::{Speaker, read_header};
 use crate::request::ack;
+use crate::serving::proxy::{Speaker, read_header};
 
 /// Finds out who has sent a request with these headers over a connection from `peer`, and cleans them.
 pub fn identify(

@@ -1,24 +1,28 @@
 //! HTTP: a connection, and the scope of each request on it.
 //!
-//! It names hyper and h2 (the second in `connection::http2` only), and builds on every crate below it: sockets, exchanges,
+//! It names hyper and h2 (the second in `serving::http2` only), and builds on every crate below it: sockets, exchanges,
 //! components and deployments. It names none of Wasmtime, NATS or the disk store, and makes no system call by itself.
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod connection;
 mod context;
 mod error_response;
 #[doc(hidden)]
 pub mod fuzzing;
+mod read_ahead;
 mod request;
 mod router;
+mod serving;
 mod settings;
 
+pub use buffers::Buffers;
+pub use connection::Entrance;
 pub use connection::clients::{ClientShare, Clients, Kind, Places};
 pub use connection::listing::{Connections, Shown};
 pub use connection::origin::Proxies;
 pub use connection::spare::Spares;
-pub use connection::{Entrance, serve_connection};
 pub use context::Context;
-pub use request::buffers::Buffers;
-pub use request::pump::ReadAhead;
+pub use read_ahead::ReadAhead;
+pub use serving::serve_connection;
 pub use settings::{Settings, Target};

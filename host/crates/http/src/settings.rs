@@ -7,7 +7,7 @@ use linger_config::{Config, Limits};
 use linger_deploy::Slot;
 use linger_exchange::Terms;
 
-use crate::ReadAhead;
+use crate::read_ahead::ReadAhead;
 use crate::router::Table;
 
 /// Where a route leads.

@@ -15,9 +15,7 @@ mod options;
 mod pages;
 #[cfg(not(all(target_os = "linux", not(linger_read_ahead))))]
 mod portable;
-mod reader;
 mod receipt;
-mod socket;
 mod stream;
 #[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 mod tcp_info;
@@ -33,11 +31,11 @@ use portable as system;
 
 pub use confirm::Mark;
 pub use limits::raise_file_limit;
+pub use link::Socket;
 pub use link::{Flushed, Link};
 pub use listener::{Accepted, Listener};
 pub use pages::{RELEASES, release};
 pub use receipt::Receipt;
-pub use socket::Socket;
 pub use stream::Stream;
 pub use tls::{Tls, TlsError, connector};
 pub use transport::Transport;

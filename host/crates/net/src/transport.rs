@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::link::Flushed;
-use super::socket::Socket;
+use super::link::{Flushed, Socket};
 
 /// One type for both, so that hyper is compiled once.
 pub enum Transport<T: Flushed> {

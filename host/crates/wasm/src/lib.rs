@@ -6,12 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod app;
-mod bindings;
 mod budget;
 mod cache;
 mod cancels;
 mod compose;
 mod engine;
+mod factory;
 mod imports;
 mod inspect;
 mod lane;
@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod meter;
 mod middleware;
+mod outgoing;
 mod p2;
 mod p3;
 mod queue;

@@ -16,8 +16,8 @@ use linger_telemetry::AppMetrics;
 
 use super::budget::Budget;
 use super::cancels::Cancels;
-use super::imports::outgoing::OutgoingHttp;
 use super::limits::Limits;
+use super::outgoing::OutgoingHttp;
 
 /// The data of a wasmtime store.
 pub(crate) struct State {

@@ -1,58 +1,57 @@
-//! One connection: hyper over a socket, from the accept to the last receipt.
+//! One connection, as its requests see it: its client, its socket, and the requests in flight on it.
+//!
+//! Nothing here names hyper, h2 or a request's room: `serving` drives the connection, `request` is what comes over it.
 
-pub(crate) mod astray;
 pub(crate) mod clients;
-pub(crate) mod compact;
 pub(crate) mod forwarded;
-pub(crate) mod frames;
 pub(crate) mod hold;
-pub(crate) mod http2;
 pub(crate) mod listing;
-pub(crate) mod opening;
 pub(crate) mod origin;
 pub(crate) mod probe;
-pub(crate) mod proxy;
-pub(crate) mod serving;
 pub(crate) mod spare;
-pub(crate) mod stream;
 pub(crate) mod supervisor;
-pub(crate) mod version;
 pub(crate) mod wait;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
-use hyper::service::service_fn;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use linger_base::ClientAddress;
 use linger_config::{Eof, Limits, ReceiptWaits};
-use linger_net::{Link, RELEASES, Stream, Tls, Transport};
-use linger_telemetry::Reached;
+use linger_net::{Flushed, Link, RELEASES, Tls};
+use linger_telemetry::{Metrics, Reached};
 
-use crate::connection::clients::{ClientPlace, ClientShare, Clients, Kind};
-use crate::connection::hold::Quiet;
-use crate::connection::opening::open;
-use crate::connection::origin::{Peer, Proxies};
-use crate::connection::probe::Probe;
-use crate::connection::serving::{Serving, Terms};
-use crate::connection::spare::Spare;
-use crate::connection::stream::ClientStream;
-use crate::connection::supervisor::{Ending, Supervisor};
-use crate::connection::version::Version;
-use crate::connection::wait::Timeouts;
-use crate::context::Context;
-use crate::request::guard::ClientLink;
-use crate::request::handle;
-use crate::request::progress::Unflushed;
+use clients::{ClientPlace, ClientShare, Clients, Kind};
+use hold::Quiet;
+use origin::{Peer, Proxies};
+use probe::Probe;
+use spare::Spare;
+use supervisor::Supervisor;
+use wait::Timeouts;
 
-/// How long a connection that should end is waited for when no request is in progress on it.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The socket of a client, and what its kernel knows.
+pub(crate) type ClientLink = Link<Unflushed>;
+
+/// A response whose last bytes wait for the connection's next flush.
+pub(crate) trait AwaitsFlush: Send + Sync {
+    /// The connection was flushed. Whether there is nothing left to settle.
+    fn settle_if_flushed(&self) -> bool;
+
+    /// The client has reset a stream, perhaps this one. Whether its unwritten end was given up.
+    fn lose_unwritten_end(&self) -> bool;
+}
+
+/// Tells a response of each flush.
+pub(crate) struct Unflushed(pub(crate) Arc<dyn AwaitsFlush>);
+
+impl Flushed for Unflushed {
+    fn flushed(self) -> Option<Self> {
+        if self.0.settle_if_flushed() { None } else { Some(self) }
+    }
+}
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
@@ -85,7 +84,7 @@ pub(crate) struct Connection {
     client: OnceLock<(IpAddr, ClientPlace)>,
     of_client: OnceLock<ClientShare>,
     pub(crate) proxies: Proxies,
-    eof: Eof,
+    pub(crate) eof: Eof,
     pub(crate) probe: Probe,
     pub(crate) quiet: Quiet,
     pub(crate) supervisor: Supervisor,
@@ -142,14 +141,20 @@ impl Connection {
 
     /// It is this client's, as its kernel says, or a proxy that speaks for it alone. Proxies are no clients. `counts`: nobody
     /// has counted it yet. False if that client has too many.
-    pub(crate) fn is_of(&self, client: Option<ClientAddress>, context: &Context, counts: bool) -> bool {
+    pub(crate) fn is_of(
+        &self,
+        client: Option<ClientAddress>,
+        clients: &Arc<Clients>,
+        metrics: &Metrics,
+        counts: bool,
+    ) -> bool {
         let Some(client) = client.filter(|client| !self.proxies.contain(Some(client.ip))) else {
             return true;
         };
-        let place = context.clients.find(client.ip);
+        let place = clients.find(client.ip);
         if counts {
             let Some(share) = place.try_take(Kind::Connection) else {
-                context.metrics.reached_by(Reached::ConnectionsPerClient, Some(client));
+                metrics.reached_by(Reached::ConnectionsPerClient, Some(client));
                 return false;
             };
             // Nobody else sets it, here and below.
@@ -186,7 +191,8 @@ impl Connection {
     pub(crate) fn stream_was_reset(&self) {
         // First the count: whoever begins to wait looks at it then.
         self.resets.fetch_add(1, Ordering::AcqRel);
-        self.link.sift_unflushed(|Unflushed(progress)| progress.unless_its_end_may_be_lost().map(Unflushed));
+        self.link
+            .sift_unflushed(|response| if response.0.lose_unwritten_end() { None } else { Some(response) });
     }
 }
 
@@ -199,131 +205,5 @@ pub(crate) struct InProgress {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.connection.supervisor.request_ended();
-    }
-}
-
-/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
-/// What became of the last responses is then still waited for.
-pub async fn serve_connection(
-    stream: Stream,
-    from: Option<SocketAddr>,
-    entrance: &Entrance,
-    context: Arc<Context>,
-) {
-    let detection = &context.detection;
-    // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
-    let limits = &context.settings.load().limits.clone();
-    let link = Link::new(stream, detection.patience(), entrance.eof);
-    let connection = Connection::new(link, entrance, limits, detection.receipt_waits());
-    let _listed = context.connections.add(&connection);
-    // Boxed, so that its room is free again: many connections stay open for long.
-    if let Some((stream, version)) = Box::pin(open(from, entrance, &connection, &context, limits)).await {
-        serve(stream, version, &connection, &context, limits).await;
-    }
-    connection.receipts.close();
-    connection.receipts.wait().await;
-}
-
-async fn serve(
-    stream: Transport<Unflushed>,
-    version: Version,
-    connection: &Arc<Connection>,
-    context: &Arc<Context>,
-    limits: &Limits,
-) {
-    let handler =
-        service_fn(|request| handle(context.clone(), connection.clone(), connection.request(), request));
-    if version == Version::Http1 {
-        connection.supervisor.heads_come_one_by_one();
-    }
-    let stream = ClientStream::new(stream, connection.clone()).answering(context.clone());
-    let (detection, tasks) = (&context.detection, &context.lane.tasks);
-    let terms = Terms { limits, detection, eof: connection.eof, tasks };
-    let mut serving = Serving::new(version, stream, handler, &terms);
-    let beside = |ending: bool| {
-        // Boxed, for a set has room for one more than are in it.
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = watch(connection), if detection.watch => Beside::GiveUp,
-                beside = supervise(connection, context) => beside,
-                () = connection.link.abandoned() => Beside::GiveUp,
-                // Boxed, for few connections come to that.
-                () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
-            }
-        })
-    };
-    // Polled only when it was woken, which is rare, while hyper is at every turn.
-    let mut aside = FuturesUnordered::new();
-    aside.push(beside(false));
-    let ended = loop {
-        tokio::select! {
-            biased;
-            // First: what is known of the client counts in what hyper is polled for.
-            Some(news) = aside.next() => match news {
-                Beside::End => {
-                    serving.shut_down();
-                    aside.push(beside(true));
-                }
-                Beside::GiveUp => return,
-            },
-            ended = &mut serving => break ended,
-        }
-    };
-    if let Err(error) = ended {
-        if error.is_parse_too_large() {
-            context.metrics.reached_by(Reached::HeadSize, connection.peer().address());
-        }
-        // Clients come and go: this is news only to who looks for it.
-        tracing::debug!("connection ended: {error}");
-    }
-}
-
-/// What is noticed beside the requests and responses.
-enum Beside {
-    /// The connection should end when its requests have.
-    End,
-    /// It should end at once.
-    GiveUp,
-}
-
-/// Watches over the requests until the connection should end.
-async fn supervise(connection: &Connection, context: &Context) -> Beside {
-    match connection.supervisor.run(&connection.link, context).await {
-        Ending::AtOnce => Beside::GiveUp,
-        Ending::InOrder => {
-            if connection.requests.is_empty() {
-                // What has come in by now may be a request, which nobody has to send again then.
-                connection.link.read_dry(UNREAD).await;
-            }
-            Beside::End
-        }
-    }
-}
-
-/// How long what has come in may take to be read. It takes microseconds, but the machine may be busy elsewhere.
-const UNREAD: Duration = Duration::from_millis(100);
-
-/// Notices how the client leaves, for as long as it is polled.
-async fn watch(connection: &Connection) {
-    loop {
-        connection.link.watch().await;
-        match connection.link.departure() {
-            Some(_) => std::future::pending().await,
-            None => connection.probe.wanted(),
-        }
-    }
-}
-
-/// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
-/// without limit for an HTTP/2 client that does not answer.
-async fn overdue(requests: &TaskTracker) {
-    requests.close();
-    loop {
-        requests.wait().await;
-        tokio::time::sleep(LAST_WORDS).await;
-        if requests.is_empty() {
-            return;
-        }
     }
 }

@@ -109,11 +109,11 @@ mod tests {
     use linger_net::{Link, Transport};
 
     use super::*;
-    use crate::connection::serving::{Serving, Terms};
-    use crate::connection::stream::ClientStream;
-    use crate::connection::version::Version;
     use crate::connection::{Connection, Entrance};
     use crate::request::body::GuardedBody;
+    use crate::serving::protocol::{Serving, Terms};
+    use crate::serving::stream::ClientStream;
+    use crate::serving::version::Version;
 
     async fn connection() -> (TcpStream, Arc<Connection>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,17 +12,14 @@ use linger_base::{Outcome, Reason};
 use linger_config::ReceiptWaits;
 use linger_events::{Confirmations, Settlement, Token};
 use linger_exchange::Exchange;
-use linger_net::{Link, Mark, Receipt};
+use linger_net::{Mark, Receipt};
 use linger_telemetry::Failure;
 use linger_wasm::BodyError;
 
-use crate::connection::Connection;
+use crate::connection::{ClientLink, Connection};
 use crate::request::access::{Access, Phase};
-use crate::request::progress::{Progress, Unflushed};
+use crate::request::progress::Progress;
 use crate::request::shares::Shares;
-
-/// A connection whose flushes settle responses.
-pub(crate) type ClientLink = Link<Unflushed>;
 
 /// Held by the service future, then by the response body, then until all of it has left. Wherever it is
 /// dropped without a word, the client has left.

@@ -11,7 +11,7 @@ use hyper::body::Incoming as Http1Body;
 
 use linger_wasm::BodyError;
 
-use crate::connection::http2::Http2Body;
+use crate::request::http2_body::Http2Body;
 
 /// What a client sends after the head of its request.
 pub(crate) enum Incoming {

@@ -15,52 +15,14 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use linger_base::pace::{MinRate, Pace};
-use linger_config::Limits;
+use linger_base::pace::Pace;
 use linger_exchange::Exchange;
 use linger_wasm::BodyError;
 
-use crate::request::buffers::{Account, Buffers, Full, Room};
+use crate::buffers::{Account, Full, Room};
+use crate::read_ahead::ReadAhead;
 use crate::request::incoming::Unreadable;
 use crate::request::intake::Intake;
-
-/// Bounds on what is read ahead, and on the time that it takes.
-#[derive(Clone, Debug)]
-pub struct ReadAhead {
-    /// Bytes for all requests.
-    pub buffers: Arc<Buffers>,
-    /// How slow a client may send.
-    rate: MinRate,
-}
-
-impl ReadAhead {
-    /// Those of a configuration.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        Self { buffers: Buffers::new(limits), rate: rate(limits) }
-    }
-
-    /// Others, in the place of these. What is there counts against them too.
-    #[must_use]
-    pub fn next(&self, limits: &Limits) -> Self {
-        self.buffers.set(limits);
-        Self { buffers: self.buffers.clone(), rate: rate(limits) }
-    }
-
-    /// Bytes of a body that are read for nothing, so that its connection stays.
-    pub(crate) fn bound(&self) -> u64 {
-        self.buffers.per_request()
-    }
-
-    /// How long that may take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.rate.grace
-    }
-}
-
-fn rate(limits: &Limits) -> MinRate {
-    MinRate { bytes_per_second: limits.min_body_rate.as_u64(), grace: limits.body_timeout }
-}
 
 /// Why a body is not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

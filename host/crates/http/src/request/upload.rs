@@ -16,8 +16,8 @@ use linger_telemetry::Reached;
 use linger_wasm::Body;
 
 use crate::Context;
-use crate::request::buffers::Full;
-use crate::request::guard::ClientLink;
+use crate::buffers::Full;
+use crate::connection::ClientLink;
 use crate::request::incoming::Unreadable;
 use crate::request::intake::{Intake, Kept};
 use crate::request::pump::{self, Broken, Pump};

@@ -1,6 +1,9 @@
 //! A connection as two parties see it: hyper, which reads and writes, and those who must know what became
 //! of what was written.
 
+mod reader;
+mod socket;
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,11 +17,12 @@ use tokio::time::Instant;
 use linger_base::{Client, Reason};
 use linger_config::Eof;
 
-use super::reader::Reader;
-use super::receipt::End;
-use super::socket::Socket;
-use super::stream::Stream;
-use super::system::Ahead;
+use crate::receipt::End;
+use crate::stream::Stream;
+use crate::system::Ahead;
+use reader::Reader;
+
+pub use socket::Socket;
 
 /// Told when all that was written before has left for the kernel. Dropped instead when that never happens.
 pub trait Flushed: Send {
@@ -48,7 +52,7 @@ pub struct Link<T> {
     abandoned: SetOnce<()>,
     flushes: AtomicU64,
     pub(super) bytes: Bytes,
-    pub(super) reader: Reader,
+    reader: Reader,
     /// Who waits for a next request.
     pub(super) requests: Requests,
     /// Whether something was read that may not have been used yet.

@@ -7,7 +7,7 @@ use wasmtime::component::{Access, FutureReader};
 use wasmtime::{AsContextMut as _, Result};
 
 use super::Linger;
-use crate::bindings::linger::middleware::ending;
+use super::bindings::linger::middleware::ending;
 use crate::state::{State, current};
 
 impl ending::Host for State {}

@@ -1,10 +1,10 @@
 //! What guests import: one file for each interface, and how they are linked.
 
+mod bindings;
 pub(super) mod cancellation;
 pub(super) mod cancellation_p2;
 mod client;
 mod ending;
-pub(super) mod outgoing;
 mod parking;
 mod pending;
 pub(super) mod queue;
@@ -18,9 +18,9 @@ use wasmtime::component::{HasData, Linker};
 
 use linger_base::Reason;
 
-use super::bindings::linger::host as wit;
-use super::bindings::linger::middleware;
 use super::state::State;
+use bindings::linger::host as wit;
+use bindings::linger::middleware;
 
 /// Implements our interfaces, on the data of a store.
 pub(super) struct Linger;

@@ -18,8 +18,8 @@ use linger_base::limit::{Limit, Share};
 use linger_config::OnDisconnect;
 use linger_exchange::{Call, Exchange};
 
-use super::app::Factory;
 use super::engine::one_line;
+use super::factory::Factory;
 use super::meter::{Meter, end};
 use super::queue::Queue;
 use super::replay::Replay;

@@ -24,9 +24,9 @@ use linger_base::limit::Limit;
 use linger_config::InstanceLimits;
 use linger_exchange::Exchange;
 
-use super::app::Factory;
 use super::budget::Budget;
 use super::cancels::Trial;
+use super::factory::Factory;
 use super::meter::Meter;
 use super::queue::Queue;
 use super::state::State;

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use linger_base::Reason;
 use linger_exchange::Exchange;
 
-use crate::Context;
+use crate::connection::ClientLink;
 use crate::connection::wait::{Over, Timeouts, Wait};
-use crate::request::guard::ClientLink;
 
 pub(crate) struct Supervisor {
     watched: Mutex<Watched>,
@@ -163,8 +163,13 @@ impl Supervisor {
 
     /// Does so until the connection should end when its requests have, or at once: the server stops, or no request came in
     /// time. Called again, it goes on, and that does not come again.
-    pub(crate) async fn run(&self, link: &ClientLink, context: &Context) -> Ending {
-        let (mut here, mut replaced) = (true, context.replaced.clone());
+    pub(crate) async fn run(
+        &self,
+        link: &ClientLink,
+        stopping: &CancellationToken,
+        mut replaced: watch::Receiver<()>,
+    ) -> Ending {
+        let mut here = true;
         loop {
             let (next, serving) = {
                 let watched = self.watched();
@@ -181,7 +186,7 @@ impl Supervisor {
                     here = false;
                     self.leave(reason);
                 }
-                () = context.stopping.cancelled(), if serving => {
+                () = stopping.cancelled(), if serving => {
                     self.stop();
                     return Ending::InOrder;
                 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 
-use linger_net::{Flushed, Mark};
+use linger_net::Mark;
 
-use crate::connection::Connection;
+use crate::connection::{AwaitsFlush, Connection, Unflushed};
 use crate::request::guard::Guard;
 
 /// The bytes of one body that are with hyper, and who wants to know when they have left.
@@ -96,42 +96,11 @@ impl Progress {
         self.resets.store(self.connection.resets(), Ordering::Release);
     }
 
-    /// The client has reset a stream. Which, only h2 knows, and it says nothing where all that is left is the
-    /// end of the stream: that is then never written.
-    pub(crate) fn unless_its_end_may_be_lost(self: Arc<Self>) -> Option<Arc<Self>> {
-        if self.lose_unwritten_end() { None } else { Some(self) }
-    }
-
-    fn lose_unwritten_end(&self) -> bool {
-        let may_be_lost = !self.has_written_more();
-        if may_be_lost {
-            self.any_sent.store(true, Ordering::Release);
-            self.tear();
-        }
-        may_be_lost
-    }
-
     fn has_written_more(&self) -> bool {
         match self.more_than.load(Ordering::Acquire) {
             0 => true,
             before => self.connection.link.written() > before,
         }
-    }
-
-    /// Whether there is nothing left to settle.
-    fn settle_if_flushed(&self) -> bool {
-        if self.tail().torn {
-            return true;
-        }
-        let consumed = self.outstanding.load(Ordering::Acquire) == 0 && self.has_written_more();
-        if !consumed || self.connection.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
-            return false;
-        }
-        let guard = self.tail().guard.take();
-        if let Some((guard, mark)) = guard {
-            guard.delivered(&(self.first..self.connection.link.written()), mark);
-        }
-        true
     }
 
     fn tear(&self) {
@@ -163,12 +132,31 @@ impl Progress {
     }
 }
 
-/// A response that the socket tells of each flush.
-pub(crate) struct Unflushed(pub(crate) Arc<Progress>);
+impl AwaitsFlush for Progress {
+    fn settle_if_flushed(&self) -> bool {
+        if self.tail().torn {
+            return true;
+        }
+        let consumed = self.outstanding.load(Ordering::Acquire) == 0 && self.has_written_more();
+        if !consumed || self.connection.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
+            return false;
+        }
+        let guard = self.tail().guard.take();
+        if let Some((guard, mark)) = guard {
+            guard.delivered(&(self.first..self.connection.link.written()), mark);
+        }
+        true
+    }
 
-impl Flushed for Unflushed {
-    fn flushed(self) -> Option<Self> {
-        if self.0.settle_if_flushed() { None } else { Some(self) }
+    /// Which stream was reset only h2 knows, and it says nothing where all that is left is the end of the stream: that is
+    /// then never written.
+    fn lose_unwritten_end(&self) -> bool {
+        let may_be_lost = !self.has_written_more();
+        if may_be_lost {
+            self.any_sent.store(true, Ordering::Release);
+            self.tear();
+        }
+        may_be_lost
     }
 }
 

@@ -10,9 +10,9 @@ use linger_exchange::{Asked, Exchange, Generation, Terms};
 use linger_net::{Link, Socket};
 
 use super::*;
+use crate::connection::ClientLink;
 use crate::connection::{Connection, Entrance};
 use crate::request::access::Access;
-use crate::request::guard::ClientLink;
 use crate::request::shares::Shares;
 
 struct Fixture {

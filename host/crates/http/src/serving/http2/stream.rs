@@ -11,11 +11,11 @@ use http_body::Body as _;
 
 use linger_base::pace::MinRate;
 
-use super::body::Leave;
 use super::head;
 use super::sending::Sending;
 use crate::connection::Connection;
 use crate::request::body::GuardedBody;
+use crate::request::http2_body::Leave;
 use crate::request::progress::Chunk;
 
 /// The task of one stream. Dropped, it has ended, and so has its request.

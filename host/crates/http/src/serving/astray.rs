@@ -6,9 +6,8 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::Context;
-use crate::connection::Connection;
+use crate::connection::{ClientLink, Connection};
 use crate::error_response;
-use crate::request::guard::ClientLink;
 use crate::request::refusal::Refusal;
 
 /// How long such a client has to close after its answer, and how much of what it sends meanwhile is read: while something

@@ -12,13 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use linger_net::{Transport, release};
 
 use crate::Context as Shared;
-use crate::connection::Connection;
-use crate::connection::frames::{Resets, carries_response};
 use crate::connection::hold::Hold;
 use crate::connection::probe::INTERIM;
+use crate::connection::{Connection, Unflushed};
 use crate::error_response;
-use crate::request::progress::Unflushed;
 use crate::request::refusal::{self, Refusal};
+use crate::serving::frames::{Resets, carries_response};
 
 /// What a client sends first that speaks TLS.
 const HANDSHAKE: u8 = 22;

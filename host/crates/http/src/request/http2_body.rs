@@ -25,7 +25,7 @@ pub(crate) struct Http2Body {
 
 /// Leave to send a body, for a client that said `expect: 100-continue`.
 #[derive(Default)]
-pub(super) struct Leave {
+pub(crate) struct Leave {
     wanted: AtomicBool,
     stream: AtomicWaker,
 }
@@ -37,14 +37,14 @@ impl Leave {
     }
 
     /// Ready, once, when somebody reads the body.
-    pub(super) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         self.stream.register(cx.waker());
         if self.wanted.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 impl Http2Body {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, leave: Option<Arc<Leave>>) -> Self {
+    pub(crate) fn new(stream: RecvStream, length: Option<u64>, leave: Option<Arc<Leave>>) -> Self {
         Self { stream, remaining: length, data_ended: false, leave }
     }
 }

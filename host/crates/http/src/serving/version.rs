@@ -3,7 +3,7 @@
 //! What hyper-util has for that reads the first bytes apart. For HTTP/1.1 they are then in hyper's buffer when it reads on,
 //! which makes it double the buffer: 8 KiB for each connection that is open. And it has room for both versions.
 
-use crate::request::guard::ClientLink;
+use crate::connection::ClientLink;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -7,13 +7,11 @@ use linger_config::Limits;
 use linger_net::{Socket, Tls, Transport};
 
 use crate::connection::origin::Peer;
-use crate::connection::proxy::{self, Speaker};
-use crate::connection::version::Version;
-use crate::connection::{Connection, Entrance};
-use crate::connection::{LAST_WORDS, astray};
+use crate::connection::{ClientLink, Connection, Entrance, Unflushed};
 use crate::context::Context;
-use crate::request::guard::ClientLink;
-use crate::request::progress::Unflushed;
+use crate::serving::proxy::{self, Speaker};
+use crate::serving::version::Version;
+use crate::serving::{LAST_WORDS, astray};
 
 type Opened = (Transport<Unflushed>, Version);
 
@@ -75,7 +73,7 @@ async fn introduce(
     };
     // Nobody else sets it.
     let _ = connection.peer.set(peer);
-    connection.is_of(client, context, counts)
+    connection.is_of(client, &context.clients, &context.metrics, counts)
 }
 
 async fn negotiate(tls: &Tls, socket: Socket<Unflushed>) -> Option<Opened> {

@@ -13,11 +13,11 @@ use tokio_util::task::TaskTracker;
 
 use linger_config::{Detection, Eof, Limits};
 
-use crate::connection::http2::{self, Http2};
-use crate::connection::stream::ClientStream;
-use crate::connection::version::Version;
 use crate::request::body::GuardedBody;
 use crate::request::incoming::Incoming;
+use crate::serving::http2::{self, Http2};
+use crate::serving::stream::ClientStream;
+use crate::serving::version::Version;
 
 /// A connection that is served. Each version in a box of its own size: one of HTTP/2 needs twice the room.
 pub(crate) enum Serving<S: Handler> {

@@ -3,7 +3,6 @@
 //! Not by hyper: it gives h2 the whole of a response, and while that waits for a client's window it asks neither whether
 //! anybody still waits for it, nor can it take it back. Here what waits for room stays with us (`sending`).
 
-mod body;
 mod head;
 mod pings;
 mod sending;
@@ -25,15 +24,14 @@ use linger_base::pace;
 use linger_config::{Detection, Limits};
 
 use crate::connection::Connection;
-use crate::connection::serving::Handler;
-use crate::connection::stream::ClientStream;
 use crate::request::content_length;
+use crate::request::http2_body::Http2Body;
 use crate::request::incoming::Incoming;
 use crate::request::progress::Chunk;
+use crate::serving::protocol::Handler;
+use crate::serving::stream::ClientStream;
 use pings::Pings;
 use stream::Stream;
-
-pub(crate) use body::Http2Body;
 
 /// Room for bodies of requests that nobody has read yet, of a stream and of all of a connection.
 const WINDOW: u32 = 1024 * 1024;

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use linger_base::pace::Pace;
 use linger_config::ReaderBounds;
 
-use super::link::{Flushed, Link};
-use super::receipt::Counts;
+use super::{Flushed, Link};
+use crate::receipt::Counts;
 
 /// What is known of how a client reads, from one look to the next.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::link::{Flushed, Link};
-use super::stream::Stream;
+use super::{Flushed, Link};
+use crate::stream::Stream;
 
 /// How long a connection that was shut down still reads while nothing comes, how long in all, and how much. A connection
 /// that is closed with bytes unread is reset, and the reset can overtake the answer: a client that still sends its request

@@ -1,0 +1,28 @@
+//! A duration that is set, derived from another setting, or off.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A duration that has a derived default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Setting {
+    /// A share of `client_timeout`.
+    #[default]
+    Derived,
+    /// Turned off.
+    Off,
+    /// Set.
+    Time(Duration),
+}
+
+impl Setting {
+    pub(super) fn or(self, derived: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::Derived => derived,
+            Self::Off => None,
+            Self::Time(time) => Some(time),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Serves a connection, from the accept to the last receipt: finds out who and what speaks, lets hyper or h2 speak, and hands
+//! each request to `request`.
+
+pub(crate) mod astray;
+pub(crate) mod frames;
+pub(crate) mod http2;
+pub(crate) mod opening;
+pub(crate) mod protocol;
+pub(crate) mod proxy;
+pub(crate) mod stream;
+pub(crate) mod version;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use hyper::service::service_fn;
+use tokio_util::task::TaskTracker;
+
+use linger_config::Limits;
+use linger_net::{Link, Stream, Transport};
+use linger_telemetry::Reached;
+
+use crate::connection::supervisor::Ending;
+use crate::connection::{Connection, Entrance, Unflushed};
+use crate::context::Context;
+use crate::request::handle;
+use opening::open;
+use protocol::{Serving, Terms};
+use stream::ClientStream;
+use version::Version;
+
+/// How long a connection that should end is waited for when no request is in progress on it.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
+/// What became of the last responses is then still waited for.
+pub async fn serve_connection(
+    stream: Stream,
+    from: Option<SocketAddr>,
+    entrance: &Entrance,
+    context: Arc<Context>,
+) {
+    let detection = &context.detection;
+    // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
+    let limits = &context.settings.load().limits.clone();
+    let link = Link::new(stream, detection.patience(), entrance.eof);
+    let connection = Connection::new(link, entrance, limits, detection.receipt_waits());
+    let _listed = context.connections.add(&connection);
+    // Boxed, so that its room is free again: many connections stay open for long.
+    if let Some((stream, version)) = Box::pin(open(from, entrance, &connection, &context, limits)).await {
+        serve(stream, version, &connection, &context, limits).await;
+    }
+    connection.receipts.close();
+    connection.receipts.wait().await;
+}
+
+async fn serve(
+    stream: Transport<Unflushed>,
+    version: Version,
+    connection: &Arc<Connection>,
+    context: &Arc<Context>,
+    limits: &Limits,
+) {
+    let handler =
+        service_fn(|request| handle(context.clone(), connection.clone(), connection.request(), request));
+    if version == Version::Http1 {
+        connection.supervisor.heads_come_one_by_one();
+    }
+    let stream = ClientStream::new(stream, connection.clone()).answering(context.clone());
+    let (detection, tasks) = (&context.detection, &context.lane.tasks);
+    let terms = Terms { limits, detection, eof: connection.eof, tasks };
+    let mut serving = Serving::new(version, stream, handler, &terms);
+    let beside = |ending: bool| {
+        // Boxed, for a set has room for one more than are in it.
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = watch(connection), if detection.watch => Beside::GiveUp,
+                beside = supervise(connection, context) => beside,
+                () = connection.link.abandoned() => Beside::GiveUp,
+                // Boxed, for few connections come to that.
+                () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
+            }
+        })
+    };
+    // Polled only when it was woken, which is rare, while hyper is at every turn.
+    let mut aside = FuturesUnordered::new();
+    aside.push(beside(false));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            // First: what is known of the client counts in what hyper is polled for.
+            Some(news) = aside.next() => match news {
+                Beside::End => {
+                    serving.shut_down();
+                    aside.push(beside(true));
+                }
+                Beside::GiveUp => return,
+            },
+            ended = &mut serving => break ended,
+        }
+    };
+    if let Err(error) = ended {
+        if error.is_parse_too_large() {
+            context.metrics.reached_by(Reached::HeadSize, connection.peer().address());
+        }
+        // Clients come and go: this is news only to who looks for it.
+        tracing::debug!("connection ended: {error}");
+    }
+}
+
+/// What is noticed beside the requests and responses.
+enum Beside {
+    /// The connection should end when its requests have.
+    End,
+    /// It should end at once.
+    GiveUp,
+}
+
+/// Watches over the requests until the connection should end.
+async fn supervise(connection: &Connection, context: &Context) -> Beside {
+    match connection.supervisor.run(&connection.link, &context.stopping, context.replaced.clone()).await {
+        Ending::AtOnce => Beside::GiveUp,
+        Ending::InOrder => {
+            if connection.requests.is_empty() {
+                // What has come in by now may be a request, which nobody has to send again then.
+                connection.link.read_dry(UNREAD).await;
+            }
+            Beside::End
+        }
+    }
+}
+
+/// How long what has come in may take to be read. It takes microseconds, but the machine may be busy elsewhere.
+const UNREAD: Duration = Duration::from_millis(100);
+
+/// Notices how the client leaves, for as long as it is polled.
+async fn watch(connection: &Connection) {
+    loop {
+        connection.link.watch().await;
+        match connection.link.departure() {
+            Some(_) => std::future::pending().await,
+            None => connection.probe.wanted(),
+        }
+    }
+}
+
+/// Resolves when a connection that was asked to end has no request left, and does not end: hyper waits
+/// without limit for an HTTP/2 client that does not answer.
+async fn overdue(requests: &TaskTracker) {
+    requests.close();
+    loop {
+        requests.wait().await;
+        tokio::time::sleep(LAST_WORDS).await;
+        if requests.is_empty() {
+            return;
+        }
+    }
+}
