@@ -14,6 +14,7 @@
 mod harness;
 
 mod answers;
+mod architecture;
 mod behind;
 mod bodies;
 mod bodiless;
