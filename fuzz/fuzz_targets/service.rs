@@ -82,7 +82,7 @@ impl Service {
             let ended = tokio::time::timeout(bound, both).await;
             assert!(ended.is_ok(), "the connection goes on without its client: {script:?}");
             let free = async {
-                while self.context.settings.load().requests.taken() > 0 {
+                while self.context.settings.load().requests.in_use() > 0 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };

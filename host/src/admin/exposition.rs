@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use linger_base::limit::Limit;
+use linger_base::permits::Permits;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
 use linger_telemetry::{Metrics, process};
@@ -22,7 +22,7 @@ pub struct Exposition(Registry);
 struct Live {
     deployments: Weak<Deployments>,
     events: Arc<dyn EventStore>,
-    connections: Arc<Limit>,
+    connections: Arc<Permits>,
 }
 
 impl Exposition {
@@ -32,7 +32,7 @@ impl Exposition {
         metrics: &Metrics,
         deployments: &Arc<Deployments>,
         events: Arc<dyn EventStore>,
-        connections: Arc<Limit>,
+        connections: Arc<Permits>,
     ) -> Self {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
@@ -115,7 +115,7 @@ impl Collector for Live {
         writer.gauge(
             "linger_connections",
             "Connections of clients that are open",
-            count(self.connections.taken()),
+            count(self.connections.in_use()),
         )?;
         self.encode_apps(&mut writer)?;
         self.encode_events(&mut writer)?;
@@ -128,7 +128,7 @@ impl Live {
     fn encode_apps(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let Some(deployments) = self.deployments.upgrade() else { return Ok(()) };
         let slots = deployments.slots();
-        let running = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.requests.taken())));
+        let running = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.requests.in_use())));
         writer.gauges(
             "http_server_active_requests",
             "Requests in progress, parked ones included",

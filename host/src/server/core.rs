@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
-use linger_base::limit::Share;
+use linger_base::permits::Permit;
 use linger_http::{ClientShare, Context, Entrance, serve_connection};
 use linger_net::Accepted;
 
@@ -27,7 +27,7 @@ pub(super) struct Core {
 pub(super) struct Arrival {
     pub(super) accepted: Accepted,
     pub(super) entrance: Entrance,
-    pub(super) share: Share,
+    pub(super) share: Permit,
     /// None where it does not count for a client.
     pub(super) of_client: Option<ClientShare>,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use linger_base::ClientAddress;
-use linger_base::limit::Share;
+use linger_base::permits::Permit;
 use linger_http::{ClientShare, Entrance, Kind, Places};
 use linger_net::{Accepted, Listener};
 use linger_telemetry::{Metrics, Reached};
@@ -74,7 +74,7 @@ impl Door {
     }
 
     /// A place among all, when there is one.
-    async fn place(&self) -> Share {
+    async fn place(&self) -> Permit {
         if let Some(share) = self.places.all.try_take() {
             return share;
         }

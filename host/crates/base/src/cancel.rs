@@ -91,13 +91,13 @@ impl Cancellation {
     }
 
     /// Waits for the reason; at once if there is one. Cancel-safe.
-    pub async fn cancelled(&self) -> Reason {
+    pub async fn wait_cancelled(&self) -> Reason {
         *self.0.wait().await
     }
 
-    /// Like [`cancelled`](Self::cancelled), for a future that outlives the borrow.
-    pub async fn cancelled_owned(self) -> Reason {
-        self.cancelled().await
+    /// Like [`wait_cancelled`](Self::wait_cancelled), for a future that outlives the borrow.
+    pub async fn wait_cancelled_owned(self) -> Reason {
+        self.wait_cancelled().await
     }
 }
 
@@ -136,12 +136,12 @@ mod tests {
     #[tokio::test]
     async fn every_waiter_is_told() {
         let cancellation = Cancellation::new();
-        let mut waiters: JoinSet<_> = (0..100).map(|_| cancellation.clone().cancelled_owned()).collect();
+        let mut waiters: JoinSet<_> = (0..100).map(|_| cancellation.clone().wait_cancelled_owned()).collect();
         tokio::task::yield_now().await;
         cancellation.cancel(Reason::Reset);
         while let Some(reason) = waiters.join_next().await {
             assert_eq!(reason.unwrap(), Reason::Reset);
         }
-        assert_eq!(cancellation.cancelled().await, Reason::Reset);
+        assert_eq!(cancellation.wait_cancelled().await, Reason::Reset);
     }
 }

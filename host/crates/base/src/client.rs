@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::Reason;
 
 /// Whoever is at the other end of a connection.
-pub trait Client: fmt::Debug + Send + Sync {
+pub trait ClientProbe: fmt::Debug + Send + Sync {
     /// How the client has left, if it has, as far as the kernel knows. Does not block.
     fn ask_departure(&self) -> Option<Reason>;
 }

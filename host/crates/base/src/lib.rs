@@ -6,18 +6,18 @@
 
 mod cancel;
 mod client;
-pub mod limit;
+mod file_stamp;
 mod name;
 mod outcome;
-pub mod pace;
+pub mod permits;
 mod random;
+pub mod rate;
 pub mod spelling;
-mod stamp;
 pub mod wit;
 
 pub use cancel::{Cancellation, Reason};
-pub use client::{Client, ClientAddress};
+pub use client::{ClientAddress, ClientProbe};
+pub use file_stamp::FileStamp;
 pub use name::{InvalidName, Name};
 pub use outcome::Outcome;
 pub use random::random_u32;
-pub use stamp::Stamp;

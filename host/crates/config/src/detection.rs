@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use linger_base::pace::MinRate;
+use linger_base::rate::MinRate;
 
 use super::setting::Setting;
 use super::unit;

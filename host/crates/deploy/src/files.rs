@@ -10,7 +10,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use linger_base::Stamp;
+use linger_base::FileStamp;
 use linger_config::App;
 use linger_wasm::{LoadError, Source};
 
@@ -67,11 +67,11 @@ async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: wat
 }
 
 /// The state of a file that is another one than was seen, once nothing is written to it any more.
-async fn settled(file: &Path, seen: Option<Stamp>) -> Option<Stamp> {
-    let mut stamp = Stamp::look(file).await.filter(|stamp| Some(*stamp) != seen)?;
+async fn settled(file: &Path, seen: Option<FileStamp>) -> Option<FileStamp> {
+    let mut stamp = FileStamp::look(file).await.filter(|stamp| Some(*stamp) != seen)?;
     loop {
         sleep(QUIET).await;
-        let now = Stamp::look(file).await?;
+        let now = FileStamp::look(file).await?;
         if std::mem::replace(&mut stamp, now) == now {
             return Some(stamp);
         }

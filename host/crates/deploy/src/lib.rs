@@ -29,7 +29,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use linger_base::Stamp;
+use linger_base::FileStamp;
 use linger_events::EventStore;
 use linger_exchange::Generation;
 use linger_telemetry::{AppMetrics, Metrics};
@@ -401,7 +401,7 @@ impl Loader {
 
     fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
         let (begun, spec) = (Instant::now(), Arc::new(spec));
-        let seen = Stamp::of(&spec.config.component);
+        let seen = FileStamp::of(&spec.config.component);
         let component = files::read_now(&spec.config)?;
         let metrics = self.metrics.of_app(name);
         let app = Arc::new(self.load(&metrics, &component, &spec)?);

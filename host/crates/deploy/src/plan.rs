@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use linger_base::Stamp;
+use linger_base::FileStamp;
 use linger_exchange::Generation;
 
 use super::slot::OnlyOne;
@@ -41,7 +41,7 @@ struct Prepared {
 struct Next {
     deployed: Deployed,
     record: Record,
-    seen: Option<Stamp>,
+    seen: Option<FileStamp>,
 }
 
 /// What a new configuration changes about an app.
@@ -108,7 +108,7 @@ impl Deployments {
         let only = slot.wait_for_one().await;
         let (before, after) = (slot.spec(), slot.current());
         served.push((slot.clone(), after.clone()));
-        let seen = Stamp::look(&spec.config.component).await;
+        let seen = FileStamp::look(&spec.config.component).await;
         // What was sent stays until there is another file.
         let is_as_before = !after.component.from_file || seen == slot.seen();
         let component = if spec.config.component == before.config.component && is_as_before {
@@ -140,7 +140,7 @@ impl Deployments {
     }
 
     async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
-        let seen = Stamp::look(&spec.config.component).await;
+        let seen = FileStamp::look(&spec.config.component).await;
         let component = files::read(&spec.config).await?;
         let metrics = self.loader.metrics.of_app(name);
         let mut record = Record::new(1, &component);

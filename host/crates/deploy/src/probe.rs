@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Empty};
 use tokio_util::task::TaskTracker;
 
-use linger_base::{Client, Outcome, Reason};
+use linger_base::{ClientProbe, Outcome, Reason};
 use linger_config::Probe;
 use linger_exchange::{Asked, Exchange, Generation, Terms};
 use linger_wasm::{App, CallError, Lane};
@@ -16,7 +16,7 @@ use linger_wasm::{App, CallError, Lane};
 #[derive(Debug)]
 struct Prober;
 
-impl Client for Prober {
+impl ClientProbe for Prober {
     fn ask_departure(&self) -> Option<Reason> {
         None
     }
@@ -40,8 +40,8 @@ pub(super) async fn probe(
     probe: &Probe,
     tasks: TaskTracker,
 ) -> Result<(), Failure> {
-    let client: Arc<dyn Client> = Arc::new(Prober);
-    let watching: Weak<dyn Client> = Arc::downgrade(&client);
+    let client: Arc<dyn ClientProbe> = Arc::new(Prober);
+    let watching: Weak<dyn ClientProbe> = Arc::downgrade(&client);
     // What it takes goes back, and that does not count: it is asked again and again.
     let asked = Asked { uri: probe.path.parse().unwrap_or_default(), ..Asked::default() };
     let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked).for_nobody());

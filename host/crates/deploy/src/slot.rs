@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 use tokio::sync::OwnedMutexGuard;
 
-use linger_base::Stamp;
-use linger_base::limit::Limit;
+use linger_base::FileStamp;
+use linger_base::permits::Permits;
 use linger_exchange::Generation;
 use linger_telemetry::AppMetrics;
 use linger_wasm::App;
@@ -39,7 +39,7 @@ pub struct Slot {
     /// What is counted of it.
     pub(super) metrics: Arc<AppMetrics>,
     /// Its requests in progress.
-    pub requests: Arc<Limit>,
+    pub requests: Arc<Permits>,
     spec: ArcSwap<Spec>,
     serving: ArcSwap<Serving>,
     previous: Mutex<Option<Arc<Deployed>>>,
@@ -48,7 +48,7 @@ pub struct Slot {
     /// What is being tried, and how far it has come.
     trying: Mutex<Option<(Record, State)>>,
     /// The file that was read last, and whether it could serve.
-    seen: Mutex<Option<(Stamp, bool)>>,
+    seen: Mutex<Option<(FileStamp, bool)>>,
     /// Digests of components that are not deployed again without being asked for.
     taken_back: Mutex<HashSet<Arc<str>>>,
     deploying: Arc<tokio::sync::Mutex<()>>,
@@ -77,13 +77,13 @@ impl Serving {
 
 impl Slot {
     /// A place with its first generation.
-    pub(super) fn new(first: Deployed, record: Record, seen: Option<Stamp>) -> Self {
+    pub(super) fn new(first: Deployed, record: Record, seen: Option<FileStamp>) -> Self {
         let spec = first.spec.clone();
         let max_requests = spec.config.max_requests.unwrap_or(usize::MAX);
         let slot = Self {
             name: first.generation.metrics.app.clone(),
             metrics: first.generation.metrics.clone(),
-            requests: Limit::new(max_requests),
+            requests: Permits::new(max_requests),
             spec: ArcSwap::new(spec),
             next_number: AtomicU64::new(first.generation.number + 1),
             serving: ArcSwap::from_pointee(Serving { current: Arc::new(first), canary: None }),
@@ -227,12 +227,12 @@ impl Slot {
     }
 
     /// The file that was read last.
-    pub(super) fn seen(&self) -> Option<Stamp> {
+    pub(super) fn seen(&self) -> Option<FileStamp> {
         lock(&self.seen).map(|(stamp, _)| stamp)
     }
 
     /// Notes that a file was read, and whether it could serve.
-    pub(super) fn saw(&self, stamp: Stamp, served: bool) {
+    pub(super) fn saw(&self, stamp: FileStamp, served: bool) {
         *lock(&self.seen) = Some((stamp, served));
     }
 

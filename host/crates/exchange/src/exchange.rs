@@ -8,7 +8,7 @@ use http::{Method, Uri};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
-use linger_base::{Cancellation, Client, ClientAddress, Outcome, Reason};
+use linger_base::{Cancellation, ClientAddress, ClientProbe, Outcome, Reason};
 use linger_config::{OnDisconnect, Route};
 use linger_events::{Holdings, Settlement, Unsettled};
 use linger_telemetry::Trace;
@@ -83,7 +83,7 @@ pub struct Exchange {
     /// The events that it took.
     pub holdings: Holdings,
     /// Not owned: a guest may know its exchange for longer than there is a connection.
-    client: Weak<dyn Client>,
+    client: Weak<dyn ClientProbe>,
     /// How it ended, or why.
     ending: OnceLock<Reason>,
     /// Why nobody waits for its response any more.
@@ -117,7 +117,7 @@ impl Exchange {
         generation: Arc<Generation>,
         terms: Terms,
         max_deliveries: usize,
-        client: Weak<dyn Client>,
+        client: Weak<dyn ClientProbe>,
         asked: Asked,
     ) -> Self {
         Self {
@@ -440,7 +440,7 @@ mod tests {
     #[derive(Debug)]
     struct Present;
 
-    impl Client for Present {
+    impl ClientProbe for Present {
         fn ask_departure(&self) -> Option<Reason> {
             None
         }
@@ -448,7 +448,7 @@ mod tests {
 
     #[tokio::test]
     async fn first_outcome_counts() {
-        let client: Arc<dyn Client> = Arc::new(Present);
+        let client: Arc<dyn ClientProbe> = Arc::new(Present);
         let exchange = Exchange::new(
             Generation::new(linger_telemetry::Metrics::default().of_app("a"), 1),
             Terms::default(),

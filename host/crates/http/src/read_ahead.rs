@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use linger_base::pace::MinRate;
+use linger_base::rate::MinRate;
 use linger_config::Limits;
 
 use crate::buffers::Buffers;

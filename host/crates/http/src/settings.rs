@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use linger_base::limit::Limit;
+use linger_base::permits::Permits;
 use linger_config::{Config, Limits};
 use linger_deploy::Slot;
 use linger_exchange::Terms;
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Bounds on what clients can occupy.
     pub limits: Limits,
     /// Requests in progress.
-    pub requests: Arc<Limit>,
+    pub requests: Arc<Permits>,
     /// Bounds on request bodies that are read ahead of their guests.
     pub read_ahead: ReadAhead,
 }
@@ -35,7 +35,7 @@ pub struct Settings {
 impl Settings {
     /// Those of a configuration. `slot` knows the places of its apps.
     pub fn new(config: &Config, slot: impl Fn(&str) -> Option<Arc<Slot>>) -> Self {
-        let requests = Limit::new(config.limits.max_requests);
+        let requests = Permits::new(config.limits.max_requests);
         Self::with(config, slot, requests, ReadAhead::new(&config.limits))
     }
 
@@ -49,7 +49,7 @@ impl Settings {
     fn with(
         config: &Config,
         slot: impl Fn(&str) -> Option<Arc<Slot>>,
-        requests: Arc<Limit>,
+        requests: Arc<Permits>,
         read_ahead: ReadAhead,
     ) -> Self {
         // The configuration was checked: each route's app is there.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, sleep_until};
 
-use linger_base::pace::Pace;
+use linger_base::rate::RateTracker;
 use linger_config::ReceiptWaits;
 
 use super::link::{Flushed, Link};
@@ -40,7 +40,7 @@ struct Followed {
 struct Patience {
     waits: ReceiptWaits,
     moved: u64,
-    arrival: Pace,
+    arrival: RateTracker,
     /// Once it has arrived.
     sign: Option<Instant>,
 }
@@ -49,7 +49,7 @@ impl Patience {
     fn new(tracker: &Tracker, waits: ReceiptWaits) -> Self {
         let now = Instant::now();
         let mut patience =
-            Self { waits, moved: 0, arrival: Pace::new(waits.acknowledgement, now), sign: None };
+            Self { waits, moved: 0, arrival: RateTracker::new(waits.acknowledgement, now), sign: None };
         patience.limit(tracker, now);
         patience
     }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use linger_base::Stamp;
+use linger_base::FileStamp;
 
 /// Why a listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +105,11 @@ impl Tls {
 }
 
 /// What the files are: the certificate, its key, and what clients' are signed by.
-type Stamps = [Option<Stamp>; 3];
+type Stamps = [Option<FileStamp>; 3];
 
 fn stamps(files: &linger_config::Tls) -> Stamps {
     let linger_config::Tls { certificate, key, client_ca } = files;
-    [Some(certificate), Some(key), client_ca.as_ref()].map(|file| Stamp::of(file?))
+    [Some(certificate), Some(key), client_ca.as_ref()].map(|file| FileStamp::of(file?))
 }
 
 fn read(files: &linger_config::Tls) -> Result<ServerConfig, TlsError> {

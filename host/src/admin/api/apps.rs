@@ -63,7 +63,7 @@ fn apps(deployments: &Deployments) -> Value {
         let generations: Vec<_> = slot.history().iter().map(|generation| json!(generation)).collect();
         json!({
             "app": &*slot.name,
-            "requests": slot.requests.taken(),
+            "requests": slot.requests.in_use(),
             "instances": slot.instances(),
             "generations": generations,
         })

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use linger_base::limit::Limit;
+use linger_base::permits::Permits;
 use linger_config::Admin;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
@@ -66,9 +66,9 @@ pub(super) struct Api {
     operated: Operated,
     config: Admin,
     /// Requests that take long, and leave connections to those that ask how the server is.
-    long: Arc<Limit>,
+    long: Arc<Permits>,
     /// Those who follow what happens.
-    followers: Arc<Limit>,
+    followers: Arc<Permits>,
 }
 
 /// How many requests may take long at a time.
@@ -81,8 +81,8 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 impl Api {
     pub(super) fn new(operated: Operated, config: Admin) -> Self {
-        let followers = Limit::new(MAX_FOLLOWERS);
-        Self { operated, config, long: Limit::new(MAX_LONG), followers }
+        let followers = Permits::new(MAX_FOLLOWERS);
+        Self { operated, config, long: Permits::new(MAX_LONG), followers }
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {

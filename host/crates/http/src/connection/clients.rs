@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linger_base::ClientAddress;
-use linger_base::limit::Limit;
+use linger_base::permits::Permits;
 use linger_config::Limits;
 
 /// Parts of the table with a lock each, so that threads seldom meet.
@@ -28,7 +28,7 @@ pub struct Clients {
 #[derive(Clone)]
 pub struct Places {
     /// Of all clients together.
-    pub all: Arc<Limit>,
+    pub all: Arc<Permits>,
     /// Of each.
     pub clients: Arc<Clients>,
 }
@@ -37,7 +37,7 @@ impl Places {
     /// All are free.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self { all: Limit::new(limits.max_connections), clients: Clients::new(limits) }
+        Self { all: Permits::new(limits.max_connections), clients: Clients::new(limits) }
     }
 
     /// Changes how many there may be. Those that there are stay, also when they are more.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use linger_base::pace::after;
+use linger_base::rate::after;
 use linger_config::Limits;
 
 /// What bounds it.

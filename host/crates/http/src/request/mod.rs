@@ -25,7 +25,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 
-use linger_base::Client;
+use linger_base::ClientProbe;
 use linger_exchange::{Asked, Exchange, Stop};
 use linger_telemetry::Reached;
 use linger_wasm::{App, Body, CallError, Hold, empty};
@@ -132,7 +132,7 @@ fn begin(
         Err(answer) => return Err(refusal::refuse(context, &request, client, answer)),
     };
     let deployed = target.slot.choose(request.headers());
-    let link: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&connection.link);
+    let link: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&connection.link);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);

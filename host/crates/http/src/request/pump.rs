@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use linger_base::pace::Pace;
+use linger_base::rate::RateTracker;
 use linger_exchange::Exchange;
 use linger_wasm::BodyError;
 
@@ -107,7 +107,7 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
     async fn read(&mut self) -> Result<bool, Broken> {
         self.start.notified().await;
         self.intake.begin();
-        let (mut wasted, mut pace) = (0, Pace::new(self.bounds.rate, Instant::now()));
+        let (mut wasted, mut pace) = (0, RateTracker::new(self.bounds.rate, Instant::now()));
         loop {
             let Ok(frame) = timeout_at(pace.limit(), self.body.frame()).await else {
                 self.send(Item::Error(BodyError::ConnectionReadTimeout));

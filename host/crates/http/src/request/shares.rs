@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Response, Version};
 
 use linger_base::ClientAddress;
-use linger_base::limit::Share;
+use linger_base::permits::Permit;
 use linger_telemetry::Reached;
 use linger_wasm::Body;
 
@@ -16,9 +16,9 @@ use crate::{Context, Settings, Target};
 
 /// Given back when the request has ended.
 pub(crate) struct Shares {
-    _server: Share,
+    _server: Permit,
     _client: Option<ClientShare>,
-    _app: Share,
+    _app: Permit,
     _connection: InProgress,
 }
 
@@ -58,7 +58,7 @@ impl Shares {
     /// Those of a request that nothing bounds.
     #[cfg(test)]
     pub(crate) fn free(connection: &Arc<Connection>) -> Self {
-        let share = || linger_base::limit::Limit::new(1).try_take().expect("one is free");
+        let share = || linger_base::permits::Permits::new(1).try_take().expect("one is free");
         Self { _server: share(), _client: None, _app: share(), _connection: connection.request() }
     }
 }

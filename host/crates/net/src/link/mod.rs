@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
-use linger_base::{Client, Reason};
+use linger_base::{ClientProbe, Reason};
 use linger_config::Eof;
 
 use crate::receipt::End;
@@ -350,7 +350,7 @@ impl<T: Flushed> Link<T> {
     }
 }
 
-impl<T: Flushed> Client for Link<T> {
+impl<T: Flushed> ClientProbe for Link<T> {
     fn ask_departure(&self) -> Option<Reason> {
         Self::ask_departure(self)
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use linger_base::pace::Pace;
+use linger_base::rate::RateTracker;
 use linger_config::ReaderBounds;
 
 use super::{Flushed, Link};
@@ -28,12 +28,12 @@ struct Lag {
     until: u64,
     /// What it had when it was last looked at.
     moved: u64,
-    pace: Option<Pace>,
+    pace: Option<RateTracker>,
 }
 
 impl Lag {
     fn new(written: u64, had: u64, bounds: &ReaderBounds, now: Instant) -> Self {
-        let pace = bounds.pace.map(|terms| Pace::new(terms, now));
+        let pace = bounds.pace.map(|terms| RateTracker::new(terms, now));
         Self { since: now, until: written, moved: had, pace }
     }
 
@@ -100,7 +100,7 @@ impl<T: Flushed> Link<T> {
 mod tests {
     use std::time::Duration;
 
-    use linger_base::pace::MinRate;
+    use linger_base::rate::MinRate;
 
     use super::*;
 

@@ -37,7 +37,7 @@ impl wit::cancellation::HostCancellationWithStore<State> for Linger {
     ) -> Result<FutureReader<wit::types::Reason>> {
         let cancellation = store.get().table.get(&this)?.clone();
         FutureReader::new(store.as_context_mut(), async move {
-            wasmtime::error::Ok(cancellation.cancelled_owned().await.into())
+            wasmtime::error::Ok(cancellation.wait_cancelled_owned().await.into())
         })
     }
 }

@@ -18,7 +18,7 @@ pub struct PolledCancellation(Cancellation);
 #[async_trait]
 impl Pollable for PolledCancellation {
     async fn ready(&mut self) {
-        self.0.cancelled().await;
+        self.0.wait_cancelled().await;
     }
 }
 

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use linger_base::limit::{Limit, Share};
+use linger_base::permits::{Permit, Permits};
 use linger_config::OnDisconnect;
 use linger_exchange::{Call, Exchange};
 
@@ -38,7 +38,7 @@ struct Shared {
     /// Requests that an instance is used for.
     max_uses: u64,
     /// Instances that there may be.
-    places: Arc<Limit>,
+    places: Arc<Permits>,
     queue: Queue,
     /// For each lane, those that have no request.
     warm: Box<[Arc<Warm>]>,
@@ -61,7 +61,7 @@ enum Seat {
 
 /// Room for an instance, until it is dropped.
 struct Place {
-    share: Option<Share>,
+    share: Option<Permit>,
     shared: Arc<Shared>,
 }
 
@@ -77,7 +77,7 @@ impl Instances {
     pub(super) fn new(pre: ProxyPre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
         let limits = &factory.config.instances;
         let queue = Queue::new(limits);
-        let places = Limit::new(limits.max);
+        let places = Permits::new(limits.max);
         let warm = (0..lanes).map(|_| Warm::new(limits.ready)).collect();
         Self(Arc::new(Shared { pre, factory, max_uses, places, queue, warm }))
     }
@@ -110,7 +110,7 @@ impl Instances {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.places.taken()
+        self.0.places.in_use()
     }
 
     /// The same once, if there is room for it at once.

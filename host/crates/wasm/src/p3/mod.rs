@@ -20,7 +20,7 @@ use wasmtime::Store;
 use wasmtime::component::Component;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
-use linger_base::limit::Limit;
+use linger_base::permits::Permits;
 use linger_config::InstanceLimits;
 use linger_exchange::Exchange;
 
@@ -48,7 +48,7 @@ struct Shared {
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
     /// Instances that there may be, here and beside.
-    places: Arc<Limit>,
+    places: Arc<Permits>,
     next_number: AtomicU64,
     queue: Arc<Queue>,
     beside: Beside,
@@ -76,7 +76,7 @@ impl Pool {
     ) -> Self {
         let limits = &factory.config.instances;
         let queue = Arc::new(Queue::new(limits));
-        let places = other.map_or_else(|| Limit::new(limits.max), |other| other.0.places.clone());
+        let places = other.map_or_else(|| Permits::new(limits.max), |other| other.0.places.clone());
         let shared = Arc::new(Shared {
             pre,
             factory,
@@ -139,7 +139,7 @@ impl Pool {
 
     /// Instances that there are, here and beside.
     pub(super) fn count(&self) -> usize {
-        self.0.places.taken()
+        self.0.places.in_use()
     }
 
     /// Starts an instance, and drops it.
@@ -203,7 +203,7 @@ impl Shared {
     fn trial(&self) -> Option<Trial> {
         let cancels = self.factory.cancels.as_ref()?;
         let pools = if self.beside.is_there() { 2 } else { 1 };
-        (self.places.most().saturating_sub(self.places.taken()) > pools).then(|| cancels.trial())?
+        (self.places.most().saturating_sub(self.places.in_use()) > pools).then(|| cancels.trial())?
     }
 
     /// Waits for a seat, for one who has found none.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, SetOnce, mpsc};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
-use linger_base::limit::Share;
+use linger_base::permits::Permit;
 use linger_exchange::{Call, Exchange};
 
 use super::Shared;
@@ -57,7 +57,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, place: Share) -> Arc<Self> {
+    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, place: Permit) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let queue = shared.queue.clone();
@@ -315,7 +315,7 @@ impl Worker {
 /// A worker's task. Dropped, it has ended, in whatever way.
 struct Running {
     worker: Arc<Worker>,
-    place: Option<Share>,
+    place: Option<Permit>,
 }
 
 impl Drop for Running {

@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use linger_base::{Client, Reason};
+use linger_base::{ClientProbe, Reason};
 use linger_config::{Eof, Limits};
 use linger_exchange::{Asked, Exchange, Generation, Terms};
 use linger_net::{Link, Socket};
@@ -28,7 +28,7 @@ async fn fixture(http2: bool) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
-    let asked: Weak<dyn Client> = Arc::<ClientLink>::downgrade(&link);
+    let asked: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new(
         Generation::new(linger_telemetry::Metrics::default().of_app("app"), 1),
         Terms::default(),

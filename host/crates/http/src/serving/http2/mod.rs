@@ -20,7 +20,7 @@ use h2::{Reason, RecvStream};
 use http::{Request, header};
 use tokio_util::task::TaskTracker;
 
-use linger_base::pace;
+use linger_base::rate;
 use linger_config::{Detection, Limits};
 
 use crate::connection::Connection;
@@ -51,7 +51,7 @@ pub(crate) struct Terms {
     /// The interval of PING frames, and how long an answer may take.
     ping: Option<(Duration, Duration)>,
     /// How slow a client may read.
-    pace: Option<pace::MinRate>,
+    pace: Option<rate::MinRate>,
     /// Owns the tasks of streams.
     tasks: TaskTracker,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use linger_base::pace::{self, Pace};
+use linger_base::rate::{self, RateTracker};
 
 use crate::connection::Connection;
 
@@ -17,7 +17,7 @@ pub(super) struct Pings {
     interval: Duration,
     timeout: Duration,
     /// How slow a client may be that has much to read before it.
-    pace: Option<pace::MinRate>,
+    pace: Option<rate::MinRate>,
     /// What had been written to the connection by the last PING that was answered.
     read: u64,
     sent: Option<Sent>,
@@ -29,7 +29,7 @@ struct Sent {
     heard: Instant,
     written: u64,
     acknowledged: u64,
-    pace: Pace,
+    pace: RateTracker,
 }
 
 impl Pings {
@@ -38,7 +38,7 @@ impl Pings {
     pub(super) fn new(
         frames: PingPong,
         (interval, timeout): (Duration, Duration),
-        pace: Option<pace::MinRate>,
+        pace: Option<rate::MinRate>,
         connection: &Connection,
     ) -> Self {
         let timer = Box::pin(sleep_until(connection.link.last_read() + interval));
@@ -80,7 +80,7 @@ impl Pings {
         let written = link.written();
         // What lies before it has to be read first.
         let rate = self.pace.map_or(0, |terms| terms.bytes_per_second);
-        let mut pace = Pace::new(pace::MinRate { bytes_per_second: rate, grace: self.timeout }, now);
+        let mut pace = RateTracker::new(rate::MinRate { bytes_per_second: rate, grace: self.timeout }, now);
         if rate > 0 {
             pace.advance(written.saturating_sub(self.read), now);
         }

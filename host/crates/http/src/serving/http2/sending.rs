@@ -11,7 +11,7 @@ use bytes::{Buf as _, Bytes};
 use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
 
-use linger_base::pace::MinRate;
+use linger_base::rate::MinRate;
 use linger_wasm::BodyError;
 
 use super::head;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use linger_base::pace::{MinRate, Pace};
+use linger_base::rate::{MinRate, RateTracker};
 
 use crate::connection::Connection;
 
@@ -20,7 +20,7 @@ pub(super) struct StallTimer {
 }
 
 struct Waiting {
-    pace: Pace,
+    pace: RateTracker,
     /// Since when it is not waited for.
     paused: Option<Instant>,
     /// What the client's kernel had of the whole connection.
@@ -49,7 +49,7 @@ impl StallTimer {
     pub(super) fn poll_over(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
         let Some(rate) = self.rate else { return Poll::Pending };
         let waiting = self.waiting.get_or_insert_with(|| {
-            let pace = Pace::new(rate, Instant::now());
+            let pace = RateTracker::new(rate, Instant::now());
             let timer = Box::pin(sleep_until(pace.limit()));
             Box::new(Waiting { pace, paused: None, acknowledged: connection.link.acknowledged(), timer })
         });

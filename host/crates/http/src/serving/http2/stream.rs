@@ -9,7 +9,7 @@ use h2::server::SendResponse;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
-use linger_base::pace::MinRate;
+use linger_base::rate::MinRate;
 
 use super::head;
 use super::sending::Sending;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct FileStamp {
     place: (u64, u64),
     length: u64,
     /// Of its contents, and of all else, in seconds and nanoseconds.
@@ -13,7 +13,7 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     /// Of a file, or what it is a link to. None if there is none. Blocks.
     pub fn of(file: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(file).ok()?;

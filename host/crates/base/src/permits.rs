@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts what is there, up to a number. Who has a [`Share`] is counted.
+/// Counts what is there, up to a number. Who has a [`Permit`] is counted.
 #[derive(Debug)]
-pub struct Limit {
+pub struct Permits {
     most: AtomicUsize,
     taken: AtomicUsize,
     /// Notified when there may be room.
@@ -17,9 +17,9 @@ pub struct Limit {
 
 /// One of those that there may be. Dropping it makes room.
 #[derive(Debug)]
-pub struct Share(Arc<Limit>);
+pub struct Permit(Arc<Permits>);
 
-impl Limit {
+impl Permits {
     /// A limit.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
@@ -28,15 +28,15 @@ impl Limit {
 
     /// A share, if there is room for one.
     #[must_use]
-    pub fn try_take(self: &Arc<Self>) -> Option<Share> {
+    pub fn try_take(self: &Arc<Self>) -> Option<Permit> {
         let most = self.most.load(Ordering::Relaxed);
         let next = |taken| (taken < most).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
-        taken.is_ok().then(|| Share(self.clone()))
+        taken.is_ok().then(|| Permit(self.clone()))
     }
 
     /// A share, when there is room for one. Cancel-safe.
-    pub async fn take(self: &Arc<Self>) -> Share {
+    pub async fn take(self: &Arc<Self>) -> Permit {
         loop {
             let mut freed = pin!(self.freed.notified());
             // First it listens, then it looks: what is freed between is heard.
@@ -62,12 +62,12 @@ impl Limit {
 
     /// How many there are.
     #[must_use]
-    pub fn taken(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 }
 
-impl Drop for Share {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::SeqCst);
         self.0.freed.notify_one();
@@ -82,19 +82,19 @@ mod tests {
 
     #[tokio::test]
     async fn next_one_waits_for_room() {
-        let limit = Limit::new(2);
+        let limit = Permits::new(2);
         let (first, _second) = (limit.try_take().unwrap(), limit.take().await);
         assert!(limit.try_take().is_none());
         let mut third = pin!(limit.take());
         assert!(poll!(third.as_mut()).is_pending());
         drop(first);
         let _third = third.await;
-        assert_eq!(limit.taken(), 2);
+        assert_eq!(limit.in_use(), 2);
     }
 
     #[tokio::test]
     async fn more_room_is_for_those_who_wait() {
-        let limit = Limit::new(0);
+        let limit = Permits::new(0);
         let (mut one, mut other) = (pin!(limit.take()), pin!(limit.take()));
         assert!(poll!(one.as_mut()).is_pending() && poll!(other.as_mut()).is_pending());
         limit.set(2);
@@ -103,10 +103,10 @@ mod tests {
 
     #[tokio::test]
     async fn lower_limit_takes_nothing_away() {
-        let limit = Limit::new(3);
+        let limit = Permits::new(3);
         let shares = [limit.take().await, limit.take().await, limit.take().await];
         limit.set(1);
-        assert_eq!((limit.taken(), limit.most()), (3, 1));
+        assert_eq!((limit.in_use(), limit.most()), (3, 1));
         let [first, second, last] = shares;
         drop((first, second));
         assert!(limit.try_take().is_none());

@@ -22,12 +22,12 @@ pub struct MinRate {
 
 /// Follows one peer, from when it is waited for.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct RateTracker {
     rate: MinRate,
     limit: Instant,
 }
 
-impl Pace {
+impl RateTracker {
     /// A peer that is waited for from now on.
     #[must_use]
     pub fn new(rate: MinRate, now: Instant) -> Self {
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn who_has_moved_nothing_has_the_grace() {
         let now = Instant::now();
-        let pace = Pace::new(RATE, now);
+        let pace = RateTracker::new(RATE, now);
         assert!(!pace.is_over(now + Duration::from_secs(29)));
         assert!(pace.is_over(now + Duration::from_secs(30)));
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn what_was_sent_gives_time_to_read_it_up_to_a_bound() {
         let now = Instant::now();
-        let mut pace = Pace::new(RATE, now);
+        let mut pace = RateTracker::new(RATE, now);
         pace.advance(50_000, now);
         assert_eq!(pace.limit(), now + Duration::from_secs(130));
         pace.advance(100_000_000, now);
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn without_a_rate_any_byte_is_enough() {
         let now = Instant::now();
-        let mut pace = Pace::new(MinRate { bytes_per_second: 0, ..RATE }, now);
+        let mut pace = RateTracker::new(MinRate { bytes_per_second: 0, ..RATE }, now);
         let later = now + Duration::from_secs(29);
         pace.advance(1, later);
         assert_eq!(pace.limit(), later + RATE.grace);
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn time_for_which_nobody_waits_does_not_count() {
         let now = Instant::now();
-        let mut pace = Pace::new(RATE, now);
+        let mut pace = RateTracker::new(RATE, now);
         pace.pause(Duration::from_mins(1));
         assert_eq!(pace.limit(), now + RATE.grace + Duration::from_mins(1));
     }
@@ -126,7 +126,7 @@ mod tests {
         #[test]
         fn steady_reader_is_not_given_up(rate in 500..1_000_000_u64, step in 1..BUFFERED, steps in 1..50_u64) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(RATE, now);
+            let mut pace = RateTracker::new(RATE, now);
             // Its buffers are filled first.
             pace.advance(step, now);
             for _ in 0..steps {
@@ -139,7 +139,7 @@ mod tests {
         #[test]
         fn reader_below_the_rate_is_given_up(rate in 1..400_u64, step in 1..100_000_u64) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(RATE, now);
+            let mut pace = RateTracker::new(RATE, now);
             let end = now + Duration::from_hours(24);
             while !pace.is_over(now) {
                 prop_assert!(now < end);
