@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-use linger_config::Detection;
+use linger_config::DetectionConfig;
 use linger_wasm::Engine;
 
 use crate::load::{self, CONNECTIONS, Work};
@@ -25,7 +25,7 @@ const POLL: &str = "apps.longpoll.component = 'longpoll.wasm'";
 /// Both on, as by default, against both off.
 pub(crate) async fn hello(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!("hello: {CONNECTIONS} connections, requests a second; watcher and receipts on, and both off");
-    let off = |detection: &mut Detection| {
+    let off = |detection: &mut DetectionConfig| {
         detection.watch = false;
         detection.confirm_window = None;
     };
@@ -37,7 +37,7 @@ pub(crate) async fn hello(engine: &Arc<Engine>) -> anyhow::Result<()> {
 /// With the watcher on in both: only answers with events wait for receipts.
 pub(crate) async fn poll(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!("poll: {CONNECTIONS} pollers and pushers, events a second; receipts on, and off");
-    let off = |detection: &mut Detection| detection.confirm_window = None;
+    let off = |detection: &mut DetectionConfig| detection.confirm_window = None;
     let ratio = compare(engine, POLL, off, Work::Poll).await?;
     println!("poll: on/off {ratio:.3}, no target");
     Ok(())
@@ -56,7 +56,7 @@ struct Round {
 async fn compare(
     engine: &Arc<Engine>,
     config: &str,
-    off: impl FnOnce(&mut Detection),
+    off: impl FnOnce(&mut DetectionConfig),
     work: Work,
 ) -> anyhow::Result<f64> {
     let on = Server::start(engine, config, |_| ())?;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use linger_config::{Durability, Events};
+use linger_config::{Durability, EventsConfig};
 
 use crate::store::disk::{copy, taken};
 use crate::store::raw::{Engine, Fjall, Key, Redb, keys};
@@ -91,7 +91,7 @@ fn start<E: Engine>() -> anyhow::Result<()> {
 fn start_ours() -> anyhow::Result<()> {
     let (folder, killed) = (folder()?, folder()?);
     let directory = |folder: &TempDir| folder.path().join("store");
-    let config = |folder: &TempDir| config(Events::on_disk(directory(folder)));
+    let config = |folder: &TempDir| config(EventsConfig::on_disk(directory(folder)));
     let runtime = Runtime::new()?;
     let store = open(&config(&folder))?;
     let queue = "bench".parse()?;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use linger_config::{Address, Config, Detection};
+use linger_config::{Config, DetectionConfig, ListenAddress};
 use linger_http::Entrance;
 use linger_net::Listener;
 use linger_wasm::Engine;
@@ -49,7 +49,7 @@ impl Server {
     pub(crate) fn start(
         engine: &Arc<Engine>,
         config: &str,
-        change: impl FnOnce(&mut Detection),
+        change: impl FnOnce(&mut DetectionConfig),
     ) -> anyhow::Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
         let mut config = Config::parse(config, &folder.join("linger.toml"), |_| None)?;
@@ -63,9 +63,9 @@ impl Server {
         let stopped = stop.clone().cancelled_owned();
         let (server, address) = {
             let _inside = threads.handle.enter();
-            let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+            let any = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
             let listener = Listener::open(&any, 0, &silence)?.pop().context("a listener")?;
-            let Address::Tcp(address) = *listener.address() else {
+            let ListenAddress::Tcp(address) = *listener.address() else {
                 bail!("a listener of TCP has an address")
             };
             (server.start(vec![(listener, Entrance::default())], None)?, address)

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use linger::admin::client::{Sent, ask};
-use linger_config::Address;
+use linger_config::ListenAddress;
 
 use crate::client::{Client, request};
 use crate::peers;
@@ -130,7 +130,7 @@ struct Deployed {
 async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Deployed> {
     let start = Instant::now();
     let sent = Sent { bytes: component, ..Sent::default() };
-    let record = ask(&Address::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
+    let record = ask(&ListenAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
     let all = start.elapsed().as_secs_f64() * 1e3;
     let steps = record["steps"].as_array().into_iter().flatten();
     let switch = steps.filter(|step| step["step"] == "switch").find_map(|step| step["took"].as_f64());

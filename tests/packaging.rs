@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use linger_config::{Address, Config, Store};
+use linger_config::{Config, ListenAddress, StoreKind};
 
 const CONFIGURATION: &str = include_str!("../packaging/linger.toml");
 const UNIT: &str = include_str!("../packaging/linger.service");
@@ -18,8 +18,8 @@ fn configuration_of_the_package_serves_once_it_names_an_app() {
     let config = Config::parse(&text, file, |_| None).unwrap();
     assert_eq!(config.apps["hello"].component, Path::new("/var/lib/linger/components/hello.wasm"));
     assert_eq!(config.apps["hello"].watch, Some(true));
-    assert_eq!(config.events.store, Store::Disk);
-    assert_eq!(config.admin.unwrap().listen, Address::Unix("/run/linger/admin.sock".into()));
+    assert_eq!(config.events.store, StoreKind::Disk);
+    assert_eq!(config.admin.unwrap().listen, ListenAddress::Unix("/run/linger/admin.sock".into()));
 }
 
 #[test]

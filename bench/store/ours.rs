@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use linger_base::Name;
-use linger_config::{Config, Durability, Events};
+use linger_config::{Config, Durability, EventsConfig};
 use linger_events::{EventId, EventStore, NewEvent, Schedule, Settlement, StoreFuture};
 
 use super::{CLIENTS, Contestant, Way, Work, folder, queue};
@@ -25,19 +25,19 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn memory() -> anyhow::Result<Self> {
-        Ok(Self { runtime: Runtime::new()?, store: open(&config(Events::default()))?, _folder: None })
+        Ok(Self { runtime: Runtime::new()?, store: open(&config(EventsConfig::default()))?, _folder: None })
     }
 
     pub(crate) fn disk(durability: Durability) -> anyhow::Result<Self> {
         let folder = folder()?;
-        let events = Events { durability, ..Events::on_disk(folder.path().join("store")) };
+        let events = EventsConfig { durability, ..EventsConfig::on_disk(folder.path().join("store")) };
         let store = open(&config(events))?;
         Ok(Self { runtime: Runtime::new()?, store, _folder: Some(folder) })
     }
 }
 
 /// With nothing else in it that matters here.
-pub(crate) fn config(events: Events) -> Config {
+pub(crate) fn config(events: EventsConfig) -> Config {
     Config { events, ..Config::for_component(Path::new("bench.wasm")) }
 }
 

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use linger::server::Server;
-use linger_config::{Address, Config};
+use linger_config::{Config, ListenAddress};
 use linger_http::{Context, Entrance, serve_connection};
 use linger_net::Listener;
 use linger_wasm::Engine;
@@ -63,7 +63,7 @@ impl Service {
         };
         let context = server.contexts()[0].clone();
         let listener = opened.expect("a port").remove(0);
-        let Address::Tcp(address) = *listener.address() else { unreachable!("it is one of TCP") };
+        let ListenAddress::Tcp(address) = *listener.address() else { unreachable!("it is one of TCP") };
         let pipe = runtime.block_on(async { signal(SignalKind::pipe()) }).expect("a signal");
         Self { runtime, listener, address, context, _server: server, _pipe: pipe }
     }

@@ -7,7 +7,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use linger::admin::client::{Sent, ask};
-use linger_config::Address;
+use linger_config::ListenAddress;
 
 use super::{Answer, Http1, Request, Server, component, linger, text};
 
@@ -83,7 +83,7 @@ impl Server {
 
     /// What the admin listener shows.
     pub(crate) async fn shown(&self, path: &str) -> Value {
-        let admin = Address::Unix(self.folder().join("admin.sock"));
+        let admin = ListenAddress::Unix(self.folder().join("admin.sock"));
         ask(&admin, None, http::Method::GET, path, Sent::default()).await.unwrap()
     }
 }

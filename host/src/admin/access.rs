@@ -4,7 +4,7 @@ use http::uri::Authority;
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
-use linger_config::{Address, Admin};
+use linger_config::{AdminConfig, ListenAddress};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Refusal {
 }
 
 /// Whether a request may be answered.
-pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Refusal> {
     if !is_of_own_page(headers) {
         return Err(Refusal::Browser);
     }
@@ -26,7 +26,7 @@ pub(super) fn check(config: &Admin, headers: &HeaderMap) -> Result<(), Refusal> 
         Some(token) if bearer(headers).is_some_and(|given| same(given, token.reveal())) => Ok(()),
         Some(_) => Err(Refusal::NoToken),
         // Without a token it is of this machine alone.
-        None if matches!(config.listen, Address::Unix(_)) || is_local(headers) => Ok(()),
+        None if matches!(config.listen, ListenAddress::Unix(_)) || is_local(headers) => Ok(()),
         None => Err(Refusal::ForeignHost),
     }
 }
@@ -63,7 +63,7 @@ fn is_local(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> Admin {
+    fn config(text: &str) -> AdminConfig {
         toml::from_str(text).unwrap()
     }
 

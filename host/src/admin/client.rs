@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use linger_config::Address;
+use linger_config::ListenAddress;
 use linger_deploy::Split;
 
 use super::{CANARY, SOURCE};
@@ -39,7 +39,7 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
 /// Sends a request to the admin listener, and gives what its answer of JSON says. An error says in one sentence why there is
 /// none, or what the server said.
 pub async fn ask(
-    address: &Address,
+    address: &ListenAddress,
     token: Option<&str>,
     method: Method,
     path: &str,
@@ -63,7 +63,7 @@ pub fn succeeded(answer: Response<Bytes>) -> anyhow::Result<Response<Bytes>> {
 
 /// Sends a request to the admin listener, and gives its answer, whatever that is.
 pub async fn exchange(
-    address: &Address,
+    address: &ListenAddress,
     token: Option<&str>,
     method: Method,
     path: &str,
@@ -89,7 +89,7 @@ pub async fn exchange(
 
 /// Reads an answer that does not end by itself, and gives `each` what comes, until that or the answer ends.
 pub async fn follow(
-    address: &Address,
+    address: &ListenAddress,
     token: Option<&str>,
     path: &str,
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
@@ -121,20 +121,22 @@ fn request(token: Option<&str>, method: Method, path: &str) -> http::request::Bu
 }
 
 async fn with_answer<T>(
-    address: &Address,
+    address: &ListenAddress,
     request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(Response<Incoming>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let unreachable =
         || format!("{address}: no admin listener answers; name the one of `linger serve` with --admin");
     match address {
-        Address::Tcp(address) => {
+        ListenAddress::Tcp(address) => {
             send(TcpStream::connect(address).await.with_context(unreachable)?, request, read).await
         }
-        Address::Unix(path) => {
+        ListenAddress::Unix(path) => {
             send(UnixStream::connect(path).await.with_context(unreachable)?, request, read).await
         }
-        Address::Systemd(_) => bail!("{address}: name the address of that socket, IP:PORT or unix:PATH"),
+        ListenAddress::Systemd(_) => {
+            bail!("{address}: name the address of that socket, IP:PORT or unix:PATH")
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use linger_config::{Address, Admin, Mode, Silence};
+use linger_config::{AdminConfig, FileMode, ListenAddress, SilenceTimeouts};
 use linger_net::{Accepted, Stream};
 
 pub use api::Operated;
@@ -39,19 +39,20 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Listener {
     /// One, but for what systemd passes.
     sockets: Vec<linger_net::Listener>,
-    config: Admin,
+    config: AdminConfig,
 }
 
 impl Listener {
     /// Opens it. A Unix socket that nobody listens at any more is replaced. To be called in the runtime that serves.
-    pub fn open(config: Admin) -> io::Result<Self> {
-        let sockets = linger_net::Listener::open(&config.listen, Mode::OWNER.bits(), &Silence::default())?;
+    pub fn open(config: AdminConfig) -> io::Result<Self> {
+        let sockets =
+            linger_net::Listener::open(&config.listen, FileMode::OWNER.bits(), &SilenceTimeouts::default())?;
         Ok(Self { sockets, config })
     }
 
     /// Where it is, with the port that it got.
     #[must_use]
-    pub fn address(&self) -> Address {
+    pub fn address(&self) -> ListenAddress {
         self.sockets.first().map_or_else(|| self.config.listen.clone(), |socket| socket.address().clone())
     }
 

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use linger_config::Address;
+use linger_config::ListenAddress;
 use linger_events::NewEvent;
 
 use crate::admin::client::{Sent, exchange, follow, succeeded};
@@ -20,7 +20,7 @@ use crate::admin::client::{Sent, exchange, follow, succeeded};
 pub(super) struct Server {
     /// The admin listener of the server: IP:PORT or unix:PATH
     #[arg(long = "admin", value_name = "ADDRESS", env = "LINGER_ADMIN", default_value = "127.0.0.1:9070")]
-    address: Address,
+    address: ListenAddress,
 
     /// The file with the listener's token, if it wants one
     #[arg(long, value_name = "FILE", env = "LINGER_TOKEN_FILE")]

@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use linger_config::{Address, App};
+use linger_config::{AppConfig, ListenAddress};
 use linger_net::Tls;
 
 use super::output::Output;
@@ -77,7 +77,7 @@ fn look(config: &linger_config::Config) -> anyhow::Result<()> {
     for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         Tls::open(files.clone())?;
     }
-    for (name, App { component, dirs, .. }) in &config.apps {
+    for (name, AppConfig { component, dirs, .. }) in &config.apps {
         if !component.is_file() {
             bail!("apps.{name}: there is no file {}; build it, or correct `component`", component.display());
         }
@@ -89,9 +89,9 @@ fn look(config: &linger_config::Config) -> anyhow::Result<()> {
 }
 
 fn listeners(config: &linger_config::Config) -> Vec<String> {
-    let name = |listener: &linger_config::Listener| match &listener.address {
-        Address::Tcp(address) if listener.tls.is_some() => format!("https://{address}"),
-        Address::Tcp(address) => format!("http://{address}"),
+    let name = |listener: &linger_config::ListenerConfig| match &listener.address {
+        ListenAddress::Tcp(address) if listener.tls.is_some() => format!("https://{address}"),
+        ListenAddress::Tcp(address) => format!("http://{address}"),
         address => address.to_string(),
     };
     config.listeners.iter().map(name).collect()

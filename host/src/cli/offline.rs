@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use linger_config::{Events, Queues, Topics};
+use linger_config::{EventsConfig, QueuesConfig, TopicsConfig};
 use linger_events::{Contents, EventStore, NewEvent};
 
 /// The directory of a store.
@@ -27,8 +27,8 @@ impl Directory {
         F: Future<Output = anyhow::Result<T>>,
     {
         // What the host's configuration says of limits and retention is not known here.
-        let (queues, topics) = (Queues::unbounded(), Topics::unbounded());
-        let store = linger_events::open(&Events::on_disk(self.store.clone()), queues, topics)?;
+        let (queues, topics) = (QueuesConfig::unbounded(), TopicsConfig::unbounded());
+        let store = linger_events::open(&EventsConfig::on_disk(self.store.clone()), queues, topics)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.context("the runtime does not start")?;
         // Dropped with the action, the store has written what it was given.

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use linger_config::{Address, Admin, Config, Events};
+use linger_config::{AdminConfig, Config, EventsConfig, ListenAddress};
 use linger_http::{Entrance, Proxies};
 use linger_net::{Listener, Tls, raise_file_limit};
 use linger_telemetry::Log;
@@ -44,11 +44,11 @@ pub(super) struct Serve {
 
     /// Where the (first) listener is: IP:PORT (port 0 takes a free one), unix:PATH or systemd:NAME [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<Address>,
+    listen: Option<ListenAddress>,
 
     /// Take what operators ask for at this address: IP:PORT of this machine, or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
-    admin: Option<Address>,
+    admin: Option<ListenAddress>,
 
     /// Keep events in this directory, so that they outlive the process; it is made if it is not there
     #[arg(long, value_name = "DIRECTORY")]
@@ -88,15 +88,16 @@ impl Serve {
         }
         if let Some(address) = self.admin.clone() {
             let admin = match config.admin.take() {
-                Some(admin) => Admin { listen: address, ..admin },
-                None => Admin::at(address),
+                Some(admin) => AdminConfig { listen: address, ..admin },
+                None => AdminConfig::at(address),
             };
             admin.check().map_err(|message| anyhow!("--admin: {message}"))?;
             config.admin = Some(admin);
         }
         if let Some(directory) = self.store.clone() {
             // What the configuration says of durability stays.
-            config.events = Events { durability: config.events.durability, ..Events::on_disk(directory) };
+            config.events =
+                EventsConfig { durability: config.events.durability, ..EventsConfig::on_disk(directory) };
         }
         Ok(config)
     }
@@ -183,7 +184,7 @@ fn warn_of_few_files(max_connections: usize) {
 
 /// How clients are taken at each listener. Reads certificates.
 fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
-    let entrance = |listener: &linger_config::Listener| {
+    let entrance = |listener: &linger_config::ListenerConfig| {
         let networks = listener.trusted_proxies.clone().into();
         anyhow::Ok(Entrance {
             eof: listener.eof,
@@ -209,7 +210,7 @@ fn open(config: &Config, entrances: Vec<Entrance>) -> anyhow::Result<Opened> {
     Ok((open, config.admin.clone().map(open_admin).transpose()?))
 }
 
-fn open_admin(admin: Admin) -> anyhow::Result<admin::Listener> {
+fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::Listener> {
     let address = admin.listen.clone();
     admin::Listener::open(admin).map_err(|error| {
         anyhow!("{address}: the admin listener cannot be opened: {error}; choose another `admin.listen`")
@@ -219,24 +220,26 @@ fn open_admin(admin: Admin) -> anyhow::Result<admin::Listener> {
 /// What clients would type, with the port that it got.
 fn name((listener, entrance): &(Listener, Entrance)) -> String {
     match listener.address() {
-        Address::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
-        Address::Tcp(address) => format!("http://{address}"),
+        ListenAddress::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
+        ListenAddress::Tcp(address) => format!("http://{address}"),
         address => address.to_string(),
     }
 }
 
-fn unopened(address: &Address, error: &std::io::Error) -> anyhow::Error {
+fn unopened(address: &ListenAddress, error: &std::io::Error) -> anyhow::Error {
     let remedy = match (address, error.kind()) {
-        (Address::Systemd(_), _) => {
+        (ListenAddress::Systemd(_), _) => {
             "name it by `FileDescriptorName=` in the .socket unit, and start the unit by that"
         }
         (_, std::io::ErrorKind::AddrInUse) => {
             "stop the process that listens there, or choose another address with --listen"
         }
-        (Address::Tcp(_), std::io::ErrorKind::PermissionDenied) => {
+        (ListenAddress::Tcp(_), std::io::ErrorKind::PermissionDenied) => {
             "choose a port above 1023 with --listen, or give the process the right to bind it"
         }
-        (Address::Unix(_), _) => "name a file in a folder that is there and that the process may write to",
+        (ListenAddress::Unix(_), _) => {
+            "name a file in a folder that is there and that the process may write to"
+        }
         _ => "choose another address with --listen",
     };
     anyhow!("{address}: cannot listen: {error}; {remedy}")

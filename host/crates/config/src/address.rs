@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(example = "127.0.0.1:8080", example = "unix:linger.sock", example = "systemd:web")]
-pub enum Address {
+pub enum ListenAddress {
     /// TCP: `IP:PORT`; port 0 takes a free one.
     Tcp(SocketAddr),
     /// A Unix socket: `unix:PATH`.
@@ -20,7 +20,7 @@ pub enum Address {
     Systemd(String),
 }
 
-impl Address {
+impl ListenAddress {
     /// Relative paths start from `folder`.
     pub(super) fn complete(&mut self, folder: &Path) {
         if let Self::Unix(path) = self {
@@ -29,7 +29,7 @@ impl Address {
     }
 }
 
-impl std::str::FromStr for Address {
+impl std::str::FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -48,7 +48,7 @@ impl std::str::FromStr for Address {
     }
 }
 
-impl TryFrom<String> for Address {
+impl TryFrom<String> for ListenAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -56,7 +56,7 @@ impl TryFrom<String> for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -66,7 +66,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl Serialize for Address {
+impl Serialize for ListenAddress {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         output.collect_str(self)
     }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         for text in ["127.0.0.1:80", "[::1]:80", "unix:a/b:c.sock", "systemd:web"] {
-            let address: Address = text.parse().unwrap();
+            let address: ListenAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
         }
     }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         for text in ["", "localhost:80", "80", "unix:", "systemd:", "tcp:1.2.3.4:5"] {
-            let error = text.parse::<Address>().unwrap_err();
+            let error = text.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains("no address") || error.contains("after it"), "{text}: {error}");
         }
     }

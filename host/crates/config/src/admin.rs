@@ -7,20 +7,20 @@ use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Address, unit};
+use super::{ListenAddress, unit};
 
 /// A listener for operators, apart from those for clients: it takes deploys and rollbacks.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Where it listens: `IP:PORT` (port 0 takes a free one), or `unix:PATH`, relative to the configuration's folder, for a
     /// socket that only its owner can use; or `systemd:NAME`.
-    pub listen: Address,
+    pub listen: ListenAddress,
     /// What requests have to bring as `authorization: Bearer TOKEN`. Needed unless the address is of this machine alone.
     #[serde(default)]
-    pub token: Option<Token>,
+    pub token: Option<AdminToken>,
     /// Bytes of a component that is sent. Beyond: 413.
-    #[serde(default = "default_max_component_size", with = "unit::Size")]
+    #[serde(default = "default_max_component_size", with = "unit::SizeSetting")]
     pub max_component_size: ByteSize,
 }
 
@@ -28,7 +28,7 @@ pub struct Admin {
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(example = "${LINGER_TOKEN}")]
-pub struct Token(String);
+pub struct AdminToken(String);
 
 /// Shorter ones can be guessed.
 const MIN_TOKEN: usize = 16;
@@ -37,10 +37,10 @@ fn default_max_component_size() -> ByteSize {
     ByteSize::mib(256)
 }
 
-impl Admin {
+impl AdminConfig {
     /// A listener at this address, with the defaults for all else.
     #[must_use]
-    pub fn at(listen: Address) -> Self {
+    pub fn at(listen: ListenAddress) -> Self {
         Self { listen, token: None, max_component_size: default_max_component_size() }
     }
 
@@ -52,15 +52,15 @@ impl Admin {
     /// Whether it is safe to open.
     pub fn check(&self) -> Result<(), String> {
         match (&self.listen, &self.token) {
-            (_, Some(Token(token)))
+            (_, Some(AdminToken(token)))
                 if token.len() < MIN_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) =>
             {
                 Err(format!("`token` is at least {MIN_TOKEN} letters, digits or signs of ASCII"))
             }
-            (Address::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
+            (ListenAddress::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
                 "{address} can be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
             )),
-            (Address::Systemd(_), None) => Err(
+            (ListenAddress::Systemd(_), None) => Err(
                 "a socket of systemd may be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
                     .to_owned(),
             ),
@@ -69,7 +69,7 @@ impl Admin {
     }
 }
 
-impl Token {
+impl AdminToken {
     /// The token itself.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -77,13 +77,13 @@ impl Token {
     }
 }
 
-impl Serialize for Token {
+impl Serialize for AdminToken {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         output.serialize_str("***")
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
@@ -93,8 +93,8 @@ impl fmt::Debug for Token {
 mod tests {
     use super::*;
 
-    fn admin(text: &str) -> Result<Admin, String> {
-        let mut admin: Admin = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    fn admin(text: &str) -> Result<AdminConfig, String> {
+        let mut admin: AdminConfig = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         admin.complete(Path::new("/etc/linger"))?;
         Ok(admin)
     }
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn socket_is_in_the_folder_of_the_configuration() {
-        let Admin { listen, .. } = admin("listen = 'unix:admin.sock'").unwrap();
-        assert_eq!(listen, Address::Unix("/etc/linger/admin.sock".into()));
+        let AdminConfig { listen, .. } = admin("listen = 'unix:admin.sock'").unwrap();
+        assert_eq!(listen, ListenAddress::Unix("/etc/linger/admin.sock".into()));
         assert!(admin("listen = 'localhost'").unwrap_err().contains("no address"));
     }
 

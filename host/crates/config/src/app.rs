@@ -8,12 +8,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceLimits, Probe, Rollback, unit};
+use super::{InstanceLimits, ProbeConfig, RollbackConfig, unit};
 
 /// One app: a component, what it may reach, and how much it may use.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct App {
+pub struct AppConfig {
     /// The component's file, relative to the configuration's folder. Needed, unless there is a folder of `components`.
     #[schemars(extend("default" = null), example = "poll.wasm")]
     pub component: PathBuf,
@@ -23,7 +23,7 @@ pub struct App {
     /// Environment variables that the guest sees. None by default; the host's own are never seen.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees. None by default.
-    pub dirs: Vec<Dir>,
+    pub dirs: Vec<PreopenedDir>,
     /// Addresses, as `IP:PORT`, to which the guest may open TCP and UDP sockets. None by default.
     pub sockets: Vec<SocketAddr>,
     /// Hosts, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. None by default.
@@ -39,18 +39,18 @@ pub struct App {
     #[schemars(example = true)]
     pub watch: Option<bool>,
     /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
-    pub probe: Option<Probe>,
+    pub probe: Option<ProbeConfig>,
     /// When a new generation is taken back without being asked.
-    pub rollback: Rollback,
+    pub rollback: RollbackConfig,
     /// How long the requests of a generation may go on when another one has taken its place.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub drain_timeout: Duration,
 }
 
 /// A folder that a guest sees.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Dir {
+pub struct PreopenedDir {
     /// The folder's path on this machine, relative to the configuration's folder.
     #[schemars(example = &"data")]
     pub host: PathBuf,
@@ -62,7 +62,7 @@ pub struct Dir {
     pub writable: bool,
 }
 
-impl Default for App {
+impl Default for AppConfig {
     fn default() -> Self {
         Self {
             component: PathBuf::new(),
@@ -76,13 +76,13 @@ impl Default for App {
             instances: InstanceLimits::default(),
             watch: None,
             probe: None,
-            rollback: Rollback::default(),
+            rollback: RollbackConfig::default(),
             drain_timeout: Duration::from_secs(30),
         }
     }
 }
 
-impl App {
+impl AppConfig {
     /// An app that is granted nothing.
     #[must_use]
     pub(super) fn at(component: PathBuf) -> Self {

@@ -8,44 +8,44 @@ use serde::{Deserialize, Serialize};
 
 use linger_base::rate::MinRate;
 
-use super::setting::Setting;
+use super::setting::DerivedTimeout;
 use super::unit;
 
 /// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Detection {
+pub struct DetectionConfig {
     /// After this time a client that does not answer the network is given up, at least 6 s. Also how long a client
     /// may stop to read an answer, beside what `min_read_rate` leaves it. `"none"` means never.
-    #[serde(with = "unit::TimeOrNone")]
+    #[serde(with = "unit::DurationOrNone")]
     pub client_timeout: Option<Duration>,
     /// Bytes a second that a client has to read of an answer, on average, beside `client_timeout`: one that has been sent
     /// 64 KiB may take two minutes more to read on. `"0B"`: any.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub min_read_rate: ByteSize,
     /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
     /// set, `"none"` for no probes.
-    pub keepalive_idle: Setting,
+    pub keepalive_idle: DerivedTimeout,
     /// Between probes, in whole seconds; a sixth of `client_timeout` unless set.
-    pub keepalive_interval: Setting,
+    pub keepalive_interval: DerivedTimeout,
     /// Probes without an answer until the client is given up.
     pub keepalive_probes: u32,
     /// How long bytes may stay unacknowledged while nothing at all comes from the client's kernel; five sixths of
     /// `client_timeout` unless set, `"none"` for as long as this one tries.
-    pub user_timeout: Setting,
+    pub user_timeout: DerivedTimeout,
     /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
     /// unless set, `"none"` for no PING.
-    pub ping_interval: Setting,
+    pub ping_interval: DerivedTimeout,
     /// For the answer to a PING; a third of `client_timeout` unless set.
-    pub ping_timeout: Setting,
+    pub ping_timeout: DerivedTimeout,
     /// How long a response that holds events may stay unacknowledged by the client's kernel, without
     /// progress, beside what `min_read_rate` leaves it. Beyond: the events return, and the connection is reset.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub ack_timeout: Duration,
     /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
     /// response, or has not. Beyond: the events are gone. `"none"` takes a response for read when the kernel
     /// has it.
-    #[serde(with = "unit::TimeOrNone")]
+    #[serde(with = "unit::DurationOrNone")]
     pub confirm_window: Option<Duration>,
     /// Whether the watcher runs, for measuring what it costs.
     #[serde(skip)]
@@ -56,14 +56,14 @@ pub struct Detection {
 /// wait. What is in flight is watched by `linger_net::Link::check_reader`: the kernel's own
 /// `TCP_USER_TIMEOUT` gives up a client that reads slowly too, whose window stays small for longer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Silence {
+pub struct SilenceTimeouts {
     /// Probes.
-    pub keepalive: Option<Keepalive>,
+    pub keepalive: Option<KeepaliveProbes>,
 }
 
 /// Probes of an idle connection. The kernel counts in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
+pub struct KeepaliveProbes {
     /// Silence before the first probe.
     pub idle: Duration,
     /// Between probes.
@@ -103,17 +103,17 @@ pub struct ReceiptWaits {
     pub resets_tell_nothing: bool,
 }
 
-impl Default for Detection {
+impl Default for DetectionConfig {
     fn default() -> Self {
         Self {
             client_timeout: Some(Duration::from_secs(30)),
             min_read_rate: ByteSize::b(500),
-            keepalive_idle: Setting::Derived,
-            keepalive_interval: Setting::Derived,
+            keepalive_idle: DerivedTimeout::Derived,
+            keepalive_interval: DerivedTimeout::Derived,
             keepalive_probes: 3,
-            user_timeout: Setting::Derived,
-            ping_interval: Setting::Derived,
-            ping_timeout: Setting::Derived,
+            user_timeout: DerivedTimeout::Derived,
+            ping_interval: DerivedTimeout::Derived,
+            ping_timeout: DerivedTimeout::Derived,
             ack_timeout: Duration::from_secs(30),
             confirm_window: Some(Duration::from_secs(1)),
             watch: true,
@@ -121,7 +121,7 @@ impl Default for Detection {
     }
 }
 
-impl Detection {
+impl DetectionConfig {
     /// The kernel counts keepalive in whole seconds, and probes come at sixths.
     const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -133,12 +133,12 @@ impl Detection {
     /// kernel's own rounding stays within the whole: a first probe after a third, further ones at sixths, and
     /// the end at five sixths.
     #[must_use]
-    pub fn silence(&self) -> Silence {
+    pub fn silence(&self) -> SilenceTimeouts {
         let share = |part: u32| self.client_timeout.map(|timeout| timeout / part);
         let idle = self.keepalive_idle.or(share(3));
         let interval = self.keepalive_interval.or(share(6)).or(idle);
-        Silence {
-            keepalive: idle.zip(interval).map(|(idle, interval)| Keepalive {
+        SilenceTimeouts {
+            keepalive: idle.zip(interval).map(|(idle, interval)| KeepaliveProbes {
                 idle,
                 interval,
                 probes: self.keepalive_probes,
@@ -192,7 +192,7 @@ impl Detection {
         for (name, setting) in
             [("keepalive_idle", self.keepalive_idle), ("keepalive_interval", self.keepalive_interval)]
         {
-            if matches!(setting, Setting::Time(time) if !whole(time)) {
+            if matches!(setting, DerivedTimeout::Time(time) if !whole(time)) {
                 return Err(format!("`{name}` is whole seconds, from 1s to 32767s"));
             }
         }
@@ -207,11 +207,11 @@ impl Detection {
             ("ping_interval", self.ping_interval),
             ("ping_timeout", self.ping_timeout),
         ] {
-            if matches!(setting, Setting::Time(time) if time < Duration::from_millis(10)) {
+            if matches!(setting, DerivedTimeout::Time(time) if time < Duration::from_millis(10)) {
                 return Err(format!("`{name}` is at least 10ms, or \"none\""));
             }
         }
-        if self.keepalive_interval == Setting::Off || self.ping_timeout == Setting::Off {
+        if self.keepalive_interval == DerivedTimeout::Off || self.ping_timeout == DerivedTimeout::Off {
             return Err("`keepalive_interval` and `ping_timeout` are durations; set `keepalive_idle` or \
                         `ping_interval` to \"none\" to turn them off"
                 .to_owned());

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::nats::Nats;
+use super::nats::NatsConfig;
 
 /// Where events live.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Events {
+pub struct EventsConfig {
     /// What keeps them.
-    pub store: Store,
+    pub store: StoreKind,
     /// The directory of a store on disk, relative to the configuration's folder. It is made if it is not there,
     /// and one process has it at a time.
     #[schemars(example = &"events")]
@@ -20,13 +20,13 @@ pub struct Events {
     /// When an event counts as stored on disk.
     pub durability: Durability,
     /// How NATS `JetStream` is reached, and what is kept there.
-    pub nats: Nats,
+    pub nats: NatsConfig,
 }
 
 /// What keeps events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Store {
+pub enum StoreKind {
     /// Nothing outlives the process.
     #[default]
     Memory,
@@ -47,23 +47,23 @@ pub enum Durability {
     Buffered,
 }
 
-impl Events {
+impl EventsConfig {
     /// Events on disk in this directory.
     #[must_use]
     pub fn on_disk(directory: PathBuf) -> Self {
-        Self { store: Store::Disk, directory: Some(directory), ..Self::default() }
+        Self { store: StoreKind::Disk, directory: Some(directory), ..Self::default() }
     }
 
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
-        if self.store != Store::Nats && self.nats != Nats::default() {
+        if self.store != StoreKind::Nats && self.nats != NatsConfig::default() {
             return Err("`nats` is for events in NATS; add `store = \"nats\"`, or leave it out".to_owned());
         }
         self.nats.complete(folder).map_err(|message| format!("nats: {message}"))?;
         match (self.store, &mut self.directory) {
-            (Store::Disk, None) => {
+            (StoreKind::Disk, None) => {
                 Err("the store is on disk; say where: `directory = \"DIRECTORY\"`".to_owned())
             }
-            (Store::Memory | Store::Nats, Some(_)) => {
+            (StoreKind::Memory | StoreKind::Nats, Some(_)) => {
                 Err("`directory` is for a store on disk; add `store = \"disk\"`, or leave it out".to_owned())
             }
             (_, directory) => {

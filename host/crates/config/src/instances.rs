@@ -32,18 +32,18 @@ pub struct InstanceLimits {
     /// left gets no more requests: a tenth with WASI 0.2, half with 0.3. As many bytes the host holds for it besides, of whole
     /// answers that clients have not read yet and of bodies that are collected for it (WASI 0.3). With half of them it gets no
     /// more requests until there is room; an answer that has none is 503.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_memory: ByteSize,
     /// Processor time that a guest may use without a pause. Beyond: its instance is stopped.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub max_turn: Duration,
     /// Processor time that a request may use in all. Beyond: its instance is stopped.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub max_cpu: Duration,
     /// Requests that wait for a place in an instance when all are full. Beyond: 503.
     pub max_queued: usize,
     /// How long they wait. After it: 503.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub queue_timeout: Duration,
 }
 

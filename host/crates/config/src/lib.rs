@@ -36,26 +36,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-pub use address::Address;
-pub use admin::{Admin, Token};
-pub use app::{App, Dir};
+pub use address::ListenAddress;
+pub use admin::{AdminConfig, AdminToken};
+pub use app::{AppConfig, PreopenedDir};
 pub use code_cache::CodeCache;
-pub use detection::{Detection, Keepalive, ReaderBounds, ReceiptWaits, Silence};
+pub use detection::{DetectionConfig, KeepaliveProbes, ReaderBounds, ReceiptWaits, SilenceTimeouts};
 pub use document::{reference, schema, template};
-pub use events::{Durability, Events, Store};
+pub use events::{Durability, EventsConfig, StoreKind};
 pub use instances::InstanceLimits;
-pub use limits::Limits;
-pub use listener::{Eof, Listener, Mode, ProxyHeaders, Tls};
-pub use nats::{Keeping, Nats, NatsQueueRule, NatsStorage, NatsTls, NatsTopicRule};
-pub use network::Network;
-pub use pattern::Pattern;
-pub use probe::Probe;
-pub use queues::{Commit, QueuePolicy, QueueRule, Queues};
-pub use rollback::Rollback;
-pub use route::{OnDisconnect, Route};
-pub use setting::Setting;
-pub use topics::{Retention, TopicRule, Topics};
-pub use traces::Traces;
+pub use limits::ServerLimits;
+pub use listener::{FileMode, HalfClosePolicy, ListenerConfig, ProxyHeaders, TlsConfig};
+pub use nats::{NatsConfig, NatsQueueRule, NatsStorage, NatsTls, NatsTopicRule, StreamRetention};
+pub use network::TrustedNetwork;
+pub use pattern::NamePattern;
+pub use probe::ProbeConfig;
+pub use queues::{AckMode, QueuePolicy, QueueRule, QueuesConfig};
+pub use rollback::RollbackConfig;
+pub use route::{OnDisconnect, RouteConfig};
+pub use setting::DerivedTimeout;
+pub use topics::{Retention, TopicRule, TopicsConfig};
+pub use traces::TracesConfig;
 
 /// Where `linger serve` listens when nothing else is said: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -67,16 +67,16 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 pub struct Config {
     /// Short for one listener without TLS: its address, as `IP:PORT` (port 0 takes a free one), `unix:PATH` or `systemd:NAME`.
     #[schemars(extend("default" = DEFAULT_LISTEN))]
-    pub listen: Option<Address>,
+    pub listen: Option<ListenAddress>,
     /// The listeners. Without any there is one, without TLS, at `listen`.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerConfig>,
     /// Threads that serve, each with connections and instances of its own. By default one for each core.
     #[schemars(extend("default" = null), example = 4)]
     pub threads: usize,
     /// How long a thread that serves looks for the next request before it sleeps, at most 1 ms; or "none". It does so only
     /// where its last sleep was not longer than twice that. A client that asks again at once is answered tens of
     /// microseconds earlier; other threads of the processor go first.
-    #[serde(with = "unit::TimeOrNone")]
+    #[serde(with = "unit::DurationOrNone")]
     pub busy_poll: Option<Duration>,
     /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
     /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
@@ -84,33 +84,33 @@ pub struct Config {
     pub code_cache: CodeCache,
     /// How long a server that is to stop still takes connections and requests, while it says that it is not ready: as long
     /// as a load balancer needs to see that.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub shutdown_delay: Duration,
     /// How long a stopping server waits for running requests.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub shutdown_timeout: Duration,
     /// The listener for operators. Without it there is none.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminConfig>,
     /// Bounds on connections and heads.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// How departures are noticed.
-    pub detection: Detection,
+    pub detection: DetectionConfig,
     /// Where events live.
-    pub events: Events,
+    pub events: EventsConfig,
     /// Bounds on queues, and how their events are handed out.
-    pub queues: Queues,
+    pub queues: QueuesConfig,
     /// Bounds on topics, and how long they keep their events.
-    pub topics: Topics,
+    pub topics: TopicsConfig,
     /// Where traces of requests are sent. Without it there are none.
-    pub traces: Option<Traces>,
+    pub traces: Option<TracesConfig>,
     /// A folder, relative to the configuration's. An app that names no component has it there, as `NAME.wasm`, and what is
     /// written to that is deployed.
     #[schemars(example = &"components")]
     pub components: Option<PathBuf>,
     /// The apps by name.
-    pub apps: BTreeMap<String, App>,
+    pub apps: BTreeMap<String, AppConfig>,
     /// Which requests go to which app. Empty with a single app: all of them.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteConfig>,
 }
 
 impl Default for Config {
@@ -124,11 +124,11 @@ impl Default for Config {
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(10),
             admin: None,
-            limits: Limits::default(),
-            detection: Detection::default(),
-            events: Events::default(),
-            queues: Queues::default(),
-            topics: Topics::default(),
+            limits: ServerLimits::default(),
+            detection: DetectionConfig::default(),
+            events: EventsConfig::default(),
+            queues: QueuesConfig::default(),
+            topics: TopicsConfig::default(),
             traces: None,
             components: None,
             apps: BTreeMap::new(),
@@ -137,7 +137,7 @@ impl Default for Config {
     }
 }
 
-fn default_listen() -> Address {
+fn default_listen() -> ListenAddress {
     // Only a typing error in the constant could make this fail, and a test would see it.
     DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
 }
@@ -167,9 +167,9 @@ impl Config {
     pub fn for_component(component: &Path) -> Self {
         let name = app::name_of(component);
         Self {
-            listeners: vec![Listener::plain(default_listen())],
-            routes: vec![Route::all_to(&name)],
-            apps: BTreeMap::from([(name, App::at(component.to_owned()))]),
+            listeners: vec![ListenerConfig::plain(default_listen())],
+            routes: vec![RouteConfig::all_to(&name)],
+            apps: BTreeMap::from([(name, AppConfig::at(component.to_owned()))]),
             ..Self::default()
         }
     }
@@ -235,7 +235,7 @@ impl Config {
         match self.apps.keys().next() {
             None => return Err("there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned()),
             Some(name) if self.routes.is_empty() && self.apps.len() == 1 => {
-                self.routes.push(Route::all_to(name));
+                self.routes.push(RouteConfig::all_to(name));
             }
             Some(_) if self.routes.is_empty() => {
                 return Err("there are several apps and no route; add a `[[routes]]` for each".to_owned());
@@ -259,7 +259,9 @@ impl Config {
             (Some(_), false) => {
                 return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
             }
-            (listen, true) => self.listeners.push(Listener::plain(listen.unwrap_or_else(default_listen))),
+            (listen, true) => {
+                self.listeners.push(ListenerConfig::plain(listen.unwrap_or_else(default_listen)))
+            }
             (None, false) => {}
         }
         for (index, listener) in self.listeners.iter_mut().enumerate() {

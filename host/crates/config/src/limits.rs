@@ -11,7 +11,7 @@ use super::unit;
 /// Bounds on what clients can occupy.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections. At the limit new ones wait in the kernel's backlog.
     pub max_connections: usize,
     /// Open connections of one client, by its address (of a /64 network for IPv6); a half of `max_connections` unless set.
@@ -27,41 +27,41 @@ pub struct Limits {
     /// Streams that an HTTP/2 client may have open on one connection.
     pub max_streams_per_connection: u32,
     /// Bytes of a request's head, at least 8 KiB. Beyond: 431.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_head_size: ByteSize,
     /// Header fields of a request. Beyond: 431.
     pub max_headers: usize,
     /// Bytes of a request's body that are read ahead of its guest, at least 64 KiB. Beyond, the client waits
     /// until the guest reads; and when it leaves in order meanwhile, that is noticed only then.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_body_buffer: ByteSize,
     /// The same for all requests together, at least as much. Beyond: 503.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_body_buffers: ByteSize,
     /// The same for all requests of one app; a half of `max_body_buffers` unless set. Beyond: 503.
-    #[serde(with = "unit::SomeSize")]
+    #[serde(with = "unit::OptionalSize")]
     #[schemars(example = &"128MiB")]
     pub max_body_buffers_per_app: Option<ByteSize>,
     /// The same for all requests of one client, by its address; a quarter of `max_body_buffers` unless set. Beyond: 503.
-    #[serde(with = "unit::SomeSize")]
+    #[serde(with = "unit::OptionalSize")]
     #[schemars(example = &"64MiB")]
     pub max_body_buffers_per_client: Option<ByteSize>,
     /// How long a client may take to send a head: from its first byte on; for the first one from the accept on, with the TLS
     /// handshake. Beyond: the connection is closed.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub head_timeout: Duration,
     /// How long a connection without a request is kept. Longer than proxies keep theirs, so that they close first.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub idle_timeout: Duration,
     /// How long a client may stop in the middle of a request's body, while the host would read on. Beyond: 408.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub body_timeout: Duration,
     /// Bytes a second that a client has to send of a request's body, on average, beside `body_timeout`. `"0B"`: any.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub min_body_rate: ByteSize,
 }
 
-impl Limits {
+impl ServerLimits {
     /// Hyper takes no smaller buffer for a head.
     const MIN_HEAD_SIZE: ByteSize = ByteSize::kib(8);
 
@@ -123,7 +123,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,

@@ -5,31 +5,31 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Address, Network};
+use super::{ListenAddress, TrustedNetwork};
 
 /// An address to listen on, and how its clients are taken.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Listener {
+pub struct ListenerConfig {
     /// Where it is: `IP:PORT` (port 0 takes a free one), `unix:PATH` for a Unix socket, relative to the configuration's
     /// folder, or `systemd:NAME` for the sockets that systemd has opened under this name (`FileDescriptorName=` of a
     /// `.socket` unit).
-    pub address: Address,
+    pub address: ListenAddress,
     /// Who may use a Unix socket, as the mode of its file.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: FileMode,
     /// What it means when a client closes its direction of an HTTP/1.1 connection: `"gone"`, or `"tolerant"`
     /// for clients that only say so that they have nothing more to send. With HTTP/2 it is always the first.
     #[serde(default)]
-    pub eof: Eof,
+    pub eof: HalfClosePolicy,
     /// The certificate and key with which it speaks TLS. Without, it does not.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsConfig>,
     /// The proxies in front, by their networks: `"10.0.0.0/8"`, `"192.0.2.7"`, or `"unix"` for whoever may use the Unix
     /// socket. Of these it believes who a client is, and whether it came by TLS, in the headers of `proxy_headers`. What
     /// others say there reaches no guest.
     #[serde(default)]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<TrustedNetwork>,
     /// In which headers the trusted proxies name their clients. The others are removed: most proxies pass on what a
     /// client has made up in them.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Listener {
 /// all that it has to say, and still reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Eof {
+pub enum HalfClosePolicy {
     /// The client has left. Right for nearly all that comes: browsers and libraries close both directions.
     #[default]
     Gone,
@@ -67,12 +67,12 @@ pub enum ProxyHeaders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(example = "0660", extend("pattern" = r"^0?[0-7]{3}$|\$\{"))]
-pub struct Mode(u32);
+pub struct FileMode(u32);
 
 /// What TLS needs.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The file with the certificate and those that lead to its root, as PEM, relative to the configuration's
     /// folder.
     #[schemars(example = "cert.pem")]
@@ -87,14 +87,14 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-impl Listener {
+impl ListenerConfig {
     /// A listener without TLS, and with the defaults.
     #[must_use]
-    pub fn plain(address: Address) -> Self {
+    pub fn plain(address: ListenAddress) -> Self {
         Self {
             address,
-            mode: Mode::default(),
-            eof: Eof::default(),
+            mode: FileMode::default(),
+            eof: HalfClosePolicy::default(),
             tls: None,
             trusted_proxies: Vec::new(),
             proxy_headers: ProxyHeaders::default(),
@@ -118,13 +118,13 @@ impl Listener {
     }
 }
 
-impl Default for Mode {
+impl Default for FileMode {
     fn default() -> Self {
         Self(0o660)
     }
 }
 
-impl Mode {
+impl FileMode {
     /// For its owner alone.
     pub const OWNER: Self = Self(0o600);
 
@@ -135,7 +135,7 @@ impl Mode {
     }
 }
 
-impl TryFrom<String> for Mode {
+impl TryFrom<String> for FileMode {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -147,7 +147,7 @@ impl TryFrom<String> for Mode {
     }
 }
 
-impl Serialize for Mode {
+impl Serialize for FileMode {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         output.collect_str(&format_args!("{:04o}", self.0))
     }

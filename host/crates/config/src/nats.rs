@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use linger_base::Name;
 
-use super::admin::Token;
-use super::pattern::Pattern;
+use super::admin::AdminToken;
+use super::pattern::NamePattern;
 use super::unit;
 
 /// How NATS `JetStream` is reached, and what is kept there: for `store = "nats"`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Nats {
+pub struct NatsConfig {
     /// The servers: `nats://HOST:PORT`, or `tls://`, without a user. One that answers leads to the others of its cluster.
     pub servers: Vec<String>,
     /// A file with credentials, as `nsc` writes them, relative to the configuration's folder.
@@ -25,11 +25,11 @@ pub struct Nats {
     #[schemars(example = &"linger")]
     pub user: Option<String>,
     /// The user's password.
-    #[schemars(with = "Option<Token>", example = "${NATS_PASSWORD}")]
-    pub password: Option<Token>,
+    #[schemars(with = "Option<AdminToken>", example = "${NATS_PASSWORD}")]
+    pub password: Option<AdminToken>,
     /// A token, where the servers ask for one.
     #[schemars(example = "${NATS_TOKEN}")]
-    pub token: Option<Token>,
+    pub token: Option<AdminToken>,
     /// TLS to all servers. Without it there is TLS where an address or a server asks for it.
     pub tls: Option<NatsTls>,
     /// What the names of streams and subjects begin with: letters, digits, `-` or `_`. Hosts that share their events have
@@ -41,13 +41,13 @@ pub struct Nats {
     pub storage: NatsStorage,
     /// How long NATS waits for a sign of a host that holds an event before it hands the event out again, at least 1 s.
     /// A host that lives gives that sign by itself, so this is how long the events of one that died are away.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub ack_wait: Duration,
     /// How long a push waits for NATS to store its event. Beyond: `unavailable`, and it may be stored all the same.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub timeout: Duration,
     /// After how long without events and waiters the stream of a queue or a topic is removed, at least 1 s.
-    #[serde(with = "unit::Time")]
+    #[serde(with = "unit::DurationSetting")]
     pub idle: Duration,
     /// What is different for some queues. The first rule that fits a queue counts.
     pub queues: Vec<NatsQueueRule>,
@@ -86,7 +86,7 @@ pub enum NatsStorage {
 #[serde(deny_unknown_fields)]
 pub struct NatsQueueRule {
     /// The name, or the start of all names when it ends with `*`.
-    pub name: Pattern,
+    pub name: NamePattern,
     /// As in `[events.nats]`.
     #[serde(default)]
     #[schemars(example = 3)]
@@ -95,7 +95,7 @@ pub struct NatsQueueRule {
     #[serde(default)]
     pub storage: Option<NatsStorage>,
     /// As in `[events.nats]`.
-    #[serde(default, with = "unit::SomeTime")]
+    #[serde(default, with = "unit::OptionalDuration")]
     pub ack_wait: Option<Duration>,
 }
 
@@ -104,7 +104,7 @@ pub struct NatsQueueRule {
 #[serde(deny_unknown_fields)]
 pub struct NatsTopicRule {
     /// The name, or the start of all names when it ends with `*`.
-    pub name: Pattern,
+    pub name: NamePattern,
     /// As in `[events.nats]`.
     #[serde(default)]
     #[schemars(example = 3)]
@@ -116,7 +116,7 @@ pub struct NatsTopicRule {
 
 /// How one stream is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
+pub struct StreamRetention {
     /// Copies of each event.
     pub replicas: usize,
     /// Where they are.
@@ -132,7 +132,7 @@ const MAX_REPLICAS: usize = 5;
 /// Less than that is over before a host could give a sign.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
-impl Nats {
+impl NatsConfig {
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
         if let Some(tls) = &mut self.tls {
             for file in [&mut tls.ca, &mut tls.certificate, &mut tls.key].into_iter().flatten() {
@@ -189,7 +189,7 @@ impl Nats {
 
     /// How the stream of a queue is kept, and how long NATS waits for a sign of who holds one of its events.
     #[must_use]
-    pub fn queue(&self, queue: &Name) -> (Keeping, Duration) {
+    pub fn queue(&self, queue: &Name) -> (StreamRetention, Duration) {
         let rule = self.queues.iter().find(|rule| rule.name.fits(queue));
         let keeping = self.keeping(rule.and_then(|rule| rule.replicas), rule.and_then(|rule| rule.storage));
         (keeping, rule.and_then(|rule| rule.ack_wait).unwrap_or(self.ack_wait))
@@ -197,17 +197,20 @@ impl Nats {
 
     /// How the stream of a topic is kept.
     #[must_use]
-    pub fn topic(&self, topic: &Name) -> Keeping {
+    pub fn topic(&self, topic: &Name) -> StreamRetention {
         let rule = self.topics.iter().find(|rule| rule.name.fits(topic));
         self.keeping(rule.and_then(|rule| rule.replicas), rule.and_then(|rule| rule.storage))
     }
 
-    fn keeping(&self, replicas: Option<usize>, storage: Option<NatsStorage>) -> Keeping {
-        Keeping { replicas: replicas.unwrap_or(self.replicas), storage: storage.unwrap_or(self.storage) }
+    fn keeping(&self, replicas: Option<usize>, storage: Option<NatsStorage>) -> StreamRetention {
+        StreamRetention {
+            replicas: replicas.unwrap_or(self.replicas),
+            storage: storage.unwrap_or(self.storage),
+        }
     }
 }
 
-impl Default for Nats {
+impl Default for NatsConfig {
     fn default() -> Self {
         Self {
             servers: vec!["nats://127.0.0.1:4222".to_owned()],
@@ -232,8 +235,8 @@ impl Default for Nats {
 mod tests {
     use super::*;
 
-    fn complete(text: &str) -> Result<Nats, String> {
-        let mut nats: Nats = toml::from_str(text).map_err(|error| error.to_string())?;
+    fn complete(text: &str) -> Result<NatsConfig, String> {
+        let mut nats: NatsConfig = toml::from_str(text).map_err(|error| error.to_string())?;
         nats.complete(Path::new("/etc"))?;
         Ok(nats)
     }
@@ -247,10 +250,10 @@ mod tests {
         )
         .unwrap();
         let brief: Name = "brief.a".parse().unwrap();
-        let memory = Keeping { replicas: 3, storage: NatsStorage::Memory };
+        let memory = StreamRetention { replicas: 3, storage: NatsStorage::Memory };
         assert_eq!(nats.queue(&brief), (memory, Duration::from_secs(2)));
-        assert_eq!(nats.topic(&brief), Keeping { replicas: 1, storage: NatsStorage::File });
-        let other = Keeping { replicas: 3, storage: NatsStorage::File };
+        assert_eq!(nats.topic(&brief), StreamRetention { replicas: 1, storage: NatsStorage::File });
+        let other = StreamRetention { replicas: 3, storage: NatsStorage::File };
         assert_eq!(nats.queue(&"other".parse().unwrap()), (other, Duration::from_secs(30)));
     }
 

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", example = "10.0.0.0/8", example = "192.0.2.7", example = &"unix")]
-pub enum Network {
+pub enum TrustedNetwork {
     /// An address, or those that begin alike: `10.0.0.0/8`.
     Ip(IpNet),
     /// Whoever may use the Unix socket: `unix`.
     Unix,
 }
 
-impl Network {
+impl TrustedNetwork {
     /// Whether a connection from there is of this network. None is a Unix socket.
     #[must_use]
     pub fn contains(&self, from: Option<IpAddr>) -> bool {
@@ -30,7 +30,7 @@ impl Network {
     }
 }
 
-impl TryFrom<String> for Network {
+impl TryFrom<String> for TrustedNetwork {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -45,7 +45,7 @@ impl TryFrom<String> for Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for TrustedNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(network) => network.fmt(f),
@@ -54,7 +54,7 @@ impl fmt::Display for Network {
     }
 }
 
-impl Serialize for Network {
+impl Serialize for TrustedNetwork {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         output.collect_str(self)
     }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn network_has_its_addresses_and_no_others() {
         let has = |network: &str, address: &str| {
-            Network::try_from(network.to_owned()).unwrap().contains(address.parse().ok())
+            TrustedNetwork::try_from(network.to_owned()).unwrap().contains(address.parse().ok())
         };
         assert!(has("10.0.0.0/8", "10.200.0.1"));
         assert!(has("10.0.0.0/8", "::ffff:10.0.0.1"));
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         for text in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
-            assert!(Network::try_from(text.to_owned()).unwrap_err().contains("no network"), "{text}");
+            assert!(TrustedNetwork::try_from(text.to_owned()).unwrap_err().contains("no network"), "{text}");
         }
     }
 }

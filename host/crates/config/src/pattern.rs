@@ -9,19 +9,19 @@ use linger_base::Name;
 /// One name, or all that start in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String", example = "orders.*")]
-pub struct Pattern {
+pub struct NamePattern {
     start: String,
     whole: bool,
 }
 
-impl Pattern {
+impl NamePattern {
     pub(super) fn fits(&self, name: &Name) -> bool {
         let name = name.as_str();
         if self.whole { name == self.start } else { name.starts_with(&self.start) }
     }
 }
 
-impl<'de> Deserialize<'de> for Pattern {
+impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let text = String::deserialize(input)?;
         let start = text.strip_suffix('*').unwrap_or(&text);
@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-impl Serialize for Pattern {
+impl Serialize for NamePattern {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         let rest = if self.whole { "" } else { "*" };
         output.collect_str(&format_args!("{}{rest}", self.start))
@@ -49,10 +49,10 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Rule {
-        name: Pattern,
+        name: NamePattern,
     }
 
-    fn parse(text: &str) -> Result<Pattern, String> {
+    fn parse(text: &str) -> Result<NamePattern, String> {
         toml::from_str::<Rule>(&format!("name = '{text}'"))
             .map(|rule| rule.name)
             .map_err(|error| error.message().to_owned())

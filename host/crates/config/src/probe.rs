@@ -10,7 +10,7 @@ use super::unit;
 /// A request that a new generation has to answer before it serves: `GET` with `host: localhost`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Probe {
+pub struct ProbeConfig {
     /// The path, and the query if there is one.
     #[schemars(example = "/health")]
     pub path: String,
@@ -18,17 +18,17 @@ pub struct Probe {
     #[serde(default = "default_status")]
     pub status: u16,
     /// How long the whole answer may take.
-    #[serde(default = "default_timeout", with = "unit::Time")]
+    #[serde(default = "default_timeout", with = "unit::DurationSetting")]
     pub timeout: Duration,
     /// How often it is asked again while the generation is on trial: as a canary, and for `rollback.window`.
-    #[serde(default = "default_interval", with = "unit::Time")]
+    #[serde(default = "default_interval", with = "unit::DurationSetting")]
     pub interval: Duration,
 }
 
 /// A probe starts an instance.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-impl Probe {
+impl ProbeConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         if !self.path.starts_with('/') || self.path.parse::<http::Uri>().is_err() {
             return Err(format!("path `{}` is none of HTTP; it starts with `/`", self.path));

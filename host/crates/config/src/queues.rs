@@ -9,36 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use linger_base::Name;
 
-use super::pattern::Pattern;
+use super::pattern::NamePattern;
 use super::unit;
 
 /// Bounds on queues, and how their events are handed out.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Queues {
+pub struct QueuesConfig {
     /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `over-limit(names)`.
     pub max_queues: usize,
     /// Events in one queue, leased ones included. Beyond: `over-limit(events)`.
     pub max_events: usize,
     /// Bytes in one queue, with 256 bytes added for each event. Beyond: `over-limit(bytes)`.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_bytes: ByteSize,
     /// Bytes in all queues together, counted in the same way. Beyond: `over-limit(total-bytes)`.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_total_bytes: ByteSize,
     /// Bytes of one event. Beyond: `too-large`.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_event_size: ByteSize,
     /// Takers that wait at one queue. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
     /// Unsettled deliveries of one request. Beyond: `over-limit(deliveries)`.
     pub max_deliveries_per_request: usize,
     /// What says that an event was delivered.
-    pub commit: Commit,
+    pub commit: AckMode,
     /// How long a delivery may stay unsettled, at least 1 s. Then its event returns, flagged `maybe-delivered`. With
     /// `commit = "client"` the time counts from the end of the response, and is 30 s unless set; otherwise it
     /// counts from the take, is the last resort, and is 2 h unless set: longer than a request takes.
-    #[serde(with = "unit::SomeTime")]
+    #[serde(with = "unit::OptionalDuration")]
     pub lease: Option<Duration>,
     /// How often an event is handed out before it goes to the dead letters of its queue. Without, it always returns.
     #[schemars(example = 20)]
@@ -54,12 +54,12 @@ pub struct Queues {
 #[serde(deny_unknown_fields)]
 pub struct QueueRule {
     /// The name, or the start of all names when it ends with `*`.
-    pub name: Pattern,
+    pub name: NamePattern,
     /// As in `[queues]`.
     #[serde(default)]
-    pub commit: Option<Commit>,
+    pub commit: Option<AckMode>,
     /// As in `[queues]`.
-    #[serde(default, with = "unit::SomeTime")]
+    #[serde(default, with = "unit::OptionalDuration")]
     pub lease: Option<Duration>,
     /// As in `[queues]`.
     #[serde(default)]
@@ -73,7 +73,7 @@ pub struct QueueRule {
 /// What says that an event was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Commit {
+pub enum AckMode {
     /// The receipt of the response: what the kernels of both sides know.
     #[default]
     Receipt,
@@ -86,7 +86,7 @@ pub enum Commit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
     /// What says that an event was delivered.
-    pub commit: Commit,
+    pub ack_mode: AckMode,
     /// How long a delivery may stay unsettled, from the moment that `commit` has it.
     pub lease: Duration,
     /// After how many attempts an event leaves, and where to.
@@ -97,14 +97,14 @@ impl QueuePolicy {
     /// How long an event may be held by a request that does not end.
     #[must_use]
     pub fn longest_hold(&self) -> Duration {
-        match self.commit {
-            Commit::Receipt => self.lease,
-            Commit::Client => self.lease.max(Queues::LEASE),
+        match self.ack_mode {
+            AckMode::Receipt => self.lease,
+            AckMode::Client => self.lease.max(QueuesConfig::LEASE),
         }
     }
 }
 
-impl Queues {
+impl QueuesConfig {
     const LEASE: Duration = Duration::from_hours(2);
     const CLIENT_LEASE: Duration = Duration::from_secs(30);
     const DEAD: &str = ".dead";
@@ -162,15 +162,15 @@ impl Queues {
         let rule = self.rules.iter().find(|rule| rule.name.fits(queue));
         let commit = rule.and_then(|rule| rule.commit).unwrap_or(self.commit);
         let lease = rule.and_then(|rule| rule.lease).or(self.lease).unwrap_or(match commit {
-            Commit::Receipt => Self::LEASE,
-            Commit::Client => Self::CLIENT_LEASE,
+            AckMode::Receipt => Self::LEASE,
+            AckMode::Client => Self::CLIENT_LEASE,
         });
         let attempts = rule.and_then(|rule| rule.max_attempts).or(self.max_attempts);
         let dead = attempts.filter(|_| !self.has_dead_letters(queue)).map(|attempts| {
             let named = rule.and_then(|rule| rule.dead_letters.as_ref()).or(self.dead_letters.as_ref());
             (attempts.get(), named.cloned().unwrap_or_else(|| queue.with_suffix(Self::DEAD)))
         });
-        QueuePolicy { commit, lease, dead }
+        QueuePolicy { ack_mode: commit, lease, dead }
     }
 
     /// Whether dead letters of other queues come here.
@@ -181,7 +181,7 @@ impl Queues {
     }
 }
 
-impl Default for Queues {
+impl Default for QueuesConfig {
     fn default() -> Self {
         Self {
             max_queues: 10_000,
@@ -191,7 +191,7 @@ impl Default for Queues {
             max_event_size: ByteSize::mib(1),
             max_waiters: 10_000,
             max_deliveries_per_request: 1_000,
-            commit: Commit::default(),
+            commit: AckMode::default(),
             lease: None,
             max_attempts: None,
             dead_letters: None,
@@ -204,18 +204,18 @@ impl Default for Queues {
 mod tests {
     use super::*;
 
-    fn queues(text: &str) -> Queues {
+    fn queues(text: &str) -> QueuesConfig {
         toml::from_str(text).unwrap()
     }
 
-    fn policy(queues: &Queues, name: &str) -> QueuePolicy {
+    fn policy(queues: &QueuesConfig, name: &str) -> QueuePolicy {
         queues.policy(&name.parse().unwrap())
     }
 
     #[test]
     fn events_return_for_ever_unless_something_else_is_said() {
-        let expected = QueuePolicy { commit: Commit::Receipt, lease: Duration::from_hours(2), dead: None };
-        assert_eq!(policy(&Queues::default(), "a"), expected);
+        let expected = QueuePolicy { ack_mode: AckMode::Receipt, lease: Duration::from_hours(2), dead: None };
+        assert_eq!(policy(&QueuesConfig::default(), "a"), expected);
     }
 
     #[test]
@@ -227,9 +227,9 @@ mod tests {
         );
         assert_eq!(policy(&queues, "orders.eu").dead, Some((2, "lost".parse().unwrap())));
         let us = policy(&queues, "orders.us");
-        assert_eq!((us.commit, us.lease), (Commit::Client, Duration::from_secs(30)));
+        assert_eq!((us.ack_mode, us.lease), (AckMode::Client, Duration::from_secs(30)));
         assert_eq!(us.dead, Some((9, "orders.us.dead".parse().unwrap())));
-        assert_eq!(policy(&queues, "orders").commit, Commit::Receipt);
+        assert_eq!(policy(&queues, "orders").ack_mode, AckMode::Receipt);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use super::unit;
 /// When a new generation is taken back, and the one before it serves again.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Rollback {
+pub struct RollbackConfig {
     /// For this long after it began to serve it is watched. `"none"`: never.
-    #[serde(with = "unit::TimeOrNone")]
+    #[serde(with = "unit::DurationOrNone")]
     pub window: Option<Duration>,
     /// The share of its requests that may fail meanwhile, from 0 to 1: that trap, or answer with a status of 500 or above.
     pub max_failed: f64,
@@ -20,7 +20,7 @@ pub struct Rollback {
     pub min_requests: u64,
 }
 
-impl Rollback {
+impl RollbackConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.max_failed) {
             return Err(format!("`max_failed` is a share from 0 to 1, not {}", self.max_failed));
@@ -32,7 +32,7 @@ impl Rollback {
     }
 }
 
-impl Default for Rollback {
+impl Default for RollbackConfig {
     fn default() -> Self {
         Self { window: Some(Duration::from_mins(1)), max_failed: 0.5, min_requests: 10 }
     }

@@ -10,7 +10,7 @@ use super::unit;
 /// Which requests go to an app, and how long it may take for one.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub struct RouteConfig {
     /// The app's name.
     #[schemars(example = &"NAME")]
     pub app: String,
@@ -25,10 +25,10 @@ pub struct Route {
     #[serde(default)]
     pub methods: Vec<String>,
     /// After this time the request is cancelled with `deadline`. `"none"` means never.
-    #[serde(default = "default_deadline", with = "unit::TimeOrNone")]
+    #[serde(default = "default_deadline", with = "unit::DurationOrNone")]
     pub deadline: Option<Duration>,
     /// How long a guest may go on after its request was cancelled.
-    #[serde(default = "default_grace", with = "unit::Time")]
+    #[serde(default = "default_grace", with = "unit::DurationSetting")]
     pub grace: Duration,
     /// What becomes of a guest whose client leaves.
     #[serde(default)]
@@ -49,7 +49,7 @@ pub enum OnDisconnect {
     Detach,
 }
 
-impl Route {
+impl RouteConfig {
     pub(super) fn all_to(app: &str) -> Self {
         Self {
             app: app.to_owned(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// A duration that has a derived default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Setting {
+pub enum DerivedTimeout {
     /// A share of `client_timeout`.
     #[default]
     Derived,
@@ -17,7 +17,7 @@ pub enum Setting {
     Time(Duration),
 }
 
-impl Setting {
+impl DerivedTimeout {
     pub(super) fn or(self, derived: Option<Duration>) -> Option<Duration> {
         match self {
             Self::Derived => derived,

@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use linger_base::Name;
 
-use super::pattern::Pattern;
+use super::pattern::NamePattern;
 use super::unit;
 
 /// Bounds on topics, and how long they keep their events.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Topics {
+pub struct TopicsConfig {
     /// Topics that exist at a time. One without events and readers goes after twice its `keep_for`.
     /// Beyond: `over-limit(names)`.
     pub max_topics: usize,
     /// Bytes in all topics together, with 256 bytes added for each event. Beyond: `over-limit(total-bytes)`.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_total_bytes: ByteSize,
     /// Bytes of one event. Beyond: `too-large`.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub max_event_size: ByteSize,
     /// Readers that wait at one topic. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
     /// Events that a topic keeps, the newest ones.
     pub keep_events: usize,
     /// Bytes that a topic keeps, with 256 bytes added for each event. It keeps the newest event in any case.
-    #[serde(with = "unit::Size")]
+    #[serde(with = "unit::SizeSetting")]
     pub keep_bytes: ByteSize,
     /// How long a topic keeps an event, at least 1 s. `"none"` means as long as the other bounds allow.
-    #[serde(with = "unit::TimeOrNone")]
+    #[serde(with = "unit::DurationOrNone")]
     pub keep_for: Option<Duration>,
     /// What is different for some topics. The first rule that fits a topic counts.
     pub rules: Vec<TopicRule>,
@@ -43,17 +43,17 @@ pub struct Topics {
 #[serde(deny_unknown_fields)]
 pub struct TopicRule {
     /// The name, or the start of all names when it ends with `*`.
-    pub name: Pattern,
+    pub name: NamePattern,
     /// As in `[topics]`.
     #[serde(default)]
     #[schemars(example = 10_000)]
     pub keep_events: Option<usize>,
     /// As in `[topics]`.
-    #[serde(default, with = "unit::SomeSize")]
+    #[serde(default, with = "unit::OptionalSize")]
     pub keep_bytes: Option<ByteSize>,
     /// As in `[topics]`.
     #[serde(default)]
-    pub keep_for: super::Setting,
+    pub keep_for: super::DerivedTimeout,
 }
 
 /// How long one topic keeps its events.
@@ -67,7 +67,7 @@ pub struct Retention {
     pub time: Option<Duration>,
 }
 
-impl Topics {
+impl TopicsConfig {
     /// What a directory's own commands go by: nothing is refused or dropped that a host would keep.
     #[must_use]
     pub fn unbounded() -> Self {
@@ -88,8 +88,8 @@ impl Topics {
             return Err("`max_topics`, `max_waiters` and `keep_events` are at least 1".to_owned());
         }
         let times = self.rules.iter().filter_map(|rule| match rule.keep_for {
-            super::Setting::Time(time) => Some(time),
-            super::Setting::Derived | super::Setting::Off => None,
+            super::DerivedTimeout::Time(time) => Some(time),
+            super::DerivedTimeout::Derived | super::DerivedTimeout::Off => None,
         });
         if times.chain(self.keep_for).min().is_some_and(|time| time < Self::MIN_TIME) {
             return Err(format!("`keep_for` is at least {:?}, or \"none\"", Self::MIN_TIME));
@@ -105,9 +105,9 @@ impl Topics {
     pub fn retention(&self, topic: &Name) -> Retention {
         let rule = self.rules.iter().find(|rule| rule.name.fits(topic));
         let time = match rule.map(|rule| rule.keep_for) {
-            None | Some(super::Setting::Derived) => self.keep_for,
-            Some(super::Setting::Off) => None,
-            Some(super::Setting::Time(time)) => Some(time),
+            None | Some(super::DerivedTimeout::Derived) => self.keep_for,
+            Some(super::DerivedTimeout::Off) => None,
+            Some(super::DerivedTimeout::Time(time)) => Some(time),
         };
         Retention {
             events: rule.and_then(|rule| rule.keep_events).unwrap_or(self.keep_events).max(1),
@@ -117,7 +117,7 @@ impl Topics {
     }
 }
 
-impl Default for Topics {
+impl Default for TopicsConfig {
     fn default() -> Self {
         Self {
             max_topics: 10_000,
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn rule_changes_what_it_names() {
-        let topics: Topics = toml::from_str(
+        let topics: TopicsConfig = toml::from_str(
             "keep_events = 5\n[[rules]]\nname = 'news*'\nkeep_for = 'none'\nkeep_bytes = '1KiB'",
         )
         .unwrap();

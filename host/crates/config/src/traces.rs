@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Token, unit};
+use super::{AdminToken, unit};
 
 /// Where traces of requests are sent: to a collector, by OTLP over HTTP. See docs/traces.md.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Traces {
+pub struct TracesConfig {
     /// The collector's address, as `http://HOST:PORT` or `https://HOST:PORT`. Without a path it gets `/v1/traces`.
     #[schemars(example = &"http://127.0.0.1:4318")]
     pub endpoint: String,
@@ -27,7 +27,7 @@ pub struct Traces {
     pub service: String,
     /// Headers for the collector by name, as `authorization = "Bearer ${TOKEN}"`.
     #[serde(default)]
-    pub headers: BTreeMap<String, Token>,
+    pub headers: BTreeMap<String, AdminToken>,
     /// For `https`, a PEM file of the authorities that the collector's certificate is from, relative to the
     /// configuration's folder. By default the public ones.
     #[serde(default)]
@@ -40,11 +40,11 @@ pub struct Traces {
     #[serde(default = "default_max_batch")]
     pub max_batch: usize,
     /// How long fewer spans wait for others, at least 10 ms.
-    #[serde(default = "default_interval", with = "unit::Time")]
+    #[serde(default = "default_interval", with = "unit::DurationSetting")]
     pub interval: Duration,
     /// How long the collector may take for a batch, with all tries, at least 10 ms. Beyond: its spans are lost. A server
     /// that stops takes no longer to send its last ones.
-    #[serde(default = "default_timeout", with = "unit::Time")]
+    #[serde(default = "default_timeout", with = "unit::DurationSetting")]
     pub timeout: Duration,
 }
 
@@ -78,7 +78,7 @@ fn default_timeout() -> Duration {
     Duration::from_secs(5)
 }
 
-impl Traces {
+impl TracesConfig {
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
         if let Some(ca) = &mut self.ca {
             *ca = folder.join(&*ca);
@@ -129,7 +129,7 @@ impl Traces {
     }
 }
 
-fn is_header(name: &str, value: &Token) -> bool {
+fn is_header(name: &str, value: &AdminToken) -> bool {
     name.parse::<HeaderName>().is_ok() && value.reveal().parse::<HeaderValue>().is_ok()
 }
 
@@ -137,8 +137,8 @@ fn is_header(name: &str, value: &Token) -> bool {
 mod tests {
     use super::*;
 
-    fn traces(text: &str) -> Result<Traces, String> {
-        let mut traces: Traces = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    fn traces(text: &str) -> Result<TracesConfig, String> {
+        let mut traces: TracesConfig = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         traces.complete(Path::new("/etc/linger"))?;
         Ok(traces)
     }

@@ -13,24 +13,24 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-use super::setting::Setting;
+use super::setting::DerivedTimeout;
 
 /// A duration.
-pub(super) struct Time;
+pub(super) struct DurationSetting;
 
 /// A duration, where one does not have to be set.
-pub(super) struct SomeTime;
+pub(super) struct OptionalDuration;
 
 /// A duration, or `"none"`.
-pub(super) struct TimeOrNone;
+pub(super) struct DurationOrNone;
 
 /// A size. A number without a unit is of bytes.
-pub(super) struct Size;
+pub(super) struct SizeSetting;
 
 /// A size, where one does not have to be set.
-pub(super) struct SomeSize;
+pub(super) struct OptionalSize;
 
-impl Time {
+impl DurationSetting {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(input)?;
         parse(&text).map_err(D::Error::custom)
@@ -41,20 +41,20 @@ impl Time {
     }
 }
 
-impl SomeTime {
+impl OptionalDuration {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-        Time::deserialize(input).map(Some)
+        DurationSetting::deserialize(input).map(Some)
     }
 
     pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, output: S) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => Time::serialize(time, output),
+            Some(time) => DurationSetting::serialize(time, output),
             None => output.serialize_none(),
         }
     }
 }
 
-impl TimeOrNone {
+impl DurationOrNone {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
         let text = String::deserialize(input)?;
         parse_or_none(&text).map_err(D::Error::custom)
@@ -62,13 +62,13 @@ impl TimeOrNone {
 
     pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, output: S) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => Time::serialize(time, output),
+            Some(time) => DurationSetting::serialize(time, output),
             None => output.serialize_str(NONE),
         }
     }
 }
 
-impl TryFrom<String> for Setting {
+impl TryFrom<String> for DerivedTimeout {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -76,17 +76,17 @@ impl TryFrom<String> for Setting {
     }
 }
 
-impl Serialize for Setting {
+impl Serialize for DerivedTimeout {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Derived => output.serialize_none(),
             Self::Off => output.serialize_str(NONE),
-            Self::Time(time) => Time::serialize(time, output),
+            Self::Time(time) => DurationSetting::serialize(time, output),
         }
     }
 }
 
-impl Size {
+impl SizeSetting {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
         ByteSize::deserialize(input)
     }
@@ -102,14 +102,14 @@ impl Size {
     }
 }
 
-impl SomeSize {
+impl OptionalSize {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<ByteSize>, D::Error> {
-        Size::deserialize(input).map(Some)
+        SizeSetting::deserialize(input).map(Some)
     }
 
     pub(super) fn serialize<S: Serializer>(size: &Option<ByteSize>, output: S) -> Result<S::Ok, S::Error> {
         match size {
-            Some(size) => Size::serialize(size, output),
+            Some(size) => SizeSetting::serialize(size, output),
             None => output.serialize_none(),
         }
     }
@@ -156,17 +156,17 @@ macro_rules! schema {
     )+};
 }
 
-schema!(Time, SomeTime: "duration", {
+schema!(DurationSetting, OptionalDuration: "duration", {
     "type": "string",
     "pattern": r"^([0-9.]+ *[A-Za-zµ]+ *)+$|\$\{",
     "examples": ["10s", "1h 30m"],
 });
-schema!(TimeOrNone, Setting: "duration or \"none\"", {
+schema!(DurationOrNone, DerivedTimeout: "duration or \"none\"", {
     "type": "string",
     "pattern": r"^([0-9.]+ *[A-Za-zµ]+ *)+$|^none$|\$\{",
     "examples": ["10s", "none"],
 });
-schema!(Size, SomeSize: "size", {
+schema!(SizeSetting, OptionalSize: "size", {
     "type": ["string", "integer"],
     "minimum": 0,
     "pattern": r"^[0-9.]+ *([kKmMgGtTpPeE][iI]?)?[bB]?$|\$\{",

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 /// A string that cannot be replaced.
 #[derive(Debug)]
-pub(super) struct Unusable {
+pub(super) struct UnusableVariable {
     /// Where it starts in the text, in bytes.
     pub(super) offset: usize,
     /// What is wrong with it.
@@ -17,18 +17,18 @@ pub(super) struct Unusable {
 pub(super) fn replace(
     table: &mut DeTable<'_>,
     variable: &impl Fn(&str) -> Option<String>,
-) -> Result<(), Unusable> {
+) -> Result<(), UnusableVariable> {
     table.iter_mut().try_for_each(|(_, value)| replace_in(value, variable))
 }
 
 fn replace_in(
     value: &mut Spanned<DeValue<'_>>,
     variable: &impl Fn(&str) -> Option<String>,
-) -> Result<(), Unusable> {
+) -> Result<(), UnusableVariable> {
     let offset = value.span().start;
     match value.get_mut() {
         DeValue::String(text) if text.contains(START) => {
-            *text = expand(text, variable).map_err(|message| Unusable { offset, message })?.into();
+            *text = expand(text, variable).map_err(|message| UnusableVariable { offset, message })?.into();
             Ok(())
         }
         DeValue::Array(values) => values.iter_mut().try_for_each(|value| replace_in(value, variable)),

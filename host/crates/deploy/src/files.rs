@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use linger_base::FileStamp;
-use linger_config::App;
+use linger_config::AppConfig;
 use linger_wasm::{LoadError, Source};
 
 use super::{Component, DeployError, Deployments, Slot};
@@ -98,18 +98,18 @@ async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component
 }
 
 /// What the files of an app have now.
-pub(super) async fn read(app: &App) -> Result<Component, LoadError> {
+pub(super) async fn read(app: &AppConfig) -> Result<Component, LoadError> {
     let app = app.clone();
     aside(move || read_now(&app)).await
 }
 
 /// The same, in the thread that calls.
-pub(super) fn read_now(app: &App) -> Result<Component, LoadError> {
+pub(super) fn read_now(app: &AppConfig) -> Result<Component, LoadError> {
     Ok(Component::new(Source::read(&app.component)?, read_middleware(app)?, true))
 }
 
 /// What serves already, behind the middleware that there is now.
-pub(super) async fn read_anew(component: &Component, app: &App) -> Result<Component, LoadError> {
+pub(super) async fn read_anew(component: &Component, app: &AppConfig) -> Result<Component, LoadError> {
     if app.middleware.is_empty() && component.middleware.is_empty() {
         return Ok(component.clone());
     }
@@ -118,7 +118,7 @@ pub(super) async fn read_anew(component: &Component, app: &App) -> Result<Compon
 }
 
 /// What the files of an app's middleware have now. Blocks.
-pub(super) fn read_middleware(app: &App) -> Result<Vec<Source>, LoadError> {
+pub(super) fn read_middleware(app: &AppConfig) -> Result<Vec<Source>, LoadError> {
     app.middleware.iter().map(|file| Source::read(file)).collect()
 }
 

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use tokio_util::task::TaskTracker;
 
 use linger_base::{ClientProbe, Outcome, Reason};
-use linger_config::Probe;
+use linger_config::ProbeConfig;
 use linger_exchange::{Asked, Exchange, Generation, Terms};
 use linger_wasm::{App, CallError, Lane};
 
@@ -37,7 +37,7 @@ pub(super) enum Failure {
 pub(super) async fn probe(
     app: &App,
     generation: Arc<Generation>,
-    probe: &Probe,
+    probe: &ProbeConfig,
     tasks: TaskTracker,
 ) -> Result<(), Failure> {
     let client: Arc<dyn ClientProbe> = Arc::new(Prober);
@@ -69,7 +69,12 @@ impl Drop for Ends {
 }
 
 /// The status of the answer, all of which has come.
-async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe) -> Result<u16, Failure> {
+async fn answer(
+    app: &App,
+    lane: &Lane,
+    exchange: &Arc<Exchange>,
+    probe: &ProbeConfig,
+) -> Result<u16, Failure> {
     let wrong = |message: String| Failure::Answer(message);
     let uri = format!("http://localhost{}", probe.path);
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());

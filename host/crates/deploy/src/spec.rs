@@ -9,7 +9,7 @@ use linger_wasm::Kinds;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// What it is granted, and how it is deployed.
-    pub config: linger_config::App,
+    pub config: linger_config::AppConfig,
     /// What its routes want.
     pub kinds: Kinds,
 }
@@ -18,7 +18,7 @@ impl Spec {
     /// Those of all apps of a configuration, by name.
     #[must_use]
     pub fn all(config: &Config) -> BTreeMap<String, Self> {
-        let spec = |(name, app): (&String, &linger_config::App)| {
+        let spec = |(name, app): (&String, &linger_config::AppConfig)| {
             (name.clone(), Self { config: app.clone(), kinds: kinds(config, name) })
         };
         config.apps.iter().map(spec).collect()

@@ -123,7 +123,7 @@ mod tests {
     use bytes::Bytes;
 
     use linger_base::Name;
-    use linger_config::{Queues, Topics};
+    use linger_config::{QueuesConfig, TopicsConfig};
 
     use super::*;
     use crate::local::MemoryStore;
@@ -136,8 +136,8 @@ mod tests {
     }
 
     fn fixture(text: &str) -> Fixture {
-        let queues: Queues = toml::from_str(text).unwrap();
-        let store = MemoryStore::new(queues, Topics::default());
+        let queues: QueuesConfig = toml::from_str(text).unwrap();
+        let store = MemoryStore::new(queues, TopicsConfig::default());
         Fixture { store, confirmations: Confirmations::default(), queue: "q".parse().unwrap() }
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use linger_config::{Durability, Queues, Topics};
+use linger_config::{Durability, QueuesConfig, TopicsConfig};
 
 use super::local::OVERHEAD;
 use super::*;
@@ -21,8 +21,8 @@ const ABSENCE: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_mins(2);
 
 struct Limits {
-    queues: Queues,
-    topics: Topics,
+    queues: QueuesConfig,
+    topics: TopicsConfig,
 }
 
 struct Fixture {
@@ -71,7 +71,8 @@ const DISK: Kind = Kind {
 const NATS: Kind = Kind {
     make: |limits| {
         let server = linger_nats_server::Nats::start().unwrap();
-        let config = linger_config::Nats { servers: vec![server.url()], ..linger_config::Nats::default() };
+        let config =
+            linger_config::NatsConfig { servers: vec![server.url()], ..linger_config::NatsConfig::default() };
         let store = nats::NatsStore::open(&config, limits.queues, limits.topics);
         Fixture::new(store.unwrap(), Box::new(server))
     },
@@ -145,7 +146,7 @@ contract!(
 );
 
 fn limits() -> Limits {
-    Limits { queues: Queues::default(), topics: Topics::default() }
+    Limits { queues: QueuesConfig::default(), topics: TopicsConfig::default() }
 }
 
 /// Limits for queues, as in a configuration.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use linger_config::Commit;
+use linger_config::AckMode;
 
 use super::{Event, Lease, Settlement, StoreError, StoreFuture};
 
@@ -123,7 +123,7 @@ impl Holdings {
         let held = lock(&self.held);
         let deliveries = held.iter().flat_map(|held| &held.deliveries);
         let awaiting: Vec<_> =
-            deliveries.filter(|delivery| delivery.commit() == Some(Commit::Client)).cloned().collect();
+            deliveries.filter(|delivery| delivery.commit() == Some(AckMode::Client)).cloned().collect();
         for delivery in &awaiting {
             delivery.awaits_client.store(true, Ordering::Release);
         }
@@ -233,7 +233,7 @@ impl Delivery {
     }
 
     /// What commits it, while it is held.
-    fn commit(&self) -> Option<Commit> {
+    fn commit(&self) -> Option<AckMode> {
         lock(&self.lease).as_ref().map(Lease::commit)
     }
 
@@ -273,7 +273,7 @@ mod tests {
     use futures::FutureExt;
 
     use linger_base::Name;
-    use linger_config::{Queues, Topics};
+    use linger_config::{QueuesConfig, TopicsConfig};
 
     use super::*;
     use crate::local::MemoryStore;
@@ -286,7 +286,7 @@ mod tests {
 
     impl Fixture {
         fn with_events(count: usize) -> Self {
-            let store = MemoryStore::new(Queues::default(), Topics::default());
+            let store = MemoryStore::new(QueuesConfig::default(), TopicsConfig::default());
             let fixture = Self { store, queue: "q".parse().unwrap() };
             for number in 0..count {
                 let event = NewEvent { data: Bytes::from(number.to_string()), content_type: None };

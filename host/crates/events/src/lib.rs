@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use linger_base::Name;
-use linger_config::{Commit, Events, Queues, Store, Topics};
+use linger_config::{AckMode, EventsConfig, QueuesConfig, StoreKind, TopicsConfig};
 
 use disk::DiskStore;
 use local::MemoryStore;
@@ -257,13 +257,19 @@ pub trait EventStore: Send + Sync + 'static {
 }
 
 /// Opens the store that a configuration asks for. Blocks while it reads all events, or connects.
-pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn EventStore>, OpenError> {
+pub fn open(
+    events: &EventsConfig,
+    queues: QueuesConfig,
+    topics: TopicsConfig,
+) -> Result<Arc<dyn EventStore>, OpenError> {
     match (events.store, &events.directory) {
-        (Store::Disk, Some(directory)) => Ok(DiskStore::open(directory, events.durability, queues, topics)?),
+        (StoreKind::Disk, Some(directory)) => {
+            Ok(DiskStore::open(directory, events.durability, queues, topics)?)
+        }
         #[cfg(feature = "nats")]
-        (Store::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
+        (StoreKind::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
         #[cfg(not(feature = "nats"))]
-        (Store::Nats, _) => Err(OpenError::Nats(
+        (StoreKind::Nats, _) => Err(OpenError::Nats(
             "this Linger was built without the feature `nats`; build it with that".to_owned(),
         )),
         // A store on disk has its directory: the configuration was checked.
@@ -275,7 +281,7 @@ pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn E
 pub struct Lease {
     event: Event,
     id: LeaseId,
-    commit: Commit,
+    commit: AckMode,
     time: Duration,
     store: Arc<dyn EventStore>,
     held: bool,
@@ -284,7 +290,7 @@ pub struct Lease {
 impl Lease {
     /// A lease on `event`, which `store` knows as `id`, and as its queue has it.
     #[must_use]
-    pub fn new(event: Event, id: LeaseId, policy: (Commit, Duration), store: Arc<dyn EventStore>) -> Self {
+    pub fn new(event: Event, id: LeaseId, policy: (AckMode, Duration), store: Arc<dyn EventStore>) -> Self {
         let (commit, time) = policy;
         Self { event, id, commit, time, store, held: true }
     }
@@ -297,7 +303,7 @@ impl Lease {
 
     /// What says that the event was delivered.
     #[must_use]
-    pub fn commit(&self) -> Commit {
+    pub fn commit(&self) -> AckMode {
         self.commit
     }
 

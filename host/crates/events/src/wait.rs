@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
-use linger_config::Commit;
+use linger_config::AckMode;
 
 use super::{Event, EventStore, Lease, LeaseId, StoreError};
 
@@ -21,7 +21,7 @@ pub(super) struct Taken {
     pub(super) event: Event,
     pub(super) sequence: u64,
     pub(super) lease: u64,
-    pub(super) policy: (Commit, Duration),
+    pub(super) policy: (AckMode, Duration),
 }
 
 /// A store with lines at its queues.

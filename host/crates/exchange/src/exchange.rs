@@ -9,7 +9,7 @@ use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use linger_base::{Cancellation, ClientAddress, ClientProbe, Outcome, Reason};
-use linger_config::{OnDisconnect, Route};
+use linger_config::{OnDisconnect, RouteConfig};
 use linger_events::{Holdings, Settlement, Unsettled};
 use linger_telemetry::Trace;
 
@@ -48,8 +48,8 @@ pub struct Terms {
     pub on_disconnect: OnDisconnect,
 }
 
-impl From<&Route> for Terms {
-    fn from(&Route { deadline, grace, on_disconnect, .. }: &Route) -> Self {
+impl From<&RouteConfig> for Terms {
+    fn from(&RouteConfig { deadline, grace, on_disconnect, .. }: &RouteConfig) -> Self {
         Self { deadline, grace, on_disconnect }
     }
 }

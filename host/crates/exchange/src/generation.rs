@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use linger_config::Rollback;
+use linger_config::RollbackConfig;
 use linger_telemetry::AppMetrics;
 
 /// Names a generation, counts its requests, tells them when another one has taken its place, and judges it while it is on
@@ -42,7 +42,7 @@ pub struct Requests {
 /// The time in which a generation has to prove itself.
 #[derive(Debug)]
 struct Trial {
-    rule: Rollback,
+    rule: RollbackConfig,
     state: Mutex<Judgement>,
     /// Whether it still goes on.
     open: AtomicBool,
@@ -90,7 +90,12 @@ impl Generation {
     /// A generation that is about to be a canary: it is on trial for as long as it is one. `doubt` is notified when there is
     /// one.
     #[must_use]
-    pub fn on_trial(metrics: Arc<AppMetrics>, number: u64, rule: &Rollback, doubt: Arc<Notify>) -> Arc<Self> {
+    pub fn on_trial(
+        metrics: Arc<AppMetrics>,
+        number: u64,
+        rule: &RollbackConfig,
+        doubt: Arc<Notify>,
+    ) -> Arc<Self> {
         let trial = rule.window.map(|_| Trial {
             rule: rule.clone(),
             state: Mutex::new(Judgement {
@@ -252,14 +257,14 @@ mod tests {
         Metrics::default().of_app("a")
     }
 
-    fn on_trial(rule: &Rollback) -> Arc<Generation> {
+    fn on_trial(rule: &RollbackConfig) -> Arc<Generation> {
         let generation = Generation::on_trial(metrics(), 2, rule, Arc::default());
         generation.serve();
         generation
     }
 
-    fn rule() -> Rollback {
-        Rollback { max_failed: 0.1, min_requests: 10, ..Rollback::default() }
+    fn rule() -> RollbackConfig {
+        RollbackConfig { max_failed: 0.1, min_requests: 10, ..RollbackConfig::default() }
     }
 
     #[test]
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn after_the_window_nothing_counts() {
-        let generation = on_trial(&Rollback { window: Some(Duration::ZERO), ..rule() });
+        let generation = on_trial(&RollbackConfig { window: Some(Duration::ZERO), ..rule() });
         for _ in 0..100 {
             generation.request_ended(true);
         }
@@ -288,7 +293,9 @@ mod tests {
 
     #[test]
     fn generation_that_is_not_on_trial_is_not_doubted() {
-        for generation in [Generation::new(metrics(), 1), on_trial(&Rollback { window: None, ..rule() })] {
+        for generation in
+            [Generation::new(metrics(), 1), on_trial(&RollbackConfig { window: None, ..rule() })]
+        {
             (0..100).for_each(|_| generation.request_ended(true));
             (0..3).for_each(|_| generation.was_probed(false));
             assert_eq!(generation.doubt(), None);
@@ -306,7 +313,7 @@ mod tests {
 
     #[test]
     fn canary_is_judged_by_what_it_did_lately() {
-        let rule = Rollback { window: Some(Duration::from_mins(1)), ..rule() };
+        let rule = RollbackConfig { window: Some(Duration::from_mins(1)), ..rule() };
         let generation = Generation::on_trial(metrics(), 2, &rule, Arc::default());
         (0..1_000).for_each(|_| generation.request_ended(false));
         let long_ago = Instant::now().checked_sub(Duration::from_secs(61));

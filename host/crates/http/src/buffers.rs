@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use linger_config::Limits;
+use linger_config::ServerLimits;
 
 /// Room for bodies that are read ahead, for all requests of the server.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Buffers {
 
     /// Those of a configuration.
     #[must_use]
-    pub fn new(limits: &Limits) -> Arc<Self> {
+    pub fn new(limits: &ServerLimits) -> Arc<Self> {
         let buffers = Self {
             most: Most::default(),
             taken: AtomicU64::new(0),
@@ -61,7 +61,7 @@ impl Buffers {
     }
 
     /// Takes other bounds. What is there stays, also when it is more.
-    pub fn set(&self, limits: &Limits) {
+    pub fn set(&self, limits: &ServerLimits) {
         let Most { request, client, app, total } = &self.most;
         request.store(limits.max_body_buffer.as_u64(), Ordering::Relaxed);
         client.store(limits.body_buffers_per_client().as_u64(), Ordering::Relaxed);
@@ -237,12 +237,12 @@ mod tests {
 
     fn buffers(request: u64, client: u64, app: u64, total: u64) -> Arc<Buffers> {
         let size = |bytes| ByteSize::b(bytes);
-        Buffers::new(&Limits {
+        Buffers::new(&ServerLimits {
             max_body_buffer: size(request),
             max_body_buffers: size(total),
             max_body_buffers_per_app: Some(size(app)),
             max_body_buffers_per_client: Some(size(client)),
-            ..Limits::default()
+            ..ServerLimits::default()
         })
     }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use linger_config::Detection;
+use linger_config::DetectionConfig;
 use linger_events::Confirmations;
 use linger_telemetry::{Metrics, Tracer};
 use linger_wasm::Lane;
@@ -24,7 +24,7 @@ pub struct Context {
     /// What can change while it serves.
     pub settings: Arc<ArcSwap<Settings>>,
     /// How departures are noticed.
-    pub detection: Detection,
+    pub detection: DetectionConfig,
     /// What is counted of all apps.
     pub metrics: Metrics,
     /// Begins the spans of requests, if there are traces.

@@ -6,7 +6,7 @@ use http::{HeaderName, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
 use linger_base::Reason;
-use linger_config::Limits;
+use linger_config::ServerLimits;
 use linger_exchange::{RequestId, Unread};
 use linger_wasm::{Body, CallError};
 
@@ -36,12 +36,12 @@ pub(crate) fn not_implemented(why: &str) -> Response<Body> {
 
 /// 431: the head is beyond the limits.
 #[must_use]
-pub(crate) fn head_too_large(limits: &Limits) -> Response<Body> {
+pub(crate) fn head_too_large(limits: &ServerLimits) -> Response<Body> {
     text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &too_large(limits))
 }
 
-fn too_large(limits: &Limits) -> String {
-    let Limits { max_head_size, max_headers, .. } = limits;
+fn too_large(limits: &ServerLimits) -> String {
+    let ServerLimits { max_head_size, max_headers, .. } = limits;
     format!("the head of the request is too large: at most {max_head_size} and {max_headers} fields")
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<Body> {
 
 /// What is wrong with bytes that HTTP could not be read from, for which hyper answers by itself with this status.
 #[must_use]
-pub(crate) fn unreadable(status: StatusCode, limits: &Limits) -> String {
+pub(crate) fn unreadable(status: StatusCode, limits: &ServerLimits) -> String {
     match status {
         StatusCode::URI_TOO_LONG => "the target of the request is too long".to_owned(),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => too_large(limits),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linger_base::rate::MinRate;
-use linger_config::Limits;
+use linger_config::ServerLimits;
 
 use crate::buffers::Buffers;
 
@@ -20,13 +20,13 @@ pub struct ReadAhead {
 impl ReadAhead {
     /// Those of a configuration.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &ServerLimits) -> Self {
         Self { buffers: Buffers::new(limits), rate: rate(limits) }
     }
 
     /// Others, in the place of these. What is there counts against them too.
     #[must_use]
-    pub fn next(&self, limits: &Limits) -> Self {
+    pub fn next(&self, limits: &ServerLimits) -> Self {
         self.buffers.set(limits);
         Self { buffers: self.buffers.clone(), rate: rate(limits) }
     }
@@ -42,6 +42,6 @@ impl ReadAhead {
     }
 }
 
-fn rate(limits: &Limits) -> MinRate {
+fn rate(limits: &ServerLimits) -> MinRate {
     MinRate { bytes_per_second: limits.min_body_rate.as_u64(), grace: limits.body_timeout }
 }

@@ -3,7 +3,7 @@
 use http::{Method, Uri};
 
 use linger_base::spelling::{self, decoded};
-use linger_config::Route;
+use linger_config::RouteConfig;
 
 /// What the table says about a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ struct Entry<T> {
 
 impl<T> Table<T> {
     /// A table of `routes`, each with what it leads to.
-    pub fn new(routes: impl IntoIterator<Item = (Route, T)>) -> Self {
+    pub fn new(routes: impl IntoIterator<Item = (RouteConfig, T)>) -> Self {
         let mut entries: Vec<_> =
             routes.into_iter().map(|(route, target)| Entry::new(&route, target)).collect();
         // Stable: of equals, the one that was written first wins.
@@ -83,7 +83,7 @@ impl<T> Table<T> {
 }
 
 impl<T> Entry<T> {
-    fn new(route: &Route, target: T) -> Self {
+    fn new(route: &RouteConfig, target: T) -> Self {
         Self {
             host: route.host.as_ref().map(|host| spelling::host(host).into_owned()),
             prefix: decoded(&route.path).trim_end_matches('/').to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use linger_base::permits::Permits;
-use linger_config::{Config, Limits};
+use linger_config::{Config, ServerLimits};
 use linger_deploy::Slot;
 use linger_exchange::Terms;
 
@@ -25,7 +25,7 @@ pub struct Settings {
     /// Which requests go where.
     pub routes: Table<Target>,
     /// Bounds on what clients can occupy.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// Requests in progress.
     pub requests: Arc<Permits>,
     /// Bounds on request bodies that are read ahead of their guests.
@@ -53,7 +53,7 @@ impl Settings {
         read_ahead: ReadAhead,
     ) -> Self {
         // The configuration was checked: each route's app is there.
-        let leads = |route: &linger_config::Route| {
+        let leads = |route: &linger_config::RouteConfig| {
             let (slot, path) = (slot(&route.app)?, route.path.as_str().into());
             Some((route.clone(), Target { slot, path, terms: route.into() }))
         };

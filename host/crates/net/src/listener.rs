@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use linger_config::{Address, Silence};
+use linger_config::{ListenAddress, SilenceTimeouts};
 
 use super::options;
 use super::stream::Stream;
@@ -18,7 +18,7 @@ use super::stream::Stream;
 #[derive(Debug)]
 pub struct Listener {
     socket: Listening,
-    address: Address,
+    address: ListenAddress,
     _file: Option<Owned>,
 }
 
@@ -51,19 +51,19 @@ impl Listener {
     /// Opens what is at an address: several listeners only if systemd has several sockets of that name. The file of a
     /// Unix socket gets `mode`; one that nobody listens at any more is replaced. To be called in a runtime, the one that
     /// accepts.
-    pub fn open(address: &Address, mode: u32, silence: &Silence) -> io::Result<Vec<Self>> {
+    pub fn open(address: &ListenAddress, mode: u32, silence: &SilenceTimeouts) -> io::Result<Vec<Self>> {
         match address {
-            Address::Tcp(address) => {
+            ListenAddress::Tcp(address) => {
                 let listener = TcpListener::from_std(options::listen(*address, silence)?)?;
-                let address = Address::Tcp(listener.local_addr()?);
+                let address = ListenAddress::Tcp(listener.local_addr()?);
                 Ok(vec![Self { socket: Listening::Tcp(listener), address, _file: None }])
             }
-            Address::Unix(path) => {
+            ListenAddress::Unix(path) => {
                 let listener = UnixListener::from_std(bind(path, mode)?.into())?;
                 let file = Some(Owned(path.clone()));
                 Ok(vec![Self { socket: Listening::Unix(listener), address: address.clone(), _file: file }])
             }
-            Address::Systemd(name) => passed(name)?
+            ListenAddress::Systemd(name) => passed(name)?
                 .into_iter()
                 .map(|socket| {
                     let socket = adopt(socket, silence)?;
@@ -75,7 +75,7 @@ impl Listener {
 
     /// Where it is, with the port that it got.
     #[must_use]
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ListenAddress {
         &self.address
     }
 
@@ -147,7 +147,7 @@ fn duplicate(passed: RawFd) -> io::Result<Socket> {
 }
 
 /// Takes a socket that was opened elsewhere.
-fn adopt(socket: Socket, silence: &Silence) -> io::Result<Listening> {
+fn adopt(socket: Socket, silence: &SilenceTimeouts) -> io::Result<Listening> {
     let unfit = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     if socket.r#type()? != Type::STREAM || !SockRef::from(&socket).is_listener()? {
         return Err(unfit("it is no stream socket that listens; use `ListenStream=` with `Accept=no`"));
@@ -169,11 +169,11 @@ mod tests {
     #[tokio::test]
     async fn socket_nobody_listens_at_is_replaced_and_goes_with_its_listener() {
         let folder = tempfile::tempdir().unwrap();
-        let address = Address::Unix(folder.path().join("socket"));
-        let open = || Listener::open(&address, 0o640, &Silence::default());
+        let address = ListenAddress::Unix(folder.path().join("socket"));
+        let open = || Listener::open(&address, 0o640, &SilenceTimeouts::default());
         let listener = open().unwrap();
         assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let Address::Unix(path) = &address else { unreachable!() };
+        let ListenAddress::Unix(path) = &address else { unreachable!() };
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
         drop(listener);
         assert!(!path.exists());
@@ -187,15 +187,15 @@ mod tests {
     #[tokio::test]
     async fn each_kind_accepts() {
         let folder = tempfile::tempdir().unwrap();
-        for address in ["127.0.0.1:0".parse().unwrap(), Address::Unix(folder.path().join("socket"))] {
-            let listener = Listener::open(&address, 0o600, &Silence::default()).unwrap().remove(0);
+        for address in ["127.0.0.1:0".parse().unwrap(), ListenAddress::Unix(folder.path().join("socket"))] {
+            let listener = Listener::open(&address, 0o600, &SilenceTimeouts::default()).unwrap().remove(0);
             match listener.address() {
-                Address::Tcp(address) => drop(std::net::TcpStream::connect(address).unwrap()),
-                Address::Unix(path) => drop(std::os::unix::net::UnixStream::connect(path).unwrap()),
-                Address::Systemd(_) => unreachable!(),
+                ListenAddress::Tcp(address) => drop(std::net::TcpStream::connect(address).unwrap()),
+                ListenAddress::Unix(path) => drop(std::os::unix::net::UnixStream::connect(path).unwrap()),
+                ListenAddress::Systemd(_) => unreachable!(),
             }
             let accepted = listener.accept().await.unwrap();
-            assert_eq!(accepted.from.is_some(), matches!(address, Address::Tcp(_)));
+            assert_eq!(accepted.from.is_some(), matches!(address, ListenAddress::Tcp(_)));
             let ended = match accepted.stream().unwrap() {
                 Stream::Tcp(mut stream) => stream.read_u8().await,
                 Stream::Unix(mut stream) => stream.read_u8().await,
@@ -206,7 +206,8 @@ mod tests {
 
     #[tokio::test]
     async fn socket_systemd_has_not_passed_is_an_error() {
-        let error = Listener::open(&Address::Systemd("web".to_owned()), 0, &Silence::default()).unwrap_err();
+        let error = Listener::open(&ListenAddress::Systemd("web".to_owned()), 0, &SilenceTimeouts::default())
+            .unwrap_err();
         assert!(error.to_string().contains("no sockets"), "{error}");
     }
 }

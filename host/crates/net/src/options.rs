@@ -5,17 +5,17 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
-use linger_config::{Keepalive, Silence};
+use linger_config::{KeepaliveProbes, SilenceTimeouts};
 
 /// Connections that may wait to be accepted: as many as the kernel allows (`net.core.somaxconn`). Of those beyond it the
 /// kernel drops the first packet, and their clients try again after a second at the earliest.
 pub(super) const BACKLOG: i32 = i32::MAX;
 
 /// Gives a socket what its connections need: each has it from its listener.
-pub(super) fn set(silence: &Silence, socket: &Socket) -> io::Result<()> {
+pub(super) fn set(silence: &SilenceTimeouts, socket: &Socket) -> io::Result<()> {
     // Without it, an answer in two writes waits for the client's delayed acknowledgement: 40 ms.
     socket.set_tcp_nodelay(true)?;
-    if let Some(Keepalive { idle, interval, probes }) = silence.keepalive {
+    if let Some(KeepaliveProbes { idle, interval, probes }) = silence.keepalive {
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
         socket.set_tcp_keepalive(&keepalive)?;
     }
@@ -23,7 +23,7 @@ pub(super) fn set(silence: &Silence, socket: &Socket) -> io::Result<()> {
 }
 
 /// Listens, with what connections need set before the first can come.
-pub(super) fn listen(address: SocketAddr, silence: &Silence) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr, silence: &SilenceTimeouts) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    fn accepted(silence: Silence) -> TcpStream {
+    fn accepted(silence: SilenceTimeouts) -> TcpStream {
         let listener = listen(([127, 0, 0, 1], 0).into(), &silence).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
@@ -53,8 +53,8 @@ mod tests {
     #[test]
     fn options_reach_the_kernel() {
         let keepalive =
-            Keepalive { idle: Duration::from_secs(10), interval: Duration::from_secs(5), probes: 3 };
-        let stream = accepted(Silence { keepalive: Some(keepalive) });
+            KeepaliveProbes { idle: Duration::from_secs(10), interval: Duration::from_secs(5), probes: 3 };
+        let stream = accepted(SilenceTimeouts { keepalive: Some(keepalive) });
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn without_a_setting_the_kernel_waits() {
-        let stream = accepted(Silence::default());
+        let stream = accepted(SilenceTimeouts::default());
         assert!(!SockRef::from(&stream).keepalive().unwrap());
     }
 }

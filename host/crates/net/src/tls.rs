@@ -54,7 +54,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Speaks TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with files that can change.
 pub struct Tls {
-    files: linger_config::Tls,
+    files: linger_config::TlsConfig,
     /// For the next connection. Those that there are keep theirs.
     current: ArcSwap<ServerConfig>,
     /// What the files were when they were read first.
@@ -63,7 +63,7 @@ pub struct Tls {
 
 impl Tls {
     /// Reads the files. Blocks.
-    pub fn open(files: linger_config::Tls) -> Result<Arc<Self>, TlsError> {
+    pub fn open(files: linger_config::TlsConfig) -> Result<Arc<Self>, TlsError> {
         let seen = stamps(&files);
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Arc::new(Self { files, current, seen }))
@@ -107,13 +107,13 @@ impl Tls {
 /// What the files are: the certificate, its key, and what clients' are signed by.
 type Stamps = [Option<FileStamp>; 3];
 
-fn stamps(files: &linger_config::Tls) -> Stamps {
-    let linger_config::Tls { certificate, key, client_ca } = files;
+fn stamps(files: &linger_config::TlsConfig) -> Stamps {
+    let linger_config::TlsConfig { certificate, key, client_ca } = files;
     [Some(certificate), Some(key), client_ca.as_ref()].map(|file| FileStamp::of(file?))
 }
 
-fn read(files: &linger_config::Tls) -> Result<ServerConfig, TlsError> {
-    let linger_config::Tls { certificate, key, client_ca } = files;
+fn read(files: &linger_config::TlsConfig) -> Result<ServerConfig, TlsError> {
+    let linger_config::TlsConfig { certificate, key, client_ca } = files;
     let unusable = |file: &Path| {
         let file = file.to_owned();
         move |cause| TlsError::Unusable { file, cause }

@@ -42,7 +42,7 @@ impl App {
         metrics: &Arc<AppMetrics>,
         source: &Source,
         kinds: Kinds,
-        config: &linger_config::App,
+        config: &linger_config::AppConfig,
         engine: &Engine,
         events: Arc<dyn EventStore>,
         lanes: usize,

@@ -26,7 +26,7 @@ pub(super) struct Factory {
     pub(super) app: Arc<str>,
     /// What is counted of it.
     pub(super) metrics: Arc<AppMetrics>,
-    pub(super) config: linger_config::App,
+    pub(super) config: linger_config::AppConfig,
     pub(super) engine: wasmtime::Engine,
     pub(super) outgoing: OutgoingHttp,
     /// What is known of cancelling its calls, where they are cancelled.

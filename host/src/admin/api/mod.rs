@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use linger_base::permits::Permits;
-use linger_config::Admin;
+use linger_config::AdminConfig;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
 use linger_http::{Buffers, Connections};
@@ -64,7 +64,7 @@ pub struct Operated {
 
 pub(super) struct Api {
     operated: Operated,
-    config: Admin,
+    config: AdminConfig,
     /// Requests that take long, and leave connections to those that ask how the server is.
     long: Arc<Permits>,
     /// Those who follow what happens.
@@ -80,7 +80,7 @@ const MAX_FOLLOWERS: usize = 16;
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 impl Api {
-    pub(super) fn new(operated: Operated, config: Admin) -> Self {
+    pub(super) fn new(operated: Operated, config: AdminConfig) -> Self {
         let followers = Permits::new(MAX_FOLLOWERS);
         Self { operated, config, long: Permits::new(MAX_LONG), followers }
     }

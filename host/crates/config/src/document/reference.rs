@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::tables::{Key, Table, tables};
+use super::tables::{ConfigKey, ConfigTable, tables};
 
 /// What no comment of a key can say.
 const INTRODUCTION: &str = include_str!("introduction.md");
@@ -17,7 +17,7 @@ pub fn reference() -> String {
     text
 }
 
-fn add(text: &mut String, Table { heading, description, keys, .. }: &Table) {
+fn add(text: &mut String, ConfigTable { heading, description, keys, .. }: &ConfigTable) {
     // Writing to a string does not fail.
     let _ = match heading.as_str() {
         "" => write!(text, "\n## Top of the file\n\nThese keys come before any table.\n"),
@@ -26,7 +26,7 @@ fn add(text: &mut String, Table { heading, description, keys, .. }: &Table) {
     if !keys.is_empty() {
         text.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
     }
-    for Key { name, kind, default, is_required, description, .. } in keys {
+    for ConfigKey { name, kind, default, is_required, description, .. } in keys {
         let default = match default {
             Some(default) => format!("`{default}`"),
             None if *is_required => "required".to_owned(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 const NAME: &str = "NAME";
 
 /// A table of the file.
-pub(super) struct Table {
+pub(super) struct ConfigTable {
     /// What it begins with, as `[limits]` or `[[routes]]`; nothing for the top of the file.
     pub(super) heading: String,
     /// What it is for, in one or more sentences.
@@ -14,11 +14,11 @@ pub(super) struct Table {
     /// Whether it is there with its defaults when the file does not have it.
     pub(super) is_usual: bool,
     /// Its keys, without those that are tables of their own: what it needs, then the others.
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<ConfigKey>,
 }
 
 /// A key with a value.
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     pub(super) name: String,
     /// What its value is, in words.
     pub(super) kind: String,
@@ -32,39 +32,39 @@ pub(super) struct Key {
 }
 
 /// All tables, each before those in it.
-pub(super) fn tables(schema: &Value) -> Vec<Table> {
+pub(super) fn tables(schema: &Value) -> Vec<ConfigTable> {
     let mut tables = Vec::new();
-    let top = Place { path: String::new(), is_list: false, is_usual: true };
+    let top = TablePath { path: String::new(), is_list: false, is_usual: true };
     add(&mut tables, &top, text(schema, "description").to_owned(), schema);
     tables
 }
 
-struct Place {
+struct TablePath {
     path: String,
     is_list: bool,
     is_usual: bool,
 }
 
-fn add(tables: &mut Vec<Table>, place: &Place, description: String, schema: &Value) {
+fn add(tables: &mut Vec<ConfigTable>, place: &TablePath, description: String, schema: &Value) {
     let own = tables.len();
     let heading = match place.path.as_str() {
         "" => String::new(),
         path if place.is_list => format!("[[{path}]]"),
         path => format!("[{path}]"),
     };
-    tables.push(Table { heading, description, is_usual: place.is_usual, keys: Vec::new() });
+    tables.push(ConfigTable { heading, description, is_usual: place.is_usual, keys: Vec::new() });
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = if place.path.is_empty() { name.clone() } else { format!("{}.{name}", place.path) };
         let is_usual = place.is_usual && property.get("default").is_some();
         let description = text(property, "description");
         let (items, values) = (&property["items"], &property["additionalProperties"]);
         if is_table(property) {
-            add(tables, &Place { path, is_list: false, is_usual }, description.to_owned(), property);
+            add(tables, &TablePath { path, is_list: false, is_usual }, description.to_owned(), property);
         } else if is_table(items) {
-            add(tables, &Place { path, is_list: true, is_usual: false }, description.to_owned(), items);
+            add(tables, &TablePath { path, is_list: true, is_usual: false }, description.to_owned(), items);
         } else if is_table(values) {
             let path = format!("{path}.{NAME}");
-            add(tables, &Place { path, is_list: false, is_usual: false }, description.to_owned(), values);
+            add(tables, &TablePath { path, is_list: false, is_usual: false }, description.to_owned(), values);
         } else {
             tables[own].keys.push(key(name, property, schema));
         }
@@ -76,14 +76,14 @@ fn is_table(schema: &Value) -> bool {
     schema.get("properties").is_some()
 }
 
-fn key(name: &str, property: &Value, table: &Value) -> Key {
+fn key(name: &str, property: &Value, table: &Value) -> ConfigKey {
     let example = property["examples"].as_array().and_then(|examples| examples.first());
     let example = example.or_else(|| choices(property).next().map(|choice| &choice["const"]));
     let required = table["required"].as_array();
     let choices: Vec<String> = choices(property)
         .map(|choice| format!(" `{}`: {}", choice["const"], text(choice, "description")))
         .collect();
-    Key {
+    ConfigKey {
         name: name.to_owned(),
         kind: kind(property),
         default: property.get("default").and_then(to_toml),

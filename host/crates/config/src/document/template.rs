@@ -1,6 +1,6 @@
 //! A `linger.toml` with every key.
 
-use super::tables::{Key, Table, tables};
+use super::tables::{ConfigKey, ConfigTable, tables};
 
 /// The longest line of a comment, in characters.
 const WIDTH: usize = 100;
@@ -20,14 +20,14 @@ pub fn template() -> String {
     text
 }
 
-fn add(text: &mut String, Table { heading, description, is_usual, keys }: &Table) {
+fn add(text: &mut String, ConfigTable { heading, description, is_usual, keys }: &ConfigTable) {
     let off = if *is_usual { "" } else { "#" };
     if !heading.is_empty() {
         text.push('\n');
         comment(text, description);
         text.extend([off, heading, "\n"]);
     }
-    for Key { name, default, example, description, .. } in keys {
+    for ConfigKey { name, default, example, description, .. } in keys {
         text.push('\n');
         comment(text, description);
         let off = if default.is_some() { off } else { "#" };

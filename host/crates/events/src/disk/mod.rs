@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use linger_base::Name;
-use linger_config::{Durability, Queues, Topics};
+use linger_config::{Durability, QueuesConfig, TopicsConfig};
 
 use super::StoreError;
 use super::journal::{Entry, Journal};
@@ -85,8 +85,8 @@ impl DiskStore {
     pub(crate) fn open(
         directory: &Path,
         durability: Durability,
-        queues: Queues,
-        topics: Topics,
+        queues: QueuesConfig,
+        topics: TopicsConfig,
     ) -> Result<Arc<Self>, OpenError> {
         let (writer, saved) = Writer::open(&Directory::open(directory)?, durability)?;
         let journal = Disk::start(writer).map_err(OpenError::Thread)?;

@@ -222,7 +222,9 @@ async fn directory_has_one_process_at_a_time() {
 fn what_is_no_store_is_refused_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
-        DiskStore::open(folder.path(), Durability::Fsync, Queues::default(), Topics::default()).err().unwrap()
+        DiskStore::open(folder.path(), Durability::Fsync, QueuesConfig::default(), TopicsConfig::default())
+            .err()
+            .unwrap()
     };
     fs::write(folder.path().join("diary"), "dear").unwrap();
     assert!(matches!(open(), OpenError::Foreign(_)));

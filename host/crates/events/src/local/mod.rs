@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
-use linger_config::{Queues, Topics};
+use linger_config::{QueuesConfig, TopicsConfig};
 
 use super::clock::Clock;
 use super::journal::{Journal, Nothing, Saved};
@@ -38,8 +38,8 @@ pub(crate) struct LocalStore<J> {
 }
 
 struct Limits {
-    queues: Queues,
-    topics: Topics,
+    queues: QueuesConfig,
+    topics: TopicsConfig,
 }
 
 /// A store that ends with its process.
@@ -48,14 +48,19 @@ pub(crate) type MemoryStore = LocalStore<Nothing>;
 impl MemoryStore {
     /// An empty store.
     #[must_use]
-    pub(crate) fn new(queues: Queues, topics: Topics) -> Arc<Self> {
+    pub(crate) fn new(queues: QueuesConfig, topics: TopicsConfig) -> Arc<Self> {
         Self::with_journal(queues, topics, Nothing, Saved::default())
     }
 }
 
 impl<J: Journal> LocalStore<J> {
     /// A store with what a journal has kept. An event that may have been handed out counts as taken and put back.
-    pub(super) fn with_journal(queues: Queues, topics: Topics, journal: J, saved: Saved) -> Arc<Self> {
+    pub(super) fn with_journal(
+        queues: QueuesConfig,
+        topics: TopicsConfig,
+        journal: J,
+        saved: Saved,
+    ) -> Arc<Self> {
         let store = Arc::new(Self {
             limits: Limits { queues, topics },
             life: linger_base::random_u32(),

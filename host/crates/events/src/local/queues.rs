@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use linger_base::Name;
-use linger_config::Queues;
+use linger_config::QueuesConfig;
 
 use super::queue::{Queue, Stored};
 use super::timers::Timers;
@@ -210,7 +210,7 @@ impl<J: Journal> LocalStore<J> {
     fn hand_out(&self, state: &mut State, mut stored: Stored, waiter: Waiter) {
         let Some(queue) = state.queues.get_mut(&stored.record.queue) else { return };
         let (sequence, lease) = (stored.record.sequence, state.next_lease);
-        let policy = (queue.policy.commit, queue.policy.lease);
+        let policy = (queue.policy.ack_mode, queue.policy.lease);
         let until = self.clock.after(queue.policy.longest_hold());
         if waiter.send(Ok(Taken { event: stored.taken(), sequence, lease, policy })).is_err() {
             return self.journal.note(self.untaken(state, stored));
@@ -422,7 +422,7 @@ impl<J: Journal> Lines for LocalStore<J> {
 
 impl State {
     /// Makes room for an event, and gives its sequence.
-    fn admit(&mut self, name: &Name, size: u64, limits: &Queues) -> Result<u64, StoreError> {
+    fn admit(&mut self, name: &Name, size: u64, limits: &QueuesConfig) -> Result<u64, StoreError> {
         self.make_room(name, size, 1, limits)?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -434,7 +434,7 @@ impl State {
         name: &Name,
         size: u64,
         arriving: usize,
-        limits: &Queues,
+        limits: &QueuesConfig,
     ) -> Result<(), StoreError> {
         let total = self.bytes + size;
         let queue = self.queue(name, limits)?;
@@ -471,7 +471,7 @@ impl State {
         }
     }
 
-    fn queue(&mut self, name: &Name, limits: &Queues) -> Result<&mut Queue, StoreError> {
+    fn queue(&mut self, name: &Name, limits: &QueuesConfig) -> Result<&mut Queue, StoreError> {
         if self.queues.len() >= limits.max_queues && !self.queues.contains_key(name) {
             return Err(StoreError::OverLimit(Limit::Names));
         }
@@ -479,7 +479,7 @@ impl State {
     }
 
     /// A queue, whatever the limits are.
-    fn restored(&mut self, name: &Name, limits: &Queues) -> &mut Queue {
+    fn restored(&mut self, name: &Name, limits: &QueuesConfig) -> &mut Queue {
         self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name)))
     }
 

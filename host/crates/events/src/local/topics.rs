@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
-use linger_config::Topics;
+use linger_config::TopicsConfig;
 
 use super::timers::Timers;
 use super::topic::{Kept, Topic};
@@ -231,7 +231,13 @@ impl Kept {
 
 impl State {
     /// Makes room for an event. What the topic will keep no longer when it has this one makes room too.
-    fn admit(&mut self, name: &Name, size: u64, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+    fn admit(
+        &mut self,
+        name: &Name,
+        size: u64,
+        limits: &TopicsConfig,
+        now: u64,
+    ) -> Result<&mut Topic, StoreError> {
         let total = self.bytes + size;
         let topic = self.topic(name, limits, now)?;
         if total - topic.frees(size) > limits.max_total_bytes.as_u64() {
@@ -247,7 +253,7 @@ impl State {
         Ok(topic)
     }
 
-    fn topic(&mut self, name: &Name, limits: &Topics, now: u64) -> Result<&mut Topic, StoreError> {
+    fn topic(&mut self, name: &Name, limits: &TopicsConfig, now: u64) -> Result<&mut Topic, StoreError> {
         if self.topics.len() >= limits.max_topics && !self.topics.contains_key(name) {
             return Err(StoreError::OverLimit(Limit::Names));
         }
@@ -255,7 +261,7 @@ impl State {
     }
 
     /// A topic, whatever the limits are.
-    fn restored(&mut self, name: &Name, now: u64, limits: &Topics) -> &mut Topic {
+    fn restored(&mut self, name: &Name, now: u64, limits: &TopicsConfig) -> &mut Topic {
         let Self { topics, next_number, .. } = self;
         topics.entry(name.clone()).or_insert_with(|| {
             *next_number += 1;

@@ -8,7 +8,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use linger_config::Nats;
+use linger_config::NatsConfig;
 
 use super::link::pause;
 
@@ -24,7 +24,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 /// Connects, or fails with a sentence: at that time, or as soon as it is sure that NATS does not let this host in. `made`
 /// counts the connections, also later ones.
 pub(super) async fn connect(
-    config: &Nats,
+    config: &NatsConfig,
     until: Instant,
     made: Arc<watch::Sender<u64>>,
 ) -> Result<Client, String> {
@@ -56,7 +56,7 @@ fn unconnected(servers: &str, error: &ConnectError, denied: Option<(String, &str
 }
 
 /// What to do about a connection that will not be made later either, if this is one.
-fn remedy(error: &ConnectError, config: &Nats) -> Option<&'static str> {
+fn remedy(error: &ConnectError, config: &NatsConfig) -> Option<&'static str> {
     if matches!(error.kind(), ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) {
         return Some(who_it_is(config));
     }
@@ -73,7 +73,7 @@ fn remedy(error: &ConnectError, config: &Nats) -> Option<&'static str> {
 }
 
 /// The keys that say to NATS who this host is.
-fn who_it_is(config: &Nats) -> &'static str {
+fn who_it_is(config: &NatsConfig) -> &'static str {
     if config.credentials.is_some() {
         "see `events.nats.credentials`"
     } else if config.user.is_some() {
@@ -86,7 +86,7 @@ fn who_it_is(config: &Nats) -> &'static str {
 }
 
 /// How a connection is made: as whom, and what is told of it.
-async fn options(config: &Nats, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
+async fn options(config: &NatsConfig, made: Arc<watch::Sender<u64>>) -> Result<ConnectOptions, String> {
     let who = who_it_is(config);
     let mut options = ConnectOptions::new()
         .name("linger")

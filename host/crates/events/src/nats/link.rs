@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use linger_base::random_u32;
-use linger_config::Nats;
+use linger_config::NatsConfig;
 
 use super::access;
 use super::names::Names;
@@ -40,7 +40,7 @@ pub(super) struct Link {
     pub(super) client: Client,
     pub(super) js: Context,
     pub(super) names: Names,
-    pub(super) config: Nats,
+    pub(super) config: NatsConfig,
     /// Counts the connections that were made.
     connections: watch::Receiver<u64>,
 }
@@ -62,7 +62,7 @@ pub(super) enum Trouble {
 
 impl Link {
     /// Connects, and fails with a sentence.
-    pub(super) async fn connect(config: Nats) -> Result<Self, String> {
+    pub(super) async fn connect(config: NatsConfig) -> Result<Self, String> {
         let (made, connections) = watch::channel(0);
         let client = access::connect(&config, Instant::now() + FIRST, Arc::new(made)).await?;
         let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));

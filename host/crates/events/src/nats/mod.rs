@@ -45,7 +45,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use linger_base::Name;
-use linger_config::{Nats, Queues, Topics};
+use linger_config::{NatsConfig, QueuesConfig, TopicsConfig};
 
 use super::clock::Clock;
 use super::wait::{Lines, Wait};
@@ -90,13 +90,17 @@ struct Shared {
 }
 
 struct Limits {
-    queues: Queues,
-    topics: Topics,
+    queues: QueuesConfig,
+    topics: TopicsConfig,
 }
 
 impl NatsStore {
     /// Connects. Blocks until that is done.
-    pub(crate) fn open(config: &Nats, queues: Queues, topics: Topics) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(
+        config: &NatsConfig,
+        queues: QueuesConfig,
+        topics: TopicsConfig,
+    ) -> Result<Arc<Self>, OpenError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("nats").enable_all().build();
         let runtime = Owned(Some(runtime.map_err(OpenError::Thread)?));
         let handle = runtime.handle();
@@ -109,7 +113,7 @@ impl NatsStore {
 }
 
 /// Connects, and starts what goes on for as long as the store is there.
-async fn start(config: Nats, limits: Limits) -> Result<Arc<Shared>, String> {
+async fn start(config: NatsConfig, limits: Limits) -> Result<Arc<Shared>, String> {
     let link = Link::connect(config).await?;
     let notes = link.client.subscribe(link.names.notes()).await;
     let mut notes = notes.map_err(|error| format!("NATS: {error}"))?;

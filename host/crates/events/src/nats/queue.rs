@@ -9,7 +9,7 @@ use async_nats::Subject;
 use tokio::sync::Notify;
 
 use linger_base::Name;
-use linger_config::{QueuePolicy, Queues};
+use linger_config::{QueuePolicy, QueuesConfig};
 
 use super::notes::{Key, Mark, Note, Notes};
 use crate::wait::{Taken, Waiter};
@@ -121,11 +121,11 @@ impl Queue {
 }
 
 /// How a queue is made: by the limits, and by how long NATS waits for a sign.
-pub(super) type Make<'a> = (&'a Queues, &'a dyn Fn(&Name) -> Duration);
+pub(super) type Make<'a> = (&'a QueuesConfig, &'a dyn Fn(&Name) -> Duration);
 
 impl State {
     /// How far a queue's events have been handed out.
-    pub(super) fn mark(&mut self, name: &Name, limits: &Queues) -> &mut Mark {
+    pub(super) fn mark(&mut self, name: &Name, limits: &QueuesConfig) -> &mut Mark {
         if self.marks.len() >= limits.max_queues.saturating_mul(2) && !self.marks.contains_key(name) {
             self.marks.clear();
         }
@@ -227,7 +227,7 @@ impl State {
     pub(super) fn hand_out(&mut self, mut held: Held, now: u64) -> Option<Held> {
         let lease = self.number();
         let queue = self.queues.get_mut(&held.queue)?;
-        let policy = (queue.policy.commit, queue.policy.lease);
+        let policy = (queue.policy.ack_mode, queue.policy.lease);
         while let Some((_, waiter)) = queue.waiters.pop_first() {
             let taken = Taken { event: held.event.clone(), sequence: held.sequence, lease, policy };
             if waiter.send(Ok(taken)).is_err() {

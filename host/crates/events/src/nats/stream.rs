@@ -8,7 +8,7 @@ use async_nats::jetstream::{Error, ErrorCode};
 use serde_json::json;
 
 use linger_base::Name;
-use linger_config::{Keeping, NatsStorage, Queues, Retention};
+use linger_config::{NatsStorage, QueuesConfig, Retention, StreamRetention};
 
 use super::link::{Link, Trouble};
 use super::names::Kind;
@@ -28,7 +28,7 @@ const MIN_AGE: Duration = Duration::from_millis(100);
 const MAX_HOSTS: i64 = 4096;
 
 /// The stream of a queue: what is acknowledged is gone, and what has no room is refused.
-pub(super) fn queue(link: &Link, name: &Name, limits: &Queues) -> Config {
+pub(super) fn queue(link: &Link, name: &Name, limits: &QueuesConfig) -> Config {
     let (keeping, _) = link.config.queue(name);
     Config {
         retention: RetentionPolicy::WorkQueue,
@@ -54,7 +54,7 @@ pub(super) fn topic(link: &Link, name: &Name, retention: &Retention) -> Config {
     }
 }
 
-fn common(link: &Link, kind: Kind, name: &Name, keeping: Keeping) -> Config {
+fn common(link: &Link, kind: Kind, name: &Name, keeping: StreamRetention) -> Config {
     Config {
         name: link.names.stream(kind, name),
         subjects: vec![link.names.subject(kind, name)],

@@ -29,7 +29,7 @@ fn host_with(
 ) -> Result<Arc<NatsStore>, OpenError> {
     let nats = format!("servers = ['{}']\nack_wait = '1h'\n{nats}", server.url());
     let (nats, queues) = (toml::from_str(&nats).unwrap(), toml::from_str(queues).unwrap());
-    NatsStore::open(&nats, queues, Topics::default())
+    NatsStore::open(&nats, queues, TopicsConfig::default())
 }
 
 fn host(server: &linger_nats_server::Nats) -> Arc<NatsStore> {
@@ -266,8 +266,9 @@ async fn server_that_cannot_be_used_is_named() {
     let server = server!();
     let url = server.url();
     drop(server);
-    let config = Nats { servers: vec![url.clone()], ..Nats::default() };
-    let said = NatsStore::open(&config, Queues::default(), Topics::default()).err().unwrap().to_string();
+    let config = NatsConfig { servers: vec![url.clone()], ..NatsConfig::default() };
+    let said =
+        NatsStore::open(&config, QueuesConfig::default(), TopicsConfig::default()).err().unwrap().to_string();
     assert!(said.contains(&url) && said.contains("events.nats.servers"), "{said}");
 }
 

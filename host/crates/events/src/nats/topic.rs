@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use linger_base::Name;
-use linger_config::{Retention, Topics};
+use linger_config::{Retention, TopicsConfig};
 
 use super::mirror::{Look, Mirror};
 use crate::{Cursor, Limit, StoreError, TopicUsage, Usage};
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// A topic, made if there is room for one.
-    pub(super) fn topic(&mut self, name: &Name, limits: &Topics) -> Result<&mut Topic, StoreError> {
+    pub(super) fn topic(&mut self, name: &Name, limits: &TopicsConfig) -> Result<&mut Topic, StoreError> {
         let is_used = self.topics.get(name).is_some_and(Topic::is_used);
         if !is_used
             && self.topics.len() >= limits.max_topics
@@ -98,7 +98,7 @@ impl State {
     }
 
     /// A topic, made whether or not there is room.
-    pub(super) fn any(&mut self, name: &Name, limits: &Topics) -> &mut Topic {
+    pub(super) fn any(&mut self, name: &Name, limits: &TopicsConfig) -> &mut Topic {
         self.topics.entry(name.clone()).or_insert_with(|| Topic::new(limits.retention(name)))
     }
 
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// Whether there is room for an event. What goes makes room.
-    pub(super) fn admit(&mut self, name: &Name, size: u64, limits: &Topics) -> Result<(), StoreError> {
+    pub(super) fn admit(&mut self, name: &Name, size: u64, limits: &TopicsConfig) -> Result<(), StoreError> {
         let all: u64 = self.topics.values().map(|topic| topic.bytes).sum();
         let topic = self.topic(name, limits)?;
         let (_, bytes) = topic.with(size);
@@ -122,7 +122,13 @@ impl State {
     }
 
     /// Counts an event that has been stored.
-    pub(super) fn published(&mut self, name: &Name, size: u64, (epoch, last): (u32, u64), limits: &Topics) {
+    pub(super) fn published(
+        &mut self,
+        name: &Name,
+        size: u64,
+        (epoch, last): (u32, u64),
+        limits: &TopicsConfig,
+    ) {
         self.published += 1;
         let changed = self.number();
         let topic = self.any(name, limits);
@@ -138,7 +144,7 @@ impl State {
         name: &Name,
         (messages, bytes, last, epoch): (u64, u64, u64, u32),
         as_of: u64,
-        limits: &Topics,
+        limits: &TopicsConfig,
     ) {
         if messages == 0 && !self.topics.contains_key(name) {
             return;

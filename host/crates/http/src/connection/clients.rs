@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linger_base::ClientAddress;
 use linger_base::permits::Permits;
-use linger_config::Limits;
+use linger_config::ServerLimits;
 
 /// Parts of the table with a lock each, so that threads seldom meet.
 const PARTS: usize = 64;
@@ -36,12 +36,12 @@ pub struct Places {
 impl Places {
     /// All are free.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &ServerLimits) -> Self {
         Self { all: Permits::new(limits.max_connections), clients: Clients::new(limits) }
     }
 
     /// Changes how many there may be. Those that there are stay, also when they are more.
-    pub fn set(&self, limits: &Limits) {
+    pub fn set(&self, limits: &ServerLimits) {
         self.all.set(limits.max_connections);
         self.clients.set(limits);
     }
@@ -78,7 +78,7 @@ pub struct ClientShare {
 impl Clients {
     /// None so far.
     #[must_use]
-    pub fn new(limits: &Limits) -> Arc<Self> {
+    pub fn new(limits: &ServerLimits) -> Arc<Self> {
         let clients = Self {
             most: Default::default(),
             parts: std::array::from_fn(|_| Mutex::default()),
@@ -89,7 +89,7 @@ impl Clients {
     }
 
     /// Changes what each may have. What they have they keep, also where it is more.
-    pub fn set(&self, limits: &Limits) {
+    pub fn set(&self, limits: &ServerLimits) {
         self.most[Kind::Connection as usize].store(limits.connections_per_client(), Ordering::Relaxed);
         self.most[Kind::Request as usize].store(limits.requests_per_client(), Ordering::Relaxed);
     }
@@ -167,10 +167,10 @@ mod tests {
     use super::*;
 
     fn clients(connections: usize, requests: usize) -> Arc<Clients> {
-        Clients::new(&Limits {
+        Clients::new(&ServerLimits {
             max_connections_per_client: Some(connections),
             max_requests_per_client: Some(requests),
-            ..Limits::default()
+            ..ServerLimits::default()
         })
     }
 
@@ -205,10 +205,10 @@ mod tests {
         let clients = clients(2, 1);
         let place = find(&clients, "192.0.2.1");
         let (one, other) = (place.try_take(Kind::Connection).unwrap(), place.try_take(Kind::Connection));
-        clients.set(&Limits { max_connections_per_client: Some(1), ..Limits::default() });
+        clients.set(&ServerLimits { max_connections_per_client: Some(1), ..ServerLimits::default() });
         drop(other);
         assert!(place.try_take(Kind::Connection).is_none());
-        clients.set(&Limits { max_connections_per_client: Some(2), ..Limits::default() });
+        clients.set(&ServerLimits { max_connections_per_client: Some(2), ..ServerLimits::default() });
         assert!(place.try_take(Kind::Connection).is_some());
         drop(one);
     }

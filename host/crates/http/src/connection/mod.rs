@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use linger_base::ClientAddress;
-use linger_config::{Eof, Limits, ReceiptWaits};
+use linger_config::{HalfClosePolicy, ReceiptWaits, ServerLimits};
 use linger_net::{Flushed, Link, RELEASES, Tls};
 use linger_telemetry::{Metrics, Reached};
 
@@ -57,7 +57,7 @@ impl Flushed for Unflushed {
 #[derive(Clone, Default)]
 pub struct Entrance {
     /// What the end of a client's direction means.
-    pub eof: Eof,
+    pub eof: HalfClosePolicy,
     /// Speaks TLS, if it does.
     pub tls: Option<Arc<Tls>>,
     /// The proxies that are believed.
@@ -84,7 +84,7 @@ pub(crate) struct Connection {
     client: OnceLock<(IpAddr, ClientPlace)>,
     of_client: OnceLock<ClientShare>,
     pub(crate) proxies: Proxies,
-    pub(crate) eof: Eof,
+    pub(crate) eof: HalfClosePolicy,
     pub(crate) probe: Probe,
     pub(crate) quiet: Quiet,
     pub(crate) supervisor: Supervisor,
@@ -105,7 +105,7 @@ impl Connection {
     pub(crate) fn new(
         link: Arc<ClientLink>,
         entrance: &Entrance,
-        limits: &Limits,
+        limits: &ServerLimits,
         waits: Option<ReceiptWaits>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -122,7 +122,7 @@ impl Connection {
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
-            spare: (RELEASES && entrance.eof == Eof::Gone).then(Arc::default),
+            spare: (RELEASES && entrance.eof == HalfClosePolicy::Gone).then(Arc::default),
             resets: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
         })

@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use linger_base::ClientAddress;
-use linger_config::{Network, ProxyHeaders};
+use linger_config::{ProxyHeaders, TrustedNetwork};
 
 use crate::connection::forwarded::{Hop, forwarded, last_scheme, x_forwarded};
 
@@ -20,7 +20,7 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// From where they come.
-    pub networks: Arc<[Network]>,
+    pub networks: Arc<[TrustedNetwork]>,
     /// In which headers they name their clients.
     pub headers: ProxyHeaders,
 }
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn proxies(headers: ProxyHeaders) -> Proxies {
-        let networks = ["10.0.0.0/8", "unix"].map(|text| Network::try_from(text.to_owned()).unwrap());
+        let networks = ["10.0.0.0/8", "unix"].map(|text| TrustedNetwork::try_from(text.to_owned()).unwrap());
         Proxies { networks: networks.into(), headers }
     }
 

@@ -105,7 +105,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinSet;
 
-    use linger_config::{Eof, Limits};
+    use linger_config::{HalfClosePolicy, ServerLimits};
     use linger_net::{Link, Transport};
 
     use super::*;
@@ -118,8 +118,8 @@ mod tests {
     async fn connection() -> (TcpStream, Arc<Connection>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let link = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
-        (client, Connection::new(link, &Entrance::default(), &Limits::default(), None))
+        let link = Link::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
+        (client, Connection::new(link, &Entrance::default(), &ServerLimits::default(), None))
     }
 
     /// Reads, as hyper does whenever it is polled, for this long. Returns how many bytes of the buffer are as they were: ones.
@@ -164,7 +164,8 @@ mod tests {
             pending::<Result<Response<GuardedBody>, Infallible>>()
         });
         let (limits, detection, tasks) = Default::default();
-        let terms = Terms { limits: &limits, detection: &detection, eof: Eof::Gone, tasks: &tasks };
+        let terms =
+            Terms { limits: &limits, detection: &detection, eof: HalfClosePolicy::Gone, tasks: &tasks };
         let serving = Serving::new(Version::Http1, stream, handler, &terms);
         let both = async { tokio::join!(serving, spares.tend()) };
         assert!(tokio::time::timeout(3 * QUIET, both).await.is_err());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use linger_base::rate::after;
-use linger_config::Limits;
+use linger_config::ServerLimits;
 
 /// What bounds it.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(crate) enum Over {
 const MOMENT: Duration = Duration::from_millis(100);
 
 impl Timeouts {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
         Self { head: limits.head_timeout, idle: limits.idle_timeout }
     }
 

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 
-use linger_config::Limits;
+use linger_config::ServerLimits;
 use linger_telemetry::Reached;
 use linger_wasm::Body;
 
@@ -16,7 +16,7 @@ use crate::error_response;
 const FIELD: usize = 32;
 
 /// The limit that a request's head is beyond, if it is. Hyper looks after both for HTTP/1.1, and H2 after none in words.
-pub(crate) fn beyond<B>(request: &Request<B>, limits: &Limits) -> Option<Reached> {
+pub(crate) fn beyond<B>(request: &Request<B>, limits: &ServerLimits) -> Option<Reached> {
     let headers = request.headers();
     if headers.len() > limits.max_headers {
         return Some(Reached::Headers);

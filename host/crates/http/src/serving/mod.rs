@@ -19,7 +19,7 @@ use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use tokio_util::task::TaskTracker;
 
-use linger_config::Limits;
+use linger_config::ServerLimits;
 use linger_net::{Link, Stream, Transport};
 use linger_telemetry::Reached;
 
@@ -62,7 +62,7 @@ async fn serve(
     version: Version,
     connection: &Arc<Connection>,
     context: &Arc<Context>,
-    limits: &Limits,
+    limits: &ServerLimits,
 ) {
     let handler =
         service_fn(|request| handle(context.clone(), connection.clone(), connection.request(), request));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use linger_base::ClientAddress;
-use linger_config::Limits;
+use linger_config::ServerLimits;
 use linger_net::{Socket, Tls, Transport};
 
 use crate::connection::origin::Peer;
@@ -21,7 +21,7 @@ pub(crate) async fn open(
     entrance: &Entrance,
     connection: &Connection,
     context: &Context,
-    limits: &Limits,
+    limits: &ServerLimits,
 ) -> Option<Opened> {
     let opening = async {
         let mut socket = connection.link.socket();

@@ -11,7 +11,7 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use linger_config::{Detection, Eof, Limits};
+use linger_config::{DetectionConfig, HalfClosePolicy, ServerLimits};
 
 use crate::request::body::GuardedBody;
 use crate::request::incoming::Incoming;
@@ -61,9 +61,9 @@ impl<S: Handler> Service<Request<hyper::body::Incoming>> for OverHttp1<S> {
 
 /// What connections go by.
 pub(crate) struct Terms<'a> {
-    pub(crate) limits: &'a Limits,
-    pub(crate) detection: &'a Detection,
-    pub(crate) eof: Eof,
+    pub(crate) limits: &'a ServerLimits,
+    pub(crate) detection: &'a DetectionConfig,
+    pub(crate) eof: HalfClosePolicy,
     /// Owns the tasks of streams.
     pub(crate) tasks: &'a TaskTracker,
 }
@@ -126,7 +126,7 @@ impl Terms<'_> {
             .header_read_timeout(None)
             .max_buf_size(self.head_size())
             .max_headers(self.limits.max_headers)
-            .half_close(self.eof == Eof::Tolerant);
+            .half_close(self.eof == HalfClosePolicy::Tolerant);
         builder
     }
 

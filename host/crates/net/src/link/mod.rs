@@ -15,7 +15,7 @@ use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
 use linger_base::{ClientProbe, Reason};
-use linger_config::Eof;
+use linger_config::HalfClosePolicy;
 
 use crate::receipt::End;
 use crate::stream::Stream;
@@ -36,7 +36,7 @@ pub trait Flushed: Send {
 pub struct Link<T> {
     pub(super) stream: Stream,
     pub(super) ahead: Ahead,
-    eof: Eof,
+    eof: HalfClosePolicy,
     /// After this silence a client that was given up counts as unresponsive.
     patience: Option<Duration>,
     opened: Instant,
@@ -84,7 +84,7 @@ pub(super) struct Requests {
 impl<T: Flushed> Link<T> {
     /// A link over a connected stream. `patience` is the silence after which a client that is given up for
     /// whatever reason counts as unresponsive.
-    pub fn new(stream: impl Into<Stream>, patience: Option<Duration>, eof: Eof) -> Arc<Self> {
+    pub fn new(stream: impl Into<Stream>, patience: Option<Duration>, eof: HalfClosePolicy) -> Arc<Self> {
         Arc::new(Self {
             stream: stream.into(),
             ahead: Ahead::default(),
@@ -297,7 +297,7 @@ impl<T: Flushed> Link<T> {
 
     pub(super) fn note_closed(&self) {
         self.half_closed.store(true, Ordering::Release);
-        if self.eof == Eof::Gone {
+        if self.eof == HalfClosePolicy::Gone {
             self.note(Reason::Closed);
         }
     }

@@ -22,10 +22,10 @@ fn waiter() -> (Waiter, oneshot::Receiver<()>) {
 }
 
 async fn pair() -> (TcpStream, Arc<Link<Waiter>>) {
-    pair_with(Eof::Gone).await
+    pair_with(HalfClosePolicy::Gone).await
 }
 
-async fn pair_with(eof: Eof) -> (TcpStream, Arc<Link<Waiter>>) {
+async fn pair_with(eof: HalfClosePolicy) -> (TcpStream, Arc<Link<Waiter>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (client, Link::new(listener.accept().await.unwrap().0, None, eof))

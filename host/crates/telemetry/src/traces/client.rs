@@ -59,7 +59,11 @@ struct Connection {
 }
 
 impl Collector {
-    pub(super) fn new(endpoint: &Uri, config: &linger_config::Traces, spans: Spans) -> Result<Self, Unfit> {
+    pub(super) fn new(
+        endpoint: &Uri,
+        config: &linger_config::TracesConfig,
+        spans: Spans,
+    ) -> Result<Self, Unfit> {
         let unfit = || Unfit::Endpoint("`endpoint` names no host".to_owned());
         let authority = endpoint.authority().ok_or_else(unfit)?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -190,8 +194,8 @@ impl fmt::Debug for Collector {
 }
 
 /// Those that are none were refused with the configuration.
-fn headers(config: &linger_config::Traces) -> HeaderMap {
-    let header = |(name, value): (&String, &linger_config::Token)| {
+fn headers(config: &linger_config::TracesConfig) -> HeaderMap {
+    let header = |(name, value): (&String, &linger_config::AdminToken)| {
         let mut value = HeaderValue::from_str(value.reveal()).ok()?;
         value.set_sensitive(true);
         Some((name.parse::<HeaderName>().ok()?, value))

@@ -41,8 +41,12 @@ pub struct Exporting {
 }
 
 /// A queue with its two ends.
-pub(super) fn queue(config: &linger_config::Traces, exporter: SpanExporter, spans: Spans) -> (Queue, Export) {
-    let linger_config::Traces { max_queued, max_batch, interval, timeout, .. } = *config;
+pub(super) fn queue(
+    config: &linger_config::TracesConfig,
+    exporter: SpanExporter,
+    spans: Spans,
+) -> (Queue, Export) {
+    let linger_config::TracesConfig { max_queued, max_batch, interval, timeout, .. } = *config;
     let (sender, receiver) = mpsc::channel(max_queued);
     let full = Arc::new(Notify::new());
     let queue = Queue { sender, max_batch, full: full.clone(), spans: spans.clone() };

@@ -45,7 +45,10 @@ impl From<Unfit> for TracesError {
 }
 
 /// What makes spans, and what sends them once it is started. Blocks while it reads a file.
-pub fn open(config: &linger_config::Traces, metrics: &Metrics) -> Result<(Arc<Tracer>, Export), TracesError> {
+pub fn open(
+    config: &linger_config::TracesConfig,
+    metrics: &Metrics,
+) -> Result<(Arc<Tracer>, Export), TracesError> {
     let endpoint = config.endpoint().map_err(TracesError::Endpoint)?;
     let collector = Collector::new(&endpoint, config, metrics.spans.clone())?;
     let mut exporter = SpanExporter::builder()

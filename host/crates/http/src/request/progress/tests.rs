@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use linger_base::{ClientProbe, Reason};
-use linger_config::{Eof, Limits};
+use linger_config::{HalfClosePolicy, ServerLimits};
 use linger_exchange::{Asked, Exchange, Generation, Terms};
 use linger_net::{Link, Socket};
 
@@ -27,7 +27,7 @@ struct Fixture {
 async fn fixture(http2: bool) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, Eof::Gone);
+    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
     let asked: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new(
         Generation::new(linger_telemetry::Metrics::default().of_app("app"), 1),
@@ -36,7 +36,7 @@ async fn fixture(http2: bool) -> Fixture {
         asked,
         Asked::default(),
     ));
-    let connection = Connection::new(link.clone(), &Entrance::default(), &Limits::default(), None);
+    let connection = Connection::new(link.clone(), &Entrance::default(), &ServerLimits::default(), None);
     let access = Access::default();
     let shares = Shares::free(&connection);
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);

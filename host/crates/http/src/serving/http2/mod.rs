@@ -21,7 +21,7 @@ use http::{Request, header};
 use tokio_util::task::TaskTracker;
 
 use linger_base::rate;
-use linger_config::{Detection, Limits};
+use linger_config::{DetectionConfig, ServerLimits};
 
 use crate::connection::Connection;
 use crate::request::content_length;
@@ -57,7 +57,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    pub(crate) fn new(limits: &Limits, detection: &Detection, tasks: &TaskTracker) -> Self {
+    pub(crate) fn new(limits: &ServerLimits, detection: &DetectionConfig, tasks: &TaskTracker) -> Self {
         Self {
             max_streams: limits.max_streams_per_connection,
             // H2 answers without a word to what is beyond: so it lets pass what is a little beyond, and the host answers.
