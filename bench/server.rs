@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use linger_config::{Config, DetectionConfig, ListenAddress};
 use linger_http::Entrance;
-use linger_net::Listener;
+use linger_net::BoundListener;
 use linger_wasm::Engine;
 
 /// A server with threads of its own.
@@ -64,7 +64,7 @@ impl Server {
         let (server, address) = {
             let _inside = threads.handle.enter();
             let any = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
-            let listener = Listener::open(&any, 0, &silence)?.pop().context("a listener")?;
+            let listener = BoundListener::open(&any, 0, &silence)?.pop().context("a listener")?;
             let ListenAddress::Tcp(address) = *listener.address() else {
                 bail!("a listener of TCP has an address")
             };

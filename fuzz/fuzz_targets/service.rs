@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use linger::server::Server;
 use linger_config::{Config, ListenAddress};
 use linger_http::{Context, Entrance, serve_connection};
-use linger_net::Listener;
+use linger_net::BoundListener;
 use linger_wasm::Engine;
 
 use crate::client::Script;
@@ -37,7 +37,7 @@ const CONFIG: &str = "
 /// What serves connections.
 pub struct Service {
     runtime: Runtime,
-    listener: Listener,
+    listener: BoundListener,
     address: SocketAddr,
     context: Arc<Context>,
     _server: Server,
@@ -58,7 +58,7 @@ impl Service {
         let config = Config::parse(CONFIG, &folder.join("linger.toml"), |_| None).expect("a configuration");
         let (server, opened) = {
             let _inside = runtime.enter();
-            let opened = Listener::open(&config.listeners[0].address, 0, &config.detection.silence());
+            let opened = BoundListener::open(&config.listeners[0].address, 0, &config.detection.silence());
             (server(config), opened)
         };
         let context = server.contexts()[0].clone();

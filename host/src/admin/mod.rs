@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use linger_config::{AdminConfig, FileMode, ListenAddress, SilenceTimeouts};
-use linger_net::{Accepted, Stream};
+use linger_net::{AcceptedSocket, SocketStream};
 
 pub use api::Operated;
 pub use exposition::Exposition;
@@ -38,15 +38,18 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open admin listener.
 pub struct Listener {
     /// One, but for what systemd passes.
-    sockets: Vec<linger_net::Listener>,
+    sockets: Vec<linger_net::BoundListener>,
     config: AdminConfig,
 }
 
 impl Listener {
     /// Opens it. A Unix socket that nobody listens at any more is replaced. To be called in the runtime that serves.
     pub fn open(config: AdminConfig) -> io::Result<Self> {
-        let sockets =
-            linger_net::Listener::open(&config.listen, FileMode::OWNER.bits(), &SilenceTimeouts::default())?;
+        let sockets = linger_net::BoundListener::open(
+            &config.listen,
+            FileMode::OWNER.bits(),
+            &SilenceTimeouts::default(),
+        )?;
         Ok(Self { sockets, config })
     }
 
@@ -65,9 +68,11 @@ impl Listener {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             while connections.try_join_next().is_some() {}
             let accepted = select_all(self.sockets.iter().map(|socket| Box::pin(socket.accept()))).await.0;
-            let accepted = accepted.and_then(Accepted::stream).map(|stream| match stream {
-                Stream::Tcp(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
-                Stream::Unix(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
+            let accepted = accepted.and_then(AcceptedSocket::stream).map(|stream| match stream {
+                SocketStream::Tcp(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
+                SocketStream::Unix(stream) => {
+                    drop(connections.spawn(connection(stream, api.clone(), permit)))
+                }
             });
             if let Err(error) = accepted {
                 // Of the process: too few descriptors, say. It passes.

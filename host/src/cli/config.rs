@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use linger_config::{AppConfig, ListenAddress};
-use linger_net::Tls;
+use linger_net::TlsTerminator;
 
 use super::output::Output;
 
@@ -75,7 +75,7 @@ pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<linger_config::C
 /// Whether the files are there that it names.
 fn look(config: &linger_config::Config) -> anyhow::Result<()> {
     for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        Tls::open(files.clone())?;
+        TlsTerminator::open(files.clone())?;
     }
     for (name, AppConfig { component, dirs, .. }) in &config.apps {
         if !component.is_file() {

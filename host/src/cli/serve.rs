@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use linger_config::{AdminConfig, Config, EventsConfig, ListenAddress};
 use linger_http::{Entrance, Proxies};
-use linger_net::{Listener, Tls, raise_file_limit};
+use linger_net::{BoundListener, TlsTerminator, raise_file_limit};
 use linger_telemetry::Log;
 use linger_wasm::Engine;
 
@@ -188,7 +188,7 @@ fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
         let networks = listener.trusted_proxies.clone().into();
         anyhow::Ok(Entrance {
             eof: listener.eof,
-            tls: listener.tls.clone().map(Tls::open).transpose()?,
+            tls: listener.tls.clone().map(TlsTerminator::open).transpose()?,
             proxies: Proxies { networks, headers: listener.proxy_headers },
             proxy_protocol: listener.proxy_protocol,
         })
@@ -197,13 +197,13 @@ fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
 }
 
 /// All listeners, and that for operators.
-type Opened = (Vec<(Listener, Entrance)>, Option<admin::Listener>);
+type Opened = (Vec<(BoundListener, Entrance)>, Option<admin::Listener>);
 
 fn open(config: &Config, entrances: Vec<Entrance>) -> anyhow::Result<Opened> {
     let silence = config.detection.silence();
     let mut open = Vec::new();
     for (listener, entrance) in config.listeners.iter().zip(entrances) {
-        let opened = Listener::open(&listener.address, listener.mode.bits(), &silence)
+        let opened = BoundListener::open(&listener.address, listener.mode.bits(), &silence)
             .map_err(|error| unopened(&listener.address, &error))?;
         open.extend(opened.into_iter().map(|listener| (listener, entrance.clone())));
     }
@@ -218,7 +218,7 @@ fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::Listener> {
 }
 
 /// What clients would type, with the port that it got.
-fn name((listener, entrance): &(Listener, Entrance)) -> String {
+fn name((listener, entrance): &(BoundListener, Entrance)) -> String {
     match listener.address() {
         ListenAddress::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
         ListenAddress::Tcp(address) => format!("http://{address}"),

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use linger_base::permits::Permit;
 use linger_http::{ClientShare, Context, Entrance, serve_connection};
-use linger_net::Accepted;
+use linger_net::AcceptedSocket;
 
 use super::polling::Polling;
 
@@ -25,7 +25,7 @@ pub(super) struct Core {
 
 /// A connection that was accepted.
 pub(super) struct Arrival {
-    pub(super) accepted: Accepted,
+    pub(super) accepted: AcceptedSocket,
     pub(super) entrance: Entrance,
     pub(super) share: Permit,
     /// None where it does not count for a client.

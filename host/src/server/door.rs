@@ -5,7 +5,7 @@ use std::time::Duration;
 use linger_base::ClientAddress;
 use linger_base::permits::Permit;
 use linger_http::{ClientShare, Entrance, Kind, Places};
-use linger_net::{Accepted, Listener};
+use linger_net::{AcceptedSocket, BoundListener};
 use linger_telemetry::{Metrics, Reached};
 
 use super::core::{Arrival, Core};
@@ -14,14 +14,19 @@ use super::core::{Arrival, Core};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Door {
-    listener: Listener,
+    listener: BoundListener,
     entrance: Entrance,
     places: Places,
     metrics: Metrics,
 }
 
 impl Door {
-    pub(super) fn open(listener: Listener, entrance: Entrance, places: Places, metrics: Metrics) -> Self {
+    pub(super) fn open(
+        listener: BoundListener,
+        entrance: Entrance,
+        places: Places,
+        metrics: Metrics,
+    ) -> Self {
         Self { listener, entrance, places, metrics }
     }
 
@@ -61,7 +66,7 @@ impl Door {
 
     /// Whether a client may have one more, and its share. Proxies and Unix sockets are no clients: whose connections they
     /// bring is not known here. Nothing was read yet, so there is nothing to be answered: it is closed.
-    fn admit(&self, accepted: &Accepted) -> Result<Option<ClientShare>, Full> {
+    fn admit(&self, accepted: &AcceptedSocket) -> Result<Option<ClientShare>, Full> {
         let Some(from) = accepted.from.map(ClientAddress::from) else { return Ok(None) };
         if self.entrance.is_proxy(Some(from.ip)) {
             return Ok(None);

@@ -19,7 +19,7 @@ use linger_config::Config;
 use linger_deploy::{Deployments, Loader, Spec};
 use linger_events::EventStore;
 use linger_http::{Buffers, Context, Entrance, Places, Settings};
-use linger_net::Listener;
+use linger_net::BoundListener;
 use linger_telemetry::traces::{self, Export, Exporting, TracesError};
 use linger_telemetry::{Log, Metrics};
 use linger_wasm::{Engine, Lane, LoadError};
@@ -115,7 +115,7 @@ impl Server {
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
     pub fn start(
         self,
-        listeners: Vec<(Listener, Entrance)>,
+        listeners: Vec<(BoundListener, Entrance)>,
         admin: Option<(admin::Listener, Log)>,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping } =

@@ -53,7 +53,7 @@ pub struct DetectionConfig {
 }
 
 /// When the kernel gives up a client that does not answer, on a connection with nothing in flight. `None` leaves it to
-/// wait. What is in flight is watched by `linger_net::Link::check_reader`: the kernel's own
+/// wait. What is in flight is watched by `linger_net::SocketMonitor::check_reader`: the kernel's own
 /// `TCP_USER_TIMEOUT` gives up a client that reads slowly too, whose window stays small for longer than that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SilenceTimeouts {

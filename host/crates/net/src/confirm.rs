@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep_until};
 use linger_base::rate::RateTracker;
 use linger_config::ReceiptWaits;
 
-use super::link::{Flushed, Link};
-use super::receipt::{Observation, Receipt, Tracker};
+use super::link::{FlushObserver, SocketMonitor};
+use super::receipt::{Receipt, ReceiptTracker, SocketObservation};
 
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
 
 /// The moment before the last bytes of a response are written.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark {
+pub struct ReceiptBaseline {
     /// What had come in by then; `None` if the kernel does not tell.
     received: Option<u64>,
     /// How many requests there had been.
@@ -29,15 +29,15 @@ pub struct Mark {
 }
 
 /// A response whose receipt is waited for.
-struct Followed {
-    tracker: Tracker,
-    mark: Option<Mark>,
+struct FollowedResponse {
+    tracker: ReceiptTracker,
+    mark: Option<ReceiptBaseline>,
     /// A request that comes after the last look.
     request: Pin<Box<OwnedNotified>>,
 }
 
 /// Until when a receipt is waited for: for the response to arrive, and then for a sign that it was read.
-struct Patience {
+struct ReceiptDeadlines {
     waits: ReceiptWaits,
     moved: u64,
     arrival: RateTracker,
@@ -45,8 +45,8 @@ struct Patience {
     sign: Option<Instant>,
 }
 
-impl Patience {
-    fn new(tracker: &Tracker, waits: ReceiptWaits) -> Self {
+impl ReceiptDeadlines {
+    fn new(tracker: &ReceiptTracker, waits: ReceiptWaits) -> Self {
         let now = Instant::now();
         let mut patience =
             Self { waits, moved: 0, arrival: RateTracker::new(waits.acknowledgement, now), sign: None };
@@ -55,7 +55,7 @@ impl Patience {
     }
 
     /// The limit, which moves on when the client has more than it had.
-    fn limit(&mut self, tracker: &Tracker, now: Instant) -> Instant {
+    fn limit(&mut self, tracker: &ReceiptTracker, now: Instant) -> Instant {
         if tracker.is_acknowledged() && !tracker.awaits_reading() {
             return *self.sign.get_or_insert(now + self.waits.confirmation);
         }
@@ -66,17 +66,17 @@ impl Patience {
     }
 }
 
-impl<T: Flushed> Link<T> {
+impl<T: FlushObserver> SocketMonitor<T> {
     /// Notes what a receipt compares with, and before that how the client has left, as far as the kernel knows. One system
     /// call if it is there, a few otherwise; none blocks.
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&self) -> ReceiptBaseline {
         let requests = self.requests.count.load(Ordering::Acquire);
         let received = self.look_and_count().map(|(_, counts)| counts.received);
-        Mark { received, requests, at: Instant::now() }
+        ReceiptBaseline { received, requests, at: Instant::now() }
     }
 
     /// Waits until it is known how a response ended that takes up `span` among the bytes that this side has
-    /// [`written`](Self::written), all of them flushed. The call itself looks for the first time, so it should
+    /// [`written_bytes`](Self::written_bytes), all of them flushed. The call itself looks for the first time, so it should
     /// come right after the flush.
     ///
     /// Ends early when the client closes, resets, or sends its next request; that counts with a `mark`, which
@@ -85,17 +85,18 @@ impl<T: Flushed> Link<T> {
     pub fn receipt(
         self: &Arc<Self>,
         span: &Range<u64>,
-        mark: Option<Mark>,
+        mark: Option<ReceiptBaseline>,
         waits: ReceiptWaits,
     ) -> impl Future<Output = Receipt> + Send + use<T>
     where
         T: 'static,
     {
         let received = mark.and_then(|mark| mark.received);
-        let tracker = Tracker::new(span, received, self.is_half_closed())
+        let tracker = ReceiptTracker::new(span, received, self.is_half_closed())
             .whose_resets_tell_nothing(waits.resets_tell_nothing);
         // Boxed, for what moves into a task takes its room there more than once.
-        let mut followed = Box::new(Followed { tracker, mark, request: Box::pin(self.next_request()) });
+        let mut followed =
+            Box::new(FollowedResponse { tracker, mark, request: Box::pin(self.next_request()) });
         let receipt = self.judge(&mut followed);
         let link = self.clone();
         async move {
@@ -107,9 +108,9 @@ impl<T: Flushed> Link<T> {
     }
 
     /// Looks again at whatever may be news, until it is final.
-    async fn follow(&self, followed: &mut Followed, waits: ReceiptWaits) -> Receipt {
+    async fn follow(&self, followed: &mut FollowedResponse, waits: ReceiptWaits) -> Receipt {
         let mut pause = PAUSES.start;
-        let mut patience = Patience::new(&followed.tracker, waits);
+        let mut patience = ReceiptDeadlines::new(&followed.tracker, waits);
         loop {
             let tracker = &followed.tracker;
             let now = Instant::now();
@@ -144,17 +145,17 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The receipt, if what can be seen now makes it final.
-    fn judge(&self, followed: &mut Followed) -> Option<Receipt> {
+    fn judge(&self, followed: &mut FollowedResponse) -> Option<Receipt> {
         let seen = self.observe(followed.mark);
         seen.map_or(Some(Receipt::Written), |seen| followed.tracker.observe(&seen))
     }
 
     /// The connection as it is now; `None` if the kernel does not tell. A few system calls, which do not block.
-    fn observe(&self, mark: Option<Mark>) -> Option<Observation> {
+    fn observe(&self, mark: Option<ReceiptBaseline>) -> Option<SocketObservation> {
         let (end, counts) = self.look_and_count()?;
         let next = mark.filter(|mark| self.requests.count.load(Ordering::Acquire) > mark.requests);
         let next_request = next.map(|_| self.requests.read.load(Ordering::Acquire));
         let after = mark.map_or(Duration::ZERO, |mark| mark.at.elapsed());
-        Some(Observation { counts, end, next_request, after })
+        Some(SocketObservation { counts, end, next_request, after })
     }
 }

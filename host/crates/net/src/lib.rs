@@ -29,13 +29,13 @@ use linux as system;
 #[cfg(not(all(target_os = "linux", not(linger_read_ahead))))]
 use portable as system;
 
-pub use confirm::Mark;
+pub use confirm::ReceiptBaseline;
 pub use limits::raise_file_limit;
-pub use link::Socket;
-pub use link::{Flushed, Link};
-pub use listener::{Accepted, Listener};
+pub use link::MonitoredSocket;
+pub use link::{FlushObserver, SocketMonitor};
+pub use listener::{AcceptedSocket, BoundListener};
 pub use pages::{RELEASES, release};
 pub use receipt::Receipt;
-pub use stream::Stream;
-pub use tls::{Tls, TlsError, connector};
+pub use stream::SocketStream;
+pub use tls::{TlsError, TlsTerminator, connector};
 pub use transport::Transport;

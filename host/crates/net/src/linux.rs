@@ -10,16 +10,16 @@ use rustix::io::ioctl_fionread;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{Interest, ReadBuf};
 
-use super::link::{Flushed, Link};
-use super::receipt::{Counts, End};
-use super::stream::Stream;
+use super::link::{FlushObserver, SocketMonitor};
+use super::receipt::{ConnectionEnd, TcpCounters};
+use super::stream::SocketStream;
 use super::{tcp_info, unix_info};
 
 /// Nothing has to be read ahead.
 #[derive(Debug, Default)]
-pub(super) struct Ahead(());
+pub(super) struct ReadAheadBuffer(());
 
-impl Ahead {
+impl ReadAheadBuffer {
     /// Reads; 0 at the end.
     #[expect(
         unsafe_code,
@@ -28,7 +28,7 @@ impl Ahead {
     #[expect(clippy::unused_self, reason = "elsewhere it reads from what was read ahead")]
     pub(super) fn poll_read(
         &self,
-        stream: &Stream,
+        stream: &SocketStream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -61,7 +61,7 @@ impl Ahead {
     }
 }
 
-impl<T: Flushed> Link<T> {
+impl<T: FlushObserver> SocketMonitor<T> {
     /// Notices what hyper cannot see: it does not read while bytes that it has not used lie before the end
     /// of the stream. Resolves once there is something to do: the client has departed or, where that may not
     /// be the same, has closed its direction. Called again, it goes on from there.
@@ -98,12 +98,12 @@ impl<T: Flushed> Link<T> {
         } else if found.contains(PollFlags::HUP) && !self.write_closed.load(Ordering::Acquire) {
             // Both directions are closed, and not by this side.
             match self.stream {
-                Stream::Tcp(_) => self.note_reset(),
+                SocketStream::Tcp(_) => self.note_reset(),
                 // With bytes that it has not read there would be an error.
-                Stream::Unix(_) => self.note_left(),
+                SocketStream::Unix(_) => self.mark_left(),
             }
         } else if found.contains(PollFlags::RDHUP) {
-            self.note_closed();
+            self.mark_closed();
         }
     }
 
@@ -112,16 +112,16 @@ impl<T: Flushed> Link<T> {
     pub(super) fn end_came_before_reset(&self) -> bool {
         let read = self.bytes.read.load(Ordering::Acquire);
         let unread = ioctl_fionread(&self.stream).unwrap_or(0);
-        matches!(self.stream, Stream::Tcp(_))
+        matches!(self.stream, SocketStream::Tcp(_))
             && self.counts().is_some_and(|counts| counts.received == read + unread + 1)
     }
 
     /// How the connection has ended, if it has, and what the kernel has counted. One system call while it is open, a few
     /// otherwise; none blocks.
-    pub(super) fn look_and_count(&self) -> Option<(Option<End>, Counts)> {
+    pub(super) fn look_and_count(&self) -> Option<(Option<ConnectionEnd>, TcpCounters)> {
         // First the end, here and below: what it says is about all that was acknowledged before.
         let end = self.end();
-        if let Stream::Tcp(stream) = &self.stream
+        if let SocketStream::Tcp(stream) = &self.stream
             && let Ok(Some(counts)) = tcp_info::counts_if_open(stream.as_fd())
         {
             return Some((end, counts));
@@ -138,16 +138,16 @@ impl<T: Flushed> Link<T> {
     }
 
     /// What the kernel has counted. Up to two system calls, which do not block.
-    pub(super) fn counts(&self) -> Option<Counts> {
+    pub(super) fn counts(&self) -> Option<TcpCounters> {
         match &self.stream {
-            Stream::Tcp(stream) => tcp_info::counts(stream.as_fd()).ok(),
-            Stream::Unix(stream) => {
+            SocketStream::Tcp(stream) => tcp_info::counts(stream.as_fd()).ok(),
+            SocketStream::Unix(stream) => {
                 // First what was written: what is unread then is a part of it.
-                let written = self.written();
+                let written = self.written_bytes();
                 let unread = unix_info::unread(stream.as_fd()).ok()?;
                 let received = self.bytes.read.load(Ordering::Acquire) + ioctl_fionread(stream).unwrap_or(0);
                 let read = Some(written.saturating_sub(unread));
-                Some(Counts { acked: written, received, read, ..Counts::default() })
+                Some(TcpCounters { acked: written, received, read, ..TcpCounters::default() })
             }
         }
     }

@@ -12,25 +12,25 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use linger_config::{ListenAddress, SilenceTimeouts};
 
 use super::options;
-use super::stream::Stream;
+use super::stream::SocketStream;
 
 /// An open listener. Its connections may be served by any runtime.
 #[derive(Debug)]
-pub struct Listener {
-    socket: Listening,
+pub struct BoundListener {
+    socket: ListenerKind,
     address: ListenAddress,
-    _file: Option<Owned>,
+    _file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
-enum Listening {
+enum ListenerKind {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 /// A connection that was accepted, and that no runtime has yet.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedSocket {
     socket: Socket,
     /// Where the other end is. None for a Unix socket.
     pub from: Option<SocketAddr>,
@@ -38,16 +38,16 @@ pub struct Accepted {
 
 /// A socket's file, removed with its listener.
 #[derive(Debug)]
-struct Owned(PathBuf);
+struct SocketFile(PathBuf);
 
-impl Drop for Owned {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // Who removed it before wanted the same.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-impl Listener {
+impl BoundListener {
     /// Opens what is at an address: several listeners only if systemd has several sockets of that name. The file of a
     /// Unix socket gets `mode`; one that nobody listens at any more is replaced. To be called in a runtime, the one that
     /// accepts.
@@ -56,12 +56,12 @@ impl Listener {
             ListenAddress::Tcp(address) => {
                 let listener = TcpListener::from_std(options::listen(*address, silence)?)?;
                 let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(vec![Self { socket: Listening::Tcp(listener), address, _file: None }])
+                Ok(vec![Self { socket: ListenerKind::Tcp(listener), address, _file: None }])
             }
             ListenAddress::Unix(path) => {
                 let listener = UnixListener::from_std(bind(path, mode)?.into())?;
-                let file = Some(Owned(path.clone()));
-                Ok(vec![Self { socket: Listening::Unix(listener), address: address.clone(), _file: file }])
+                let file = Some(SocketFile(path.clone()));
+                Ok(vec![Self { socket: ListenerKind::Unix(listener), address: address.clone(), _file: file }])
             }
             ListenAddress::Systemd(name) => passed(name)?
                 .into_iter()
@@ -80,23 +80,23 @@ impl Listener {
     }
 
     /// Waits for a connection. Cancel-safe.
-    pub async fn accept(&self) -> io::Result<Accepted> {
+    pub async fn accept(&self) -> io::Result<AcceptedSocket> {
         match &self.socket {
-            Listening::Tcp(listener) => {
+            ListenerKind::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok(Accepted { socket: stream.into_std()?.into(), from: Some(from) })
+                Ok(AcceptedSocket { socket: stream.into_std()?.into(), from: Some(from) })
             }
-            Listening::Unix(listener) => {
+            ListenerKind::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Accepted { socket: OwnedFd::from(stream.into_std()?).into(), from: None })
+                Ok(AcceptedSocket { socket: OwnedFd::from(stream.into_std()?).into(), from: None })
             }
         }
     }
 }
 
-impl Accepted {
+impl AcceptedSocket {
     /// The stream, for the runtime in which this is called.
-    pub fn stream(self) -> io::Result<Stream> {
+    pub fn stream(self) -> io::Result<SocketStream> {
         Ok(match self.from {
             Some(_) => TcpStream::from_std(self.socket.into())?.into(),
             None => UnixStream::from_std(self.socket.into())?.into(),
@@ -147,17 +147,17 @@ fn duplicate(passed: RawFd) -> io::Result<Socket> {
 }
 
 /// Takes a socket that was opened elsewhere.
-fn adopt(socket: Socket, silence: &SilenceTimeouts) -> io::Result<Listening> {
+fn adopt(socket: Socket, silence: &SilenceTimeouts) -> io::Result<ListenerKind> {
     let unfit = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     if socket.r#type()? != Type::STREAM || !SockRef::from(&socket).is_listener()? {
         return Err(unfit("it is no stream socket that listens; use `ListenStream=` with `Accept=no`"));
     }
     socket.set_nonblocking(true)?;
     if socket.local_addr()?.is_unix() {
-        return Ok(Listening::Unix(UnixListener::from_std(socket.into())?));
+        return Ok(ListenerKind::Unix(UnixListener::from_std(socket.into())?));
     }
     options::set(silence, &socket)?;
-    Ok(Listening::Tcp(TcpListener::from_std(socket.into())?))
+    Ok(ListenerKind::Tcp(TcpListener::from_std(socket.into())?))
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
     async fn socket_nobody_listens_at_is_replaced_and_goes_with_its_listener() {
         let folder = tempfile::tempdir().unwrap();
         let address = ListenAddress::Unix(folder.path().join("socket"));
-        let open = || Listener::open(&address, 0o640, &SilenceTimeouts::default());
+        let open = || BoundListener::open(&address, 0o640, &SilenceTimeouts::default());
         let listener = open().unwrap();
         assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let ListenAddress::Unix(path) = &address else { unreachable!() };
@@ -188,7 +188,8 @@ mod tests {
     async fn each_kind_accepts() {
         let folder = tempfile::tempdir().unwrap();
         for address in ["127.0.0.1:0".parse().unwrap(), ListenAddress::Unix(folder.path().join("socket"))] {
-            let listener = Listener::open(&address, 0o600, &SilenceTimeouts::default()).unwrap().remove(0);
+            let listener =
+                BoundListener::open(&address, 0o600, &SilenceTimeouts::default()).unwrap().remove(0);
             match listener.address() {
                 ListenAddress::Tcp(address) => drop(std::net::TcpStream::connect(address).unwrap()),
                 ListenAddress::Unix(path) => drop(std::os::unix::net::UnixStream::connect(path).unwrap()),
@@ -197,8 +198,8 @@ mod tests {
             let accepted = listener.accept().await.unwrap();
             assert_eq!(accepted.from.is_some(), matches!(address, ListenAddress::Tcp(_)));
             let ended = match accepted.stream().unwrap() {
-                Stream::Tcp(mut stream) => stream.read_u8().await,
-                Stream::Unix(mut stream) => stream.read_u8().await,
+                SocketStream::Tcp(mut stream) => stream.read_u8().await,
+                SocketStream::Unix(mut stream) => stream.read_u8().await,
             };
             assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
@@ -206,8 +207,9 @@ mod tests {
 
     #[tokio::test]
     async fn socket_systemd_has_not_passed_is_an_error() {
-        let error = Listener::open(&ListenAddress::Systemd("web".to_owned()), 0, &SilenceTimeouts::default())
-            .unwrap_err();
+        let error =
+            BoundListener::open(&ListenAddress::Systemd("web".to_owned()), 0, &SilenceTimeouts::default())
+                .unwrap_err();
         assert!(error.to_string().contains("no sockets"), "{error}");
     }
 }

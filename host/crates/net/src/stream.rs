@@ -22,7 +22,7 @@ const SMALL: usize = 1024;
 
 /// A connected stream, registered with the runtime of its thread.
 #[derive(Debug)]
-pub enum Stream {
+pub enum SocketStream {
     /// Of TCP.
     Tcp(TcpStream),
     /// Of a Unix socket.
@@ -33,13 +33,13 @@ pub enum Stream {
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self {
-            Stream::Tcp($stream) => $call,
-            Stream::Unix($stream) => $call,
+            SocketStream::Tcp($stream) => $call,
+            SocketStream::Unix($stream) => $call,
         }
     };
 }
 
-impl Stream {
+impl SocketStream {
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_read_ready(cx))
     }
@@ -126,19 +126,19 @@ impl Stream {
     }
 }
 
-impl AsFd for Stream {
+impl AsFd for SocketStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         each!(self, stream => stream.as_fd())
     }
 }
 
-impl From<TcpStream> for Stream {
+impl From<TcpStream> for SocketStream {
     fn from(stream: TcpStream) -> Self {
         Self::Tcp(stream)
     }
 }
 
-impl From<UnixStream> for Stream {
+impl From<UnixStream> for SocketStream {
     fn from(stream: UnixStream) -> Self {
         Self::Unix(stream)
     }

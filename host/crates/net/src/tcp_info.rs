@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use linux_raw_sys::net::tcp_info;
 
-use super::receipt::Counts;
+use super::receipt::TcpCounters;
 
 /// Asks the kernel. One system call, which does not block.
-pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<Counts> {
+pub(super) fn counts(socket: BorrowedFd<'_>) -> io::Result<TcpCounters> {
     tcp_info(socket).map(|info| to_counts(&info))
 }
 
 /// The same; none if either side has closed or reset the connection. The kernel reads the state before it reads the counts.
-pub(super) fn counts_if_open(socket: BorrowedFd<'_>) -> io::Result<Option<Counts>> {
+pub(super) fn counts_if_open(socket: BorrowedFd<'_>) -> io::Result<Option<TcpCounters>> {
     /// `TCP_ESTABLISHED`, of `net/tcp_states.h`.
     const ESTABLISHED: u8 = 1;
     let info = tcp_info(socket)?;
     Ok((info.tcpi_state == ESTABLISHED).then(|| to_counts(&info)))
 }
 
-fn to_counts(info: &tcp_info) -> Counts {
-    Counts {
+fn to_counts(info: &tcp_info) -> TcpCounters {
+    TcpCounters {
         acked: info.tcpi_bytes_acked,
         received: info.tcpi_bytes_received,
         unsent: info.tcpi_notsent_bytes,

@@ -53,15 +53,15 @@ pub enum TlsError {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Speaks TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with files that can change.
-pub struct Tls {
+pub struct TlsTerminator {
     files: linger_config::TlsConfig,
     /// For the next connection. Those that there are keep theirs.
     current: ArcSwap<ServerConfig>,
     /// What the files were when they were read first.
-    seen: Stamps,
+    seen: TlsStamps,
 }
 
-impl Tls {
+impl TlsTerminator {
     /// Reads the files. Blocks.
     pub fn open(files: linger_config::TlsConfig) -> Result<Arc<Self>, TlsError> {
         let seen = stamps(&files);
@@ -98,16 +98,16 @@ impl Tls {
         }
     }
 
-    async fn look(self: &Arc<Self>) -> Stamps {
+    async fn look(self: &Arc<Self>) -> TlsStamps {
         let this = self.clone();
         tokio::task::spawn_blocking(move || stamps(&this.files)).await.unwrap_or_default()
     }
 }
 
 /// What the files are: the certificate, its key, and what clients' are signed by.
-type Stamps = [Option<FileStamp>; 3];
+type TlsStamps = [Option<FileStamp>; 3];
 
-fn stamps(files: &linger_config::TlsConfig) -> Stamps {
+fn stamps(files: &linger_config::TlsConfig) -> TlsStamps {
     let linger_config::TlsConfig { certificate, key, client_ca } = files;
     [Some(certificate), Some(key), client_ca.as_ref()].map(|file| FileStamp::of(file?))
 }

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::link::{Flushed, Socket};
+use super::link::{FlushObserver, MonitoredSocket};
 
 /// One type for both, so that hyper is compiled once.
-pub enum Transport<T: Flushed> {
+pub enum Transport<T: FlushObserver> {
     /// The bytes as they are.
-    Plain(Socket<T>),
+    Plain(MonitoredSocket<T>),
     /// Within TLS.
-    Tls(Box<TlsStream<Socket<T>>>),
+    Tls(Box<TlsStream<MonitoredSocket<T>>>),
 }
 
 /// Passes a call on.
@@ -33,13 +33,13 @@ macro_rules! each {
     };
 }
 
-impl<T: Flushed> AsyncRead for Transport<T> {
+impl<T: FlushObserver> AsyncRead for Transport<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
-impl<T: Flushed> AsyncWrite for Transport<T> {
+impl<T: FlushObserver> AsyncWrite for Transport<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         each!(self, stream => stream.poll_write(cx, buf))
     }

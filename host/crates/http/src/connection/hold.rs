@@ -86,7 +86,7 @@ impl Hold {
             let link = connection.link.clone();
             Box::pin(async move {
                 // Either way there is nothing left to wait for.
-                let _ = tokio::time::timeout(limit, link.departed()).await;
+                let _ = tokio::time::timeout(limit, link.wait_departed()).await;
             })
         });
         if waiting.as_mut().poll(cx).is_pending() {

@@ -21,7 +21,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use linger_base::ClientAddress;
 use linger_config::{HalfClosePolicy, ReceiptWaits, ServerLimits};
-use linger_net::{Flushed, Link, RELEASES, Tls};
+use linger_net::{FlushObserver, RELEASES, SocketMonitor, TlsTerminator};
 use linger_telemetry::{Metrics, Reached};
 
 use clients::{ClientPlace, ClientShare, Clients, Kind};
@@ -33,7 +33,7 @@ use supervisor::Supervisor;
 use wait::Timeouts;
 
 /// The socket of a client, and what its kernel knows.
-pub(crate) type ClientLink = Link<Unflushed>;
+pub(crate) type ClientLink = SocketMonitor<Unflushed>;
 
 /// A response whose last bytes wait for the connection's next flush.
 pub(crate) trait AwaitsFlush: Send + Sync {
@@ -47,8 +47,8 @@ pub(crate) trait AwaitsFlush: Send + Sync {
 /// Tells a response of each flush.
 pub(crate) struct Unflushed(pub(crate) Arc<dyn AwaitsFlush>);
 
-impl Flushed for Unflushed {
-    fn flushed(self) -> Option<Self> {
+impl FlushObserver for Unflushed {
+    fn on_flush(self) -> Option<Self> {
         if self.0.settle_if_flushed() { None } else { Some(self) }
     }
 }
@@ -59,7 +59,7 @@ pub struct Entrance {
     /// What the end of a client's direction means.
     pub eof: HalfClosePolicy,
     /// Speaks TLS, if it does.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<TlsTerminator>>,
     /// The proxies that are believed.
     pub proxies: Proxies,
     /// Whether those say first whose connection it is.

@@ -106,7 +106,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use linger_config::{HalfClosePolicy, ServerLimits};
-    use linger_net::{Link, Transport};
+    use linger_net::{SocketMonitor, Transport};
 
     use super::*;
     use crate::connection::{Connection, Entrance};
@@ -118,7 +118,7 @@ mod tests {
     async fn connection() -> (TcpStream, Arc<Connection>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let link = Link::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
+        let link = SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
         (client, Connection::new(link, &Entrance::default(), &ServerLimits::default(), None))
     }
 

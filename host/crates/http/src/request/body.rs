@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use linger_net::Mark;
+use linger_net::ReceiptBaseline;
 use linger_wasm::{Body, BodyError, Hold};
 
 use crate::request::guard::Guard;
@@ -60,7 +60,7 @@ struct Guarded {
     remaining: Option<u64>,
     /// Resolves when the exchange has ended, whoever ended it.
     ended: Option<Running>,
-    mark: Option<Mark>,
+    mark: Option<ReceiptBaseline>,
     /// The last frame was passed on, so that no news can keep it back.
     last_passed: bool,
     /// The last frame, or the end after it, while it waits for news of the client.

@@ -12,7 +12,7 @@ use linger_base::{Outcome, Reason};
 use linger_config::ReceiptWaits;
 use linger_events::{Confirmations, Settlement, Token};
 use linger_exchange::Exchange;
-use linger_net::{Mark, Receipt};
+use linger_net::{Receipt, ReceiptBaseline};
 use linger_telemetry::Failure;
 use linger_wasm::BodyError;
 
@@ -135,7 +135,7 @@ impl Guard {
 
     /// The last bytes of the response are about to be written: notes what its receipt will be compared with.
     /// Only where requests come one after the other, and only for a response that holds events.
-    pub(crate) fn mark(&self) -> Option<Mark> {
+    pub(crate) fn mark(&self) -> Option<ReceiptBaseline> {
         (!self.http2 && self.connection.waits.is_some() && self.holds_events()).then(|| self.link().mark())
     }
 
@@ -186,7 +186,7 @@ impl Guard {
 
     /// All of the response has left for the kernel, as `span` of what the connection has written. What was taken
     /// for it is settled by what becomes of it there.
-    pub(crate) fn delivered(mut self, span: &Range<u64>, mark: Option<Mark>) {
+    pub(crate) fn delivered(mut self, span: &Range<u64>, mark: Option<ReceiptBaseline>) {
         if let Some(access) = &mut self.access {
             access.phase = Phase::AfterLastByte;
         }
@@ -200,7 +200,7 @@ impl Guard {
     }
 
     /// Settles by the receipt. The exchange has ended, for all but its events.
-    fn await_receipt(&mut self, span: &Range<u64>, mark: Option<Mark>, waits: ReceiptWaits) {
+    fn await_receipt(&mut self, span: &Range<u64>, mark: Option<ReceiptBaseline>, waits: ReceiptWaits) {
         let Some(access) = self.access.take() else { return };
         self.connection.supervisor.forget(&self.exchange);
         let generation = &self.exchange.generation;

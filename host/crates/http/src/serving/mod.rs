@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use tokio_util::task::TaskTracker;
 
 use linger_config::ServerLimits;
-use linger_net::{Link, Stream, Transport};
+use linger_net::{SocketMonitor, SocketStream, Transport};
 use linger_telemetry::Reached;
 
 use crate::connection::supervisor::Ending;
@@ -38,7 +38,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
 /// What became of the last responses is then still waited for.
 pub async fn serve_connection(
-    stream: Stream,
+    stream: SocketStream,
     from: Option<SocketAddr>,
     entrance: &Entrance,
     context: Arc<Context>,
@@ -46,7 +46,7 @@ pub async fn serve_connection(
     let detection = &context.detection;
     // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
     let limits = &context.settings.load().limits.clone();
-    let link = Link::new(stream, detection.patience(), entrance.eof);
+    let link = SocketMonitor::new(stream, detection.patience(), entrance.eof);
     let connection = Connection::new(link, entrance, limits, detection.receipt_waits());
     let _listed = context.connections.add(&connection);
     // Boxed, so that its room is free again: many connections stay open for long.
@@ -80,7 +80,7 @@ async fn serve(
                 biased;
                 () = watch(connection), if detection.watch => Beside::GiveUp,
                 beside = supervise(connection, context) => beside,
-                () = connection.link.abandoned() => Beside::GiveUp,
+                () = connection.link.wait_abandoned() => Beside::GiveUp,
                 // Boxed, for few connections come to that.
                 () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use linger_base::ClientAddress;
 use linger_config::ServerLimits;
-use linger_net::{Socket, Tls, Transport};
+use linger_net::{MonitoredSocket, TlsTerminator, Transport};
 
 use crate::connection::origin::Peer;
 use crate::connection::{ClientLink, Connection, Entrance, Unflushed};
@@ -56,7 +56,7 @@ async fn introduce(
     entrance: &Entrance,
     connection: &Connection,
     context: &Context,
-    socket: &mut Socket<Unflushed>,
+    socket: &mut MonitoredSocket<Unflushed>,
 ) -> bool {
     let peer = Peer::new(from, &entrance.proxies);
     let (peer, client, counts) = if entrance.proxy_protocol && peer.is_trusted() {
@@ -76,7 +76,7 @@ async fn introduce(
     connection.is_of(client, &context.clients, &context.metrics, counts)
 }
 
-async fn negotiate(tls: &Tls, socket: Socket<Unflushed>) -> Option<Opened> {
+async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<Unflushed>) -> Option<Opened> {
     match tls.acceptor().accept(socket).await {
         Ok(stream) => {
             let version = Version::negotiated(stream.get_ref().1.alpn_protocol());

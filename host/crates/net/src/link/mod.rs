@@ -17,25 +17,25 @@ use tokio::time::Instant;
 use linger_base::{ClientProbe, Reason};
 use linger_config::HalfClosePolicy;
 
-use crate::receipt::End;
-use crate::stream::Stream;
-use crate::system::Ahead;
-use reader::Reader;
+use crate::receipt::ConnectionEnd;
+use crate::stream::SocketStream;
+use crate::system::ReadAheadBuffer;
+use reader::ReaderTracker;
 
-pub use socket::Socket;
+pub use socket::MonitoredSocket;
 
 /// Told when all that was written before has left for the kernel. Dropped instead when that never happens.
-pub trait Flushed: Send {
+pub trait FlushObserver: Send {
     /// All that was written before is in the kernel's hands. Gives itself back to be told again.
-    fn flushed(self) -> Option<Self>
+    fn on_flush(self) -> Option<Self>
     where
         Self: Sized;
 }
 
 /// What is known about a connection, beside the bytes that pass.
-pub struct Link<T> {
-    pub(super) stream: Stream,
-    pub(super) ahead: Ahead,
+pub struct SocketMonitor<T> {
+    pub(super) stream: SocketStream,
+    pub(super) ahead: ReadAheadBuffer,
     eof: HalfClosePolicy,
     /// After this silence a client that was given up counts as unresponsive.
     patience: Option<Duration>,
@@ -51,10 +51,10 @@ pub struct Link<T> {
     pub(super) write_closed: AtomicBool,
     abandoned: SetOnce<()>,
     flushes: AtomicU64,
-    pub(super) bytes: Bytes,
-    reader: Reader,
+    pub(super) bytes: ByteCounts,
+    reader: ReaderTracker,
     /// Who waits for a next request.
-    pub(super) requests: Requests,
+    pub(super) requests: ReceivedCounts,
     /// Whether something was read that may not have been used yet.
     reading: AtomicBool,
     /// Notified when all that had come in was read and used.
@@ -67,27 +67,31 @@ pub struct Link<T> {
 
 /// Bytes that have passed.
 #[derive(Default)]
-pub(super) struct Bytes {
+pub(super) struct ByteCounts {
     pub(super) read: AtomicU64,
     pub(super) written: AtomicU64,
 }
 
 /// The requests of a connection that has one at a time.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(super) struct ReceivedCounts {
     pub(super) count: AtomicU64,
     /// How many bytes had been read when the latest began.
     pub(super) read: AtomicU64,
     pub(super) began: Arc<Notify>,
 }
 
-impl<T: Flushed> Link<T> {
+impl<T: FlushObserver> SocketMonitor<T> {
     /// A link over a connected stream. `patience` is the silence after which a client that is given up for
     /// whatever reason counts as unresponsive.
-    pub fn new(stream: impl Into<Stream>, patience: Option<Duration>, eof: HalfClosePolicy) -> Arc<Self> {
+    pub fn new(
+        stream: impl Into<SocketStream>,
+        patience: Option<Duration>,
+        eof: HalfClosePolicy,
+    ) -> Arc<Self> {
         Arc::new(Self {
             stream: stream.into(),
-            ahead: Ahead::default(),
+            ahead: ReadAheadBuffer::default(),
             eof,
             patience,
             opened: Instant::now(),
@@ -98,9 +102,9 @@ impl<T: Flushed> Link<T> {
             write_closed: AtomicBool::new(false),
             abandoned: SetOnce::new(),
             flushes: AtomicU64::new(0),
-            bytes: Bytes::default(),
-            reader: Reader::default(),
-            requests: Requests::default(),
+            bytes: ByteCounts::default(),
+            reader: ReaderTracker::default(),
+            requests: ReceivedCounts::default(),
             reading: AtomicBool::new(false),
             read_dry: Notify::new(),
             unflushed: Mutex::new(Some(Vec::new())),
@@ -109,8 +113,8 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The reading and writing end, for hyper. What waits for a flush is dropped with it.
-    pub fn socket(self: &Arc<Self>) -> Socket<T> {
-        Socket::new(self.clone())
+    pub fn socket(self: &Arc<Self>) -> MonitoredSocket<T> {
+        MonitoredSocket::new(self.clone())
     }
 
     /// Waits until the first bytes tell something, which stay to be read. None if they end before. To be called while
@@ -125,7 +129,7 @@ impl<T: Flushed> Link<T> {
     }
 
     /// Waits until the client has left, and says how. Cancel-safe.
-    pub async fn departed(&self) -> Reason {
+    pub async fn wait_departed(&self) -> Reason {
         *self.departure.wait().await
     }
 
@@ -135,13 +139,13 @@ impl<T: Flushed> Link<T> {
     }
 
     /// How the connection has ended, as far as it has been noticed.
-    pub(super) fn end(&self) -> Option<End> {
+    pub(super) fn end(&self) -> Option<ConnectionEnd> {
         let reset = self.reset.load(Ordering::Acquire);
         match self.departure() {
-            Some(Reason::Unresponsive) => Some(End::Unresponsive),
-            Some(Reason::Reset) => Some(End::Reset),
-            Some(Reason::Closed) if reset => Some(End::ClosedThenReset),
-            _ if self.is_half_closed() => Some(End::Closed),
+            Some(Reason::Unresponsive) => Some(ConnectionEnd::Unresponsive),
+            Some(Reason::Reset) => Some(ConnectionEnd::Reset),
+            Some(Reason::Closed) if reset => Some(ConnectionEnd::ClosedThenReset),
+            _ if self.is_half_closed() => Some(ConnectionEnd::Closed),
             _ => None,
         }
     }
@@ -165,7 +169,7 @@ impl<T: Flushed> Link<T> {
     }
 
     /// Waits until the connection was given up. Cancel-safe.
-    pub async fn abandoned(&self) {
+    pub async fn wait_abandoned(&self) {
         self.abandoned.wait().await;
     }
 
@@ -175,7 +179,7 @@ impl<T: Flushed> Link<T> {
     }
 
     /// How many bytes the kernel has taken, in all.
-    pub fn written(&self) -> u64 {
+    pub fn written_bytes(&self) -> u64 {
         self.bytes.written.load(Ordering::Acquire)
     }
 
@@ -254,9 +258,9 @@ impl<T: Flushed> Link<T> {
     }
 
     /// All that was written has left for the kernel.
-    pub(super) fn flushed(&self) {
+    pub(super) fn record_flush(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
-        self.sift_unflushed(T::flushed);
+        self.sift_unflushed(T::on_flush);
     }
 
     /// Shows each that waits for a flush to `keep`. Who is not given back waits no longer.
@@ -295,7 +299,7 @@ impl<T: Flushed> Link<T> {
         self.bytes.read.fetch_add(count as u64, Ordering::AcqRel);
     }
 
-    pub(super) fn note_closed(&self) {
+    pub(super) fn mark_closed(&self) {
         self.half_closed.store(true, Ordering::Release);
         if self.eof == HalfClosePolicy::Gone {
             self.note(Reason::Closed);
@@ -303,7 +307,7 @@ impl<T: Flushed> Link<T> {
     }
 
     /// The client has closed both directions in order.
-    pub(super) fn note_left(&self) {
+    pub(super) fn mark_left(&self) {
         self.half_closed.store(true, Ordering::Release);
         self.note(Reason::Closed);
     }
@@ -324,10 +328,10 @@ impl<T: Flushed> Link<T> {
                 self.note(Reason::Unresponsive);
             }
             // Where it has left nothing unread there is no error besides, and it has closed in order.
-            io::ErrorKind::BrokenPipe if matches!(self.stream, Stream::Unix(_)) => {
+            io::ErrorKind::BrokenPipe if matches!(self.stream, SocketStream::Unix(_)) => {
                 match self.stream.take_error() {
                     Ok(Some(_)) => self.note_reset(),
-                    _ => self.note_left(),
+                    _ => self.mark_left(),
                 }
             }
             io::ErrorKind::BrokenPipe if self.departure().is_none() => {
@@ -350,13 +354,13 @@ impl<T: Flushed> Link<T> {
     }
 }
 
-impl<T: Flushed> ClientProbe for Link<T> {
+impl<T: FlushObserver> ClientProbe for SocketMonitor<T> {
     fn ask_departure(&self) -> Option<Reason> {
         Self::ask_departure(self)
     }
 }
 
-impl<T> fmt::Debug for Link<T> {
+impl<T> fmt::Debug for SocketMonitor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("stream", &self.stream)

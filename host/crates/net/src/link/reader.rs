@@ -8,21 +8,21 @@ use tokio::time::Instant;
 use linger_base::rate::RateTracker;
 use linger_config::ReaderBounds;
 
-use super::{Flushed, Link};
-use crate::receipt::Counts;
+use super::{FlushObserver, SocketMonitor};
+use crate::receipt::TcpCounters;
 
 /// What is known of how a client reads, from one look to the next.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct ReaderTracker {
     /// What had been written when the client had all of it.
     had: AtomicU64,
     /// While it has not.
-    lag: Mutex<Option<Lag>>,
+    lag: Mutex<Option<ReadLag>>,
 }
 
 /// Something that a client has not got yet.
 #[derive(Clone, Copy, Debug)]
-struct Lag {
+struct ReadLag {
     since: Instant,
     /// What had been written then: once the client has that, what it lacks is new.
     until: u64,
@@ -31,15 +31,15 @@ struct Lag {
     pace: Option<RateTracker>,
 }
 
-impl Lag {
+impl ReadLag {
     fn new(written: u64, had: u64, bounds: &ReaderBounds, now: Instant) -> Self {
         let pace = bounds.pace.map(|terms| RateTracker::new(terms, now));
         Self { since: now, until: written, moved: had, pace }
     }
 
     /// The lag at the next look, and whether the client has stopped or is too slow. `written` is more than it has.
-    fn next(before: Option<Self>, had: u64, seen: &Seen, bounds: &ReaderBounds) -> (Self, bool) {
-        let &Seen { written, counts, now } = seen;
+    fn next(before: Option<Self>, had: u64, seen: &ReaderSample, bounds: &ReaderBounds) -> (Self, bool) {
+        let &ReaderSample { written, counts, now } = seen;
         let mut lag = match before {
             Some(lag) if counts.moved() < lag.until => lag,
             // All that it lacked then it has now: a stream of small events may always have one on its way.
@@ -58,23 +58,23 @@ impl Lag {
 }
 
 /// What is seen of a connection at one look.
-struct Seen {
+struct ReaderSample {
     written: u64,
-    counts: Counts,
+    counts: TcpCounters,
     now: Instant,
 }
 
-impl<T: Flushed> Link<T> {
+impl<T: FlushObserver> SocketMonitor<T> {
     /// How many bytes the client has, as far as the kernel tells: those that its own has acknowledged or, over a Unix socket,
     /// that it has read. Where the kernel does not tell, those that were written. Up to two system calls, which do not block.
-    pub fn acknowledged(&self) -> u64 {
-        self.counts().map_or_else(|| self.written(), |counts| counts.moved())
+    pub fn acknowledged_bytes(&self) -> u64 {
+        self.counts().map_or_else(|| self.written_bytes(), |counts| counts.moved())
     }
 
     /// Looks how far the client has come with what was written, and gives the connection up if it has stopped: to be called
     /// now and then. One system call while something is on its way, which does not block; none otherwise.
     pub fn check_reader(&self, bounds: &ReaderBounds, now: Instant) {
-        let written = self.written();
+        let written = self.written_bytes();
         let had = self.reader.had.load(Ordering::Acquire);
         if written == had || self.departure().is_some() {
             return;
@@ -86,7 +86,7 @@ impl<T: Flushed> Link<T> {
             *lag = None;
             return;
         }
-        let (next, over) = Lag::next(*lag, had, &Seen { written, counts, now }, bounds);
+        let (next, over) = ReadLag::next(*lag, had, &ReaderSample { written, counts, now }, bounds);
         *lag = Some(next);
         drop(lag);
         if over {
@@ -117,8 +117,8 @@ mod tests {
         let (mut lag, mut now) = (None, Instant::now());
         looks.into_iter().position(|(written, acked, silent)| {
             now += LOOK;
-            let counts = Counts { acked, silent, ..Counts::default() };
-            let (next, over) = Lag::next(lag, 0, &Seen { written, counts, now }, &BOUNDS);
+            let counts = TcpCounters { acked, silent, ..TcpCounters::default() };
+            let (next, over) = ReadLag::next(lag, 0, &ReaderSample { written, counts, now }, &BOUNDS);
             lag = Some(next);
             over
         })

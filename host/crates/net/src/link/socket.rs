@@ -11,8 +11,8 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Flushed, Link};
-use crate::stream::Stream;
+use super::{FlushObserver, SocketMonitor};
+use crate::stream::SocketStream;
 
 /// How long a connection that was shut down still reads while nothing comes, how long in all, and how much. A connection
 /// that is closed with bytes unread is reset, and the reset can overtake the answer: a client that still sends its request
@@ -21,21 +21,21 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_LONGEST: Duration = Duration::from_secs(10);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
-/// The reading and writing end of a [`Link`].
-pub struct Socket<T: Flushed> {
-    link: Arc<Link<T>>,
+/// The reading and writing end of a [`SocketMonitor`].
+pub struct MonitoredSocket<T: FlushObserver> {
+    link: Arc<SocketMonitor<T>>,
     /// Set when the writing half was shut down: until when it still reads.
-    lingering: Option<Lingering>,
+    lingering: Option<LingerPeriod>,
     discarded: usize,
 }
 
 /// Until when a connection that was shut down still reads.
-struct Lingering {
+struct LingerPeriod {
     quiet: Pin<Box<Sleep>>,
     longest: Instant,
 }
 
-impl Lingering {
+impl LingerPeriod {
     fn begin() -> Self {
         let now = Instant::now();
         Self { quiet: Box::pin(sleep_until(now + LINGER)), longest: now + LINGER_LONGEST }
@@ -47,15 +47,15 @@ impl Lingering {
     }
 }
 
-impl<T: Flushed> Socket<T> {
-    pub(super) fn new(link: Arc<Link<T>>) -> Self {
+impl<T: FlushObserver> MonitoredSocket<T> {
+    pub(super) fn new(link: Arc<SocketMonitor<T>>) -> Self {
         Self { link, lingering: None, discarded: 0 }
     }
 
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&Stream) -> io::Result<usize>,
+        mut write: impl FnMut(&SocketStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.link.stream.poll_write_ready(cx))?;
@@ -80,7 +80,7 @@ impl<T: Flushed> Socket<T> {
         while self.discarded < LINGER_BYTES {
             match ready!(link.ahead.poll_read(&link.stream, cx, &mut ReadBuf::new(&mut waste))) {
                 Ok(0) => {
-                    link.note_closed();
+                    link.mark_closed();
                     break;
                 }
                 Ok(count) => {
@@ -100,13 +100,13 @@ impl<T: Flushed> Socket<T> {
     }
 }
 
-impl<T: Flushed> Drop for Socket<T> {
+impl<T: FlushObserver> Drop for MonitoredSocket<T> {
     fn drop(&mut self) {
         self.link.lose_unflushed();
     }
 }
 
-impl<T: Flushed> AsyncRead for Socket<T> {
+impl<T: FlushObserver> AsyncRead for MonitoredSocket<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let link = &self.link;
         let had_room = buf.remaining() > 0;
@@ -119,7 +119,7 @@ impl<T: Flushed> AsyncRead for Socket<T> {
             }
             Poll::Ready(Ok(count)) => {
                 if count == 0 && had_room {
-                    link.note_closed();
+                    link.mark_closed();
                 }
                 link.note_read(count);
                 Poll::Ready(Ok(()))
@@ -132,7 +132,7 @@ impl<T: Flushed> AsyncRead for Socket<T> {
     }
 }
 
-impl<T: Flushed> AsyncWrite for Socket<T> {
+impl<T: FlushObserver> AsyncWrite for MonitoredSocket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_with(cx, |stream| stream.try_write(buf))
     }
@@ -150,7 +150,7 @@ impl<T: Flushed> AsyncWrite for Socket<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.flushed();
+        self.link.record_flush();
         Poll::Ready(Ok(()))
     }
 
@@ -161,7 +161,7 @@ impl<T: Flushed> AsyncWrite for Socket<T> {
             link.write_closed.store(true, Ordering::Release);
             // A connection that the client has reset has nothing left to shut down.
             let _ = shutdown(&link.stream, Shutdown::Write);
-            Lingering::begin()
+            LingerPeriod::begin()
         });
         if link.departure().is_some() || this.poll_discard(cx)?.is_ready() {
             return Poll::Ready(Ok(()));

@@ -9,8 +9,8 @@ use super::*;
 /// Reports how it went, by being called or dropped.
 struct Waiter(Option<oneshot::Sender<()>>);
 
-impl Flushed for Waiter {
-    fn flushed(mut self) -> Option<Self> {
+impl FlushObserver for Waiter {
+    fn on_flush(mut self) -> Option<Self> {
         self.0.take().unwrap().send(()).unwrap();
         None
     }
@@ -21,14 +21,14 @@ fn waiter() -> (Waiter, oneshot::Receiver<()>) {
     (Waiter(Some(sender)), receiver)
 }
 
-async fn pair() -> (TcpStream, Arc<Link<Waiter>>) {
+async fn pair() -> (TcpStream, Arc<SocketMonitor<Waiter>>) {
     pair_with(HalfClosePolicy::Gone).await
 }
 
-async fn pair_with(eof: HalfClosePolicy) -> (TcpStream, Arc<Link<Waiter>>) {
+async fn pair_with(eof: HalfClosePolicy) -> (TcpStream, Arc<SocketMonitor<Waiter>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, Link::new(listener.accept().await.unwrap().0, None, eof))
+    (client, SocketMonitor::new(listener.accept().await.unwrap().0, None, eof))
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn flush_calls_who_waits() {
 }
 
 /// Peeks until there are three bytes. Tells how many there were at each look.
-async fn three(link: &Link<Waiter>, looks: mpsc::UnboundedSender<usize>) -> Option<usize> {
+async fn three(link: &SocketMonitor<Waiter>, looks: mpsc::UnboundedSender<usize>) -> Option<usize> {
     let tell = |bytes: &[u8]| {
         looks.send(bytes.len()).unwrap();
         (bytes.len() >= 3).then_some(bytes.len())
@@ -123,7 +123,7 @@ async fn close_and_reset_are_told_apart() {
 
 #[cfg(all(target_os = "linux", not(linger_read_ahead)))]
 /// A link whose client has reset the connection, which nobody has noticed yet.
-async fn reset() -> Arc<Link<Waiter>> {
+async fn reset() -> Arc<SocketMonitor<Waiter>> {
     let (client, link) = pair().await;
     client.set_zero_linger().unwrap();
     drop(client);
@@ -144,7 +144,7 @@ async fn close_is_seen_behind_unread_bytes() {
 }
 
 /// Waits for the watcher to look once, without a departure to see.
-async fn watch_once(link: &Link<Waiter>) -> bool {
+async fn watch_once(link: &SocketMonitor<Waiter>) -> bool {
     tokio::time::timeout(Duration::from_millis(50), link.watch()).await.is_ok()
 }
 
@@ -155,7 +155,7 @@ async fn watcher_sees_a_close_behind_unread_bytes() {
     assert!(!watch_once(&link).await, "bytes are no departure");
     client.shutdown().await.unwrap();
     link.watch().await;
-    assert_eq!(link.departed().await, Reason::Closed);
+    assert_eq!(link.wait_departed().await, Reason::Closed);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn watcher_sees_a_reset_behind_unread_bytes() {
     client.set_zero_linger().unwrap();
     drop(client);
     link.watch().await;
-    assert_eq!(link.departed().await, Reason::Reset);
+    assert_eq!(link.wait_departed().await, Reason::Reset);
 }
 
 #[cfg(all(target_os = "linux", not(linger_read_ahead)))]
@@ -186,11 +186,11 @@ async fn reset_that_answers_what_came_after_a_close_is_a_close() {
         let _ = rustix::net::shutdown(&link.stream, rustix::net::Shutdown::Write);
         link.stream.ready(tokio::io::Interest::ERROR).await.unwrap();
         assert_eq!(link.ask_departure(), Some(Reason::Closed));
-        assert_eq!(link.end(), Some(End::ClosedThenReset));
+        assert_eq!(link.end(), Some(ConnectionEnd::ClosedThenReset));
     }
     let (client, link) = pair().await;
     client.set_zero_linger().unwrap();
     drop(client);
     link.watch().await;
-    assert_eq!(link.end(), Some(End::Reset));
+    assert_eq!(link.end(), Some(ConnectionEnd::Reset));
 }

@@ -9,44 +9,44 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{Interest, ReadBuf};
 use tokio::sync::Notify;
 
-use super::link::{Flushed, Link};
-use super::receipt::{self, Counts};
-use super::stream::Stream;
+use super::link::{FlushObserver, SocketMonitor};
+use super::receipt::{self, TcpCounters};
+use super::stream::SocketStream;
 
 /// Bytes that are read ahead at most. Beyond, a client that leaves is noticed when hyper reads on.
 const LIMIT: usize = 64 * 1024;
 
 /// What was read ahead.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
-    state: Mutex<State>,
+pub(super) struct ReadAheadBuffer {
+    state: Mutex<ReadAheadState>,
     /// Notified when there is room again.
     room: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ReadAheadState {
     bytes: BytesMut,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     reader: Option<Waker>,
 }
 
 /// What the reader gets after the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum StreamEnd {
     Closed,
     Failed(io::ErrorKind),
 }
 
-impl Ahead {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl ReadAheadBuffer {
+    fn state(&self) -> MutexGuard<'_, ReadAheadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads; 0 at the end.
     pub(super) fn poll_read(
         &self,
-        stream: &Stream,
+        stream: &SocketStream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -63,8 +63,8 @@ impl Ahead {
             return Poll::Ready(Ok(count));
         }
         match state.end {
-            Some(End::Closed) => Poll::Ready(Ok(0)),
-            Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
+            Some(StreamEnd::Closed) => Poll::Ready(Ok(0)),
+            Some(StreamEnd::Failed(kind)) => Poll::Ready(Err(kind.into())),
             None => {
                 state.reader = Some(cx.waker().clone());
                 drop(state);
@@ -82,70 +82,70 @@ impl Ahead {
     }
 
     /// Reads ahead until the stream ends. Cancel-safe.
-    async fn run(&self, stream: &Stream, mut came: impl FnMut()) -> io::Result<()> {
+    async fn run(&self, stream: &SocketStream, mut came: impl FnMut()) -> io::Result<()> {
         loop {
             stream.ready(Interest::READABLE).await?;
             match self.read_once(stream) {
-                Read::Nothing => {}
-                Read::Full => self.room.notified().await,
-                Read::Some(end) => {
+                ReadOutcome::Nothing => {}
+                ReadOutcome::Full => self.room.notified().await,
+                ReadOutcome::Some(end) => {
                     came();
                     match end {
                         None => {}
-                        Some(End::Closed) => return Ok(()),
-                        Some(End::Failed(kind)) => return Err(kind.into()),
+                        Some(StreamEnd::Closed) => return Ok(()),
+                        Some(StreamEnd::Failed(kind)) => return Err(kind.into()),
                     }
                 }
             }
         }
     }
 
-    fn read_once(&self, stream: &Stream) -> Read {
+    fn read_once(&self, stream: &SocketStream) -> ReadOutcome {
         let mut state = self.state();
         let room = LIMIT.saturating_sub(state.bytes.len());
         if room == 0 {
-            return Read::Full;
+            return ReadOutcome::Full;
         }
         if state.end.is_none() && !state.fill(stream, room) {
-            return Read::Nothing;
+            return ReadOutcome::Nothing;
         }
         state.reader.take().into_iter().for_each(Waker::wake);
-        Read::Some(state.end)
+        ReadOutcome::Some(state.end)
     }
 }
 
 /// What reading ahead came to.
-enum Read {
+enum ReadOutcome {
     Nothing,
     Full,
-    Some(Option<End>),
+    Some(Option<StreamEnd>),
 }
 
-impl State {
+impl ReadAheadState {
     /// Reads once. Whether there was anything, the end included.
-    fn fill(&mut self, stream: &Stream, room: usize) -> bool {
+    fn fill(&mut self, stream: &SocketStream, room: usize) -> bool {
         self.bytes.reserve(room);
         match stream.try_read_buf(&mut bytes::BufMut::limit(&mut self.bytes, room)) {
-            Ok(0) => self.end = Some(End::Closed),
+            Ok(0) => self.end = Some(StreamEnd::Closed),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(error) => self.end = Some(End::Failed(error.kind())),
+            Err(error) => self.end = Some(StreamEnd::Failed(error.kind())),
         }
         true
     }
 }
 
-impl<T: Flushed> Link<T> {
+impl<T: FlushObserver> SocketMonitor<T> {
     /// Notices what hyper cannot see: it does not read while bytes that it has not used lie before the end
     /// of the stream. Resolves once there is something to do: the client has departed or, where that may not
     /// be the same, has closed its direction. After that only a write tells more.
     pub async fn watch(&self) {
         if self.is_half_closed() {
-            self.departed().await;
+            self.wait_departed().await;
             return;
         }
         match self.ahead.run(&self.stream, || self.note_reading()).await {
-            Ok(()) => self.note_closed(),
+            Ok(()) => self.mark_closed(),
             Err(error) => self.note_failure(&error),
         }
     }
@@ -162,13 +162,13 @@ impl<T: Flushed> Link<T> {
 
     /// Nor what is on its way.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
-    pub(super) fn counts(&self) -> Option<Counts> {
+    pub(super) fn counts(&self) -> Option<TcpCounters> {
         None
     }
 
     /// Nor what was acknowledged.
     #[expect(clippy::unused_self, reason = "elsewhere it asks the kernel")]
-    pub(super) fn look_and_count(&self) -> Option<(Option<receipt::End>, Counts)> {
+    pub(super) fn look_and_count(&self) -> Option<(Option<receipt::ConnectionEnd>, TcpCounters)> {
         None
     }
 }

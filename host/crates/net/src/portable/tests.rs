@@ -2,22 +2,22 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use linger_base::Reason;
-use linger_config::Eof;
+use linger_config::HalfClosePolicy;
 
 use super::*;
 
 struct Never;
 
-impl Flushed for Never {
-    fn flushed(self) -> Option<Self> {
+impl FlushObserver for Never {
+    fn on_flush(self) -> Option<Self> {
         None
     }
 }
 
-async fn pair() -> (TcpStream, std::sync::Arc<Link<Never>>) {
+async fn pair() -> (TcpStream, std::sync::Arc<SocketMonitor<Never>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, Link::new(listener.accept().await.unwrap().0, None, Eof::Gone))
+    (client, SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone))
 }
 
 #[tokio::test]
@@ -88,5 +88,5 @@ async fn reset_is_told_from_a_close() {
     client.set_zero_linger().unwrap();
     drop(client);
     link.watch().await;
-    assert_eq!(link.departed().await, Reason::Reset);
+    assert_eq!(link.wait_departed().await, Reason::Reset);
 }

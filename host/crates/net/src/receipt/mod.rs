@@ -39,7 +39,7 @@ impl Receipt {
 
 /// What the kernel has counted of a connection since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct TcpCounters {
     /// Bytes of this side that the peer has acknowledged.
     pub(super) acked: u64,
     /// Bytes of the peer that have come in, read or not.
@@ -58,7 +58,7 @@ pub(super) struct Counts {
     pub(super) min_rtt: Duration,
 }
 
-impl Counts {
+impl TcpCounters {
     /// Bytes of this side that the client has, as far as the kernel tells.
     pub(super) fn moved(&self) -> u64 {
         self.read.unwrap_or(self.acked)
@@ -67,7 +67,7 @@ impl Counts {
 
 /// How a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// The client closed its direction.
     Closed,
     /// The client closed its direction, and its kernel refused what came after.
@@ -80,9 +80,9 @@ pub(super) enum End {
 
 /// A connection at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Observation {
-    pub(super) counts: Counts,
-    pub(super) end: Option<End>,
+pub(super) struct SocketObservation {
+    pub(super) counts: TcpCounters,
+    pub(super) end: Option<ConnectionEnd>,
     /// How many bytes had been read when the latest request began, if one began after the response.
     pub(super) next_request: Option<u64>,
     /// How long after the last bytes of the response began to be written.
@@ -91,7 +91,7 @@ pub(super) struct Observation {
 
 /// Follows one response to its receipt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tracker {
+pub(super) struct ReceiptTracker {
     /// The response's place in what the connection has written.
     first: u64,
     end: u64,
@@ -104,10 +104,10 @@ pub(super) struct Tracker {
     received_at_mark: Option<u64>,
     /// Whether the whole response was on its way when it was first looked at, and segments sent again by then.
     under_way: Option<(bool, u32)>,
-    counts: Counts,
+    counts: TcpCounters,
 }
 
-impl Tracker {
+impl ReceiptTracker {
     /// A response that takes up `span` among the bytes of its connection.
     pub(super) fn new(span: &Range<u64>, received_at_mark: Option<u64>, half_closed: bool) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl Tracker {
             received_before: None,
             received_at_mark,
             under_way: None,
-            counts: Counts::default(),
+            counts: TcpCounters::default(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Tracker {
     }
 
     /// The receipt, if what is seen now makes it final.
-    pub(super) fn observe(&mut self, seen: &Observation) -> Option<Receipt> {
+    pub(super) fn observe(&mut self, seen: &SocketObservation) -> Option<Receipt> {
         let counts = seen.counts;
         self.under_way.get_or_insert((counts.unsent == 0, counts.retransmitted));
         if self.received_before.is_none() && counts.acked >= self.end {
@@ -156,7 +156,7 @@ impl Tracker {
         }
         self.counts = counts;
         match (self.received_before, seen.end) {
-            (None, Some(End::Closed) | None) => None,
+            (None, Some(ConnectionEnd::Closed) | None) => None,
             (None, Some(end)) => Some(self.undelivered(Some(end))),
             (Some(_), end) if let Some(read) = counts.read => self.after_reading(read, end),
             (Some(before), end) => self.after_acknowledgement(before, end, seen.next_request),
@@ -177,8 +177,8 @@ impl Tracker {
     /// That is seen only now, perhaps together with what came after it. But if the response went out at once
     /// and nothing of it was lost, what came in since, and a round trip later, was sent by a client that had
     /// all of it.
-    fn received_before_acknowledgement(&self, now: &Observation) -> u64 {
-        let Counts { received, min_rtt, retransmitted, .. } = now.counts;
+    fn received_before_acknowledgement(&self, now: &SocketObservation) -> u64 {
+        let TcpCounters { received, min_rtt, retransmitted, .. } = now.counts;
         match self.received_at_mark {
             Some(at_mark) if self.under_way == Some((true, retransmitted)) && now.after >= min_rtt => at_mark,
             _ => received,
@@ -188,7 +188,7 @@ impl Tracker {
     fn after_acknowledgement(
         &self,
         received_before: u64,
-        end: Option<End>,
+        end: Option<ConnectionEnd>,
         next_request: Option<u64>,
     ) -> Option<Receipt> {
         if next_request.is_some_and(|read| read > received_before) {
@@ -196,30 +196,30 @@ impl Tracker {
         }
         let reset = if self.resets_tell_nothing { Receipt::Acknowledged } else { Receipt::Unread };
         match end {
-            Some(End::Reset) => Some(reset),
-            Some(End::ClosedThenReset) if self.half_closed => Some(reset),
-            Some(End::Closed) if self.half_closed => None,
+            Some(ConnectionEnd::Reset) => Some(reset),
+            Some(ConnectionEnd::ClosedThenReset) if self.half_closed => Some(reset),
+            Some(ConnectionEnd::Closed) if self.half_closed => None,
             // What was reset after the close is what this side wrote after the response.
-            Some(End::Closed | End::ClosedThenReset) => Some(Receipt::Read),
-            Some(End::Unresponsive) => Some(Receipt::Acknowledged),
+            Some(ConnectionEnd::Closed | ConnectionEnd::ClosedThenReset) => Some(Receipt::Read),
+            Some(ConnectionEnd::Unresponsive) => Some(Receipt::Acknowledged),
             None => None,
         }
     }
 
     /// The receipt where the kernel tells what was read. It forgets that when the client closes: what was unread is then
     /// known by the reset alone.
-    fn after_reading(&self, read: u64, end: Option<End>) -> Option<Receipt> {
+    fn after_reading(&self, read: u64, end: Option<ConnectionEnd>) -> Option<Receipt> {
         match end {
-            Some(End::Reset | End::ClosedThenReset) => Some(Receipt::Unread),
+            Some(ConnectionEnd::Reset | ConnectionEnd::ClosedThenReset) => Some(Receipt::Unread),
             _ if read >= self.end => Some(Receipt::Read),
             _ => None,
         }
     }
 
-    fn undelivered(&self, end: Option<End>) -> Receipt {
+    fn undelivered(&self, end: Option<ConnectionEnd>) -> Receipt {
         let any_acked = self.counts.acked > self.first;
         // Acknowledgements are delayed, and a reset brings none. Only who had closed before has nothing.
-        let refused_all = end == Some(End::ClosedThenReset) && !self.half_closed;
+        let refused_all = end == Some(ConnectionEnd::ClosedThenReset) && !self.half_closed;
         Receipt::Undelivered { maybe_delivered: any_acked || !refused_all }
     }
 }

@@ -182,7 +182,7 @@ impl Supervisor {
                 }
             };
             tokio::select! {
-                reason = link.departed(), if here => {
+                reason = link.wait_departed(), if here => {
                     here = false;
                     self.leave(reason);
                 }

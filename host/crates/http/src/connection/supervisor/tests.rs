@@ -3,7 +3,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::advance;
 
 use linger_config::{HalfClosePolicy, ServerLimits};
-use linger_net::Link;
+use linger_net::SocketMonitor;
 
 use super::*;
 use crate::connection::{Connection, Entrance};
@@ -13,7 +13,7 @@ const LIMITS: fn() -> ServerLimits = ServerLimits::default;
 async fn connection() -> (TcpStream, Arc<Connection>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link = Link::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
+    let link = SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
     (client, Connection::new(link, &Entrance::default(), &LIMITS(), None))
 }
 

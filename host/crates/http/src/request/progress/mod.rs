@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 
-use linger_net::Mark;
+use linger_net::ReceiptBaseline;
 
 use crate::connection::{AwaitsFlush, Connection, Unflushed};
 use crate::request::guard::Guard;
@@ -44,7 +44,7 @@ pub(crate) enum Rest {
 #[derive(Default)]
 struct Tail {
     /// From the end of the body on.
-    guard: Option<(Guard, Option<Mark>)>,
+    guard: Option<(Guard, Option<ReceiptBaseline>)>,
     /// A chunk was dropped before all of it was consumed.
     torn: bool,
 }
@@ -52,7 +52,7 @@ struct Tail {
 impl Progress {
     /// The progress of a body on `connection`, which notes in `any_sent` when the first bytes leave.
     pub(crate) fn new(connection: Arc<Connection>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
-        let (flushes, first) = (connection.link.flushes(), connection.link.written());
+        let (flushes, first) = (connection.link.flushes(), connection.link.written_bytes());
         Arc::new(Self {
             shared,
             first,
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// The whole body is with hyper: settles the guard when it is known what became of it.
-    pub(crate) fn end(self: Arc<Self>, guard: Guard, mark: Option<Mark>, rest: Rest) {
+    pub(crate) fn end(self: Arc<Self>, guard: Guard, mark: Option<ReceiptBaseline>, rest: Rest) {
         let mut tail = self.tail();
         if tail.torn {
             drop(tail);
@@ -81,7 +81,7 @@ impl Progress {
         }
         if self.shared && rest == Rest::ToCome {
             // Another thread may flush before it has that end to write.
-            self.more_than.store(self.connection.link.written(), Ordering::Release);
+            self.more_than.store(self.connection.link.written_bytes(), Ordering::Release);
         }
         self.connection.link.when_flushed(Unflushed(self.clone()));
         // Another thread may have flushed before, or read that the stream was reset.
@@ -99,7 +99,7 @@ impl Progress {
     fn has_written_more(&self) -> bool {
         match self.more_than.load(Ordering::Acquire) {
             0 => true,
-            before => self.connection.link.written() > before,
+            before => self.connection.link.written_bytes() > before,
         }
     }
 
@@ -143,7 +143,7 @@ impl AwaitsFlush for Progress {
         }
         let guard = self.tail().guard.take();
         if let Some((guard, mark)) = guard {
-            guard.delivered(&(self.first..self.connection.link.written()), mark);
+            guard.delivered(&(self.first..self.connection.link.written_bytes()), mark);
         }
         true
     }

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use linger_base::{ClientProbe, Reason};
 use linger_config::{HalfClosePolicy, ServerLimits};
 use linger_exchange::{Asked, Exchange, Generation, Terms};
-use linger_net::{Link, Socket};
+use linger_net::{MonitoredSocket, SocketMonitor};
 
 use super::*;
 use crate::connection::ClientLink;
@@ -17,7 +17,7 @@ use crate::request::shares::Shares;
 
 struct Fixture {
     _client: TcpStream,
-    socket: Socket<Unflushed>,
+    socket: MonitoredSocket<Unflushed>,
     connection: Arc<Connection>,
     exchange: Arc<Exchange>,
     guard: Guard,
@@ -27,7 +27,8 @@ struct Fixture {
 async fn fixture(http2: bool) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link: Arc<ClientLink> = Link::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
+    let link: Arc<ClientLink> =
+        SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
     let asked: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new(
         Generation::new(linger_telemetry::Metrics::default().of_app("app"), 1),

@@ -63,7 +63,7 @@ impl Pings {
         let heard = link.last_read();
         if let Some(sent) = &mut self.sent {
             if sent.heard == heard {
-                let before = std::mem::replace(&mut sent.acknowledged, link.acknowledged());
+                let before = std::mem::replace(&mut sent.acknowledged, link.acknowledged_bytes());
                 sent.pace.advance(sent.acknowledged.saturating_sub(before), now);
                 return sent.pace.is_over(now);
             }
@@ -77,14 +77,14 @@ impl Pings {
         }
         // It fails while one is unanswered that was taken for answered, since something else had come.
         let _ = self.frames.send_ping(Ping::opaque());
-        let written = link.written();
+        let written = link.written_bytes();
         // What lies before it has to be read first.
         let rate = self.pace.map_or(0, |terms| terms.bytes_per_second);
         let mut pace = RateTracker::new(rate::MinRate { bytes_per_second: rate, grace: self.timeout }, now);
         if rate > 0 {
             pace.advance(written.saturating_sub(self.read), now);
         }
-        self.sent = Some(Sent { heard, written, acknowledged: link.acknowledged(), pace });
+        self.sent = Some(Sent { heard, written, acknowledged: link.acknowledged_bytes(), pace });
         false
     }
 

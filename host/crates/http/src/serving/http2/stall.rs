@@ -51,7 +51,12 @@ impl StallTimer {
         let waiting = self.waiting.get_or_insert_with(|| {
             let pace = RateTracker::new(rate, Instant::now());
             let timer = Box::pin(sleep_until(pace.limit()));
-            Box::new(Waiting { pace, paused: None, acknowledged: connection.link.acknowledged(), timer })
+            Box::new(Waiting {
+                pace,
+                paused: None,
+                acknowledged: connection.link.acknowledged_bytes(),
+                timer,
+            })
         });
         if let Some(paused) = waiting.paused.take() {
             waiting.pace.pause(paused.elapsed());
@@ -67,7 +72,7 @@ impl StallTimer {
                 return Poll::Ready(());
             }
             // What waits may not be to blame: the socket takes nothing before much of what it has is acknowledged.
-            let before = std::mem::replace(&mut waiting.acknowledged, connection.link.acknowledged());
+            let before = std::mem::replace(&mut waiting.acknowledged, connection.link.acknowledged_bytes());
             moved = waiting.acknowledged.saturating_sub(before);
             if moved == 0 {
                 return Poll::Ready(());
