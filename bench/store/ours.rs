@@ -79,7 +79,7 @@ impl Contestant for Ours {
                 let start = Instant::now();
                 push(&self.store, &queue, data).await?;
                 times.push(start.elapsed());
-                self.store.clone().take(&queue).await?.settle(Settlement::Commit).await?;
+                self.store.clone().take(&queue).await?.settle(Settlement::Ack).await?;
             }
             Ok(times)
         })
@@ -100,7 +100,7 @@ async fn client(store: Arc<dyn EventStore>, queue: Name, work: Work, cycles: u32
                 store.clone().take(&queue).await?
             }
         };
-        lease.settle(Settlement::Commit).await?;
+        lease.settle(Settlement::Ack).await?;
     }
     Ok(())
 }

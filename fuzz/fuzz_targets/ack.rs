@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
-use linger_events::{Confirmations, Token};
+use linger_events::{AckToken, AckTokens};
 use linger_http::fuzzing::acknowledge;
 
-static CONFIRMATIONS: LazyLock<Confirmations> = LazyLock::new(Confirmations::default);
+static CONFIRMATIONS: LazyLock<AckTokens> = LazyLock::new(AckTokens::default);
 
 fuzz_target!(|data: &[u8]| {
     let mut headers = fields::fields(data);
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(outcome.is_none_or(|outcome| outcome == "unknown"));
     assert_eq!(headers.len(), others);
     for text in sent.iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')) {
-        if let Ok(token) = text.parse::<Token>() {
+        if let Ok(token) = text.parse::<AckToken>() {
             assert_eq!(token.to_string(), text.to_lowercase());
         }
     }

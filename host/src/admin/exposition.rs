@@ -151,7 +151,7 @@ impl Live {
     }
 
     fn encode_link(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let Some(linked) = self.events.linked() else { return Ok(()) };
+        let Some(linked) = self.events.connection() else { return Ok(()) };
         writer.gauge("linger_nats_ready", "Whether NATS can store events now", i64::from(linked.is_ready))?;
         let connections = [([("to", "nats")], linked.connections)];
         writer.counters("linger_nats_connections", "Connections to NATS that were made", connections)?;
@@ -178,7 +178,7 @@ impl Live {
         writer.gauges("linger_event_places", "Queues and topics that there are", names)?;
         let parked = [(place("queues"), count(usage.waiting)), (place("topics"), count(usage.readers))];
         writer.gauges("linger_parked", "Takers and readers that wait for an event", parked)?;
-        let fates = self.events.fates();
+        let fates = self.events.totals();
         let fate = |fate: &'static str, value: u64| ([("fate", fate)], value);
         let fates = [
             fate("pushed", fates.pushed),

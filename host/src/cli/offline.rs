@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use linger_config::{EventsConfig, QueuesConfig, TopicsConfig};
-use linger_events::{Contents, EventStore, NewEvent};
+use linger_events::{DirectoryContents, EventStore, NewEvent};
 
 /// The directory of a store.
 pub(super) struct Directory {
@@ -36,7 +36,7 @@ impl Directory {
     }
 
     /// What is there. Fails if there is no store yet.
-    pub(super) fn contents(&self) -> anyhow::Result<Contents> {
+    pub(super) fn contents(&self) -> anyhow::Result<DirectoryContents> {
         Ok(linger_events::check(&self.store)?)
     }
 }

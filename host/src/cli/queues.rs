@@ -8,7 +8,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use linger_events::{Content, Contents};
+use linger_events::{ContentCount, DirectoryContents};
 
 use super::admin::Server;
 use super::output::Output;
@@ -41,13 +41,13 @@ impl Queues {
 }
 
 /// Those of a server.
-fn contents(server: &Server) -> anyhow::Result<Contents> {
+fn contents(server: &Server) -> anyhow::Result<DirectoryContents> {
     let list = |kind: &str, name: &str, counts: &[&str]| {
         let answer = server.ask(Method::GET, &format!("/{kind}"), Sent::default())?;
         let content = |one: &Value| {
             let count = |key: &&str| one[*key].as_u64().unwrap_or_default();
             let events: u64 = counts.iter().map(count).sum();
-            Ok(Content {
+            Ok(ContentCount {
                 name: one[name].as_str().unwrap_or_default().parse()?,
                 events: usize::try_from(events)?,
                 bytes: count(&"bytes"),
@@ -56,26 +56,26 @@ fn contents(server: &Server) -> anyhow::Result<Contents> {
         answer[kind].as_array().into_iter().flatten().map(content).collect::<anyhow::Result<Vec<_>>>()
     };
     let queues = list("queues", "queue", &["ready", "delayed", "leased"])?;
-    Ok(Contents { queues, topics: list("topics", "topic", &["events"])? })
+    Ok(DirectoryContents { queues, topics: list("topics", "topic", &["events"])? })
 }
 
-pub(super) fn to_json(contents: &Contents) -> Value {
-    let list = |all: &[Content]| {
+pub(super) fn to_json(contents: &DirectoryContents) -> Value {
+    let list = |all: &[ContentCount]| {
         all.iter()
-            .map(|Content { name, events, bytes }| json!({ "name": name.as_str(), "events": events, "bytes": bytes }))
+            .map(|ContentCount { name, events, bytes }| json!({ "name": name.as_str(), "events": events, "bytes": bytes }))
             .collect::<Vec<_>>()
     };
     json!({ "queues": list(&contents.queues), "topics": list(&contents.topics) })
 }
 
-fn to_table(contents: &Contents) -> String {
+fn to_table(contents: &DirectoryContents) -> String {
     let rows: Vec<_> = [("queue", &contents.queues), ("topic", &contents.topics)]
         .into_iter()
         .flat_map(|(kind, all)| all.iter().map(move |content| (kind, content)))
         .collect();
     let width = rows.iter().map(|(_, content)| content.name.as_str().len()).max().unwrap_or(0).max(4);
     let mut table = format!("KIND   {:width$}  {:>9}  {:>10}\n", "NAME", "EVENTS", "SIZE");
-    for (kind, Content { name, events, bytes }) in rows {
+    for (kind, ContentCount { name, events, bytes }) in rows {
         let size = ByteSize(*bytes).to_string();
         // Writing to a string cannot fail.
         let _ = writeln!(table, "{kind}  {:width$}  {events:>9}  {size:>10}", name.as_str());
@@ -89,8 +89,9 @@ mod tests {
 
     #[test]
     fn table_has_a_line_for_each() {
-        let content = |name: &str, events| Content { name: name.parse().unwrap(), events, bytes: 2048 };
-        let contents = Contents { queues: vec![content("orders", 3)], topics: vec![content("n", 12)] };
+        let content = |name: &str, events| ContentCount { name: name.parse().unwrap(), events, bytes: 2048 };
+        let contents =
+            DirectoryContents { queues: vec![content("orders", 3)], topics: vec![content("n", 12)] };
         let expected = "KIND   NAME       EVENTS        SIZE\n\
                         queue  orders          3     2.0 KiB\n\
                         topic  n              12     2.0 KiB\n";

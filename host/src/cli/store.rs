@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
-use linger_events::{Contents, OpenError, check};
+use linger_events::{DirectoryContents, OpenError, check};
 
 use super::output::Output;
 use super::queues::to_json;
@@ -49,7 +49,7 @@ impl Store {
     }
 }
 
-fn to_text(contents: &Contents) -> String {
+fn to_text(contents: &DirectoryContents) -> String {
     let mut text = String::new();
     let (mut events, mut bytes) = (0, 0);
     for (kind, all) in [("queue", &contents.queues), ("topic", &contents.topics)] {

@@ -147,9 +147,9 @@ async fn hand_over(lease: Lease, peek: bool, json: bool) -> anyhow::Result<ExitC
     };
     let written = taken.write(json);
     let settlement = match &written {
-        Ok(()) if peek => Settlement::Untaken,
-        Ok(()) => Settlement::Commit,
-        Err(_) => Settlement::PutBack { maybe_delivered: true },
+        Ok(()) if peek => Settlement::Release,
+        Ok(()) => Settlement::Ack,
+        Err(_) => Settlement::Requeue { maybe_delivered: true },
     };
     lease.settle(settlement).await?;
     written.context("cannot write the event, which stays in its queue")?;

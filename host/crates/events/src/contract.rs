@@ -175,7 +175,7 @@ fn seen(lease: &Lease) -> (&str, u32, bool) {
     (std::str::from_utf8(data).unwrap(), *attempt, *maybe_delivered)
 }
 
-fn texts(batch: &Batch) -> Vec<&str> {
+fn texts(batch: &TopicBatch) -> Vec<&str> {
     batch.events.iter().map(|event| std::str::from_utf8(&event.data).unwrap()).collect()
 }
 
@@ -197,7 +197,7 @@ impl Fixture {
         soon(self.store.clone().publish(&name(topic), event(text))).await
     }
 
-    fn read(&self, topic: &str, after: Option<Cursor>) -> StoreFuture<Batch> {
+    fn read(&self, topic: &str, after: Option<Cursor>) -> StoreFuture<TopicBatch> {
         self.store.clone().read(&name(topic), after, 100)
     }
 
@@ -206,7 +206,7 @@ impl Fixture {
     }
 
     /// Waits until the store holds this.
-    async fn holds(&self, wanted: impl Fn(&Usage) -> bool) {
+    async fn holds(&self, wanted: impl Fn(&StoreUsage) -> bool) {
         soon(async {
             while !wanted(&self.usage()) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -227,7 +227,7 @@ impl Fixture {
         tokio::time::timeout(ABSENCE, self.wait(queue)).await.is_err()
     }
 
-    fn usage(&self) -> Usage {
+    fn usage(&self) -> StoreUsage {
         self.store.usage()
     }
 }
@@ -235,7 +235,7 @@ impl Fixture {
 /// Pushes and takes something else, which is written after all that came before.
 async fn settle_all(f: &Fixture) {
     f.push("other", "").await.unwrap();
-    settle(f.take("other").await, Settlement::Commit).await;
+    settle(f.take("other").await, Settlement::Ack).await;
 }
 
 async fn settle(lease: Lease, settlement: Settlement) {
@@ -248,14 +248,14 @@ async fn events_leave_in_the_order_in_which_they_came(kind: Kind) {
         f.push("q", text).await.unwrap();
     }
     let bytes = 3 * (kind.overhead + 1);
-    assert_eq!(f.usage(), Usage { queues: 1, events: 3, bytes, ..Usage::default() });
+    assert_eq!(f.usage(), StoreUsage { queues: 1, events: 3, bytes, ..StoreUsage::default() });
     for text in ["a", "b", "c"] {
         let lease = f.take("q").await;
         assert_eq!(lease.event().data, text);
-        settle(lease, Settlement::Commit).await;
+        settle(lease, Settlement::Ack).await;
     }
     assert!(f.has_nothing("q").await);
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
 }
 
 async fn put_back_returns_to_its_place_whatever_the_order(kind: Kind) {
@@ -264,8 +264,8 @@ async fn put_back_returns_to_its_place_whatever_the_order(kind: Kind) {
         f.push("q", text).await.unwrap();
     }
     let (a, b) = (f.take("q").await, f.take("q").await);
-    settle(a, Settlement::PutBack { maybe_delivered: false }).await;
-    settle(b, Settlement::PutBack { maybe_delivered: true }).await;
+    settle(a, Settlement::Requeue { maybe_delivered: false }).await;
+    settle(b, Settlement::Requeue { maybe_delivered: true }).await;
     let (a, b) = (f.take("q").await, f.take("q").await);
     assert_eq!(seen(&a), ("a", 2, false));
     assert_eq!(seen(&b), ("b", 2, true));
@@ -283,7 +283,7 @@ async fn dropped_wait_takes_nothing(kind: Kind) {
     let mut early = f.wait("q");
     assert!((&mut early).now_or_never().is_none());
     drop(early);
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
     // This one is given the event, and is dropped before it looks.
     let unseen = f.wait("q");
     f.push("q", "a").await.unwrap();
@@ -302,26 +302,26 @@ async fn waiters_are_served_in_the_order_in_which_they_came(kind: Kind) {
     for (number, wait) in waits.into_iter().enumerate() {
         let lease = soon(wait).await.unwrap();
         assert_eq!(lease.event().data, number.to_string());
-        settle(lease, Settlement::Commit).await;
+        settle(lease, Settlement::Ack).await;
     }
 }
 
-fn over<T>(limit: Limit) -> Result<T, StoreError> {
+fn over<T>(limit: LimitKind) -> Result<T, StoreError> {
     Err(StoreError::OverLimit(limit))
 }
 
 async fn limits_refuse_and_keep_what_is_there(kind: Kind) {
     let f = kind.store(queues("max_events = 2\nmax_event_size = '4B'\nmax_queues = 1"));
     assert_eq!(f.push("q", "12345").await, Err(StoreError::TooLarge { limit: 4 }));
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
     f.push("q", "1").await.unwrap();
     f.push("q", "2").await.unwrap();
     let lease = f.take("q").await;
     // A leased event still counts: it may return.
-    assert_eq!(f.push("q", "3").await, over(Limit::Events));
-    assert_eq!(f.push("other", "3").await, over(Limit::Names));
-    assert_eq!(soon(f.wait("other")).await.err(), Some(StoreError::OverLimit(Limit::Names)));
-    settle(lease, Settlement::Commit).await;
+    assert_eq!(f.push("q", "3").await, over(LimitKind::Events));
+    assert_eq!(f.push("other", "3").await, over(LimitKind::Names));
+    assert_eq!(soon(f.wait("other")).await.err(), Some(StoreError::OverLimit(LimitKind::Names)));
+    settle(lease, Settlement::Ack).await;
     f.push("q", "3").await.unwrap();
 }
 
@@ -329,8 +329,8 @@ async fn bytes_of_a_queue_are_bounded(kind: Kind) {
     let f = kind.store(queues(&format!("max_bytes = '{}B'", 2 * (kind.overhead + 10))));
     f.push("q", "0123456789").await.unwrap();
     f.push("q", "0123456789").await.unwrap();
-    assert_eq!(f.push("q", "").await, over(Limit::Bytes));
-    settle(f.take("q").await, Settlement::Commit).await;
+    assert_eq!(f.push("q", "").await, over(LimitKind::Bytes));
+    settle(f.take("q").await, Settlement::Ack).await;
     f.push("q", "0123456789").await.unwrap();
 }
 
@@ -338,8 +338,8 @@ async fn bytes_of_all_queues_are_bounded(kind: Kind) {
     let f = kind.store(queues(&format!("max_total_bytes = '{}B'", 2 * (kind.overhead + 10))));
     f.push("a", "0123456789").await.unwrap();
     f.push("b", "0123456789").await.unwrap();
-    assert_eq!(f.push("c", "").await, over(Limit::TotalBytes));
-    settle(f.take("a").await, Settlement::Commit).await;
+    assert_eq!(f.push("c", "").await, over(LimitKind::TotalBytes));
+    settle(f.take("a").await, Settlement::Ack).await;
     f.push("c", "0123456789").await.unwrap();
 }
 
@@ -348,14 +348,14 @@ async fn lease_settles_once(kind: Kind) {
     f.push("q", "a").await.unwrap();
     let lease = f.take("q").await;
     let id = lease.id.clone();
-    settle(lease, Settlement::Commit).await;
-    assert_eq!(soon(f.store.clone().settle(&id, Settlement::Commit)).await, Err(StoreError::Settled));
+    settle(lease, Settlement::Ack).await;
+    assert_eq!(soon(f.store.clone().settle(&id, Settlement::Ack)).await, Err(StoreError::Settled));
 }
 
 async fn waiters_are_bounded(kind: Kind) {
     let f = kind.store(queues("max_waiters = 1"));
     let first = f.wait("q");
-    assert_eq!(soon(f.wait("q")).await.err(), Some(StoreError::OverLimit(Limit::Waiters)));
+    assert_eq!(soon(f.wait("q")).await.err(), Some(StoreError::OverLimit(LimitKind::Waiters)));
     let _elsewhere = f.wait("other");
     drop(first);
     let second = f.wait("q");
@@ -373,7 +373,7 @@ async fn delayed_event_is_taken_when_its_time_has_come(kind: Kind) {
     let (first, second) = (f.take("q").await, f.take("q").await);
     assert_eq!((seen(&first).0, seen(&second).0), ("a", "late"));
     assert!(began.elapsed() >= delay);
-    settle(second, Settlement::PutBack { maybe_delivered: false }).await;
+    settle(second, Settlement::Requeue { maybe_delivered: false }).await;
     drop(first);
     // It waits no second time.
     assert_eq!(seen(&f.take("q").await), ("late", 2, false));
@@ -384,11 +384,11 @@ async fn event_of_no_more_use_is_gone(kind: Kind) {
     let brief = |delay| Schedule { delay, time_to_live: Some(Duration::from_millis(30)) };
     f.push_scheduled("q", "brief", brief(None)).await.unwrap();
     f.push_scheduled("q", "never", brief(Some(Duration::from_mins(1)))).await.unwrap();
-    f.holds(|usage| *usage == Usage::default()).await;
+    f.holds(|usage| *usage == StoreUsage::default()).await;
     // Its time can be over before it is written down.
     let over = Schedule { delay: None, time_to_live: Some(Duration::ZERO) };
     f.push_scheduled("r", "over", over).await.unwrap();
-    f.holds(|usage| *usage == Usage::default()).await;
+    f.holds(|usage| *usage == StoreUsage::default()).await;
     // One that is held can still be delivered, and does not return.
     f.push_scheduled("q", "held", Schedule { delay: None, time_to_live: Some(Duration::from_secs(3)) })
         .await
@@ -396,8 +396,8 @@ async fn event_of_no_more_use_is_gone(kind: Kind) {
     let held = f.take("q").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(f.usage().events, 1);
-    settle(held, Settlement::PutBack { maybe_delivered: false }).await;
-    f.holds(|usage| *usage == Usage::default()).await;
+    settle(held, Settlement::Requeue { maybe_delivered: false }).await;
+    f.holds(|usage| *usage == StoreUsage::default()).await;
 }
 
 async fn lease_that_runs_out_puts_back_and_is_settled(kind: Kind) {
@@ -407,7 +407,7 @@ async fn lease_that_runs_out_puts_back_and_is_settled(kind: Kind) {
     let again = f.take("q").await;
     assert_eq!(seen(&again), ("a", 2, true));
     // The first must not settle the second.
-    assert_eq!(soon(forgotten.settle(Settlement::Commit)).await, Err(StoreError::Settled));
+    assert_eq!(soon(forgotten.settle(Settlement::Ack)).await, Err(StoreError::Settled));
     assert_eq!(f.usage().events, 1);
 }
 
@@ -427,13 +427,13 @@ async fn event_that_was_handed_out_too_often_goes_to_the_dead_letters(kind: Kind
     for _ in 0..2 {
         let lease = f.take("q").await;
         assert_eq!(seen(&lease).0, "poison");
-        settle(lease, Settlement::PutBack { maybe_delivered: false }).await;
+        settle(lease, Settlement::Requeue { maybe_delivered: false }).await;
     }
     assert_eq!(seen(&f.take("q").await).0, "b");
     for attempt in 3..6 {
         let dead = f.take("q.dead").await;
         assert_eq!((seen(&dead), &dead.event().id), (("poison", attempt, false), &id));
-        settle(dead, Settlement::PutBack { maybe_delivered: false }).await;
+        settle(dead, Settlement::Requeue { maybe_delivered: false }).await;
     }
     assert_eq!(f.usage().queues, 2);
 }
@@ -445,7 +445,7 @@ async fn dead_letter_without_a_place_stays(kind: Kind) {
     for attempt in 1..4 {
         let lease = f.take("q").await;
         assert_eq!(seen(&lease), ("poison", attempt, false));
-        settle(lease, Settlement::PutBack { maybe_delivered: false }).await;
+        settle(lease, Settlement::Requeue { maybe_delivered: false }).await;
     }
     // What is on its way to the dead letters counts until it is refused.
     let bytes = kind.bytes(&[("lost", "one"), ("q", "poison")]);
@@ -497,7 +497,7 @@ async fn all_readers_share_one_event(kind: Kind) {
     for read in reads {
         events.extend(soon(read).await.unwrap().events);
     }
-    assert!(events.iter().all(|event: &Arc<Published>| Arc::ptr_eq(event, &events[0])));
+    assert!(events.iter().all(|event: &Arc<PublishedEvent>| Arc::ptr_eq(event, &events[0])));
     assert_eq!(f.usage().readers, 0);
 }
 
@@ -507,9 +507,9 @@ async fn dropped_read_leaves_no_trace(kind: Kind) {
     assert!((&mut read).now_or_never().is_none());
     assert_eq!((f.usage().topics, f.usage().readers), (1, 1));
     drop(read);
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
     f.end("t").await;
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
 }
 
 async fn retention_tells_how_much_was_missed(kind: Kind) {
@@ -554,8 +554,8 @@ async fn limits_of_topics_refuse_and_keep_what_is_there(kind: Kind) {
     )));
     assert_eq!(f.publish("t", "12345").await, Err(StoreError::TooLarge { limit: 4 }));
     assert_eq!(f.publish("t", "1").await.map(|_| ()), Ok(()));
-    assert_eq!(f.publish("other", "1").await, over(Limit::Names));
-    assert_eq!(soon(f.read("other", None)).await, over(Limit::Names));
+    assert_eq!(f.publish("other", "1").await, over(LimitKind::Names));
+    assert_eq!(soon(f.read("other", None)).await, over(LimitKind::Names));
     // What goes makes room.
     for text in ["2", "3"] {
         f.publish("t", text).await.unwrap();
@@ -567,7 +567,7 @@ async fn limits_of_topics_refuse_and_keep_what_is_there(kind: Kind) {
     }
     let mut waits = f.read("t", Some(f.end("t").await));
     assert!((&mut waits).now_or_never().is_none());
-    assert_eq!(soon(f.read("t", Some(f.end("t").await))).await, over(Limit::Waiters));
+    assert_eq!(soon(f.read("t", Some(f.end("t").await))).await, over(LimitKind::Waiters));
 }
 
 #[derive(Clone, Debug)]
@@ -584,9 +584,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Take),
         1 => any::<usize>().prop_map(Step::Abandon),
         2 => (any::<usize>(), prop_oneof![
-            Just(Settlement::Commit),
-            Just(Settlement::Untaken),
-            any::<bool>().prop_map(|maybe_delivered| Settlement::PutBack { maybe_delivered }),
+            Just(Settlement::Ack),
+            Just(Settlement::Release),
+            any::<bool>().prop_map(|maybe_delivered| Settlement::Requeue { maybe_delivered }),
         ]).prop_map(|(index, settlement)| Step::Settle(index, settlement)),
     ]
 }
@@ -614,7 +614,7 @@ async fn no_event_is_lost_or_doubled(kind: Kind, steps: Vec<Step>) {
             }
             Step::Settle(index, settlement) if !leases.is_empty() => {
                 let lease = leases.swap_remove(index % leases.len());
-                if settlement == Settlement::Commit {
+                if settlement == Settlement::Ack {
                     committed.push(lease.event().data.clone());
                 }
                 settle(lease, settlement).await;
@@ -637,14 +637,14 @@ async fn no_event_is_lost_or_doubled(kind: Kind, steps: Vec<Step>) {
     while f.usage().events > 0 {
         let lease = f.take("q").await;
         rest.push(lease.event().data.clone());
-        settle(lease, Settlement::Commit).await;
+        settle(lease, Settlement::Ack).await;
     }
     // What hosts share returns in the order in which it was put back.
     assert!(kind.is_shared || rest.iter().map(number).is_sorted(), "{rest:?}");
     let mut all: Vec<_> = committed.iter().chain(&rest).map(number).collect();
     all.sort_unstable();
     assert_eq!(all, (0..pushed).collect::<Vec<_>>());
-    assert_eq!(f.usage(), Usage::default());
+    assert_eq!(f.usage(), StoreUsage::default());
 }
 
 fn run(kind: Kind, steps: Vec<Step>) {

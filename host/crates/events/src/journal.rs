@@ -11,51 +11,51 @@ use super::StoreError;
 
 /// One entry. Entries are made under a lock of the store, so they come in the order of what happened.
 #[derive(Clone, Debug)]
-pub(super) enum Entry {
+pub(super) enum JournalEntry {
     /// An event was pushed.
-    Insert(Record),
+    Insert(QueueRecord),
     /// An event may be handed out from now on: after a crash it may have been delivered.
     HandOut { queue: Name, sequence: u64, attempts: u32, maybe_delivered: bool },
     /// An event returned to its queue.
-    PutBack { queue: Name, sequence: u64, attempts: u32, maybe_delivered: bool },
+    Requeue { queue: Name, sequence: u64, attempts: u32, maybe_delivered: bool },
     /// An event went to another queue, as it is in the record.
-    Move { from: Name, record: Record },
+    Move { from: Name, record: QueueRecord },
     /// An event is gone for good. `marked`: whether more was written of it than that it came.
     Remove { queue: Name, sequence: u64, marked: bool },
     /// An event was published.
     Publish(TopicRecord),
     /// What a topic keeps, and where its epochs begin, has changed.
-    Tidy(Tidy),
+    Trim(TopicTrim),
 }
 
 /// A change of a topic, all of it or nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Tidy {
+pub(super) struct TopicTrim {
     pub(super) topic: Name,
     /// The numbers of events that it keeps no longer.
     pub(super) trimmed: Range<u64>,
     /// Epochs that say nothing any more.
-    pub(super) forgotten: Vec<Epoch>,
+    pub(super) forgotten: Vec<TopicEpoch>,
     /// From here on it surely numbers on.
-    pub(super) begun: Option<Epoch>,
+    pub(super) begun: Option<TopicEpoch>,
 }
 
-impl Entry {
+impl JournalEntry {
     /// What has to be written later, when this could not be written and everybody was told so. `tried`: whether a
     /// part of it may have been written.
     pub(super) fn undone(&self, tried: bool) -> Option<Self> {
         match self {
-            Self::Insert(Record { queue, sequence, .. }) => {
+            Self::Insert(QueueRecord { queue, sequence, .. }) => {
                 let (queue, sequence) = (queue.clone(), *sequence);
                 tried.then_some(Self::Remove { queue, sequence, marked: false })
             }
             Self::Publish(TopicRecord { topic, sequence, .. }) => tried.then(|| {
                 let trimmed = *sequence..sequence + 1;
-                Self::Tidy(Tidy { topic: topic.clone(), trimmed, forgotten: Vec::new(), begun: None })
+                Self::Trim(TopicTrim { topic: topic.clone(), trimmed, forgotten: Vec::new(), begun: None })
             }),
-            Self::Remove { .. } | Self::Move { .. } | Self::Tidy(_) => Some(self.clone()),
+            Self::Remove { .. } | Self::Move { .. } | Self::Trim(_) => Some(self.clone()),
             // A later one, or the flag that every event gets that was handed out, will do.
-            Self::HandOut { .. } | Self::PutBack { .. } => None,
+            Self::HandOut { .. } | Self::Requeue { .. } => None,
         }
     }
 
@@ -64,14 +64,14 @@ impl Entry {
         match self {
             Self::Insert(record) | Self::Move { record, .. } => record.data.len(),
             Self::Publish(record) => record.data.len(),
-            Self::HandOut { .. } | Self::PutBack { .. } | Self::Remove { .. } | Self::Tidy(_) => 0,
+            Self::HandOut { .. } | Self::Requeue { .. } | Self::Remove { .. } | Self::Trim(_) => 0,
         }
     }
 }
 
 /// An event of a queue as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct QueueRecord {
     pub(super) queue: Name,
     pub(super) sequence: u64,
     /// Of the process that took the event in. With the sequence it makes the event's id.
@@ -103,7 +103,7 @@ pub(super) struct TopicRecord {
 
 /// The time in which a topic surely numbered on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
+pub(super) struct TopicEpoch {
     /// The number of its first event.
     pub(super) first: u64,
     /// Not 0.
@@ -112,9 +112,9 @@ pub(super) struct Epoch {
 
 /// All that was written down and is still there, each by name and then by number.
 #[derive(Debug, Default)]
-pub(super) struct Saved {
-    pub(super) events: Vec<Record>,
-    pub(super) epochs: Vec<(Name, Epoch)>,
+pub(super) struct SavedEvents {
+    pub(super) events: Vec<QueueRecord>,
+    pub(super) epochs: Vec<(Name, TopicEpoch)>,
     pub(super) published: Vec<TopicRecord>,
 }
 
@@ -125,23 +125,23 @@ pub(super) trait Journal: Send + Sync + 'static {
 
     /// Takes an entry, and tells `then` when it is as safe as it gets. Does not block, for it is called under
     /// a lock. What need not be waited for is given back, to be told by the caller when it has let go of that.
-    fn record<F>(&self, entry: Entry, then: F) -> Option<F>
+    fn record<F>(&self, entry: JournalEntry, then: F) -> Option<F>
     where
         F: FnOnce(Result<(), StoreError>) + Send + 'static;
 
     /// Takes an entry that nobody waits for.
-    fn note(&self, entry: Entry) {
+    fn note(&self, entry: JournalEntry) {
         let _ = self.record(entry, |_| ());
     }
 }
 
 /// Keeps nothing.
-pub(crate) struct Nothing;
+pub(crate) struct NoJournal;
 
-impl Journal for Nothing {
+impl Journal for NoJournal {
     const KEEPS: bool = false;
 
-    fn record<F>(&self, _: Entry, then: F) -> Option<F>
+    fn record<F>(&self, _: JournalEntry, then: F) -> Option<F>
     where
         F: FnOnce(Result<(), StoreError>) + Send + 'static,
     {

@@ -7,11 +7,11 @@
 //! the base and the configuration. It may not name HTTP, sockets of clients, metrics or Wasmtime.
 #![forbid(unsafe_code)]
 
+mod ack_tokens;
 mod clock;
-mod confirm;
 mod cursor;
+mod deliveries;
 mod disk;
-mod held;
 mod journal;
 mod local;
 #[cfg(feature = "nats")]
@@ -33,18 +33,18 @@ use linger_config::{AckMode, EventsConfig, QueuesConfig, StoreKind, TopicsConfig
 use disk::DiskStore;
 use local::MemoryStore;
 
-pub use confirm::{Confirmations, Token};
+pub use ack_tokens::{AckToken, AckTokens};
 pub use cursor::{Cursor, InvalidCursor};
-pub use disk::{Content, Contents, OpenError, check};
-pub use held::{Delivery, HoldError, Holdings, PendingLease, Unsettled};
-pub use usage::{Fates, Linked, QueueUsage, TopicUsage, Usage};
+pub use deliveries::{Deliveries, Delivery, HoldError, PendingLease, PendingSettlement};
+pub use disk::{ContentCount, DirectoryContents, OpenError, check};
+pub use usage::{EventTotals, QueueUsage, StoreConnection, StoreUsage, TopicUsage};
 
 /// Why a store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// A limit is reached.
     #[error("{0}")]
-    OverLimit(Limit),
+    OverLimit(LimitKind),
     /// The event is larger than `limit` bytes.
     #[error("the event is larger than {limit} bytes")]
     TooLarge {
@@ -61,7 +61,7 @@ pub enum StoreError {
 
 /// A limit that can be reached. The WIT enum `linger:host/types.limit` mirrors it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Limit {
+pub enum LimitKind {
     /// Events in one queue.
     #[error("there are too many events")]
     Events,
@@ -142,7 +142,7 @@ pub struct Event {
 
 /// An event of a topic. Readers share it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedEvent {
     /// The cursor after it.
     pub cursor: Cursor,
     /// The payload.
@@ -153,9 +153,9 @@ pub struct Published {
 
 /// What one read of a topic gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct TopicBatch {
     /// At least one, the oldest first.
-    pub events: Vec<Arc<Published>>,
+    pub events: Vec<Arc<PublishedEvent>>,
     /// The cursor after the last of them.
     pub next: Cursor,
     /// How many between the cursor of the read and the first of them are no longer kept.
@@ -168,14 +168,14 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It is gone for good.
-    Commit,
+    Ack,
     /// It returns to its place in the queue, and this attempt counts.
-    PutBack {
+    Requeue {
         /// Whether a client may have got it or a part of it.
         maybe_delivered: bool,
     },
     /// It returns to its place in the queue as if it had not been taken: no handler saw it.
-    Untaken,
+    Release,
 }
 
 /// Names a lease within its store.
@@ -221,7 +221,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// No cursor stands for the oldest event that is kept.
     ///
     /// Cancel-safe: a dropped future leaves no trace.
-    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<Batch>;
+    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<TopicBatch>;
 
     /// The cursor after the last event of a topic.
     fn end(self: Arc<Self>, topic: &Name) -> StoreFuture<Cursor>;
@@ -231,10 +231,10 @@ pub trait EventStore: Send + Sync + 'static {
     fn keep_time(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// How much it holds now.
-    fn usage(&self) -> Usage;
+    fn usage(&self) -> StoreUsage;
 
     /// What became of events since it was opened.
-    fn fates(&self) -> Fates;
+    fn totals(&self) -> EventTotals;
 
     /// Its queues, by name. Takes as long as there are many.
     fn queues(&self) -> Vec<QueueUsage>;
@@ -243,7 +243,7 @@ pub trait EventStore: Send + Sync + 'static {
     fn topics(&self) -> Vec<TopicUsage>;
 
     /// How its connection is, if it has one.
-    fn linked(&self) -> Option<Linked> {
+    fn connection(&self) -> Option<StoreConnection> {
         None
     }
 
@@ -281,7 +281,7 @@ pub fn open(
 pub struct Lease {
     event: Event,
     id: LeaseId,
-    commit: AckMode,
+    ack_mode: AckMode,
     time: Duration,
     store: Arc<dyn EventStore>,
     held: bool,
@@ -292,7 +292,7 @@ impl Lease {
     #[must_use]
     pub fn new(event: Event, id: LeaseId, policy: (AckMode, Duration), store: Arc<dyn EventStore>) -> Self {
         let (commit, time) = policy;
-        Self { event, id, commit, time, store, held: true }
+        Self { event, id, ack_mode: commit, time, store, held: true }
     }
 
     /// The event.
@@ -303,8 +303,8 @@ impl Lease {
 
     /// What says that the event was delivered.
     #[must_use]
-    pub fn commit(&self) -> AckMode {
-        self.commit
+    pub fn ack_mode(&self) -> AckMode {
+        self.ack_mode
     }
 
     /// How long it may stay unsettled.
@@ -330,7 +330,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.held {
             // Nobody is left to hear how it went, and the call has started the work.
-            drop(self.store.clone().settle(&self.id, Settlement::Untaken));
+            drop(self.store.clone().settle(&self.id, Settlement::Release));
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct StoreUsage {
     /// Queues with an event or a waiting taker.
     pub queues: usize,
     /// Events, leased ones included.
@@ -25,7 +25,7 @@ pub struct Usage {
 
 /// What became of events since a store was opened. Each only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fates {
+pub struct EventTotals {
     /// Pushed to queues.
     pub pushed: u64,
     /// Handed out to takers, each time.
@@ -48,7 +48,7 @@ pub struct Fates {
 
 /// How the connection of a store is, to what keeps its events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Linked {
+pub struct StoreConnection {
     /// Whether events can be stored now.
     pub is_ready: bool,
     /// How many connections have been made, the first included.

@@ -14,10 +14,10 @@ use linger_config::AckMode;
 use super::{Event, EventStore, Lease, LeaseId, StoreError};
 
 /// Who waits for an event.
-pub(super) type Waiter = oneshot::Sender<Result<Taken, StoreError>>;
+pub(super) type LeaseSender = oneshot::Sender<Result<TakenEvent, StoreError>>;
 
 /// What a store gives to who waits.
-pub(super) struct Taken {
+pub(super) struct TakenEvent {
     pub(super) event: Event,
     pub(super) sequence: u64,
     pub(super) lease: u64,
@@ -25,37 +25,37 @@ pub(super) struct Taken {
 }
 
 /// A store with lines at its queues.
-pub(super) trait Lines: EventStore {
+pub(super) trait WaitingLines: EventStore {
     /// Who waited with this ticket does so no longer.
     fn leave(&self, queue: &Name, ticket: u64);
 }
 
 /// A place in the line of a queue. Dropping it gives the place up, and puts back what had arrived.
-pub(super) struct Wait<S: Lines> {
+pub(super) struct QueueWait<S: WaitingLines> {
     store: Arc<S>,
     queue: Name,
     ticket: u64,
-    receiver: oneshot::Receiver<Result<Taken, StoreError>>,
+    receiver: oneshot::Receiver<Result<TakenEvent, StoreError>>,
 }
 
-impl<S: Lines> Wait<S> {
+impl<S: WaitingLines> QueueWait<S> {
     pub(super) fn new(
         store: Arc<S>,
         queue: Name,
         ticket: u64,
-        receiver: oneshot::Receiver<Result<Taken, StoreError>>,
+        receiver: oneshot::Receiver<Result<TakenEvent, StoreError>>,
     ) -> Self {
         Self { store, queue, ticket, receiver }
     }
 
-    fn lease(&self, taken: Taken) -> Lease {
-        let Taken { event, sequence, lease, policy } = taken;
+    fn lease(&self, taken: TakenEvent) -> Lease {
+        let TakenEvent { event, sequence, lease, policy } = taken;
         let id = LeaseId { queue: self.queue.clone(), sequence, lease };
         Lease::new(event, id, policy, self.store.clone())
     }
 }
 
-impl<S: Lines> Future for Wait<S> {
+impl<S: WaitingLines> Future for QueueWait<S> {
     type Output = Result<Lease, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -68,7 +68,7 @@ impl<S: Lines> Future for Wait<S> {
     }
 }
 
-impl<S: Lines> Drop for Wait<S> {
+impl<S: WaitingLines> Drop for QueueWait<S> {
     fn drop(&mut self) {
         self.store.leave(&self.queue, self.ticket);
         // Nobody can send from here on, but a journal, which then sees that nobody listens.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use linger_base::{Cancellation, ClientAddress, ClientProbe, Outcome, Reason};
 use linger_config::{OnDisconnect, RouteConfig};
-use linger_events::{Holdings, Settlement, Unsettled};
+use linger_events::{Deliveries, PendingSettlement, Settlement};
 use linger_telemetry::Trace;
 
 use crate::{Generation, RequestId};
@@ -81,7 +81,7 @@ pub struct Exchange {
     /// Tells the guest to stop.
     pub cancellation: Cancellation,
     /// The events that it took.
-    pub holdings: Holdings,
+    pub holdings: Deliveries,
     /// Not owned: a guest may know its exchange for longer than there is a connection.
     client: Weak<dyn ClientProbe>,
     /// How it ended, or why.
@@ -128,7 +128,7 @@ impl Exchange {
             asked,
             terms,
             cancellation: Cancellation::new(),
-            holdings: Holdings::new(max_deliveries),
+            holdings: Deliveries::new(max_deliveries),
             client,
             ending: OnceLock::new(),
             stop: SetOnce::new(),
@@ -170,17 +170,17 @@ impl Exchange {
 
     /// Records that its response was written to its end, and hands over what it held: how the response ended
     /// is yet to be seen. For everybody else it has ended in order.
-    pub fn written(&self) -> Unsettled {
+    pub fn written(&self) -> PendingSettlement {
         self.close(Reason::Completed)
     }
 
     /// Records how it ended, and settles what it held. Only the first call counts.
     pub fn end(&self, outcome: Outcome) {
         let (settlement, reason) = match outcome {
-            Outcome::Delivered => (Settlement::Commit, Reason::Completed),
-            Outcome::Lost { reason, maybe_delivered } => (Settlement::PutBack { maybe_delivered }, reason),
+            Outcome::Delivered => (Settlement::Ack, Reason::Completed),
+            Outcome::Lost { reason, maybe_delivered } => (Settlement::Requeue { maybe_delivered }, reason),
             Outcome::Failed { maybe_delivered } => {
-                (Settlement::PutBack { maybe_delivered }, Reason::Completed)
+                (Settlement::Requeue { maybe_delivered }, Reason::Completed)
             }
         };
         self.close(reason).settle(self.settlement(settlement));
@@ -189,14 +189,14 @@ impl Exchange {
     /// The host sends no body with the head of its response, which is known now: what was taken for it returns, since no
     /// client gets it, and it takes nothing from now on.
     pub fn has_no_body(&self) {
-        self.holdings.close().settle(self.settlement(Settlement::PutBack { maybe_delivered: false }));
+        self.holdings.close().settle(self.settlement(Settlement::Requeue { maybe_delivered: false }));
     }
 
     fn settlement(&self, settlement: Settlement) -> Settlement {
-        if self.for_nobody { Settlement::Untaken } else { settlement }
+        if self.for_nobody { Settlement::Release } else { settlement }
     }
 
-    fn close(&self, reason: Reason) -> Unsettled {
+    fn close(&self, reason: Reason) -> PendingSettlement {
         // First the reason: who is woken by a put-back, or sees a refused `take`, can ask why.
         self.cancel(reason);
         // Only the first counts.
@@ -364,7 +364,7 @@ impl Exchange {
         if last || self.has_ended() || self.cancellation.reason().is_some() {
             return false;
         }
-        self.holdings.put_back(self.settlement(Settlement::PutBack { maybe_delivered: false }));
+        self.holdings.requeue(self.settlement(Settlement::Requeue { maybe_delivered: false }));
         self.generation.metrics.retries.inc();
         self.failed.store(false, Ordering::Release);
         self.over_limit.store(false, Ordering::Release);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use linger_config::DetectionConfig;
-use linger_events::Confirmations;
+use linger_events::AckTokens;
 use linger_telemetry::{Metrics, Tracer};
 use linger_wasm::Lane;
 
@@ -30,7 +30,7 @@ pub struct Context {
     /// Begins the spans of requests, if there are traces.
     pub tracer: Option<Arc<Tracer>>,
     /// Deliveries that their clients have to commit.
-    pub confirmations: Arc<Confirmations>,
+    pub confirmations: Arc<AckTokens>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Changes when a generation of an app was replaced.

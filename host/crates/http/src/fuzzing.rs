@@ -7,7 +7,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue};
 
 use linger_base::ClientAddress;
-use linger_events::Confirmations;
+use linger_events::AckTokens;
 
 use crate::Proxies;
 use crate::connection::origin::Peer;
@@ -34,6 +34,6 @@ pub fn proxy_header(mut sent: &[u8]) -> Option<(Option<ClientAddress>, usize)> {
 }
 
 /// Commits what the client says that it got, and what is answered to that.
-pub fn acknowledge(confirmations: &Confirmations, headers: &mut HeaderMap) -> Option<HeaderValue> {
+pub fn acknowledge(confirmations: &AckTokens, headers: &mut HeaderMap) -> Option<HeaderValue> {
     ack::acknowledge(confirmations, headers)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use linger_base::ClientAddress;
-use linger_events::{Limit, StoreError};
+use linger_events::{LimitKind, StoreError};
 
 use super::Place;
 use super::labels::{Kind as _, Reached};
@@ -65,18 +65,20 @@ impl Reached {
             (Place::Queue, StoreError::TooLarge { .. }) => Self::QueueEventSize,
             (Place::Topic, StoreError::TooLarge { .. }) => Self::TopicEventSize,
             (Place::Queue, StoreError::OverLimit(limit)) => match limit {
-                Limit::Events => Self::QueueEvents,
-                Limit::Bytes => Self::QueueBytes,
-                Limit::TotalBytes => Self::QueueTotalBytes,
-                Limit::Names => Self::QueueNames,
-                Limit::Waiters => Self::QueueWaiters,
-                Limit::Deliveries => Self::Deliveries,
+                LimitKind::Events => Self::QueueEvents,
+                LimitKind::Bytes => Self::QueueBytes,
+                LimitKind::TotalBytes => Self::QueueTotalBytes,
+                LimitKind::Names => Self::QueueNames,
+                LimitKind::Waiters => Self::QueueWaiters,
+                LimitKind::Deliveries => Self::Deliveries,
             },
             (Place::Topic, StoreError::OverLimit(limit)) => match limit {
-                Limit::Names => Self::TopicNames,
-                Limit::Waiters => Self::TopicWaiters,
+                LimitKind::Names => Self::TopicNames,
+                LimitKind::Waiters => Self::TopicWaiters,
                 // The others are of queues alone.
-                Limit::TotalBytes | Limit::Events | Limit::Bytes | Limit::Deliveries => Self::TopicTotalBytes,
+                LimitKind::TotalBytes | LimitKind::Events | LimitKind::Bytes | LimitKind::Deliveries => {
+                    Self::TopicTotalBytes
+                }
             },
             (_, StoreError::Settled | StoreError::Unavailable(_)) => return None,
         })

@@ -87,7 +87,7 @@ impl Api {
         };
         let lease = lease.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
         let answer = taken_answer(&lease);
-        let settlement = if peek { Settlement::Untaken } else { Settlement::Commit };
+        let settlement = if peek { Settlement::Release } else { Settlement::Ack };
         lease.settle(settlement).await?;
         Ok(answer)
     }

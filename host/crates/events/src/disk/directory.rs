@@ -13,9 +13,9 @@ const FORMAT: &str = "linger store 1";
 const UNFINISHED: &str = "FORMAT.new";
 
 /// A directory that can be read: empty, or of this format.
-pub(super) struct Directory(PathBuf);
+pub(super) struct StoreDirectory(PathBuf);
 
-impl Directory {
+impl StoreDirectory {
     /// Makes the directory if it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Io(name(path), error);

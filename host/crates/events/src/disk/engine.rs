@@ -8,7 +8,7 @@ use linger_base::Name;
 use linger_config::Durability;
 
 use super::record;
-use crate::journal::{Entry, Saved, Tidy};
+use crate::journal::{JournalEntry, SavedEvents, TopicTrim};
 
 /// What the engine keeps in memory to read: hardly anything, for it is read once.
 const CACHE: u64 = 1 << 20;
@@ -26,7 +26,7 @@ pub(super) fn why(error: &fjall::Error) -> String {
     }
 }
 
-pub(super) struct Engine {
+pub(super) struct DiskEngine {
     database: Database,
     events: Keyspace,
     marks: Keyspace,
@@ -35,7 +35,7 @@ pub(super) struct Engine {
     mode: PersistMode,
 }
 
-impl Engine {
+impl DiskEngine {
     pub(super) fn open(path: &Path, durability: Durability) -> fjall::Result<Self> {
         let database =
             Database::builder(path).cache_size(CACHE).max_journaling_size(LOG).worker_threads(1).open()?;
@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// All that is there, or what is wrong with a part.
-    pub(super) fn read(&self) -> Result<Saved, String> {
+    pub(super) fn read(&self) -> Result<SavedEvents, String> {
         let mut events = all(&self.events, record::read_event)?;
         for event in &mut events {
             let key = record::key(&event.queue, event.sequence);
@@ -64,11 +64,11 @@ impl Engine {
             }
         }
         let epochs = all(&self.epochs, |key, _| record::read_epoch(key))?;
-        Ok(Saved { events, epochs, published: all(&self.published, record::read_published)? })
+        Ok(SavedEvents { events, epochs, published: all(&self.published, record::read_published)? })
     }
 
     /// Writes all of it or nothing.
-    pub(super) fn write<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> fjall::Result<()> {
+    pub(super) fn write<'a>(&self, entries: impl Iterator<Item = &'a JournalEntry>) -> fjall::Result<()> {
         let mut batch =
             OwnedWriteBatch::with_capacity(self.database.clone(), entries.size_hint().1.unwrap_or(0))
                 .durability(Some(self.mode));
@@ -76,40 +76,40 @@ impl Engine {
         batch.commit()
     }
 
-    fn add(&self, batch: &mut OwnedWriteBatch, entry: &Entry) {
+    fn add(&self, batch: &mut OwnedWriteBatch, entry: &JournalEntry) {
         match entry {
-            Entry::Insert(record) => {
+            JournalEntry::Insert(record) => {
                 batch.insert(
                     &self.events,
                     record::key(&record.queue, record.sequence),
                     record::event(record),
                 );
             }
-            Entry::HandOut { queue, sequence, attempts, maybe_delivered } => {
+            JournalEntry::HandOut { queue, sequence, attempts, maybe_delivered } => {
                 let mark = record::mark(*attempts, *maybe_delivered, true);
                 batch.insert(&self.marks, record::key(queue, *sequence), mark);
             }
-            Entry::PutBack { queue, sequence, attempts, maybe_delivered } => {
+            JournalEntry::Requeue { queue, sequence, attempts, maybe_delivered } => {
                 let mark = record::mark(*attempts, *maybe_delivered, false);
                 batch.insert(&self.marks, record::key(queue, *sequence), mark);
             }
-            Entry::Move { from, record } => {
+            JournalEntry::Move { from, record } => {
                 self.remove(batch, from, record.sequence, true);
                 let key = record::key(&record.queue, record.sequence);
                 batch.insert(&self.events, key.clone(), record::event(record));
                 batch.insert(&self.marks, key, record::mark(record.attempts, record.maybe_delivered, false));
             }
-            Entry::Remove { queue, sequence, marked } => self.remove(batch, queue, *sequence, *marked),
-            Entry::Publish(record) => {
+            JournalEntry::Remove { queue, sequence, marked } => self.remove(batch, queue, *sequence, *marked),
+            JournalEntry::Publish(record) => {
                 let key = record::key(&record.topic, record.sequence);
                 batch.insert(&self.published, key, record::published(record));
             }
-            Entry::Tidy(tidy) => self.tidy(batch, tidy),
+            JournalEntry::Trim(tidy) => self.tidy(batch, tidy),
         }
     }
 
-    fn tidy(&self, batch: &mut OwnedWriteBatch, tidy: &Tidy) {
-        let Tidy { topic, trimmed, forgotten, begun } = tidy;
+    fn tidy(&self, batch: &mut OwnedWriteBatch, tidy: &TopicTrim) {
+        let TopicTrim { topic, trimmed, forgotten, begun } = tidy;
         for number in trimmed.clone() {
             batch.remove(&self.published, record::key(topic, number));
         }

@@ -17,13 +17,13 @@ use linger_base::Name;
 use linger_config::{Durability, QueuesConfig, TopicsConfig};
 
 use super::StoreError;
-use super::journal::{Entry, Journal};
+use super::journal::{Journal, JournalEntry};
 use super::local::LocalStore;
-use directory::Directory;
-use writer::{Job, Writer};
+use directory::StoreDirectory;
+use writer::{DiskWriter, WriteJob};
 
 /// A store that is there again after a restart.
-pub(crate) type DiskStore = LocalStore<Disk>;
+pub(crate) type DiskStore = LocalStore<DiskJournal>;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,16 +62,16 @@ pub enum OpenError {
 
 /// What a directory holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct DirectoryContents {
     /// The queues.
-    pub queues: Vec<Content>,
+    pub queues: Vec<ContentCount>,
     /// The topics.
-    pub topics: Vec<Content>,
+    pub topics: Vec<ContentCount>,
 }
 
 /// What a queue or a topic holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct ContentCount {
     /// Its name.
     pub name: Name,
     /// How many events.
@@ -88,43 +88,43 @@ impl DiskStore {
         queues: QueuesConfig,
         topics: TopicsConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        let (writer, saved) = Writer::open(&Directory::open(directory)?, durability)?;
-        let journal = Disk::start(writer).map_err(OpenError::Thread)?;
+        let (writer, saved) = DiskWriter::open(&StoreDirectory::open(directory)?, durability)?;
+        let journal = DiskJournal::start(writer).map_err(OpenError::Thread)?;
         Ok(Self::with_journal(queues, topics, journal, saved))
     }
 }
 
 /// Reads all that a directory holds, and fails with the first thing that is wrong. Blocks.
-pub fn check(directory: &Path) -> Result<Contents, OpenError> {
-    let (_, saved) = Writer::open(&Directory::existing(directory)?, Durability::Buffered)?;
+pub fn check(directory: &Path) -> Result<DirectoryContents, OpenError> {
+    let (_, saved) = DiskWriter::open(&StoreDirectory::existing(directory)?, Durability::Buffered)?;
     let queues = contents(saved.events.iter().map(|record| (&record.queue, record.data.len())));
     let topics = contents(saved.published.iter().map(|record| (&record.topic, record.data.len())));
-    Ok(Contents { queues, topics })
+    Ok(DirectoryContents { queues, topics })
 }
 
 /// What events, which come name by name, make in all.
-fn contents<'a>(events: impl Iterator<Item = (&'a Name, usize)>) -> Vec<Content> {
-    let mut contents: Vec<Content> = Vec::new();
+fn contents<'a>(events: impl Iterator<Item = (&'a Name, usize)>) -> Vec<ContentCount> {
+    let mut contents: Vec<ContentCount> = Vec::new();
     for (name, size) in events {
         match contents.last_mut() {
             Some(content) if content.name == *name => {
                 content.events += 1;
                 content.bytes += size as u64;
             }
-            _ => contents.push(Content { name: name.clone(), events: 1, bytes: size as u64 }),
+            _ => contents.push(ContentCount { name: name.clone(), events: 1, bytes: size as u64 }),
         }
     }
     contents
 }
 
 /// The way to the thread that writes. Dropped, it waits until that has written what it was given.
-pub(crate) struct Disk {
-    jobs: Option<Sender<Job>>,
+pub(crate) struct DiskJournal {
+    jobs: Option<Sender<WriteJob>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Disk {
-    fn start(mut writer: Writer) -> std::io::Result<Self> {
+impl DiskJournal {
+    fn start(mut writer: DiskWriter) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let thread =
             std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&queue))?;
@@ -132,20 +132,20 @@ impl Disk {
     }
 }
 
-impl Journal for Disk {
+impl Journal for DiskJournal {
     const KEEPS: bool = true;
 
-    fn record<F>(&self, entry: Entry, then: F) -> Option<F>
+    fn record<F>(&self, entry: JournalEntry, then: F) -> Option<F>
     where
         F: FnOnce(Result<(), StoreError>) + Send + 'static,
     {
         // Without a thread nobody is told, and whoever waits sees that.
-        let _ = self.jobs.as_ref()?.send(Job { entry, then: Box::new(then) });
+        let _ = self.jobs.as_ref()?.send(WriteJob { entry, then: Box::new(then) });
         None
     }
 }
 
-impl Drop for Disk {
+impl Drop for DiskJournal {
     fn drop(&mut self) {
         self.jobs = None;
         // What is told by that thread can be the last that has the store.

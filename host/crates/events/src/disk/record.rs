@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use linger_base::Name;
 
-use crate::journal::{Epoch, Record, TopicRecord};
+use crate::journal::{QueueRecord, TopicEpoch, TopicRecord};
 
 const HANDED_OUT: u8 = 1;
 const MAYBE_DELIVERED: u8 = 2;
@@ -34,7 +34,7 @@ pub(super) fn key(name: &Name, sequence: u64) -> Vec<u8> {
 }
 
 /// The value of a new event.
-pub(super) fn event(record: &Record) -> Vec<u8> {
+pub(super) fn event(record: &QueueRecord) -> Vec<u8> {
     let mut value = Vec::with_capacity(23 + 64 + record.data.len());
     value.extend_from_slice(&record.life.to_be_bytes());
     value.push(if record.handed_out { HANDED_OUT } else { 0 });
@@ -62,7 +62,7 @@ fn put_payload(value: &mut Vec<u8>, content_type: Option<&str>, data: &[u8]) {
 }
 
 /// The key of an epoch, which has no value.
-pub(super) fn epoch_key(topic: &Name, epoch: Epoch) -> Vec<u8> {
+pub(super) fn epoch_key(topic: &Name, epoch: TopicEpoch) -> Vec<u8> {
     let mut key = key(topic, epoch.first);
     key.extend_from_slice(&epoch.id.to_be_bytes());
     key
@@ -75,7 +75,7 @@ pub(super) fn mark(attempts: u32, maybe_delivered: bool, handed_out: bool) -> [u
 }
 
 /// An event, from its key and its value.
-pub(super) fn read_event(key: &[u8], value: &[u8]) -> Option<Record> {
+pub(super) fn read_event(key: &[u8], value: &[u8]) -> Option<QueueRecord> {
     let (queue, sequence) = read_key(key)?;
     let (life, value) = value.split_first_chunk()?;
     let (&flags, value) = value.split_first()?;
@@ -83,7 +83,7 @@ pub(super) fn read_event(key: &[u8], value: &[u8]) -> Option<Record> {
     let (expires, value) = value.split_first_chunk()?;
     let (content_type, data) = read_payload(value)?;
     let time = |bytes: [u8; 8]| Some(u64::from_be_bytes(bytes)).filter(|&time| time != u64::MAX);
-    Some(Record {
+    Some(QueueRecord {
         queue,
         sequence,
         life: u32::from_be_bytes(*life),
@@ -108,11 +108,11 @@ pub(super) fn read_published(key: &[u8], value: &[u8]) -> Option<TopicRecord> {
 }
 
 /// An epoch, from its key.
-pub(super) fn read_epoch(key: &[u8]) -> Option<(Name, Epoch)> {
+pub(super) fn read_epoch(key: &[u8]) -> Option<(Name, TopicEpoch)> {
     let (key, id) = key.split_last_chunk()?;
     let (topic, first) = read_key(key)?;
     let id = u32::from_be_bytes(*id);
-    (id != 0).then_some((topic, Epoch { first, id }))
+    (id != 0).then_some((topic, TopicEpoch { first, id }))
 }
 
 fn read_key(key: &[u8]) -> Option<(Name, u64)> {
@@ -132,7 +132,7 @@ fn read_payload(value: &[u8]) -> Option<(Option<Arc<str>>, Bytes)> {
 }
 
 /// What a mark says of its event.
-pub(super) fn apply_mark(record: &mut Record, mark: &[u8]) -> Option<()> {
+pub(super) fn apply_mark(record: &mut QueueRecord, mark: &[u8]) -> Option<()> {
     let [a, b, c, d, flags] = *mark else { return None };
     record.attempts = u32::from_be_bytes([a, b, c, d]);
     record.maybe_delivered = flags & MAYBE_DELIVERED != 0;
@@ -158,9 +158,9 @@ mod tests {
             content_type in content_type(),
             (due, expires) in (proptest::option::of(0..u64::MAX), proptest::option::of(0..u64::MAX)),
             handed_out in any::<bool>(),
-        ) -> Record {
+        ) -> QueueRecord {
             let (queue, data) = (queue.parse().unwrap(), data.into());
-            Record {
+            QueueRecord {
                 queue, sequence, life, data, content_type, due, expires, attempts: 0, maybe_delivered: false, handed_out,
             }
         }
@@ -191,7 +191,7 @@ mod tests {
             let topic: Name = topic.parse().unwrap();
             let record = TopicRecord { topic: topic.clone(), sequence, epoch, time, data: data.into(), content_type };
             prop_assert_eq!(read_published(&key(&topic, sequence), &published(&record)), Some(record));
-            let epoch = Epoch { first: sequence, id: epoch };
+            let epoch = TopicEpoch { first: sequence, id: epoch };
             prop_assert_eq!(read_epoch(&epoch_key(&topic, epoch)), Some((topic, epoch)));
         }
 

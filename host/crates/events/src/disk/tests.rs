@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Batch, Cursor, Event, EventId, EventStore, Lease, NewEvent, Schedule, Settlement};
+use crate::{Cursor, Event, EventId, EventStore, Lease, NewEvent, Schedule, Settlement, TopicBatch};
 
 fn name(name: &str) -> Name {
     name.parse().unwrap()
@@ -58,7 +58,7 @@ async fn restart_finds_all_in_order_and_numbers_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let ids = [push(&store, "q", "a").await, push(&store, "q", "b").await, push(&store, "q", "c").await];
-    take(&store, "q").await.settle(Settlement::Commit).await.unwrap();
+    take(&store, "q").await.settle(Settlement::Ack).await.unwrap();
     drop(store);
     let store = open(&folder);
     assert_eq!(store.usage().events, 2);
@@ -68,10 +68,10 @@ async fn restart_finds_all_in_order_and_numbers_on() {
         let lease = take(&store, "q").await;
         assert_eq!(seen(lease.event()), (text, 1, false));
         assert_eq!((&lease.event().id, lease.event().content_type.as_deref()), (id, Some("text/plain")));
-        lease.settle(Settlement::Commit).await.unwrap();
+        lease.settle(Settlement::Ack).await.unwrap();
     }
     drop(store);
-    assert_eq!(check(folder.path()).unwrap(), Contents::default());
+    assert_eq!(check(folder.path()).unwrap(), DirectoryContents::default());
 }
 
 #[tokio::test]
@@ -91,8 +91,8 @@ async fn kill_puts_back_what_was_handed_out_and_flags_it() {
     assert_eq!(seen(take(&again, "q").await.event()), ("a", 2, true));
     assert_eq!(seen(take(&again, "w").await.event()), ("c", 2, true));
     // What was taken and put back in order is not flagged.
-    a.settle(Settlement::PutBack { maybe_delivered: false }).await.unwrap();
-    c.settle(Settlement::PutBack { maybe_delivered: true }).await.unwrap();
+    a.settle(Settlement::Requeue { maybe_delivered: false }).await.unwrap();
+    c.settle(Settlement::Requeue { maybe_delivered: true }).await.unwrap();
     let again = open(&killed(&folder));
     assert_eq!(seen(take(&again, "q").await.event()), ("a", 2, false));
     assert_eq!(seen(take(&again, "w").await.event()), ("c", 2, true));
@@ -103,12 +103,12 @@ async fn publish(store: &Arc<DiskStore>, topic: &str, text: &str) -> Cursor {
     store.clone().publish(&name(topic), event).await.unwrap()
 }
 
-async fn read(store: &Arc<DiskStore>, topic: &str, after: Option<Cursor>) -> Batch {
+async fn read(store: &Arc<DiskStore>, topic: &str, after: Option<Cursor>) -> TopicBatch {
     let read = store.clone().read(&name(topic), after, 100);
     tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap()
 }
 
-fn texts(batch: &Batch) -> Vec<&str> {
+fn texts(batch: &TopicBatch) -> Vec<&str> {
     batch.events.iter().map(|event| std::str::from_utf8(&event.data).unwrap()).collect()
 }
 
@@ -191,7 +191,7 @@ async fn times_of_events_outlive_the_process() {
     tokio::time::sleep(Duration::from_millis(2)).await;
     let store = open(&copy);
     assert_eq!(store.usage().events, 2);
-    take(&store, "ready").await.settle(Settlement::Commit).await.unwrap();
+    take(&store, "ready").await.settle(Settlement::Ack).await.unwrap();
     assert!(store.clone().take(&name("late")).now_or_never().is_none());
     drop(store);
     let names: Vec<_> = check(copy.path()).unwrap().queues.into_iter().map(|queue| queue.name).collect();
@@ -203,7 +203,7 @@ async fn dead_letters_outlive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_with(&folder, "max_attempts = 1", "");
     let id = push(&store, "q", "poison").await;
-    take(&store, "q").await.settle(Settlement::PutBack { maybe_delivered: true }).await.unwrap();
+    take(&store, "q").await.settle(Settlement::Requeue { maybe_delivered: true }).await.unwrap();
     let store = open(&killed(&folder));
     let dead = take(&store, "q.dead").await;
     assert_eq!((seen(dead.event()), &dead.event().id), (("poison", 2, true), &id));

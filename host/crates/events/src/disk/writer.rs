@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use linger_config::Durability;
 
 use super::OpenError;
-use super::directory::Directory;
-use super::engine::{Engine, why};
+use super::directory::StoreDirectory;
+use super::engine::{DiskEngine, why};
 use crate::StoreError;
-use crate::journal::{Entry, Saved};
+use crate::journal::{JournalEntry, SavedEvents};
 
 /// Entries in one batch: enough to share a flush among many, few enough not to keep the first waiting.
 const BATCH: usize = 1024;
@@ -26,28 +26,31 @@ const BATCH_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// An entry, and who waits for it.
-pub(super) struct Job {
-    pub(super) entry: Entry,
+pub(super) struct WriteJob {
+    pub(super) entry: JournalEntry,
     pub(super) then: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
 /// Has the directory for itself.
-pub(super) struct Writer {
+pub(super) struct DiskWriter {
     path: PathBuf,
     durability: Durability,
     /// `None` after it failed: an engine that could not write may have written a part.
-    engine: Option<Engine>,
+    engine: Option<DiskEngine>,
     failed_at: Instant,
     /// What has to be written when the directory can be again: events that are gone, those whose push was refused
     /// half-way, and what topics have dropped.
-    owed: VecDeque<Entry>,
+    owed: VecDeque<JournalEntry>,
 }
 
-impl Writer {
+impl DiskWriter {
     /// Opens the directory, and reads what it holds.
-    pub(super) fn open(directory: &Directory, durability: Durability) -> Result<(Self, Saved), OpenError> {
+    pub(super) fn open(
+        directory: &StoreDirectory,
+        durability: Durability,
+    ) -> Result<(Self, SavedEvents), OpenError> {
         let path = directory.engine();
-        let engine = Engine::open(&path, durability).map_err(|error| match error {
+        let engine = DiskEngine::open(&path, durability).map_err(|error| match error {
             fjall::Error::Locked => OpenError::InUse(directory.name()),
             fjall::Error::Io(error) => OpenError::Io(directory.name(), error),
             error => OpenError::Damaged(directory.name(), why(&error)),
@@ -58,7 +61,7 @@ impl Writer {
     }
 
     /// Writes until nobody can send any more.
-    pub(super) fn run(&mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(&mut self, jobs: &Receiver<WriteJob>) {
         let mut batch = Vec::new();
         loop {
             match jobs.recv_timeout(PAUSE) {
@@ -88,7 +91,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[Job]) -> Result<(), StoreError> {
+    fn write(&mut self, batch: &[WriteJob]) -> Result<(), StoreError> {
         let entries = || batch.iter().map(|job| &job.entry);
         let written = self.engine().and_then(|engine| engine.write(entries()).map_err(|error| why(&error)));
         written.map_err(|how| {
@@ -103,7 +106,7 @@ impl Writer {
     }
 
     /// The engine, opened again if it failed some time ago.
-    fn engine(&mut self) -> Result<&Engine, String> {
+    fn engine(&mut self) -> Result<&DiskEngine, String> {
         if self.engine.is_none() {
             if self.failed_at.elapsed() < PAUSE {
                 return Err("the directory could not be written a moment ago".to_owned());
@@ -116,7 +119,7 @@ impl Writer {
     /// Opens the engine, and writes what is owed.
     fn open_again(&mut self) -> Result<(), String> {
         self.failed_at = Instant::now();
-        let engine = Engine::open(&self.path, self.durability).map_err(|error| why(&error))?;
+        let engine = DiskEngine::open(&self.path, self.durability).map_err(|error| why(&error))?;
         while !self.owed.is_empty() {
             let some = self.owed.len().min(BATCH);
             engine.write(self.owed.iter().take(some)).map_err(|error| why(&error))?;

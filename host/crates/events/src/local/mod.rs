@@ -17,39 +17,39 @@ use linger_base::Name;
 use linger_config::{QueuesConfig, TopicsConfig};
 
 use super::clock::Clock;
-use super::journal::{Journal, Nothing, Saved};
-use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, NewEvent, QueueUsage};
-use super::{Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
+use super::journal::{Journal, NoJournal, SavedEvents};
+use super::{Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, QueueUsage, TopicBatch};
+use super::{Schedule, Settlement, StoreError, StoreFuture, StoreUsage, TopicUsage};
 
 /// What an event costs beside its payload, in bytes: its entry, its id and its content type.
 pub(super) const OVERHEAD: u64 = 256;
 
 /// An [`EventStore`] in the memory of this process.
 pub(crate) struct LocalStore<J> {
-    limits: Limits,
+    limits: LocalLimits,
     /// Tells the ids of this store from those of a process before it.
     life: u32,
     clock: Clock,
     /// Wakes who keeps the time, when something comes earlier than that knows.
     alarm: Notify,
-    queues: Mutex<queues::State>,
-    topics: Mutex<topics::State>,
+    queues: Mutex<queues::LocalQueues>,
+    topics: Mutex<topics::LocalTopics>,
     journal: J,
 }
 
-struct Limits {
+struct LocalLimits {
     queues: QueuesConfig,
     topics: TopicsConfig,
 }
 
 /// A store that ends with its process.
-pub(crate) type MemoryStore = LocalStore<Nothing>;
+pub(crate) type MemoryStore = LocalStore<NoJournal>;
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub(crate) fn new(queues: QueuesConfig, topics: TopicsConfig) -> Arc<Self> {
-        Self::with_journal(queues, topics, Nothing, Saved::default())
+        Self::with_journal(queues, topics, NoJournal, SavedEvents::default())
     }
 }
 
@@ -59,10 +59,10 @@ impl<J: Journal> LocalStore<J> {
         queues: QueuesConfig,
         topics: TopicsConfig,
         journal: J,
-        saved: Saved,
+        saved: SavedEvents,
     ) -> Arc<Self> {
         let store = Arc::new(Self {
-            limits: Limits { queues, topics },
+            limits: LocalLimits { queues, topics },
             life: linger_base::random_u32(),
             clock: Clock::start(),
             alarm: Notify::new(),
@@ -106,7 +106,7 @@ impl<J: Journal> EventStore for LocalStore<J> {
         boxed(self.publish_now(topic, event))
     }
 
-    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<Batch> {
+    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<TopicBatch> {
         Box::pin(self.read_when_there(topic.clone(), after, limit))
     }
 
@@ -126,14 +126,14 @@ impl<J: Journal> EventStore for LocalStore<J> {
         })
     }
 
-    fn usage(&self) -> Usage {
+    fn usage(&self) -> StoreUsage {
         let queues = lock(&self.queues).usage();
         lock(&self.topics).usage(queues)
     }
 
-    fn fates(&self) -> Fates {
+    fn totals(&self) -> EventTotals {
         let queues = lock(&self.queues).fates();
-        Fates { published: lock(&self.topics).ever_published(), ..queues }
+        EventTotals { published: lock(&self.topics).ever_published(), ..queues }
     }
 
     fn queues(&self) -> Vec<QueueUsage> {

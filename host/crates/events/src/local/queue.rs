@@ -4,27 +4,27 @@ use std::collections::{BTreeMap, HashMap};
 
 use linger_config::QueuePolicy;
 
-use crate::journal::{Entry, Record};
-use crate::wait::Waiter;
+use crate::journal::{JournalEntry, QueueRecord};
+use crate::wait::LeaseSender;
 use crate::{Event, EventId};
 
 /// Whenever the lock is free, `ready` or `waiters` is empty.
-pub(super) struct Queue {
+pub(super) struct LocalQueue {
     pub(super) policy: QueuePolicy,
     /// By sequence, so that an event that returns finds its old place.
-    pub(super) ready: BTreeMap<u64, Stored>,
+    pub(super) ready: BTreeMap<u64, StoredEvent>,
     /// Events that nobody can take yet.
-    pub(super) delayed: HashMap<u64, Stored>,
-    pub(super) leased: HashMap<u64, Stored>,
+    pub(super) delayed: HashMap<u64, StoredEvent>,
+    pub(super) leased: HashMap<u64, StoredEvent>,
     /// Events that are being written down.
     pub(super) arriving: usize,
     /// By ticket, so in the order of their arrival.
-    pub(super) waiters: BTreeMap<u64, Waiter>,
+    pub(super) waiters: BTreeMap<u64, LeaseSender>,
     pub(super) bytes: u64,
 }
 
-pub(super) struct Stored {
-    pub(super) record: Record,
+pub(super) struct StoredEvent {
+    pub(super) record: QueueRecord,
     /// Whether it is written down that the event may have been handed out, where anything is.
     pub(super) noted: bool,
     /// Whether more was written down of it than that it came.
@@ -35,7 +35,7 @@ pub(super) struct Stored {
     pub(super) timer: Option<u64>,
 }
 
-impl Queue {
+impl LocalQueue {
     pub(super) fn new(policy: QueuePolicy) -> Self {
         Self {
             policy,
@@ -62,7 +62,7 @@ impl Queue {
     }
 
     /// The first that waits and is still there, and the first event.
-    pub(super) fn next_pair(&mut self) -> Option<(Waiter, Stored)> {
+    pub(super) fn next_pair(&mut self) -> Option<(LeaseSender, StoredEvent)> {
         while !self.ready.is_empty() {
             let (_, waiter) = self.waiters.pop_first()?;
             if !waiter.is_closed() {
@@ -74,19 +74,19 @@ impl Queue {
     }
 
     /// The event that is held under this lease, if it is.
-    pub(super) fn take_leased(&mut self, sequence: u64, lease: u64) -> Option<Stored> {
+    pub(super) fn take_leased(&mut self, sequence: u64, lease: u64) -> Option<StoredEvent> {
         self.leased.get(&sequence).filter(|stored| stored.lease == Some(lease))?;
         self.leased.remove(&sequence)
     }
 }
 
-impl Stored {
-    pub(super) fn new(record: Record, noted: bool) -> Self {
+impl StoredEvent {
+    pub(super) fn new(record: QueueRecord, noted: bool) -> Self {
         Self { record, noted, marked: false, lease: None, timer: None }
     }
 
     /// As it was found when its process had gone.
-    pub(super) fn restored(record: Record) -> Self {
+    pub(super) fn restored(record: QueueRecord) -> Self {
         Self { marked: true, ..Self::new(record, false) }
     }
 
@@ -102,10 +102,10 @@ impl Stored {
     }
 
     /// What is written when it has returned.
-    pub(super) fn put_back_entry(&mut self) -> Entry {
+    pub(super) fn requeue_entry(&mut self) -> JournalEntry {
         self.marked = true;
-        let Record { queue, sequence, attempts, maybe_delivered, .. } = self.record.clone();
-        Entry::PutBack { queue, sequence, attempts, maybe_delivered }
+        let QueueRecord { queue, sequence, attempts, maybe_delivered, .. } = self.record.clone();
+        JournalEntry::Requeue { queue, sequence, attempts, maybe_delivered }
     }
 
     pub(super) fn id(&self) -> EventId {

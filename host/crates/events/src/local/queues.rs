@@ -10,16 +10,19 @@ use tokio::sync::oneshot;
 use linger_base::Name;
 use linger_config::QueuesConfig;
 
-use super::queue::{Queue, Stored};
-use super::timers::Timers;
+use super::queue::{LocalQueue, StoredEvent};
+use super::timers::TimerTable;
 use super::{LocalStore, check_size, lock, size, told};
-use crate::journal::{Entry, Journal, Record};
-use crate::wait::{Lines, Taken, Wait, Waiter};
-use crate::{EventId, Fates, LeaseId, Limit, NewEvent, QueueUsage, Schedule, Settlement, StoreError, Usage};
+use crate::journal::{Journal, JournalEntry, QueueRecord};
+use crate::wait::{LeaseSender, QueueWait, TakenEvent, WaitingLines};
+use crate::{
+    EventId, EventTotals, LeaseId, LimitKind, NewEvent, QueueUsage, Schedule, Settlement, StoreError,
+    StoreUsage,
+};
 
 #[derive(Default)]
-pub(super) struct State {
-    queues: HashMap<Name, Queue>,
+pub(super) struct LocalQueues {
+    queues: HashMap<Name, LocalQueue>,
     /// Of all queues.
     bytes: u64,
     /// Counts over all queues, so that an id is not used again even when its queue came and went.
@@ -27,12 +30,12 @@ pub(super) struct State {
     next_ticket: u64,
     next_lease: u64,
     /// By sequence.
-    timers: Timers,
-    fates: Fates,
+    timers: TimerTable,
+    fates: EventTotals,
 }
 
 impl<J: Journal> LocalStore<J> {
-    pub(super) fn restore_queues(self: &Arc<Self>, records: Vec<Record>) {
+    pub(super) fn restore_queues(self: &Arc<Self>, records: Vec<QueueRecord>) {
         let now = self.clock.now();
         let mut state = lock(&self.queues);
         let state = &mut *state;
@@ -42,11 +45,11 @@ impl<J: Journal> LocalStore<J> {
             // What was there stays, whatever the limits are now.
             state.restored(&name, &self.limits.queues);
             state.charge(&name, size);
-            let (handed_out, mut stored) = (record.handed_out, Stored::restored(record));
+            let (handed_out, mut stored) = (record.handed_out, StoredEvent::restored(record));
             if handed_out {
                 // Whoever had it went with the process.
                 stored.returns(true);
-                let (entry, _) = self.put_back(state, stored);
+                let (entry, _) = self.requeue_entry(state, stored);
                 self.journal.note(entry);
             } else {
                 self.place(state, stored, now);
@@ -66,8 +69,8 @@ impl<J: Journal> LocalStore<J> {
         let mut state = lock(&self.queues);
         let sequence = state.admit(name, size(&event.data), &self.limits.queues)?;
         let due = schedule.delay.map(|delay| self.clock.after(delay));
-        let wanted = due.is_none() && state.queues.get(name).is_some_and(Queue::is_waited_for);
-        let record = Record {
+        let wanted = due.is_none() && state.queues.get(name).is_some_and(LocalQueue::is_waited_for);
+        let record = QueueRecord {
             queue: name.clone(),
             sequence,
             life: self.life,
@@ -79,9 +82,9 @@ impl<J: Journal> LocalStore<J> {
             maybe_delivered: false,
             handed_out: wanted,
         };
-        let stored = Stored::new(record.clone(), !J::KEEPS || wanted);
+        let stored = StoredEvent::new(record.clone(), !J::KEEPS || wanted);
         let store = Arc::downgrade(self);
-        let unwritten = self.journal.record(Entry::Insert(record), move |written| {
+        let unwritten = self.journal.record(JournalEntry::Insert(record), move |written| {
             let id = stored.id();
             if let Some(store) = store.upgrade() {
                 store.arrive(stored, written.is_ok());
@@ -97,7 +100,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// An event has been written down, or could not be.
-    fn arrive(self: &Arc<Self>, stored: Stored, written: bool) {
+    fn arrive(self: &Arc<Self>, stored: StoredEvent, written: bool) {
         let name = stored.record.queue.clone();
         let mut state = lock(&self.queues);
         let state = &mut *state;
@@ -115,16 +118,16 @@ impl<J: Journal> LocalStore<J> {
 
     /// Puts an event where it belongs: among those that can be taken, or aside until it can. One that is of no
     /// use any more is gone.
-    fn place(&self, state: &mut State, mut stored: Stored, now: u64) {
+    fn place(&self, state: &mut LocalQueues, mut stored: StoredEvent, now: u64) {
         if stored.is_over(now) {
             state.fates.expired += 1;
             return self.journal.note(self.remove(state, stored));
         }
-        let State { queues, timers, .. } = state;
+        let LocalQueues { queues, timers, .. } = state;
         let Some(queue) = queues.get_mut(&stored.record.queue) else { return };
         stored.lease = None;
         stored.record.due = stored.record.due.filter(|&due| due > now);
-        let Record { due, expires, .. } = stored.record;
+        let QueueRecord { due, expires, .. } = stored.record;
         self.set_timer(timers, &mut stored, [due, expires].into_iter().flatten().min());
         let sequence = stored.record.sequence;
         if due.is_some() {
@@ -134,23 +137,28 @@ impl<J: Journal> LocalStore<J> {
         }
     }
 
-    fn set_timer(&self, timers: &mut Timers, stored: &mut Stored, time: Option<u64>) {
-        let Record { sequence, queue, .. } = &stored.record;
+    fn set_timer(&self, timers: &mut TimerTable, stored: &mut StoredEvent, time: Option<u64>) {
+        let QueueRecord { sequence, queue, .. } = &stored.record;
         if timers.set(*sequence, queue, &mut stored.timer, time) {
             self.alarm.notify_one();
         }
     }
 
     /// Lets go of an event. Gives what is to be written of that.
-    fn remove(&self, state: &mut State, mut stored: Stored) -> Entry {
+    fn remove(&self, state: &mut LocalQueues, mut stored: StoredEvent) -> JournalEntry {
         self.set_timer(&mut state.timers, &mut stored, None);
         state.release(&stored);
-        let Record { queue, sequence, .. } = stored.record;
-        Entry::Remove { queue, sequence, marked: stored.marked }
+        let QueueRecord { queue, sequence, .. } = stored.record;
+        JournalEntry::Remove { queue, sequence, marked: stored.marked }
     }
 
     /// Returns an event to its queue, of which `entry` tells, if it is of use still.
-    fn return_with(&self, state: &mut State, mut stored: Stored, entry: Entry) -> Entry {
+    fn requeue_with(
+        &self,
+        state: &mut LocalQueues,
+        mut stored: StoredEvent,
+        entry: JournalEntry,
+    ) -> JournalEntry {
         let now = self.clock.now();
         if stored.is_over(now) {
             state.fates.expired += 1;
@@ -162,14 +170,14 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Hands events to those who wait. That an event may be handed out is written down before it is.
-    fn serve(self: &Arc<Self>, state: &mut State, name: &Name) {
-        while let Some((waiter, mut stored)) = state.queues.get_mut(name).and_then(Queue::next_pair) {
+    fn serve(self: &Arc<Self>, state: &mut LocalQueues, name: &Name) {
+        while let Some((waiter, mut stored)) = state.queues.get_mut(name).and_then(LocalQueue::next_pair) {
             if stored.noted {
                 self.hand_out(state, stored, waiter);
                 continue;
             }
-            let Record { sequence, attempts, maybe_delivered, .. } = stored.record;
-            let entry = Entry::HandOut { queue: name.clone(), sequence, attempts, maybe_delivered };
+            let QueueRecord { sequence, attempts, maybe_delivered, .. } = stored.record;
+            let entry = JournalEntry::HandOut { queue: name.clone(), sequence, attempts, maybe_delivered };
             self.set_timer(&mut state.timers, &mut stored, None);
             stored.marked = true;
             if let Some(queue) = state.queues.get_mut(name) {
@@ -186,7 +194,13 @@ impl<J: Journal> LocalStore<J> {
         }
     }
 
-    fn noted(self: &Arc<Self>, name: &Name, sequence: u64, waiter: Waiter, written: Result<(), StoreError>) {
+    fn noted(
+        self: &Arc<Self>,
+        name: &Name,
+        sequence: u64,
+        waiter: LeaseSender,
+        written: Result<(), StoreError>,
+    ) {
         let mut state = lock(&self.queues);
         let state = &mut *state;
         let Some(queue) = state.queues.get_mut(name) else { return };
@@ -207,13 +221,13 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Gives an event to one that waits. If that has left, the event stays where it was.
-    fn hand_out(&self, state: &mut State, mut stored: Stored, waiter: Waiter) {
+    fn hand_out(&self, state: &mut LocalQueues, mut stored: StoredEvent, waiter: LeaseSender) {
         let Some(queue) = state.queues.get_mut(&stored.record.queue) else { return };
         let (sequence, lease) = (stored.record.sequence, state.next_lease);
         let policy = (queue.policy.ack_mode, queue.policy.lease);
         let until = self.clock.after(queue.policy.longest_hold());
-        if waiter.send(Ok(Taken { event: stored.taken(), sequence, lease, policy })).is_err() {
-            return self.journal.note(self.untaken(state, stored));
+        if waiter.send(Ok(TakenEvent { event: stored.taken(), sequence, lease, policy })).is_err() {
+            return self.journal.note(self.release_entry(state, stored));
         }
         state.next_lease += 1;
         state.fates.taken += 1;
@@ -222,20 +236,20 @@ impl<J: Journal> LocalStore<J> {
         queue.leased.insert(sequence, stored);
     }
 
-    pub(super) fn take_now(self: Arc<Self>, name: &Name) -> Result<Wait<Self>, StoreError> {
+    pub(super) fn take_now(self: Arc<Self>, name: &Name) -> Result<QueueWait<Self>, StoreError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.queues);
         let ticket = state.next_ticket;
         let queue = state.queue(name, &self.limits.queues)?;
         // Who has left is in the way only until it is dropped.
         if queue.waiters.len() >= self.limits.queues.max_waiters {
-            return Err(StoreError::OverLimit(Limit::Waiters));
+            return Err(StoreError::OverLimit(LimitKind::Waiters));
         }
         queue.waiters.insert(ticket, sender);
         state.next_ticket += 1;
         self.serve(&mut state, name);
         drop(state);
-        Ok(Wait::new(self, name.clone(), ticket, receiver))
+        Ok(QueueWait::new(self, name.clone(), ticket, receiver))
     }
 
     pub(super) fn settle_now(
@@ -264,8 +278,8 @@ impl<J: Journal> LocalStore<J> {
     /// Settles an event that has left the leased ones. Gives back who is to be told, if nothing is written.
     fn settle_stored<F>(
         self: &Arc<Self>,
-        state: &mut State,
-        mut stored: Stored,
+        state: &mut LocalQueues,
+        mut stored: StoredEvent,
         settlement: Settlement,
         told_so: F,
     ) -> Option<F>
@@ -274,15 +288,15 @@ impl<J: Journal> LocalStore<J> {
     {
         let name = stored.record.queue.clone();
         let unwritten = match settlement {
-            Settlement::Commit => {
+            Settlement::Ack => {
                 state.fates.committed += 1;
                 self.journal.record(self.remove(state, stored), told_so)
             }
-            Settlement::Untaken => self.journal.record(self.untaken(state, stored), told_so),
-            Settlement::PutBack { maybe_delivered } => {
+            Settlement::Release => self.journal.record(self.release_entry(state, stored), told_so),
+            Settlement::Requeue { maybe_delivered } => {
                 state.fates.returned += 1;
                 stored.returns(maybe_delivered);
-                let (entry, place) = self.put_back(state, stored);
+                let (entry, place) = self.requeue_entry(state, stored);
                 let unwritten = self.journal.record(entry, told_so);
                 self.serve(state, &place);
                 unwritten
@@ -294,30 +308,30 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Returns an event that nobody saw. Gives what is to be written of that.
-    fn untaken(&self, state: &mut State, mut stored: Stored) -> Entry {
-        let entry = stored.put_back_entry();
-        self.return_with(state, stored, entry)
+    fn release_entry(&self, state: &mut LocalQueues, mut stored: StoredEvent) -> JournalEntry {
+        let entry = stored.requeue_entry();
+        self.requeue_with(state, stored, entry)
     }
 
     /// Returns an event to its queue, or moves it to the dead letters. Gives what is to be written of that, and
     /// where the event is.
-    fn put_back(&self, state: &mut State, mut stored: Stored) -> (Entry, Name) {
+    fn requeue_entry(&self, state: &mut LocalQueues, mut stored: StoredEvent) -> (JournalEntry, Name) {
         let from = stored.record.queue.clone();
         let (place, entry) = match self.admit_dead_letter(state, &stored) {
             Some(dead) => {
                 let queue = dead.clone();
                 stored.record =
-                    Record { queue, due: None, expires: None, handed_out: false, ..stored.record };
+                    QueueRecord { queue, due: None, expires: None, handed_out: false, ..stored.record };
                 stored.marked = true;
-                (dead, Entry::Move { from, record: stored.record.clone() })
+                (dead, JournalEntry::Move { from, record: stored.record.clone() })
             }
-            None => (from, stored.put_back_entry()),
+            None => (from, stored.requeue_entry()),
         };
-        (self.return_with(state, stored, entry), place)
+        (self.requeue_with(state, stored, entry), place)
     }
 
     /// Makes room for an event that was handed out too often, and says where. Without room it stays where it is.
-    fn admit_dead_letter(&self, state: &mut State, stored: &Stored) -> Option<Name> {
+    fn admit_dead_letter(&self, state: &mut LocalQueues, stored: &StoredEvent) -> Option<Name> {
         let name = &stored.record.queue;
         let (attempts, dead) = state.queues.get(name)?.policy.dead.clone()?;
         if stored.record.attempts < attempts {
@@ -341,7 +355,7 @@ impl<J: Journal> LocalStore<J> {
 
     pub(super) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
         let mut state = lock(&self.queues);
-        let State { queues, timers, .. } = &mut *state;
+        let LocalQueues { queues, timers, .. } = &mut *state;
         let leased = queues.get_mut(&lease.queue).and_then(|queue| queue.leased.get_mut(&lease.sequence));
         let stored = leased.filter(|stored| stored.lease == Some(lease.lease)).ok_or(StoreError::Settled)?;
         self.set_timer(timers, stored, Some(self.clock.after(time)));
@@ -358,13 +372,13 @@ impl<J: Journal> LocalStore<J> {
         state.timers.next()
     }
 
-    fn time_has_come(self: &Arc<Self>, state: &mut State, sequence: u64, name: &Name, now: u64) {
+    fn time_has_come(self: &Arc<Self>, state: &mut LocalQueues, sequence: u64, name: &Name, now: u64) {
         let Some(queue) = state.queues.get_mut(name) else { return };
         if let Some(mut stored) = queue.leased.remove(&sequence) {
             stored.timer = None;
             state.fates.overdue += 1;
             tracing::warn!("queue {name}: the lease on {} has run out: it returns", stored.id());
-            let returns = Settlement::PutBack { maybe_delivered: true };
+            let returns = Settlement::Requeue { maybe_delivered: true };
             let _ = self.settle_stored(state, stored, returns, |_| ());
         } else if let Some(mut stored) =
             queue.delayed.remove(&sequence).or_else(|| queue.ready.remove(&sequence))
@@ -410,7 +424,7 @@ impl<J: Journal> LocalStore<J> {
     }
 }
 
-impl<J: Journal> Lines for LocalStore<J> {
+impl<J: Journal> WaitingLines for LocalStore<J> {
     fn leave(&self, name: &Name, ticket: u64) {
         let mut state = lock(&self.queues);
         if let Some(queue) = state.queues.get_mut(name) {
@@ -420,7 +434,7 @@ impl<J: Journal> Lines for LocalStore<J> {
     }
 }
 
-impl State {
+impl LocalQueues {
     /// Makes room for an event, and gives its sequence.
     fn admit(&mut self, name: &Name, size: u64, limits: &QueuesConfig) -> Result<u64, StoreError> {
         self.make_room(name, size, 1, limits)?;
@@ -439,11 +453,11 @@ impl State {
         let total = self.bytes + size;
         let queue = self.queue(name, limits)?;
         let reached = if queue.events() >= limits.max_events {
-            Some(Limit::Events)
+            Some(LimitKind::Events)
         } else if queue.bytes + size > limits.max_bytes.as_u64() {
-            Some(Limit::Bytes)
+            Some(LimitKind::Bytes)
         } else {
-            (total > limits.max_total_bytes.as_u64()).then_some(Limit::TotalBytes)
+            (total > limits.max_total_bytes.as_u64()).then_some(LimitKind::TotalBytes)
         };
         if let Some(limit) = reached {
             self.forget_if_unused(name);
@@ -463,7 +477,7 @@ impl State {
     }
 
     /// The bytes of an event are free again.
-    fn release(&mut self, stored: &Stored) {
+    fn release(&mut self, stored: &StoredEvent) {
         let size = size(&stored.record.data);
         self.bytes -= size;
         if let Some(queue) = self.queues.get_mut(&stored.record.queue) {
@@ -471,37 +485,37 @@ impl State {
         }
     }
 
-    fn queue(&mut self, name: &Name, limits: &QueuesConfig) -> Result<&mut Queue, StoreError> {
+    fn queue(&mut self, name: &Name, limits: &QueuesConfig) -> Result<&mut LocalQueue, StoreError> {
         if self.queues.len() >= limits.max_queues && !self.queues.contains_key(name) {
-            return Err(StoreError::OverLimit(Limit::Names));
+            return Err(StoreError::OverLimit(LimitKind::Names));
         }
         Ok(self.restored(name, limits))
     }
 
     /// A queue, whatever the limits are.
-    fn restored(&mut self, name: &Name, limits: &QueuesConfig) -> &mut Queue {
-        self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name)))
+    fn restored(&mut self, name: &Name, limits: &QueuesConfig) -> &mut LocalQueue {
+        self.queues.entry(name.clone()).or_insert_with(|| LocalQueue::new(limits.policy(name)))
     }
 
     /// A queue exists as long as somebody needs it, so that names cost nothing once they are not used.
     fn forget_if_unused(&mut self, name: &Name) {
-        if self.queues.get(name).is_some_and(Queue::is_unused) {
+        if self.queues.get(name).is_some_and(LocalQueue::is_unused) {
             self.queues.remove(name);
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
-        let events = self.queues.values().map(Queue::events).sum();
+    pub(super) fn usage(&self) -> StoreUsage {
+        let events = self.queues.values().map(LocalQueue::events).sum();
         let waiting = self.queues.values().map(|queue| queue.waiters.len()).sum();
-        Usage { queues: self.queues.len(), events, bytes: self.bytes, waiting, ..Usage::default() }
+        StoreUsage { queues: self.queues.len(), events, bytes: self.bytes, waiting, ..StoreUsage::default() }
     }
 
-    pub(super) fn fates(&self) -> Fates {
+    pub(super) fn fates(&self) -> EventTotals {
         self.fates
     }
 
     pub(super) fn list(&self) -> Vec<QueueUsage> {
-        let usage = |(name, queue): (&Name, &Queue)| QueueUsage {
+        let usage = |(name, queue): (&Name, &LocalQueue)| QueueUsage {
             queue: name.to_string(),
             ready: queue.ready.len(),
             delayed: queue.delayed.len(),

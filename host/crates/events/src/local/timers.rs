@@ -6,9 +6,9 @@ use linger_base::Name;
 
 /// One time for each number that has any.
 #[derive(Default)]
-pub(super) struct Timers(BTreeMap<(u64, u64), Name>);
+pub(super) struct TimerTable(BTreeMap<(u64, u64), Name>);
 
-impl Timers {
+impl TimerTable {
     /// Sets the time of a number, whose time was `old`. Returns whether it is now the next of all.
     pub(super) fn set(&mut self, number: u64, name: &Name, old: &mut Option<u64>, new: Option<u64>) -> bool {
         if let Some(time) = old.take() {

@@ -9,29 +9,29 @@ use tokio::sync::{Notify, oneshot};
 use linger_base::Name;
 use linger_config::TopicsConfig;
 
-use super::timers::Timers;
-use super::topic::{Kept, Topic};
+use super::timers::TimerTable;
+use super::topic::{LocalTopic, RetainedEvent};
 use super::{LocalStore, check_size, lock, size, told};
-use crate::journal::{Entry, Epoch, Journal, Tidy, TopicRecord};
+use crate::journal::{Journal, JournalEntry, TopicEpoch, TopicRecord, TopicTrim};
 use crate::wait::woken;
-use crate::{Batch, Cursor, Limit, NewEvent, Published, StoreError, TopicUsage, Usage};
+use crate::{Cursor, LimitKind, NewEvent, PublishedEvent, StoreError, StoreUsage, TopicBatch, TopicUsage};
 
 /// The most events that one read gives.
 const MAX_BATCH: usize = 1000;
 
 #[derive(Default)]
-pub(super) struct State {
-    topics: HashMap<Name, Topic>,
+pub(super) struct LocalTopics {
+    topics: HashMap<Name, LocalTopic>,
     /// Of all topics.
     bytes: u64,
     next_number: u64,
     /// By the numbers of topics.
-    timers: Timers,
+    timers: TimerTable,
     published: u64,
 }
 
 impl<J: Journal> LocalStore<J> {
-    pub(super) fn restore_topics(&self, epochs: Vec<(Name, Epoch)>, records: Vec<TopicRecord>) {
+    pub(super) fn restore_topics(&self, epochs: Vec<(Name, TopicEpoch)>, records: Vec<TopicRecord>) {
         let now = self.clock.now();
         let mut state = lock(&self.topics);
         let state = &mut *state;
@@ -40,7 +40,7 @@ impl<J: Journal> LocalStore<J> {
         }
         for record in records {
             state.bytes += size(&record.data);
-            let (topic, kept) = Kept::of(record);
+            let (topic, kept) = RetainedEvent::of(record);
             state.restored(&topic, now, &self.limits.topics).restore(kept);
         }
         let names: Vec<_> = state.topics.keys().cloned().collect();
@@ -65,12 +65,12 @@ impl<J: Journal> LocalStore<J> {
         topic.next += 1;
         let NewEvent { data, content_type } = event;
         let record = TopicRecord { topic: name.clone(), sequence, epoch, time: now, data, content_type };
-        let (_, kept) = Kept::of(record.clone());
+        let (_, kept) = RetainedEvent::of(record.clone());
         let cursor = kept.event.cursor;
         if J::KEEPS {
             let (store, name) = (Arc::downgrade(self), name.clone());
             // Always written, where anything is kept.
-            drop(self.journal.record(Entry::Publish(record), move |written| {
+            drop(self.journal.record(JournalEntry::Publish(record), move |written| {
                 if let Some(store) = store.upgrade() {
                     store.published(&mut lock(&store.topics), &name, kept, written.is_ok());
                 }
@@ -87,7 +87,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// The topic's epoch in this process.
-    fn epoch(&self, name: &Name, topic: &mut Topic) -> u32 {
+    fn epoch(&self, name: &Name, topic: &mut LocalTopic) -> u32 {
         match topic.epochs.last() {
             Some(epoch) if topic.has_begun => epoch.id,
             _ => {
@@ -95,14 +95,14 @@ impl<J: Journal> LocalStore<J> {
                 topic.has_begun = true;
                 let (forgotten, begun) = topic.begin_epoch(id);
                 let (topic, trimmed, begun) = (name.clone(), 0..0, Some(begun));
-                self.journal.note(Entry::Tidy(Tidy { topic, trimmed, forgotten, begun }));
+                self.journal.note(JournalEntry::Trim(TopicTrim { topic, trimmed, forgotten, begun }));
                 id
             }
         }
     }
 
     /// An event has been written down, or could not be.
-    fn published(&self, state: &mut State, name: &Name, kept: Kept, written: bool) {
+    fn published(&self, state: &mut LocalTopics, name: &Name, kept: RetainedEvent, written: bool) {
         let Some(topic) = state.topics.get_mut(name) else { return };
         topic.arriving -= 1;
         if written {
@@ -116,8 +116,8 @@ impl<J: Journal> LocalStore<J> {
     }
 
     /// Drops what a topic keeps no longer, or the topic itself, and sets its timer.
-    fn tidy(&self, state: &mut State, name: &Name, now: u64) {
-        let State { topics, bytes, timers, .. } = state;
+    fn tidy(&self, state: &mut LocalTopics, name: &Name, now: u64) {
+        let LocalTopics { topics, bytes, timers, .. } = state;
         let Some(topic) = topics.get_mut(name) else { return };
         let before = topic.bytes;
         let trimmed = topic.trim(now);
@@ -126,7 +126,7 @@ impl<J: Journal> LocalStore<J> {
         let over = topic.is_blank() || topic.is_over_itself(now);
         if over {
             forgotten.append(&mut topic.epochs);
-        } else if let (false, 0, Some(&Epoch { id, .. })) =
+        } else if let (false, 0, Some(&TopicEpoch { id, .. })) =
             (trimmed.is_empty(), topic.len(), topic.epochs.last())
         {
             // Otherwise nothing would tell the number after a restart.
@@ -134,7 +134,12 @@ impl<J: Journal> LocalStore<J> {
             (forgotten, begun) = (gone, Some(noted));
         }
         if !trimmed.is_empty() || !forgotten.is_empty() || begun.is_some() {
-            self.journal.note(Entry::Tidy(Tidy { topic: name.clone(), trimmed, forgotten, begun }));
+            self.journal.note(JournalEntry::Trim(TopicTrim {
+                topic: name.clone(),
+                trimmed,
+                forgotten,
+                begun,
+            }));
         }
         if topic.next_time().is_some_and(|time| time <= now) {
             topic.touch(now);
@@ -159,7 +164,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     pub(super) fn end_of(&self, name: &Name) -> Cursor {
-        lock(&self.topics).topics.get(name).map_or(Cursor::START, Topic::end)
+        lock(&self.topics).topics.get(name).map_or(Cursor::START, LocalTopic::end)
     }
 
     pub(super) async fn read_when_there(
@@ -167,11 +172,11 @@ impl<J: Journal> LocalStore<J> {
         name: Name,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<Batch, StoreError> {
+    ) -> Result<TopicBatch, StoreError> {
         let limit = limit.clamp(1, MAX_BATCH);
         let reader = match self.read_now_or_wait(&name, after, limit)? {
             Ok(batch) => return Ok(batch),
-            Err(wake) => Reader { store: self, name, wake },
+            Err(wake) => WaitingReader { store: self, name, wake },
         };
         Ok(woken(&reader.wake, || reader.look(after, limit)).await)
     }
@@ -182,7 +187,7 @@ impl<J: Journal> LocalStore<J> {
         name: &Name,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<Result<Batch, Arc<Notify>>, StoreError> {
+    ) -> Result<Result<TopicBatch, Arc<Notify>>, StoreError> {
         let (limits, now) = (&self.limits.topics, self.clock.now());
         let mut state = lock(&self.topics);
         if let Some(batch) = state.topics.get(name).and_then(|topic| topic.batch(after, limit)) {
@@ -190,7 +195,7 @@ impl<J: Journal> LocalStore<J> {
         }
         let topic = state.topic(name, limits, now)?;
         if topic.readers >= limits.max_waiters {
-            return Err(StoreError::OverLimit(Limit::Waiters));
+            return Err(StoreError::OverLimit(LimitKind::Waiters));
         }
         topic.readers += 1;
         Ok(Err(topic.wake.clone()))
@@ -198,19 +203,19 @@ impl<J: Journal> LocalStore<J> {
 }
 
 /// One who waits at a topic.
-struct Reader<J: Journal> {
+struct WaitingReader<J: Journal> {
     store: Arc<LocalStore<J>>,
     name: Name,
     wake: Arc<Notify>,
 }
 
-impl<J: Journal> Reader<J> {
-    fn look(&self, after: Option<Cursor>, limit: usize) -> Option<Batch> {
+impl<J: Journal> WaitingReader<J> {
+    fn look(&self, after: Option<Cursor>, limit: usize) -> Option<TopicBatch> {
         lock(&self.store.topics).topics.get(&self.name)?.batch(after, limit)
     }
 }
 
-impl<J: Journal> Drop for Reader<J> {
+impl<J: Journal> Drop for WaitingReader<J> {
     fn drop(&mut self) {
         let mut state = lock(&self.store.topics);
         let Some(topic) = state.topics.get_mut(&self.name) else { return };
@@ -221,15 +226,15 @@ impl<J: Journal> Drop for Reader<J> {
     }
 }
 
-impl Kept {
+impl RetainedEvent {
     fn of(record: TopicRecord) -> (Name, Self) {
         let TopicRecord { topic, sequence, epoch, time, data, content_type } = record;
         let cursor = Cursor { epoch, next: sequence + 1 };
-        (topic, Self { sequence, time, event: Arc::new(Published { cursor, data, content_type }) })
+        (topic, Self { sequence, time, event: Arc::new(PublishedEvent { cursor, data, content_type }) })
     }
 }
 
-impl State {
+impl LocalTopics {
     /// Makes room for an event. What the topic will keep no longer when it has this one makes room too.
     fn admit(
         &mut self,
@@ -237,7 +242,7 @@ impl State {
         size: u64,
         limits: &TopicsConfig,
         now: u64,
-    ) -> Result<&mut Topic, StoreError> {
+    ) -> Result<&mut LocalTopic, StoreError> {
         let total = self.bytes + size;
         let topic = self.topic(name, limits, now)?;
         if total - topic.frees(size) > limits.max_total_bytes.as_u64() {
@@ -245,7 +250,7 @@ impl State {
             if topic.is_blank() && topic.epochs.is_empty() {
                 self.topics.remove(name);
             }
-            return Err(StoreError::OverLimit(Limit::TotalBytes));
+            return Err(StoreError::OverLimit(LimitKind::TotalBytes));
         }
         self.bytes = total;
         let topic = self.topic(name, limits, now)?;
@@ -253,26 +258,26 @@ impl State {
         Ok(topic)
     }
 
-    fn topic(&mut self, name: &Name, limits: &TopicsConfig, now: u64) -> Result<&mut Topic, StoreError> {
+    fn topic(&mut self, name: &Name, limits: &TopicsConfig, now: u64) -> Result<&mut LocalTopic, StoreError> {
         if self.topics.len() >= limits.max_topics && !self.topics.contains_key(name) {
-            return Err(StoreError::OverLimit(Limit::Names));
+            return Err(StoreError::OverLimit(LimitKind::Names));
         }
         Ok(self.restored(name, now, limits))
     }
 
     /// A topic, whatever the limits are.
-    fn restored(&mut self, name: &Name, now: u64, limits: &TopicsConfig) -> &mut Topic {
+    fn restored(&mut self, name: &Name, now: u64, limits: &TopicsConfig) -> &mut LocalTopic {
         let Self { topics, next_number, .. } = self;
         topics.entry(name.clone()).or_insert_with(|| {
             *next_number += 1;
-            Topic::new(*next_number, limits.retention(name), now)
+            LocalTopic::new(*next_number, limits.retention(name), now)
         })
     }
 
-    pub(super) fn usage(&self, others: Usage) -> Usage {
-        Usage {
+    pub(super) fn usage(&self, others: StoreUsage) -> StoreUsage {
+        StoreUsage {
             topics: self.topics.len(),
-            published: self.topics.values().map(Topic::len).sum(),
+            published: self.topics.values().map(LocalTopic::len).sum(),
             published_bytes: self.bytes,
             readers: self.topics.values().map(|topic| topic.readers).sum(),
             ..others
@@ -284,7 +289,7 @@ impl State {
     }
 
     pub(super) fn list(&self) -> Vec<TopicUsage> {
-        let usage = |(name, topic): (&Name, &Topic)| TopicUsage {
+        let usage = |(name, topic): (&Name, &LocalTopic)| TopicUsage {
             topic: name.to_string(),
             events: topic.len(),
             end: topic.end().to_string(),

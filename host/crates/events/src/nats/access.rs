@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use linger_config::NatsConfig;
 
-use super::link::pause;
+use super::client::pause;
 
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(2);

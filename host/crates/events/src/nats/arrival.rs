@@ -10,10 +10,10 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::message::{Origin, Particulars, stored_size};
-use super::notes::{Key, Mark, Note};
-use super::queue::{Held, Queue};
-use super::{Shared, answer, lock};
+use super::message::{DeadLetterOrigin, EventMetadata, stored_size};
+use super::notes::{EventKey, HandoutMark, RedeliveryNote};
+use super::queue::{HeldEvent, NatsQueue};
+use super::{NatsContext, answer, lock};
 use crate::wait::woken;
 use crate::{Event, EventId};
 
@@ -23,7 +23,7 @@ const NOTE_IS_LATE: Duration = Duration::from_millis(50);
 /// How long it is gathered how far events have been handed out before it is told.
 const MARKS: Duration = Duration::from_millis(20);
 
-impl Shared {
+impl NatsContext {
     /// An event has been handed out to this host. What another one has told of it may be a little later.
     pub(super) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
         let Some(numbered) = self.numbered(name, message) else { return };
@@ -40,7 +40,7 @@ impl Shared {
     }
 
     /// A message with what NATS says of it. None, with a line in the log, if that makes no sense.
-    pub(super) fn numbered(&self, name: &Name, message: Message) -> Option<Numbered> {
+    pub(super) fn numbered(&self, name: &Name, message: Message) -> Option<NumberedMessage> {
         let handed = Handed { message, context: self.link.js.clone() };
         let (sequence, delivered) = match handed.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
@@ -49,7 +49,7 @@ impl Shared {
                 return None;
             }
         };
-        Some(Numbered { message: handed.message, sequence, delivered })
+        Some(NumberedMessage { message: handed.message, sequence, delivered })
     }
 
     /// The same for each of these.
@@ -60,13 +60,13 @@ impl Shared {
     }
 
     /// Waits until it is told what became of an event, but not for long: whoever had it may have died.
-    async fn hear_of(&self, key: &Key, delivered: u64) {
+    async fn hear_of(&self, key: &EventKey, delivered: u64) {
         let told = woken(&self.told, || lock(&self.queues).notes.tell_of(key, delivered).then_some(()));
         // If nothing is told, that is what is known.
         let _ = tokio::time::timeout(NOTE_IS_LATE, told).await;
     }
 
-    fn arrived_and_known(self: &Arc<Self>, name: &Name, epoch: u32, numbered: Numbered) {
+    fn arrived_and_known(self: &Arc<Self>, name: &Name, epoch: u32, numbered: NumberedMessage) {
         let Some(mut arrival) = self.read(name, epoch, numbered) else { return };
         let now = self.clock.now();
         if arrival.is_over(now) {
@@ -75,7 +75,7 @@ impl Shared {
         if let Some(due) = arrival.due.filter(|&due| due > now) {
             arrival.held.note.untaken += 1;
             let later = answer::later(Duration::from_millis(due - now));
-            return drop(self.work(self.clone().return_with(arrival.held, later)));
+            return drop(self.work(self.clone().requeue_with(arrival.held, later)));
         }
         if arrival.was_handed_out_too_often(&lock(&self.queues).queues) {
             return drop(self.work(self.clone().bury_or_hand_out(arrival.held)));
@@ -83,7 +83,7 @@ impl Shared {
         self.hand_out(arrival.held);
     }
 
-    pub(super) fn hand_out(self: &Arc<Self>, held: Held) {
+    pub(super) fn hand_out(self: &Arc<Self>, held: HeldEvent) {
         let mut state = lock(&self.queues);
         let next = state.next();
         let back = state.hand_out(held, self.clock.now());
@@ -93,15 +93,21 @@ impl Shared {
         drop(state);
         if let Some(mut held) = back {
             held.note.untaken += 1;
-            drop(self.work(self.clone().return_with(held, answer::BACK)));
+            drop(self.work(self.clone().requeue_with(held, answer::BACK)));
         }
     }
 
     /// What a message says, with what is known of it.
-    pub(super) fn read(self: &Arc<Self>, name: &Name, epoch: u32, numbered: Numbered) -> Option<Arrival> {
-        let Numbered { message, sequence, delivered } = numbered;
+    pub(super) fn read(
+        self: &Arc<Self>,
+        name: &Name,
+        epoch: u32,
+        numbered: NumberedMessage,
+    ) -> Option<UnclaimedEvent> {
+        let NumberedMessage { message, sequence, delivered } = numbered;
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
-        let Particulars { content_type, due, expires, origin } = Particulars::read(message.headers.as_ref());
+        let EventMetadata { content_type, due, expires, origin } =
+            EventMetadata::read(message.headers.as_ref());
         let mut state = lock(&self.queues);
         let mut note = state.notes.of(&(name.clone(), epoch, sequence), delivered);
         let mark = state.mark(name, &self.limits.queues);
@@ -112,7 +118,7 @@ impl Shared {
             self.fetchers.spawn_on(self.clone().tell_mark(name.clone()), &self.runtime);
         }
         let own = EventId { epoch, number: sequence };
-        let origin = origin.unwrap_or(Origin { id: own, attempts: 0, maybe_delivered: false });
+        let origin = origin.unwrap_or(DeadLetterOrigin { id: own, attempts: 0, maybe_delivered: false });
         let attempt = u64::from(origin.attempts) + note.delivered.saturating_sub(note.untaken);
         let event = Event {
             id: origin.id,
@@ -121,7 +127,7 @@ impl Shared {
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
             maybe_delivered: note.maybe_delivered || origin.maybe_delivered,
         };
-        let held = Held {
+        let held = HeldEvent {
             queue: name.clone(),
             sequence,
             epoch,
@@ -134,7 +140,7 @@ impl Shared {
             ends: 0,
             timer: None,
         };
-        Some(Arrival { held, due })
+        Some(UnclaimedEvent { held, due })
     }
 
     /// Tells all hosts how far events have been handed out: sooner than NATS can have another leader, and not for each.
@@ -157,11 +163,11 @@ impl Shared {
 
     /// Another host, or this one, has told of an event, or how far events have been handed out.
     pub(super) fn heard(&self, note: &[u8]) {
-        if let Some((queue, epoch, number)) = Mark::hear(note) {
+        if let Some((queue, epoch, number)) = HandoutMark::hear(note) {
             lock(&self.queues).mark(&queue, &self.limits.queues).pass(epoch, number);
             return;
         }
-        if let Some((key, note)) = Note::hear(note) {
+        if let Some((key, note)) = RedeliveryNote::hear(note) {
             lock(&self.queues).notes.keep(key, note);
             self.told.notify_waiters();
         }
@@ -169,7 +175,7 @@ impl Shared {
 }
 
 /// A message that was handed out.
-pub(super) struct Numbered {
+pub(super) struct NumberedMessage {
     message: Message,
     /// Its place in the stream.
     sequence: u64,
@@ -178,18 +184,18 @@ pub(super) struct Numbered {
 }
 
 /// An event that was handed out to this host, and of which nobody knows yet.
-pub(super) struct Arrival {
-    pub(super) held: Held,
+pub(super) struct UnclaimedEvent {
+    pub(super) held: HeldEvent,
     /// When it can be taken.
     pub(super) due: Option<u64>,
 }
 
-impl Arrival {
+impl UnclaimedEvent {
     pub(super) fn is_over(&self, now: u64) -> bool {
         self.held.expires.is_some_and(|expires| expires <= now)
     }
 
-    fn was_handed_out_too_often(&self, queues: &HashMap<Name, Queue>) -> bool {
+    fn was_handed_out_too_often(&self, queues: &HashMap<Name, NatsQueue>) -> bool {
         let dead = queues.get(&self.held.queue).and_then(|queue| queue.policy.dead.as_ref());
         dead.is_some_and(|(attempts, _)| self.held.event.attempt > *attempts)
     }

@@ -10,20 +10,20 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::Shared;
-use super::link::{Trouble, pause};
-use super::names::Kind;
-use super::pull::{Got, MAX_BATCH, Pull};
+use super::NatsContext;
+use super::client::{NatsError, pause};
+use super::names::StreamKind;
+use super::pull::{MAX_BATCH, PullRequest, PullResult};
 
 /// How long the subscription for a queue's events stays when nobody waits there. Who has taken one event mostly takes another
 /// soon; and the one that came reaches its taker before anything else is sent to NATS.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Fetches events for a queue for as long as somebody waits there.
-pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
+pub(super) async fn fetch(shared: Arc<NatsContext>, queue: Name) {
     let Some(line) = shared.line(&queue) else { return };
     let mut connections = shared.link.connections();
-    let (mut pull, mut tries, mut told) = (None::<Pull>, 0, false);
+    let (mut pull, mut tries, mut told) = (None::<PullRequest>, 0, false);
     loop {
         let wanted = shared.wanted(&queue).min(MAX_BATCH);
         let was_lost = shared.was_lost(&queue);
@@ -41,7 +41,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
         }
         let current = match asked(&shared, &queue, &mut pull, wanted).await {
             Ok(current) => current,
-            Err(Trouble::Lasting(error)) => {
+            Err(NatsError::Lasting(error)) => {
                 shared.give_up(&queue, &error);
                 continue;
             }
@@ -63,17 +63,17 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
         };
         tokio::select! {
             got = current.next() => match got {
-                Got::Event(message) => {
+                PullResult::Event(message) => {
                     (tries, told) = (0, false);
                     let epoch = current.epoch;
                     shared.arrived(&queue, epoch, message);
                 }
-                Got::Nothing => (tries, told) = (0, false),
-                Got::Lost(why) => {
+                PullResult::Nothing => (tries, told) = (0, false),
+                PullResult::Lost(why) => {
                     tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
                     pull = None;
                     // The stream or its consumer may have gone.
-                    shared.streams.doubt(Kind::Queue, &queue);
+                    shared.streams.doubt(StreamKind::Queue, &queue);
                     shared.suspect(&queue);
                     sleep(pause(tries)).await;
                     tries += 1;
@@ -92,23 +92,23 @@ pub(super) async fn fetch(shared: Arc<Shared>, queue: Name) {
 
 /// The request that is there, or another one.
 async fn asked<'a>(
-    shared: &Arc<Shared>,
+    shared: &Arc<NatsContext>,
     queue: &Name,
-    pull: &'a mut Option<Pull>,
+    pull: &'a mut Option<PullRequest>,
     wanted: usize,
-) -> Result<&'a mut Pull, Trouble> {
+) -> Result<&'a mut PullRequest, NatsError> {
     let is_over = pull.as_ref().is_none_or(|pull| pull.left == 0);
     let epoch = if is_over { Some(shared.ensure_queue(queue).await?) } else { None };
     match (pull, epoch) {
         (Some(pull), None) => Ok(pull),
         (Some(pull), Some(epoch)) => {
             pull.epoch = epoch;
-            pull.ask(shared, wanted).await.map_err(Trouble::Passing)?;
+            pull.ask(shared, wanted).await.map_err(NatsError::Passing)?;
             Ok(pull)
         }
         (pull, epoch) => {
-            let started = Pull::start(shared, queue, epoch.unwrap_or_default(), wanted).await;
-            Ok(pull.insert(started.map_err(Trouble::Passing)?))
+            let started = PullRequest::start(shared, queue, epoch.unwrap_or_default(), wanted).await;
+            Ok(pull.insert(started.map_err(NatsError::Passing)?))
         }
     }
 }

@@ -12,11 +12,11 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::link::{Trouble, pause};
-use super::message::{Particulars, stored_size};
-use super::mirror::Mirror;
-use super::names::Kind;
-use super::{Shared, lock, stream};
+use super::client::{NatsError, pause};
+use super::message::{EventMetadata, stored_size};
+use super::mirror::TopicMirror;
+use super::names::StreamKind;
+use super::{NatsContext, lock, stream};
 use crate::StoreError;
 
 /// How long a topic that nobody reads any more is followed: those who poll come again soon.
@@ -25,14 +25,14 @@ const LINGER: Duration = Duration::from_mins(1);
 /// How often in succession NATS refuses a topic before its readers are told.
 const REFUSALS: u32 = 3;
 
-impl Shared {
+impl NatsContext {
     /// Has what a topic keeps here, for as long as somebody reads it.
     pub(super) async fn follow(self: Arc<Self>, name: Name) {
         let (mut tries, mut refusals, mut told) = (0, 0, false);
         loop {
             let connections = self.link.connections();
             let started = self.start_to_follow(&name).await;
-            refusals = if matches!(started, Err(Trouble::Refused(_))) { refusals + 1 } else { 0 };
+            refusals = if matches!(started, Err(NatsError::Refused(_))) { refusals + 1 } else { 0 };
             match started {
                 Ok(messages) => {
                     (tries, told) = (0, false);
@@ -40,9 +40,9 @@ impl Shared {
                         return;
                     }
                 }
-                Err(Trouble::Lasting(error)) => return self.refuse(&name, error),
-                Err(Trouble::Refused(error)) if refusals >= REFUSALS => {
-                    return self.refuse(&name, Trouble::refused(&error));
+                Err(NatsError::Lasting(error)) => return self.refuse(&name, error),
+                Err(NatsError::Refused(error)) if refusals >= REFUSALS => {
+                    return self.refuse(&name, NatsError::refused(&error));
                 }
                 Err(trouble) => match trouble.warning(tries) {
                     Some(warning) if !std::mem::replace(&mut told, true) => {
@@ -59,11 +59,11 @@ impl Shared {
         }
     }
 
-    async fn start_to_follow(&self, name: &Name) -> Result<Ordered, Trouble> {
-        let passing = |error: &dyn std::fmt::Display| Trouble::Passing(error.to_string());
+    async fn start_to_follow(&self, name: &Name) -> Result<Ordered, NatsError> {
+        let passing = |error: &dyn std::fmt::Display| NatsError::Passing(error.to_string());
         let info = self.make_topic(name).await?;
         let (epoch, first) = (stream::epoch(&info), info.state.first_sequence.saturating_sub(1));
-        self.streams.doubt_other(Kind::Topic, name, epoch);
+        self.streams.doubt_other(StreamKind::Topic, name, epoch);
         let first = if info.state.messages == 0 { info.state.last_sequence } else { first };
         let start = {
             let mut state = lock(&self.topics);
@@ -71,10 +71,10 @@ impl Shared {
             (topic.epoch, topic.last) = (epoch, topic.last.max(info.state.last_sequence));
             if topic.mirror.as_ref().is_none_or(|mirror| mirror.epoch() != epoch) {
                 topic.last = info.state.last_sequence;
-                topic.mirror = Some(Mirror::new(epoch, first));
+                topic.mirror = Some(TopicMirror::new(epoch, first));
             }
             topic.wake.notify_waiters();
-            topic.mirror.as_ref().map_or(first, Mirror::next)
+            topic.mirror.as_ref().map_or(first, TopicMirror::next)
         };
         let config = OrderedConfig {
             deliver_subject: self.link.client.new_inbox(),
@@ -120,7 +120,7 @@ impl Shared {
         let Ok(info) = message.info() else { return };
         let time = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
-        let particulars = Particulars::read(message.headers.as_ref());
+        let particulars = EventMetadata::read(message.headers.as_ref());
         let mut state = lock(&self.topics);
         let Some(topic) = state.topics.get_mut(name) else { return };
         let Some(mirror) = &mut topic.mirror else { return };

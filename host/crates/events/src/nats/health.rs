@@ -10,30 +10,30 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::link::Trouble;
-use super::names::Kind;
-use super::notes::Mark;
+use super::client::NatsError;
+use super::names::StreamKind;
+use super::notes::HandoutMark;
 use super::stream::CONSUMER;
-use super::{Shared, lock};
-use crate::Linked;
+use super::{NatsContext, lock};
+use crate::StoreConnection;
 
 /// How often NATS is asked how it is.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// What is known of how NATS is.
-pub(super) struct Health {
+pub(super) struct NatsHealth {
     trouble: watch::Sender<Option<String>>,
     /// Requests for events that NATS has of this host.
     pub(super) requests: AtomicUsize,
 }
 
-impl Default for Health {
+impl Default for NatsHealth {
     fn default() -> Self {
         Self { trouble: watch::Sender::new(None), requests: AtomicUsize::new(0) }
     }
 }
 
-impl Shared {
+impl NatsContext {
     /// Why nothing can be stored now, if so.
     pub(super) fn trouble(&self) -> Option<String> {
         if self.link.is_up() {
@@ -43,8 +43,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn linked(&self) -> Linked {
-        Linked {
+    pub(super) fn linked(&self) -> StoreConnection {
+        StoreConnection {
             is_ready: self.trouble().is_none(),
             connections: *self.link.connections().borrow(),
             requests: self.health.requests.load(Ordering::Relaxed),
@@ -58,10 +58,10 @@ impl Shared {
             sleep(ROUND).await;
             let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
                 Ok(_) => None,
-                Err(Trouble::Unheard | Trouble::Silent) => Some("NATS does not answer".to_owned()),
-                Err(Trouble::Passing(error)) => Some(format!("NATS does not answer: {error}")),
-                Err(Trouble::Refused(error)) => Some(format!("NATS: {error}")),
-                Err(Trouble::Lasting(error)) => Some(error.to_string()),
+                Err(NatsError::Unheard | NatsError::Silent) => Some("NATS does not answer".to_owned()),
+                Err(NatsError::Passing(error)) => Some(format!("NATS does not answer: {error}")),
+                Err(NatsError::Refused(error)) => Some(format!("NATS: {error}")),
+                Err(NatsError::Lasting(error)) => Some(error.to_string()),
             };
             let changed = self.health.trouble.send_replace(trouble.clone());
             match (&changed, &trouble) {
@@ -76,7 +76,7 @@ impl Shared {
     pub(super) async fn watch_connections(self: Arc<Self>) {
         let mut connections = self.link.connections();
         while connections.changed().await.is_ok() {
-            lock(&self.queues).marks.values_mut().for_each(Mark::suspect);
+            lock(&self.queues).marks.values_mut().for_each(HandoutMark::suspect);
         }
     }
 
@@ -90,7 +90,7 @@ impl Shared {
         };
         while let Some(Message { subject, .. }) = elections.next().await {
             let stream = subject.split('.').nth(5).unwrap_or_default();
-            if let Some((Kind::Queue, queue)) = self.link.names.parse(stream) {
+            if let Some((StreamKind::Queue, queue)) = self.link.names.parse(stream) {
                 self.lost(&queue);
             }
         }

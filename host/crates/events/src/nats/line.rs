@@ -6,22 +6,22 @@ use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
 
-use super::{Shared, fetch, lock};
-use crate::wait::{Taken, Waiter};
-use crate::{Limit, StoreError};
+use super::{NatsContext, fetch, lock};
+use crate::wait::{LeaseSender, TakenEvent};
+use crate::{LimitKind, StoreError};
 
-impl Shared {
+impl NatsContext {
     pub(super) fn take_now(
         self: &Arc<Self>,
         name: &Name,
-    ) -> Result<(u64, oneshot::Receiver<Result<Taken, StoreError>>), StoreError> {
+    ) -> Result<(u64, oneshot::Receiver<Result<TakenEvent, StoreError>>), StoreError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.queues);
         let ticket = state.number();
         let queue = state.queue(name, (&self.limits.queues, &|name| self.ack_wait(name)))?;
         // Who has left is in the way only until it is dropped.
         if queue.waiters.len() >= self.limits.queues.max_waiters {
-            return Err(StoreError::OverLimit(Limit::Waiters));
+            return Err(StoreError::OverLimit(LimitKind::Waiters));
         }
         queue.waiters.insert(ticket, sender);
         if std::mem::replace(&mut queue.fetching, true) {
@@ -83,7 +83,7 @@ impl Shared {
 
     /// Tells all who wait at a queue that it cannot be had.
     pub(super) fn give_up(&self, name: &Name, error: &StoreError) {
-        let waiters: Vec<Waiter> = {
+        let waiters: Vec<LeaseSender> = {
             let mut state = lock(&self.queues);
             let queue = state.queues.get_mut(name);
             queue.map(|queue| std::mem::take(&mut queue.waiters).into_values().collect()).unwrap_or_default()

@@ -14,23 +14,23 @@ const ORIGIN: &str = "Linger-Origin";
 
 /// What goes with an event beside its payload. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Particulars {
+pub(super) struct EventMetadata {
     pub(super) content_type: Option<Arc<str>>,
     pub(super) due: Option<u64>,
     pub(super) expires: Option<u64>,
-    pub(super) origin: Option<Origin>,
+    pub(super) origin: Option<DeadLetterOrigin>,
 }
 
 /// What a dead letter was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(super) struct DeadLetterOrigin {
     pub(super) id: EventId,
     /// How often it had been handed out.
     pub(super) attempts: u32,
     pub(super) maybe_delivered: bool,
 }
 
-impl Particulars {
+impl EventMetadata {
     pub(super) fn of(event: &NewEvent) -> Self {
         Self { content_type: event.content_type.clone(), ..Self::default() }
     }
@@ -47,7 +47,7 @@ impl Particulars {
                 headers.insert(name, time.to_string());
             }
         }
-        if let Some(Origin { id, attempts, maybe_delivered }) = &self.origin {
+        if let Some(DeadLetterOrigin { id, attempts, maybe_delivered }) = &self.origin {
             let EventId { epoch, number } = id;
             headers.insert(ORIGIN, format!("{epoch} {number} {attempts} {}", u8::from(*maybe_delivered)));
         }
@@ -67,10 +67,14 @@ impl Particulars {
     }
 }
 
-fn origin(text: &str) -> Option<Origin> {
+fn origin(text: &str) -> Option<DeadLetterOrigin> {
     let mut words = text.split(' ');
     let id = EventId { epoch: words.next()?.parse().ok()?, number: words.next()?.parse().ok()? };
-    Some(Origin { id, attempts: words.next()?.parse().ok()?, maybe_delivered: words.next()? != "0" })
+    Some(DeadLetterOrigin {
+        id,
+        attempts: words.next()?.parse().ok()?,
+        maybe_delivered: words.next()? != "0",
+    })
 }
 
 /// What a message takes in a stream on disk, in bytes, as NATS counts it.
@@ -91,14 +95,18 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let particulars = Particulars {
+        let particulars = EventMetadata {
             content_type: Some("text/plain; charset=utf-8".into()),
             due: Some(5),
             expires: Some(u64::MAX),
-            origin: Some(Origin { id: EventId { epoch: 7, number: 8 }, attempts: 9, maybe_delivered: true }),
+            origin: Some(DeadLetterOrigin {
+                id: EventId { epoch: 7, number: 8 },
+                attempts: 9,
+                maybe_delivered: true,
+            }),
         };
-        assert_eq!(Particulars::read(Some(&particulars.headers("id"))), particulars);
-        assert_eq!(Particulars::read(None), Particulars::default());
+        assert_eq!(EventMetadata::read(Some(&particulars.headers("id"))), particulars);
+        assert_eq!(EventMetadata::read(None), EventMetadata::default());
     }
 
     #[test]
@@ -107,6 +115,6 @@ mod tests {
         for (name, value) in [(DUE, "soon"), (EXPIRES, "-1"), (ORIGIN, "1 2 3"), (CONTENT_TYPE, "a\u{7f}")] {
             headers.insert(name, value);
         }
-        assert_eq!(Particulars::read(Some(&headers)), Particulars::default());
+        assert_eq!(EventMetadata::read(Some(&headers)), EventMetadata::default());
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use linger_config::Retention;
 
 use super::queue::millis;
-use crate::{Batch, Cursor, Published};
+use crate::{Cursor, PublishedEvent, TopicBatch};
 
-pub(super) struct Mirror {
+pub(super) struct TopicMirror {
     epoch: u32,
     /// In the order of their numbers, which are those of the stream less one. There may be gaps.
-    events: VecDeque<Kept>,
+    events: VecDeque<MirroredEvent>,
     bytes: u64,
     /// The number of the first event that may be kept.
     first: u64,
@@ -19,23 +19,23 @@ pub(super) struct Mirror {
     next: u64,
 }
 
-struct Kept {
+struct MirroredEvent {
     number: u64,
     /// When it was published, in milliseconds since 1970.
     time: u64,
     size: u64,
-    event: Arc<Published>,
+    event: Arc<PublishedEvent>,
 }
 
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    Events(Batch),
+pub(super) enum MirrorRead {
+    Events(TopicBatch),
     /// The cursor is after the last event that is known.
     Ahead,
 }
 
-impl Mirror {
+impl TopicMirror {
     /// A stream of this epoch that keeps events from `first` on, before any is here.
     pub(super) fn new(epoch: u32, first: u64) -> Self {
         Self { epoch, events: VecDeque::new(), bytes: 0, first, next: first }
@@ -62,11 +62,11 @@ impl Mirror {
             return;
         }
         let cursor = Cursor { epoch: self.epoch, next: number + 1 };
-        self.events.push_back(Kept {
+        self.events.push_back(MirroredEvent {
             number,
             time,
             size,
-            event: Arc::new(Published { cursor, data, content_type }),
+            event: Arc::new(PublishedEvent { cursor, data, content_type }),
         });
         self.bytes += size;
         self.next = number + 1;
@@ -88,7 +88,7 @@ impl Mirror {
     }
 
     /// What comes after a cursor. With `is_complete`, the stream surely has nothing that is not here.
-    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Option<Look> {
+    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Option<MirrorRead> {
         let (number, restarted) = match after {
             None => (self.first, false),
             Some(Cursor::START) => (0, false),
@@ -96,13 +96,13 @@ impl Mirror {
             Some(cursor) if cursor.next <= self.next => (cursor.next, false),
             // The stream has lost what came before the cursor, and what comes now has not been read.
             Some(_) if is_complete => (self.next, true),
-            Some(_) => return Some(Look::Ahead),
+            Some(_) => return Some(MirrorRead::Ahead),
         };
         let start = self.events.partition_point(|kept| kept.number < number);
         let events: Vec<_> = self.events.range(start..).take(limit).map(|kept| kept.event.clone()).collect();
         let last = events.last()?;
         let missed = if restarted { 0 } else { self.first.saturating_sub(number) };
-        Some(Look::Events(Batch { next: last.cursor, events, missed, restarted }))
+        Some(MirrorRead::Events(TopicBatch { next: last.cursor, events, missed, restarted }))
     }
 }
 
@@ -112,17 +112,17 @@ mod tests {
 
     use super::*;
 
-    fn mirror(numbers: &[u64]) -> Mirror {
-        let mut mirror = Mirror::new(7, numbers.first().copied().unwrap_or_default());
+    fn mirror(numbers: &[u64]) -> TopicMirror {
+        let mut mirror = TopicMirror::new(7, numbers.first().copied().unwrap_or_default());
         for number in numbers {
             mirror.add((number + 1, *number, 10), number.to_string().into(), None);
         }
         mirror
     }
 
-    fn look(mirror: &Mirror, epoch: u32, next: u64) -> (String, u64, bool) {
+    fn look(mirror: &TopicMirror, epoch: u32, next: u64) -> (String, u64, bool) {
         match mirror.look(Some(Cursor { epoch, next }), 10, true) {
-            Some(Look::Events(batch)) => {
+            Some(MirrorRead::Events(batch)) => {
                 let texts =
                     batch.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned());
                 (texts.collect::<Vec<_>>().join(" "), batch.missed, batch.restarted)
@@ -146,11 +146,11 @@ mod tests {
     fn cursor_that_is_ahead_waits_until_it_is_known_to_be_wrong() {
         let mut mirror = mirror(&[0, 1]);
         let ahead = Some(Cursor { epoch: 7, next: 9 });
-        assert_eq!(mirror.look(ahead, 10, false), Some(Look::Ahead));
+        assert_eq!(mirror.look(ahead, 10, false), Some(MirrorRead::Ahead));
         assert_eq!(mirror.look(ahead, 10, true), None);
         mirror.add((3, 0, 10), "2".into(), None);
         // It is told only with an event that comes after.
-        assert_eq!(mirror.look(ahead, 10, false), Some(Look::Ahead));
+        assert_eq!(mirror.look(ahead, 10, false), Some(MirrorRead::Ahead));
     }
 
     #[test]

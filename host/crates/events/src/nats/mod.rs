@@ -11,11 +11,11 @@
 mod access;
 mod answer;
 mod arrival;
+mod client;
 mod fetch;
 mod follow;
 mod health;
 mod line;
-mod link;
 mod message;
 mod mirror;
 mod names;
@@ -48,36 +48,39 @@ use linger_base::Name;
 use linger_config::{NatsConfig, QueuesConfig, TopicsConfig};
 
 use super::clock::Clock;
-use super::wait::{Lines, Wait};
-use super::{Batch, Cursor, EventId, EventStore, Fates, Lease, LeaseId, Linked, NewEvent, OpenError};
-use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, TopicUsage, Usage};
-use health::Health;
-use link::Link;
-use streams::Streams;
-use survey::Survey;
+use super::wait::{QueueWait, WaitingLines};
+use super::{
+    Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, OpenError, StoreConnection,
+    TopicBatch,
+};
+use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, StoreUsage, TopicUsage};
+use client::NatsClient;
+use health::NatsHealth;
+use streams::StreamTable;
+use survey::StreamSurvey;
 
 /// How long a store that goes waits for what it has begun: events that go back, above all.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// An [`EventStore`] in NATS `JetStream`.
 pub(crate) struct NatsStore {
-    shared: Arc<Shared>,
-    runtime: Owned,
+    shared: Arc<NatsContext>,
+    runtime: NatsThreads,
 }
 
 /// The threads that all is sent and received by. Dropped, they end what they do.
-struct Owned(Option<Runtime>);
+struct NatsThreads(Option<Runtime>);
 
 /// What the tasks of a store know. None of them keeps the store itself.
-struct Shared {
-    link: Link,
-    limits: Limits,
+struct NatsContext {
+    link: NatsClient,
+    limits: NatsLimits,
     clock: Clock,
-    queues: Mutex<queue::State>,
-    topics: Mutex<topic::State>,
-    streams: Streams,
-    survey: Survey,
-    health: Health,
+    queues: Mutex<queue::NatsQueueState>,
+    topics: Mutex<topic::NatsTopicState>,
+    streams: StreamTable,
+    survey: StreamSurvey,
+    health: NatsHealth,
     /// Wakes who keeps the time, when something may come earlier than that knows.
     alarm: Notify,
     /// Wakes who waits for a note of an event.
@@ -89,7 +92,7 @@ struct Shared {
     fetchers: TaskTracker,
 }
 
-struct Limits {
+struct NatsLimits {
     queues: QueuesConfig,
     topics: TopicsConfig,
 }
@@ -102,10 +105,10 @@ impl NatsStore {
         topics: TopicsConfig,
     ) -> Result<Arc<Self>, OpenError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("nats").enable_all().build();
-        let runtime = Owned(Some(runtime.map_err(OpenError::Thread)?));
+        let runtime = NatsThreads(Some(runtime.map_err(OpenError::Thread)?));
         let handle = runtime.handle();
         let (sender, receiver) = channel();
-        let (config, limits) = (config.clone(), Limits { queues, topics });
+        let (config, limits) = (config.clone(), NatsLimits { queues, topics });
         drop(handle.spawn(async move { sender.send(start(config, limits).await) }));
         let shared = receiver.recv().unwrap_or_else(|_| Err("the store cannot start".to_owned()));
         Ok(Arc::new(Self { shared: shared.map_err(OpenError::Nats)?, runtime }))
@@ -113,20 +116,20 @@ impl NatsStore {
 }
 
 /// Connects, and starts what goes on for as long as the store is there.
-async fn start(config: NatsConfig, limits: Limits) -> Result<Arc<Shared>, String> {
-    let link = Link::connect(config).await?;
+async fn start(config: NatsConfig, limits: NatsLimits) -> Result<Arc<NatsContext>, String> {
+    let link = NatsClient::connect(config).await?;
     let notes = link.client.subscribe(link.names.notes()).await;
     let mut notes = notes.map_err(|error| format!("NATS: {error}"))?;
     let names = limits.queues.max_queues.saturating_add(limits.topics.max_topics);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(NatsContext {
         link,
-        streams: Streams::new(names.saturating_mul(2)),
+        streams: StreamTable::new(names.saturating_mul(2)),
         limits,
         clock: Clock::start(),
         queues: Mutex::default(),
         topics: Mutex::default(),
-        survey: Survey::default(),
-        health: Health::default(),
+        survey: StreamSurvey::default(),
+        health: NatsHealth::default(),
         alarm: Notify::new(),
         told: Notify::new(),
         runtime: Handle::current(),
@@ -156,7 +159,7 @@ async fn start(config: NatsConfig, limits: Limits) -> Result<Arc<Shared>, String
     Ok(shared)
 }
 
-impl Shared {
+impl NatsContext {
     /// Begins something that is done to its end whether or not anybody waits for it.
     fn work<T, F>(&self, work: F) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, F>
     where
@@ -182,7 +185,7 @@ impl EventStore for NatsStore {
 
     fn take(self: Arc<Self>, queue: &Name) -> StoreFuture<Lease> {
         let taken = self.shared.take_now(queue);
-        boxed(taken.map(|(ticket, receiver)| Wait::new(self, queue.clone(), ticket, receiver)))
+        boxed(taken.map(|(ticket, receiver)| QueueWait::new(self, queue.clone(), ticket, receiver)))
     }
 
     fn settle(self: Arc<Self>, lease: &LeaseId, settlement: Settlement) -> StoreFuture<()> {
@@ -197,7 +200,7 @@ impl EventStore for NatsStore {
         boxed(self.shared.publish_now(topic, event))
     }
 
-    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<Batch> {
+    fn read(self: Arc<Self>, topic: &Name, after: Option<Cursor>, limit: usize) -> StoreFuture<TopicBatch> {
         Box::pin(self.shared.clone().read_when_there(topic.clone(), after, limit))
     }
 
@@ -210,15 +213,15 @@ impl EventStore for NatsStore {
         Box::pin(pending())
     }
 
-    fn usage(&self) -> Usage {
+    fn usage(&self) -> StoreUsage {
         self.shared.look_around_soon();
         let queues = lock(&self.shared.queues).usage();
         lock(&self.shared.topics).usage(queues)
     }
 
-    fn fates(&self) -> Fates {
+    fn totals(&self) -> EventTotals {
         let queues = lock(&self.shared.queues).fates;
-        Fates { published: lock(&self.shared.topics).published, ..queues }
+        EventTotals { published: lock(&self.shared.topics).published, ..queues }
     }
 
     fn queues(&self) -> Vec<QueueUsage> {
@@ -231,7 +234,7 @@ impl EventStore for NatsStore {
         lock(&self.shared.topics).list()
     }
 
-    fn linked(&self) -> Option<Linked> {
+    fn connection(&self) -> Option<StoreConnection> {
         Some(self.shared.linked())
     }
 
@@ -244,7 +247,7 @@ impl EventStore for NatsStore {
     }
 }
 
-impl Lines for NatsStore {
+impl WaitingLines for NatsStore {
     fn leave(&self, queue: &Name, ticket: u64) {
         self.shared.leave(queue, ticket);
     }
@@ -266,7 +269,7 @@ impl Drop for NatsStore {
     }
 }
 
-impl Owned {
+impl NatsThreads {
     fn handle(&self) -> Handle {
         match &self.0 {
             Some(runtime) => runtime.handle().clone(),
@@ -275,7 +278,7 @@ impl Owned {
     }
 }
 
-impl Drop for Owned {
+impl Drop for NatsThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

@@ -6,18 +6,18 @@ use linger_base::Name;
 ///
 /// A name is one token: NATS splits subjects at `.`, and has no stream with one in its name. `=` stands for it, which no
 /// name of ours has, so that different names stay different.
-pub(super) struct Names {
+pub(super) struct NatsNames {
     prefix: String,
 }
 
 /// Whether a stream is of a queue or of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum StreamKind {
     Queue,
     Topic,
 }
 
-impl Kind {
+impl StreamKind {
     const ALL: [Self; 2] = [Self::Queue, Self::Topic];
 
     fn letter(self) -> char {
@@ -28,18 +28,18 @@ impl Kind {
     }
 }
 
-impl Names {
+impl NatsNames {
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
     /// The stream of a queue or a topic.
-    pub(super) fn stream(&self, kind: Kind, name: &Name) -> String {
+    pub(super) fn stream(&self, kind: StreamKind, name: &Name) -> String {
         format!("{}-{}-{}", self.prefix, kind.letter(), token(name))
     }
 
     /// Where its events are sent.
-    pub(super) fn subject(&self, kind: Kind, name: &Name) -> String {
+    pub(super) fn subject(&self, kind: StreamKind, name: &Name) -> String {
         format!("{}.{}.{}", self.prefix, kind.letter(), token(name))
     }
 
@@ -49,9 +49,9 @@ impl Names {
     }
 
     /// What a stream is of, if it is one of ours.
-    pub(super) fn parse(&self, stream: &str) -> Option<(Kind, Name)> {
+    pub(super) fn parse(&self, stream: &str) -> Option<(StreamKind, Name)> {
         let rest = stream.strip_prefix(&self.prefix)?;
-        Kind::ALL.into_iter().find_map(|kind| {
+        StreamKind::ALL.into_iter().find_map(|kind| {
             let token = rest.strip_prefix('-')?.strip_prefix(kind.letter())?.strip_prefix('-')?;
             Some((kind, token.replace('=', ".").parse().ok()?))
         })
@@ -68,10 +68,10 @@ mod tests {
 
     #[test]
     fn names_are_found_again() {
-        let names = Names::new("linger");
+        let names = NatsNames::new("linger");
         for text in ["a", "orders.eu", "a..b", "x-y_z.", "0"] {
             let name: Name = text.parse().unwrap();
-            for kind in Kind::ALL {
+            for kind in StreamKind::ALL {
                 let stream = names.stream(kind, &name);
                 assert!(!stream.contains(['.', '*', '>', ' ']), "{stream}");
                 assert_eq!(names.parse(&stream), Some((kind, name.clone())));

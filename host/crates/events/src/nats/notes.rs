@@ -14,11 +14,11 @@ use linger_base::Name;
 const MAX_NOTES: usize = 65_536;
 
 /// An event of a queue: its queue, the stream's epoch, and its number.
-pub(super) type Key = (Name, u32, u64);
+pub(super) type EventKey = (Name, u32, u64);
 
 /// What is known of an event that returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct RedeliveryNote {
     /// How often NATS had handed it out.
     pub(super) delivered: u64,
     /// How often of those nobody saw it.
@@ -29,13 +29,13 @@ pub(super) struct Note {
 
 /// What was told last of each event. The oldest is forgotten first.
 #[derive(Default)]
-pub(super) struct Notes {
-    notes: HashMap<Key, Note>,
-    order: VecDeque<Key>,
+pub(super) struct RedeliveryNotes {
+    notes: HashMap<EventKey, RedeliveryNote>,
+    order: VecDeque<EventKey>,
 }
 
-impl Notes {
-    pub(super) fn keep(&mut self, key: Key, note: Note) {
+impl RedeliveryNotes {
+    pub(super) fn keep(&mut self, key: EventKey, note: RedeliveryNote) {
         if self.notes.insert(key.clone(), note).is_none() {
             self.order.push_back(key);
         }
@@ -47,38 +47,42 @@ impl Notes {
     }
 
     /// Whether it was told what became of an event before it is handed out for the `delivered`-th time.
-    pub(super) fn tell_of(&self, key: &Key, delivered: u64) -> bool {
+    pub(super) fn tell_of(&self, key: &EventKey, delivered: u64) -> bool {
         delivered <= 1 || self.notes.get(key).is_some_and(|note| note.delivered + 1 >= delivered)
     }
 
     /// The event is gone. Its place in the order stays until its turn comes.
-    pub(super) fn forget(&mut self, key: &Key) {
+    pub(super) fn forget(&mut self, key: &EventKey) {
         self.notes.remove(key);
     }
 
     /// What is known of an event that NATS hands out for the `delivered`-th time: what was told when it returned last, or
     /// else the worst.
-    pub(super) fn of(&self, key: &Key, delivered: u64) -> Note {
+    pub(super) fn of(&self, key: &EventKey, delivered: u64) -> RedeliveryNote {
         let known = self.notes.get(key).copied();
         if delivered <= 1 && known.is_none() {
-            return Note { delivered, ..Note::default() };
+            return RedeliveryNote { delivered, ..RedeliveryNote::default() };
         }
         let known = known.unwrap_or_default();
         // NATS 2.9 can miscount.
         let delivered = delivered.max(known.delivered + 1);
-        Note { maybe_delivered: known.maybe_delivered || known.delivered + 1 < delivered, delivered, ..known }
+        RedeliveryNote {
+            maybe_delivered: known.maybe_delivered || known.delivered + 1 < delivered,
+            delivered,
+            ..known
+        }
     }
 }
 
-impl Note {
+impl RedeliveryNote {
     /// As it is told.
-    pub(super) fn tell(&self, (queue, epoch, number): &Key) -> Bytes {
+    pub(super) fn tell(&self, (queue, epoch, number): &EventKey) -> Bytes {
         let Self { delivered, untaken, maybe_delivered } = self;
         format!("{queue} {epoch} {number} {delivered} {untaken} {}", u8::from(*maybe_delivered)).into()
     }
 
     /// What was told, if it makes sense.
-    pub(super) fn hear(text: &[u8]) -> Option<(Key, Self)> {
+    pub(super) fn hear(text: &[u8]) -> Option<(EventKey, Self)> {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let key = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let (delivered, untaken) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -91,7 +95,7 @@ impl Note {
 /// What NATS has handed out it tells its other servers, or its disk, a little later. A server that dies before that leaves
 /// one that hands out the same events again, as if for the first time. So events up to here are suspect then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct HandoutMark {
     epoch: u32,
     highest: u64,
     suspect: u64,
@@ -99,7 +103,7 @@ pub(super) struct Mark {
     pub(super) is_to_be_told: bool,
 }
 
-impl Mark {
+impl HandoutMark {
     /// An event was handed out. Gives whether it may have been before.
     pub(super) fn pass(&mut self, epoch: u32, number: u64) -> bool {
         if self.epoch != epoch {
@@ -120,7 +124,7 @@ impl Mark {
     }
 
     /// What was told: up to which event.
-    pub(super) fn hear(text: &[u8]) -> Option<Key> {
+    pub(super) fn hear(text: &[u8]) -> Option<EventKey> {
         let mut words = std::str::from_utf8(text).ok()?.strip_prefix("* ")?.split(' ');
         Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     }
@@ -130,37 +134,37 @@ impl Mark {
 mod tests {
     use super::*;
 
-    fn key(number: u64) -> Key {
+    fn key(number: u64) -> EventKey {
         ("q".parse().unwrap(), 7, number)
     }
 
     #[test]
     fn what_was_told_is_heard() {
-        let note = Note { delivered: 3, untaken: 1, maybe_delivered: true };
-        assert_eq!(Note::hear(&note.tell(&key(9))), Some((key(9), note)));
+        let note = RedeliveryNote { delivered: 3, untaken: 1, maybe_delivered: true };
+        assert_eq!(RedeliveryNote::hear(&note.tell(&key(9))), Some((key(9), note)));
         for text in ["", "q", "q 1 2 3", "* 1 2 3 4 0", "\u{ff}"] {
-            assert_eq!(Note::hear(text.as_bytes()), None, "{text}");
+            assert_eq!(RedeliveryNote::hear(text.as_bytes()), None, "{text}");
         }
     }
 
     #[test]
     fn what_was_not_told_is_taken_for_the_worst() {
-        let mut notes = Notes::default();
-        assert_eq!(notes.of(&key(1), 1), Note { delivered: 1, ..Note::default() });
+        let mut notes = RedeliveryNotes::default();
+        assert_eq!(notes.of(&key(1), 1), RedeliveryNote { delivered: 1, ..RedeliveryNote::default() });
         assert!(notes.of(&key(1), 2).maybe_delivered);
-        notes.keep(key(1), Note { delivered: 1, untaken: 1, maybe_delivered: false });
-        assert_eq!(notes.of(&key(1), 2), Note { delivered: 2, untaken: 1, maybe_delivered: false });
+        notes.keep(key(1), RedeliveryNote { delivered: 1, untaken: 1, maybe_delivered: false });
+        assert_eq!(notes.of(&key(1), 2), RedeliveryNote { delivered: 2, untaken: 1, maybe_delivered: false });
         assert!(notes.tell_of(&key(1), 2) && !notes.tell_of(&key(1), 3));
         // Somebody else had it in between, and died.
-        assert_eq!(notes.of(&key(1), 3), Note { delivered: 3, untaken: 1, maybe_delivered: true });
+        assert_eq!(notes.of(&key(1), 3), RedeliveryNote { delivered: 3, untaken: 1, maybe_delivered: true });
     }
 
     #[test]
     fn what_nats_may_have_forgotten_is_suspect() {
-        let mut mark = Mark::default();
+        let mut mark = HandoutMark::default();
         assert!(!mark.pass(7, 3) && !mark.pass(7, 2));
-        assert_eq!(Mark::hear(&mark.tell(&"q".parse().unwrap())), Some(key(3)));
-        assert_eq!(Mark::hear(&Note::default().tell(&key(3))), None);
+        assert_eq!(HandoutMark::hear(&mark.tell(&"q".parse().unwrap())), Some(key(3)));
+        assert_eq!(HandoutMark::hear(&RedeliveryNote::default().tell(&key(3))), None);
         mark.suspect();
         assert!(mark.pass(7, 3) && !mark.pass(7, 4));
         // Numbers of another life are others.
@@ -169,8 +173,8 @@ mod tests {
 
     #[test]
     fn oldest_is_forgotten_first() {
-        let mut notes = Notes::default();
-        let note = Note { delivered: 1, untaken: 1, maybe_delivered: false };
+        let mut notes = RedeliveryNotes::default();
+        let note = RedeliveryNote { delivered: 1, untaken: 1, maybe_delivered: false };
         for number in 0..=MAX_NOTES as u64 {
             notes.keep(key(number), note);
         }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use linger_base::Name;
 
-use super::Shared;
-use super::link::{Link, pause};
-use super::names::Kind;
+use super::NatsContext;
+use super::client::{NatsClient, pause};
+use super::names::StreamKind;
 use super::stream::CONSUMER;
 use crate::StoreError;
 
@@ -36,7 +36,7 @@ const BRIEF_HEARTBEAT: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A request for events.
-pub(super) struct Pull {
+pub(super) struct PullRequest {
     /// Of the stream.
     pub(super) epoch: u32,
     subject: String,
@@ -50,35 +50,35 @@ pub(super) struct Pull {
     /// When it counts as lost.
     silent: Instant,
     /// There as long as there are any.
-    counted: Option<Counted>,
+    counted: Option<CountedPull>,
 }
 
 /// Counts a request for as long as it is there.
-struct Counted(Arc<Shared>);
+struct CountedPull(Arc<NatsContext>);
 
-impl Counted {
-    fn new(shared: Arc<Shared>) -> Self {
+impl CountedPull {
+    fn new(shared: Arc<NatsContext>) -> Self {
         shared.health.requests.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedPull {
     fn drop(&mut self) {
         self.0.health.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-pub(super) enum Got {
+pub(super) enum PullResult {
     Event(Message),
     Nothing,
     /// NATS does not have the request.
     Lost(String),
 }
 
-impl Pull {
+impl PullRequest {
     pub(super) async fn start(
-        shared: &Arc<Shared>,
+        shared: &Arc<NatsContext>,
         queue: &Name,
         epoch: u32,
         batch: usize,
@@ -104,35 +104,35 @@ impl Pull {
     }
 
     /// Asks for so many events.
-    pub(super) async fn ask(&mut self, shared: &Arc<Shared>, batch: usize) -> Result<(), String> {
+    pub(super) async fn ask(&mut self, shared: &Arc<NatsContext>, batch: usize) -> Result<(), String> {
         let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(self.heartbeat));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
-        self.counted.get_or_insert_with(|| Counted::new(shared.clone()));
+        self.counted.get_or_insert_with(|| CountedPull::new(shared.clone()));
         send(&shared.link, &self.subject, &self.inbox, &request).await?;
         self.left = batch;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         Ok(())
     }
 
-    pub(super) async fn next(&mut self) -> Got {
+    pub(super) async fn next(&mut self) -> PullResult {
         let message = tokio::select! {
             message = self.messages.next() => message,
-            () = sleep_until(self.silent) => return Got::Lost("it has fallen silent".to_owned()),
+            () = sleep_until(self.silent) => return PullResult::Lost("it has fallen silent".to_owned()),
         };
-        let Some(message) = message else { return Got::Lost("the connection has ended".to_owned()) };
+        let Some(message) = message else { return PullResult::Lost("the connection has ended".to_owned()) };
         self.received += 1;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
             None if is_event(&message) => {
                 self.wait_for(self.left.saturating_sub(1));
-                Got::Event(message)
+                PullResult::Event(message)
             }
-            None | Some(StatusCode::IDLE_HEARTBEAT) => Got::Nothing,
+            None | Some(StatusCode::IDLE_HEARTBEAT) => PullResult::Nothing,
             Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => {
                 self.wait_for(0);
-                Got::Nothing
+                PullResult::Nothing
             }
-            Some(status) => Got::Lost(format!("{status} {}", message.description.unwrap_or_default())),
+            Some(status) => PullResult::Lost(format!("{status} {}", message.description.unwrap_or_default())),
         }
     }
 
@@ -152,12 +152,12 @@ impl Pull {
     /// NATS 2.9 finds only later that nobody listens. An event that returns while it has no other request is away for the
     /// ack wait then, and the one before it is handed out twice. So there is another one meanwhile, a brief one: when
     /// that is over, NATS looks at all.
-    pub(super) async fn take_back(mut self, link: &Link) -> Vec<Message> {
+    pub(super) async fn take_back(mut self, link: &NatsClient) -> Vec<Message> {
         let (mut rest, missing) = (Vec::new(), self.left as u64 + 1);
         if self.left == 0 || !link.is_up() {
             return rest;
         }
-        let mut guard = Brief::start(link, &self.subject, MAX_BATCH).await;
+        let mut guard = BriefPull::start(link, &self.subject, MAX_BATCH).await;
         if let Ok(guard) = &mut guard {
             guard.is_there().await;
         }
@@ -182,7 +182,7 @@ impl Pull {
     ///
     /// NATS counts what it sends by connection, so the same subject is subscribed once more. Meanwhile there are both: NATS may
     /// have begun to send by the first.
-    pub(super) async fn take_back_moved(mut self, link: &Link) -> Vec<Message> {
+    pub(super) async fn take_back_moved(mut self, link: &NatsClient) -> Vec<Message> {
         let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
         let mut before = std::mem::replace(&mut self.messages, messages);
         self.received = 0;
@@ -206,15 +206,15 @@ fn is_event(message: &Message) -> bool {
 }
 
 /// A request for what is there, which is over soon.
-struct Brief {
+struct BriefPull {
     messages: Subscriber,
     batch: usize,
     got: Vec<Message>,
     is_over: bool,
 }
 
-impl Brief {
-    async fn start(link: &Link, subject: &str, batch: usize) -> Result<Self, String> {
+impl BriefPull {
+    async fn start(link: &NatsClient, subject: &str, batch: usize) -> Result<Self, String> {
         let inbox = link.client.new_inbox();
         let messages = link.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         let (expires, idle_heartbeat) = (nanos(BRIEF), nanos(BRIEF_HEARTBEAT));
@@ -253,10 +253,14 @@ impl Brief {
 }
 
 /// What NATS hands out at once, and at most so many.
-pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Vec<Message>, StoreError> {
+pub(super) async fn at_once(
+    link: &NatsClient,
+    queue: &Name,
+    most: usize,
+) -> Result<Vec<Message>, StoreError> {
     let failed =
         |error: &str| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
-    let brief = Brief::start(link, &subject(link, queue), most).await.map_err(|error| failed(&error))?;
+    let brief = BriefPull::start(link, &subject(link, queue), most).await.map_err(|error| failed(&error))?;
     match brief.all().await {
         (all, false) if all.is_empty() => Err(failed("it does not answer")),
         (all, _) => Ok(all),
@@ -264,11 +268,16 @@ pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Ve
 }
 
 /// Where a queue's consumer is asked for events.
-fn subject(link: &Link, queue: &Name) -> String {
-    format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMER}", link.names.stream(Kind::Queue, queue))
+fn subject(link: &NatsClient, queue: &Name) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMER}", link.names.stream(StreamKind::Queue, queue))
 }
 
-async fn send(link: &Link, subject: &str, inbox: &str, request: &serde_json::Value) -> Result<(), String> {
+async fn send(
+    link: &NatsClient,
+    subject: &str,
+    inbox: &str,
+    request: &serde_json::Value,
+) -> Result<(), String> {
     let sent =
         link.client.publish_with_reply(subject.to_owned(), inbox.to_owned(), request.to_string().into());
     sent.await.map_err(|error| error.to_string())

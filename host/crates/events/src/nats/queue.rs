@@ -11,39 +11,39 @@ use tokio::sync::Notify;
 use linger_base::Name;
 use linger_config::{QueuePolicy, QueuesConfig};
 
-use super::notes::{Key, Mark, Note, Notes};
-use crate::wait::{Taken, Waiter};
-use crate::{Event, EventId, Fates, Limit, QueueUsage, StoreError, Usage};
+use super::notes::{EventKey, HandoutMark, RedeliveryNote, RedeliveryNotes};
+use crate::wait::{LeaseSender, TakenEvent};
+use crate::{Event, EventId, EventTotals, LimitKind, QueueUsage, StoreError, StoreUsage};
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) queues: HashMap<Name, Queue>,
+pub(super) struct NatsQueueState {
+    pub(super) queues: HashMap<Name, NatsQueue>,
     /// By the numbers of the leases.
-    pub(super) leases: HashMap<u64, Held>,
-    pub(super) notes: Notes,
-    pub(super) marks: HashMap<Name, Mark>,
+    pub(super) leases: HashMap<u64, HeldEvent>,
+    pub(super) notes: RedeliveryNotes,
+    pub(super) marks: HashMap<Name, HandoutMark>,
     /// What time brings about, in milliseconds since 1970; the second number tells those of one time apart.
-    pub(super) timers: BTreeMap<(u64, u64), Due>,
-    pub(super) fates: Fates,
+    pub(super) timers: BTreeMap<(u64, u64), DueAction>,
+    pub(super) fates: EventTotals,
     next_number: u64,
     /// Of all queues.
     bytes: u64,
 }
 
 /// What time brings about.
-pub(super) enum Due {
+pub(super) enum DueAction {
     /// Something happens to a lease: a sign that its holder lives, or its end.
     Lease(u64),
     /// An event is of no use any more.
     Expiry { queue: Name, sequence: u64, size: u64 },
 }
 
-pub(super) struct Queue {
+pub(super) struct NatsQueue {
     pub(super) policy: QueuePolicy,
     /// How long NATS waits for a sign of who holds an event.
     pub(super) ack_wait: Duration,
     /// By ticket, so in the order of their arrival.
-    pub(super) waiters: BTreeMap<u64, Waiter>,
+    pub(super) waiters: BTreeMap<u64, LeaseSender>,
     /// Tells the task that fetches that somebody has come where nobody was, or has left, or that its request may be lost.
     pub(super) line: Arc<Notify>,
     /// Whether NATS may have lost the request of that task.
@@ -61,14 +61,14 @@ pub(super) struct Queue {
 }
 
 /// An event that somebody holds here.
-pub(super) struct Held {
+pub(super) struct HeldEvent {
     pub(super) queue: Name,
     pub(super) sequence: u64,
     pub(super) epoch: u32,
     /// Where NATS is answered.
     pub(super) reply: Subject,
     pub(super) event: Event,
-    pub(super) note: Note,
+    pub(super) note: RedeliveryNote,
     pub(super) size: u64,
     pub(super) expires: Option<u64>,
     /// When NATS surely knew last that it is held.
@@ -79,8 +79,8 @@ pub(super) struct Held {
     pub(super) timer: Option<(u64, u64)>,
 }
 
-impl Held {
-    pub(super) fn key(&self) -> Key {
+impl HeldEvent {
+    pub(super) fn key(&self) -> EventKey {
         (self.queue.clone(), self.epoch, self.sequence)
     }
 
@@ -89,7 +89,7 @@ impl Held {
     }
 }
 
-impl Queue {
+impl NatsQueue {
     fn new(policy: QueuePolicy, ack_wait: Duration) -> Self {
         Self {
             policy,
@@ -121,11 +121,11 @@ impl Queue {
 }
 
 /// How a queue is made: by the limits, and by how long NATS waits for a sign.
-pub(super) type Make<'a> = (&'a QueuesConfig, &'a dyn Fn(&Name) -> Duration);
+pub(super) type QueueFactory<'a> = (&'a QueuesConfig, &'a dyn Fn(&Name) -> Duration);
 
-impl State {
+impl NatsQueueState {
     /// How far a queue's events have been handed out.
-    pub(super) fn mark(&mut self, name: &Name, limits: &QueuesConfig) -> &mut Mark {
+    pub(super) fn mark(&mut self, name: &Name, limits: &QueuesConfig) -> &mut HandoutMark {
         if self.marks.len() >= limits.max_queues.saturating_mul(2) && !self.marks.contains_key(name) {
             self.marks.clear();
         }
@@ -139,27 +139,39 @@ impl State {
     }
 
     /// A queue, made if there is room for one.
-    pub(super) fn queue(&mut self, name: &Name, make: Make<'_>) -> Result<&mut Queue, StoreError> {
+    pub(super) fn queue(
+        &mut self,
+        name: &Name,
+        make: QueueFactory<'_>,
+    ) -> Result<&mut NatsQueue, StoreError> {
         let (limits, ack_wait) = make;
-        let is_used = self.queues.get(name).is_some_and(Queue::is_used);
+        let is_used = self.queues.get(name).is_some_and(NatsQueue::is_used);
         // Most of them are used, so they are counted only when there are many.
         if !is_used
             && self.queues.len() >= limits.max_queues
             && self.queues.values().filter(|queue| queue.is_used()).count() >= limits.max_queues
         {
-            return Err(StoreError::OverLimit(Limit::Names));
+            return Err(StoreError::OverLimit(LimitKind::Names));
         }
-        Ok(self.queues.entry(name.clone()).or_insert_with(|| Queue::new(limits.policy(name), ack_wait(name))))
+        Ok(self
+            .queues
+            .entry(name.clone())
+            .or_insert_with(|| NatsQueue::new(limits.policy(name), ack_wait(name))))
     }
 
     /// Counts an event that is being sent.
-    pub(super) fn arrives(&mut self, name: &Name, size: u64, make: Make<'_>) -> Result<(), StoreError> {
+    pub(super) fn arrives(
+        &mut self,
+        name: &Name,
+        size: u64,
+        make: QueueFactory<'_>,
+    ) -> Result<(), StoreError> {
         let (total, most) = (self.bytes + size, make.0.max_total_bytes.as_u64());
         let changed = self.number();
         let queue = self.queue(name, make)?;
         if total > most {
             self.forget_if_unused(name);
-            return Err(StoreError::OverLimit(Limit::TotalBytes));
+            return Err(StoreError::OverLimit(LimitKind::TotalBytes));
         }
         queue.arriving += 1;
         queue.bytes += size;
@@ -169,7 +181,7 @@ impl State {
     }
 
     /// It has been sent, or could not be.
-    pub(super) fn arrived(&mut self, name: &Name, size: u64, stored: bool) {
+    pub(super) fn record_arrival(&mut self, name: &Name, size: u64, stored: bool) {
         let changed = self.number();
         let Some(queue) = self.queues.get_mut(name) else { return };
         queue.arriving -= 1;
@@ -183,7 +195,7 @@ impl State {
     }
 
     /// An event has gone for good.
-    pub(super) fn gone(&mut self, name: &Name, size: u64) {
+    pub(super) fn record_removal(&mut self, name: &Name, size: u64) {
         let changed = self.number();
         if let Some(queue) = self.queues.get_mut(name) {
             queue.changed = changed;
@@ -202,7 +214,13 @@ impl State {
     }
 
     /// What NATS says of a queue, as of a time at which this host had done so much.
-    pub(super) fn found(&mut self, name: &Name, (messages, bytes): (u64, u64), as_of: u64, make: Make<'_>) {
+    pub(super) fn found(
+        &mut self,
+        name: &Name,
+        (messages, bytes): (u64, u64),
+        as_of: u64,
+        make: QueueFactory<'_>,
+    ) {
         let (limits, ack_wait) = make;
         if messages == 0 && !self.queues.contains_key(name) {
             return;
@@ -210,7 +228,7 @@ impl State {
         let queue = self
             .queues
             .entry(name.clone())
-            .or_insert_with(|| Queue::new(limits.policy(name), ack_wait(name)));
+            .or_insert_with(|| NatsQueue::new(limits.policy(name), ack_wait(name)));
         if queue.changed <= as_of && queue.arriving == 0 {
             self.bytes = self.bytes - queue.bytes + bytes;
             (queue.messages, queue.bytes) = (messages, bytes);
@@ -224,12 +242,12 @@ impl State {
     }
 
     /// Gives an event to the first that waits and is still there. Otherwise gives it back.
-    pub(super) fn hand_out(&mut self, mut held: Held, now: u64) -> Option<Held> {
+    pub(super) fn hand_out(&mut self, mut held: HeldEvent, now: u64) -> Option<HeldEvent> {
         let lease = self.number();
         let queue = self.queues.get_mut(&held.queue)?;
         let policy = (queue.policy.ack_mode, queue.policy.lease);
         while let Some((_, waiter)) = queue.waiters.pop_first() {
-            let taken = Taken { event: held.event.clone(), sequence: held.sequence, lease, policy };
+            let taken = TakenEvent { event: held.event.clone(), sequence: held.sequence, lease, policy };
             if waiter.send(Ok(taken)).is_err() {
                 continue;
             }
@@ -238,7 +256,7 @@ impl State {
             let next = held.ends.min(held.confirmed + millis(queue.ack_wait) / 3);
             self.fates.taken += 1;
             held.timer = Some((next, lease));
-            self.timers.insert((next, lease), Due::Lease(lease));
+            self.timers.insert((next, lease), DueAction::Lease(lease));
             self.leases.insert(lease, held);
             return None;
         }
@@ -246,7 +264,7 @@ impl State {
     }
 
     /// The event that is held under this lease, which ends.
-    pub(super) fn end_lease(&mut self, lease: u64) -> Option<Held> {
+    pub(super) fn end_lease(&mut self, lease: u64) -> Option<HeldEvent> {
         let mut held = self.leases.remove(&lease)?;
         if let Some(timer) = held.timer.take() {
             self.timers.remove(&timer);
@@ -264,21 +282,21 @@ impl State {
         if let Some(timer) = held.timer.replace((time, lease)) {
             self.timers.remove(&timer);
         }
-        self.timers.insert((time, lease), Due::Lease(lease));
+        self.timers.insert((time, lease), DueAction::Lease(lease));
     }
 
     /// A queue is known as long as somebody needs it.
     pub(super) fn forget_if_unused(&mut self, name: &Name) {
-        if self.queues.get(name).is_some_and(Queue::is_forgettable)
+        if self.queues.get(name).is_some_and(NatsQueue::is_forgettable)
             && let Some(queue) = self.queues.remove(name)
         {
             self.bytes -= queue.bytes;
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> StoreUsage {
         let used = self.queues.values().filter(|queue| queue.is_used());
-        let mut usage = Usage { bytes: self.bytes, ..Usage::default() };
+        let mut usage = StoreUsage { bytes: self.bytes, ..StoreUsage::default() };
         for queue in used {
             usage.queues += 1;
             usage.events += queue.events();
@@ -288,7 +306,7 @@ impl State {
     }
 
     pub(super) fn list(&self) -> Vec<QueueUsage> {
-        let usage = |(name, queue): (&Name, &Queue)| QueueUsage {
+        let usage = |(name, queue): (&Name, &NatsQueue)| QueueUsage {
             queue: name.to_string(),
             ready: queue.events().saturating_sub(queue.leased),
             delayed: 0,

@@ -10,26 +10,26 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::link::Trouble;
-use super::message::{Particulars, stored_size};
-use super::names::Kind;
-use super::queue::Due;
-use super::{Shared, lock, pull, stream};
-use crate::{EventId, Fates, NewEvent, Schedule, StoreError};
+use super::client::NatsError;
+use super::message::{EventMetadata, stored_size};
+use super::names::StreamKind;
+use super::queue::DueAction;
+use super::{NatsContext, lock, pull, stream};
+use crate::{EventId, EventTotals, NewEvent, Schedule, StoreError};
 
 /// Events that are purged at a time.
 const PURGED_AT_A_TIME: usize = 256;
 
-impl Shared {
+impl NatsContext {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
-    pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, Trouble> {
+    pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, NatsError> {
         let make = async || {
             let config = stream::queue(&self.link, name, &self.limits.queues);
             let info = stream::make(&self.link, &config, self.clock.now()).await?;
             stream::make_consumer(&self.link, &config.name, self.ack_wait(name)).await?;
             Ok(stream::epoch(&info))
         };
-        self.streams.ensure(Kind::Queue, name, make).await
+        self.streams.ensure(StreamKind::Queue, name, make).await
     }
 
     pub(super) fn ack_wait(&self, name: &Name) -> Duration {
@@ -43,10 +43,10 @@ impl Shared {
         schedule: Schedule,
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<>, StoreError> {
         super::check_size(&event.data, self.limits.queues.max_event_size)?;
-        let particulars = Particulars {
+        let particulars = EventMetadata {
             due: schedule.delay.map(|delay| self.clock.after(delay)),
             expires: schedule.time_to_live.map(|time| self.clock.after(time)),
-            ..Particulars::of(&event)
+            ..EventMetadata::of(&event)
         };
         self.send(name, event.data, &particulars, &self.link.message_id(), |fates| &mut fates.pushed)
     }
@@ -56,25 +56,25 @@ impl Shared {
         self: &Arc<Self>,
         name: &Name,
         data: Bytes,
-        particulars: &Particulars,
+        particulars: &EventMetadata,
         id: &str,
-        fate: fn(&mut Fates) -> &mut u64,
+        fate: fn(&mut EventTotals) -> &mut u64,
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<>, StoreError> {
-        let subject = self.link.names.subject(Kind::Queue, name);
+        let subject = self.link.names.subject(StreamKind::Queue, name);
         let headers = particulars.headers(id);
         let size = stored_size(&subject, Some(&headers), data.len());
         lock(&self.queues).arrives(name, size, (&self.limits.queues, &|name| self.ack_wait(name)))?;
         let (shared, name, expires) = (self.clone(), name.clone(), particulars.expires);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
-            let sent = shared.store(Kind::Queue, &name, headers, data, until).await;
+            let sent = shared.store(StreamKind::Queue, &name, headers, data, until).await;
             let mut state = lock(&shared.queues);
-            state.arrived(&name, size, sent.is_ok());
+            state.record_arrival(&name, size, sent.is_ok());
             let (epoch, sequence) = sent?;
             *fate(&mut state.fates) += 1;
             if let Some(expires) = expires {
                 let key = (expires, state.number());
-                state.timers.insert(key, Due::Expiry { queue: name, sequence, size });
+                state.timers.insert(key, DueAction::Expiry { queue: name, sequence, size });
                 shared.alarm.notify_one();
             }
             Ok(EventId { epoch, number: sequence })
@@ -83,7 +83,7 @@ impl Shared {
 
     /// Removes what nobody holds: all that NATS would hand out.
     pub(super) async fn purge_now(self: Arc<Self>, queue: Name) -> Result<usize, StoreError> {
-        let stream = self.link.names.stream(Kind::Queue, &queue);
+        let stream = self.link.names.stream(StreamKind::Queue, &queue);
         let until = || Instant::now() + self.link.config.timeout;
         if self.link.persist(until(), || stream::info(&self.link, &stream)).await?.is_none() {
             return Ok(0);

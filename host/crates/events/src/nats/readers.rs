@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::mirror::Look;
-use super::{Shared, lock};
+use super::mirror::MirrorRead;
+use super::{NatsContext, lock};
 use crate::wait::woken;
-use crate::{Batch, Cursor, Limit, StoreError};
+use crate::{Cursor, LimitKind, StoreError, TopicBatch};
 
 /// The most events that one read gives.
 const MAX_BATCH: usize = 1000;
@@ -19,24 +19,24 @@ const MAX_BATCH: usize = 1000;
 /// Longer than anybody reads.
 const FOREVER: Duration = Duration::from_hours(24 * 365);
 
-impl Shared {
+impl NatsContext {
     pub(super) async fn read_when_there(
         self: Arc<Self>,
         name: Name,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<Batch, StoreError> {
+    ) -> Result<TopicBatch, StoreError> {
         let limit = limit.clamp(1, MAX_BATCH);
         let reader = match self.read_now_or_wait(&name, after, limit)? {
             Ok(batch) => return Ok(batch),
-            Err(wake) => Reader { shared: self, name, wake },
+            Err(wake) => PendingReader { shared: self, name, wake },
         };
         let mut is_certain = false;
         loop {
             match woken(&reader.wake, || reader.look(after, limit, is_certain).transpose()).await? {
-                Look::Events(batch) => return Ok(batch),
+                MirrorRead::Events(batch) => return Ok(batch),
                 // Another host may have given the cursor, of an event that is on its way. It may come while NATS is asked.
-                Look::Ahead => tokio::select! {
+                MirrorRead::Ahead => tokio::select! {
                     end = reader.shared.find_end(&reader.name, Instant::now() + FOREVER) => {
                         reader.is_after(end?);
                         is_certain = true;
@@ -53,18 +53,18 @@ impl Shared {
         name: &Name,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<Result<Batch, Arc<Notify>>, StoreError> {
+    ) -> Result<Result<TopicBatch, Arc<Notify>>, StoreError> {
         let limits = &self.limits.topics;
         let mut state = lock(&self.topics);
         if let Some(topic) = state.topics.get_mut(name) {
             topic.used = true;
-            if let Some(Look::Events(batch)) = topic.look(after, limit, false) {
+            if let Some(MirrorRead::Events(batch)) = topic.look(after, limit, false) {
                 return Ok(Ok(batch));
             }
         }
         let topic = state.topic(name, limits)?;
         if topic.readers >= limits.max_waiters {
-            return Err(StoreError::OverLimit(Limit::Waiters));
+            return Err(StoreError::OverLimit(LimitKind::Waiters));
         }
         topic.readers += 1;
         topic.used = true;
@@ -78,19 +78,19 @@ impl Shared {
 }
 
 /// One who waits at a topic.
-struct Reader {
-    shared: Arc<Shared>,
+struct PendingReader {
+    shared: Arc<NatsContext>,
     name: Name,
     wake: Arc<Notify>,
 }
 
-impl Reader {
+impl PendingReader {
     fn look(
         &self,
         after: Option<Cursor>,
         limit: usize,
         is_certain: bool,
-    ) -> Result<Option<Look>, StoreError> {
+    ) -> Result<Option<MirrorRead>, StoreError> {
         let mut state = lock(&self.shared.topics);
         let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(None) };
         if let Some(error) = &topic.refused {
@@ -103,10 +103,10 @@ impl Reader {
     }
 
     /// Waits for what comes after a cursor.
-    async fn comes(&self, after: Option<Cursor>, limit: usize) -> Result<Batch, StoreError> {
+    async fn comes(&self, after: Option<Cursor>, limit: usize) -> Result<TopicBatch, StoreError> {
         let look = || match self.look(after, limit, false).transpose()? {
-            Ok(Look::Events(batch)) => Some(Ok(batch)),
-            Ok(Look::Ahead) => None,
+            Ok(MirrorRead::Events(batch)) => Some(Ok(batch)),
+            Ok(MirrorRead::Ahead) => None,
             Err(error) => Some(Err(error)),
         };
         woken(&self.wake, look).await
@@ -122,7 +122,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for PendingReader {
     fn drop(&mut self) {
         let mut state = lock(&self.shared.topics);
         if let Some(topic) = state.topics.get_mut(&self.name) {

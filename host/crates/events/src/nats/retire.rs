@@ -15,11 +15,11 @@ use tokio::time::sleep;
 
 use linger_base::{Name, random_u32};
 
-use super::link::{Link, Trouble};
-use super::names::Kind;
+use super::client::{NatsClient, NatsError};
+use super::names::StreamKind;
 use super::queue::millis;
 use super::stream::{self, CONSUMER};
-use super::{Shared, lock};
+use super::{NatsContext, lock};
 
 /// How long what was sent before may still arrive at a stream that was taken off its subject.
 const LAST_ARRIVALS: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const ABANDONED: Duration = Duration::from_secs(30);
 /// How often unused streams are looked for, at most.
 const LONGEST_ROUND: Duration = Duration::from_mins(10);
 
-impl Shared {
+impl NatsContext {
     /// Removes unused streams, for as long as it is polled. Hosts take their turns at random.
     pub(super) async fn retire_unused(self: Arc<Self>) {
         let idle = self.link.config.idle;
@@ -50,12 +50,12 @@ impl Shared {
         }
     }
 
-    async fn unused(&self, idle: Duration) -> Result<Vec<(Kind, Name)>, Trouble> {
+    async fn unused(&self, idle: Duration) -> Result<Vec<(StreamKind, Name)>, NatsError> {
         let now = self.clock.now();
         let mut streams = self.link.js.streams();
         let mut unused = Vec::new();
         while let Some(info) =
-            streams.try_next().await.map_err(|error| Trouble::Passing(error.to_string()))?
+            streams.try_next().await.map_err(|error| NatsError::Passing(error.to_string()))?
         {
             let Some((kind, name)) = self.link.names.parse(&info.config.name) else { continue };
             let is_ours = info.config.subjects == [self.link.names.subject(kind, &name)]
@@ -68,7 +68,7 @@ impl Shared {
     }
 
     /// Removes a stream, unless it is used.
-    pub(super) async fn retire(&self, kind: Kind, name: &Name) -> Result<(), Trouble> {
+    pub(super) async fn retire(&self, kind: StreamKind, name: &Name) -> Result<(), NatsError> {
         let stream = self.link.names.stream(kind, name);
         if self.is_used(kind, name, &stream).await? {
             return Ok(());
@@ -93,19 +93,19 @@ impl Shared {
     }
 
     /// Whether somebody waits for its events, at any host.
-    async fn is_used(&self, kind: Kind, name: &Name, stream: &str) -> Result<bool, Trouble> {
+    async fn is_used(&self, kind: StreamKind, name: &Name, stream: &str) -> Result<bool, NatsError> {
         match kind {
-            Kind::Queue if lock(&self.queues).queues.contains_key(name) => Ok(true),
-            Kind::Queue => {
+            StreamKind::Queue if lock(&self.queues).queues.contains_key(name) => Ok(true),
+            StreamKind::Queue => {
                 match self.link.ask::<consumer::Info>(&format!("CONSUMER.INFO.{stream}.{CONSUMER}")).await {
                     Ok(consumer) => Ok(consumer.num_waiting > 0),
-                    Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {
+                    Err(NatsError::Refused(error)) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {
                         Ok(false)
                     }
                     Err(trouble) => Err(trouble),
                 }
             }
-            Kind::Topic => {
+            StreamKind::Topic => {
                 Ok(stream::info(&self.link, stream).await?.is_some_and(|info| info.state.consumer_count > 0))
             }
         }
@@ -113,27 +113,27 @@ impl Shared {
 }
 
 /// For a stream that is off its subject, since when, in milliseconds since 1970.
-fn retired(link: &Link, config: &Config) -> Option<u64> {
+fn retired(link: &NatsClient, config: &Config) -> Option<u64> {
     let subject = retired_subject(link, &config.name);
     let [only] = &config.subjects[..] else { return None };
     only.strip_prefix(&subject)?.strip_prefix('.')?.parse().ok()
 }
 
-fn retired_subject(link: &Link, stream: &str) -> String {
+fn retired_subject(link: &NatsClient, stream: &str) -> String {
     format!("{}.retired.{stream}", link.config.prefix)
 }
 
 /// A stream that somebody wants, and that is off its subject. Gives it back if it was left so.
 pub(super) async fn bring_back(
-    link: &Link,
+    link: &NatsClient,
     wanted: &Config,
     found: &Info,
     now: u64,
-) -> Result<bool, Trouble> {
+) -> Result<bool, NatsError> {
     match retired(link, &found.config) {
         None => Ok(false),
         Some(since) if since + millis(ABANDONED) > now => {
-            Err(Trouble::Passing("the stream is being removed, because nobody used it".to_owned()))
+            Err(NatsError::Passing("the stream is being removed, because nobody used it".to_owned()))
         }
         Some(_) => {
             let subjects = wanted.subjects.clone();
@@ -143,7 +143,7 @@ pub(super) async fn bring_back(
     }
 }
 
-async fn update(link: &Link, config: &Config) -> Result<(), Trouble> {
+async fn update(link: &NatsClient, config: &Config) -> Result<(), NatsError> {
     link.api::<IgnoredAny>(&format!("STREAM.UPDATE.{}", config.name), config).await.map(drop)
 }
 

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::arrival::Arrival;
-use super::message::{Origin, Particulars};
-use super::names::Kind;
-use super::queue::{Held, millis};
-use super::{Shared, answer, lock, stream};
+use super::arrival::UnclaimedEvent;
+use super::message::{DeadLetterOrigin, EventMetadata};
+use super::names::StreamKind;
+use super::queue::{HeldEvent, millis};
+use super::{NatsContext, answer, lock, stream};
 use crate::{Event, LeaseId, Settlement, StoreError};
 
-impl Shared {
+impl NatsContext {
     pub(super) fn settle_now(
         self: &Arc<Self>,
         lease: &LeaseId,
@@ -27,24 +27,24 @@ impl Shared {
             state.fates.overdue += 1;
             return Err(StoreError::Settled);
         }
-        if matches!(settlement, Settlement::PutBack { .. }) {
+        if matches!(settlement, Settlement::Requeue { .. }) {
             state.fates.returned += 1;
         }
         drop(state);
         let shared = self.clone();
         Ok(self.work(async move {
             match settlement {
-                Settlement::Commit => shared.commit(held).await,
-                Settlement::Untaken => {
+                Settlement::Ack => shared.ack(held).await,
+                Settlement::Release => {
                     held.note.untaken += 1;
-                    shared.put_back(held).await
+                    shared.requeue(held).await
                 }
-                Settlement::PutBack { maybe_delivered } => {
+                Settlement::Requeue { maybe_delivered } => {
                     held.note.maybe_delivered |= maybe_delivered;
                     held.event.maybe_delivered |= maybe_delivered;
                     match shared.bury(held).await {
                         Ok(settled) => settled,
-                        Err(held) => shared.put_back(held).await,
+                        Err(held) => shared.requeue(held).await,
                     }
                 }
             }
@@ -52,17 +52,17 @@ impl Shared {
     }
 
     /// Whether NATS may have handed the event to another host meanwhile.
-    fn is_lost(&self, held: &Held) -> bool {
+    fn is_lost(&self, held: &HeldEvent) -> bool {
         self.clock.now() >= held.confirmed + millis(self.ack_wait(&held.queue))
     }
 
     /// Until when NATS surely has not handed the event to another host.
-    fn surely_held(&self, held: &Held) -> Instant {
+    fn surely_held(&self, held: &HeldEvent) -> Instant {
         let left = (held.confirmed + millis(self.ack_wait(&held.queue))).saturating_sub(self.clock.now());
         Instant::now() + Duration::from_millis(left)
     }
 
-    async fn acknowledge(&self, held: &Held, answer: Bytes) -> Result<(), StoreError> {
+    async fn acknowledge(&self, held: &HeldEvent, answer: Bytes) -> Result<(), StoreError> {
         let acknowledged = self
             .link
             .persist(self.surely_held(held), || self.link.acknowledge(&held.reply, answer.clone()))
@@ -74,37 +74,41 @@ impl Shared {
     }
 
     /// The event is gone for good.
-    pub(super) async fn remove(&self, held: &Held) -> Result<(), StoreError> {
+    pub(super) async fn remove(&self, held: &HeldEvent) -> Result<(), StoreError> {
         self.acknowledge(held, answer::DONE).await?;
         let mut state = lock(&self.queues);
         state.notes.forget(&held.key());
-        state.gone(&held.queue, held.size);
+        state.record_removal(&held.queue, held.size);
         Ok(())
     }
 
-    async fn commit(&self, held: Held) -> Result<(), StoreError> {
+    async fn ack(&self, held: HeldEvent) -> Result<(), StoreError> {
         self.remove(&held).await?;
         lock(&self.queues).fates.committed += 1;
         Ok(())
     }
 
-    pub(super) async fn expire(self: Arc<Self>, arrival: Arrival) -> Result<(), StoreError> {
+    pub(super) async fn expire(self: Arc<Self>, arrival: UnclaimedEvent) -> Result<(), StoreError> {
         self.remove(&arrival.held).await?;
         lock(&self.queues).fates.expired += 1;
         Ok(())
     }
 
     /// Returns an event, if it is of use still.
-    pub(super) async fn put_back(self: Arc<Self>, held: Held) -> Result<(), StoreError> {
-        let arrival = Arrival { held, due: None };
+    pub(super) async fn requeue(self: Arc<Self>, held: HeldEvent) -> Result<(), StoreError> {
+        let arrival = UnclaimedEvent { held, due: None };
         if arrival.is_over(self.clock.now()) {
             return self.expire(arrival).await;
         }
-        self.return_with(arrival.held, answer::BACK).await
+        self.requeue_with(arrival.held, answer::BACK).await
     }
 
     /// Tells all hosts what is to be known of an event, and gives it back.
-    pub(super) async fn return_with(self: Arc<Self>, held: Held, answer: Bytes) -> Result<(), StoreError> {
+    pub(super) async fn requeue_with(
+        self: Arc<Self>,
+        held: HeldEvent,
+        answer: Bytes,
+    ) -> Result<(), StoreError> {
         let key = held.key();
         let told = self.link.client.publish(self.link.names.notes(), held.note.tell(&key)).await;
         if let Err(error) = told {
@@ -113,21 +117,21 @@ impl Shared {
         lock(&self.queues).notes.keep(key, held.note);
         // NATS 2.9 must not find requests only of hosts that have gone when an event returns (see `pull`): it looks when it
         // is asked how the consumer is. If it does not answer, neither does it below.
-        let consumer = self.link.names.stream(Kind::Queue, &held.queue);
+        let consumer = self.link.names.stream(StreamKind::Queue, &held.queue);
         let _ = self.link.ask::<IgnoredAny>(&format!("CONSUMER.INFO.{consumer}.{}", stream::CONSUMER)).await;
         self.acknowledge(&held, answer).await
     }
 
     /// Moves an event to the dead letters, if it was handed out too often and there is room. Otherwise gives it back.
-    pub(super) async fn bury(self: &Arc<Self>, held: Held) -> Result<Result<(), StoreError>, Held> {
+    pub(super) async fn bury(self: &Arc<Self>, held: HeldEvent) -> Result<Result<(), StoreError>, HeldEvent> {
         let policy = self.limits.queues.policy(&held.queue);
         let Some((attempts, dead)) = policy.dead.filter(|(attempts, _)| held.event.attempt >= *attempts)
         else {
             return Err(held);
         };
         let Event { id, data, content_type, attempt, maybe_delivered } = held.event.clone();
-        let origin = Some(Origin { id, attempts: attempt, maybe_delivered });
-        let particulars = Particulars { content_type, origin, ..Particulars::default() };
+        let origin = Some(DeadLetterOrigin { id, attempts: attempt, maybe_delivered });
+        let particulars = EventMetadata { content_type, origin, ..EventMetadata::default() };
         // It may have been moved before, and not been removed then.
         let message = format!("{}-{}-{}", held.queue, held.epoch, held.sequence);
         let moved = match self.send(&dead, data, &particulars, &message, |fates| &mut fates.dead) {
@@ -143,7 +147,7 @@ impl Shared {
     }
 
     /// For an event that returned from a host that could not bury it.
-    pub(super) async fn bury_or_hand_out(self: Arc<Self>, mut held: Held) -> Result<(), StoreError> {
+    pub(super) async fn bury_or_hand_out(self: Arc<Self>, mut held: HeldEvent) -> Result<(), StoreError> {
         held.event.attempt -= 1;
         match self.bury(held).await {
             Ok(removed) => removed,

@@ -10,8 +10,8 @@ use serde_json::json;
 use linger_base::Name;
 use linger_config::{NatsStorage, QueuesConfig, Retention, StreamRetention};
 
-use super::link::{Link, Trouble};
-use super::names::Kind;
+use super::client::{NatsClient, NatsError};
+use super::names::StreamKind;
 use super::retire;
 use crate::StoreError;
 
@@ -28,19 +28,19 @@ const MIN_AGE: Duration = Duration::from_millis(100);
 const MAX_HOSTS: i64 = 4096;
 
 /// The stream of a queue: what is acknowledged is gone, and what has no room is refused.
-pub(super) fn queue(link: &Link, name: &Name, limits: &QueuesConfig) -> Config {
+pub(super) fn queue(link: &NatsClient, name: &Name, limits: &QueuesConfig) -> Config {
     let (keeping, _) = link.config.queue(name);
     Config {
         retention: RetentionPolicy::WorkQueue,
         discard: DiscardPolicy::New,
         max_messages: bound(limits.max_events as u64),
         max_bytes: bound(limits.max_bytes.as_u64()),
-        ..common(link, Kind::Queue, name, keeping)
+        ..common(link, StreamKind::Queue, name, keeping)
     }
 }
 
 /// The stream of a topic: what has no room makes room.
-pub(super) fn topic(link: &Link, name: &Name, retention: &Retention) -> Config {
+pub(super) fn topic(link: &NatsClient, name: &Name, retention: &Retention) -> Config {
     let age = retention.time.map_or(Duration::ZERO, |time| time.max(MIN_AGE));
     let duplicates = if age.is_zero() { DUPLICATES } else { DUPLICATES.min(age) };
     Config {
@@ -50,11 +50,11 @@ pub(super) fn topic(link: &Link, name: &Name, retention: &Retention) -> Config {
         max_bytes: bound(retention.bytes),
         max_age: age,
         duplicate_window: duplicates,
-        ..common(link, Kind::Topic, name, link.config.topic(name))
+        ..common(link, StreamKind::Topic, name, link.config.topic(name))
     }
 }
 
-fn common(link: &Link, kind: Kind, name: &Name, keeping: StreamRetention) -> Config {
+fn common(link: &NatsClient, kind: StreamKind, name: &Name, keeping: StreamRetention) -> Config {
     Config {
         name: link.names.stream(kind, name),
         subjects: vec![link.names.subject(kind, name)],
@@ -76,13 +76,13 @@ fn bound(limit: u64) -> i64 {
 }
 
 /// Makes a stream, or finds it as it should be.
-pub(super) async fn make(link: &Link, wanted: &Config, now: u64) -> Result<Info, Trouble> {
+pub(super) async fn make(link: &NatsClient, wanted: &Config, now: u64) -> Result<Info, NatsError> {
     match link.api(&format!("STREAM.CREATE.{}", wanted.name), wanted).await {
-        Err(Trouble::Refused(error)) if is_there(&error) => {
+        Err(NatsError::Refused(error)) if is_there(&error) => {
             let Some(info) = info(link, &wanted.name).await? else {
                 return Err(match error.error_code() {
-                    ErrorCode::STREAM_NAME_EXIST => Trouble::Passing("the stream has gone".to_owned()),
-                    _ => Trouble::Refused(error),
+                    ErrorCode::STREAM_NAME_EXIST => NatsError::Passing("the stream has gone".to_owned()),
+                    _ => NatsError::Refused(error),
                 });
             };
             if retire::bring_back(link, wanted, &info, now).await? {
@@ -103,23 +103,27 @@ fn is_there(error: &Error) -> bool {
     [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP].contains(&error.error_code())
 }
 
-fn misfit(stream: &str, difference: &str) -> Trouble {
+fn misfit(stream: &str, difference: &str) -> NatsError {
     let remedy = "change it (`nats stream edit`), or the configuration";
     let said = format!("the stream {stream} in NATS does not fit: {difference}; {remedy}");
-    Trouble::Lasting(StoreError::Unavailable(said.into()))
+    NatsError::Lasting(StoreError::Unavailable(said.into()))
 }
 
 /// What NATS says of a stream, if there is one.
-pub(super) async fn info(link: &Link, stream: &str) -> Result<Option<Info>, Trouble> {
+pub(super) async fn info(link: &NatsClient, stream: &str) -> Result<Option<Info>, NatsError> {
     match link.ask(&format!("STREAM.INFO.{stream}")).await {
         Ok(info) => Ok(Some(info)),
-        Err(Trouble::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+        Err(NatsError::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
         Err(trouble) => Err(trouble),
     }
 }
 
 /// Makes the consumer that all hosts share, or finds it.
-pub(super) async fn make_consumer(link: &Link, stream: &str, ack_wait: Duration) -> Result<(), Trouble> {
+pub(super) async fn make_consumer(
+    link: &NatsClient,
+    stream: &str,
+    ack_wait: Duration,
+) -> Result<(), NatsError> {
     let config = consumer::Config {
         durable_name: Some(CONSUMER.to_owned()),
         ack_policy: AckPolicy::Explicit,

@@ -12,49 +12,49 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::link::Trouble;
-use super::names::Kind;
-use super::{Shared, lock};
+use super::client::NatsError;
+use super::names::StreamKind;
+use super::{NatsContext, lock};
 use crate::StoreError;
 
 /// How long a stream is not doubted that was made or found, though what is sent to it is not answered.
 const SURE: Duration = Duration::from_secs(5);
 
 /// The streams that are there, as far as this host knows.
-pub(super) struct Streams {
-    known: Mutex<HashMap<(Kind, Name), Place>>,
+pub(super) struct StreamTable {
+    known: Mutex<HashMap<(StreamKind, Name), StreamSlot>>,
     /// How many are known at most. Then all are forgotten, and found again.
     most: usize,
 }
 
 /// Without a value the stream is being made, or could not be made last time.
-type Place = Arc<OnceCell<Known>>;
+type StreamSlot = Arc<OnceCell<KnownStream>>;
 
-struct Known {
+struct KnownStream {
     epoch: u32,
     since: Instant,
 }
 
-impl Streams {
+impl StreamTable {
     pub(super) fn new(most: usize) -> Self {
         Self { known: Mutex::default(), most }
     }
 
     /// The epoch of a stream, which is made unless it is known. Of all that want the same one, one makes it, and the others
     /// wait; if it cannot, the next one tries.
-    pub(super) async fn ensure<F: Future<Output = Result<u32, Trouble>>>(
+    pub(super) async fn ensure<F: Future<Output = Result<u32, NatsError>>>(
         &self,
-        kind: Kind,
+        kind: StreamKind,
         name: &Name,
         make: impl FnOnce() -> F,
-    ) -> Result<u32, Trouble> {
+    ) -> Result<u32, NatsError> {
         let place = self.place((kind, name.clone()));
         // It takes much room, and few have to do it.
-        let make = || Box::pin(async { Ok(Known { epoch: make().await?, since: Instant::now() }) });
+        let make = || Box::pin(async { Ok(KnownStream { epoch: make().await?, since: Instant::now() }) });
         Ok(place.get_or_try_init(make).await?.epoch)
     }
 
-    fn place(&self, key: (Kind, Name)) -> Place {
+    fn place(&self, key: (StreamKind, Name)) -> StreamSlot {
         let mut known = lock(&self.known);
         if known.len() >= self.most && !known.contains_key(&key) {
             known.clear();
@@ -63,28 +63,28 @@ impl Streams {
     }
 
     /// Makes sure again next time.
-    pub(super) fn doubt(&self, kind: Kind, name: &Name) {
+    pub(super) fn doubt(&self, kind: StreamKind, name: &Name) {
         self.forget(kind, name, |_| true);
     }
 
     /// The same after silence. That says little, and all who send find it at the same time.
-    fn doubt_if_old(&self, kind: Kind, name: &Name) {
+    fn doubt_if_old(&self, kind: StreamKind, name: &Name) {
         self.forget(kind, name, |known| known.since.elapsed() >= SURE);
     }
 
     /// The same where NATS says that there is a stream with this epoch: another one may have been known.
-    pub(super) fn doubt_other(&self, kind: Kind, name: &Name, epoch: u32) {
+    pub(super) fn doubt_other(&self, kind: StreamKind, name: &Name, epoch: u32) {
         self.forget(kind, name, |known| known.epoch != epoch);
     }
 
     /// The same for those that are not there, as far as they were known before.
-    pub(super) fn doubt_missing(&self, is_there: impl Fn(Kind, &Name) -> bool, before: Instant) {
-        let is_missing = |kind, name: &_, known: &Known| known.since < before && !is_there(kind, name);
+    pub(super) fn doubt_missing(&self, is_there: impl Fn(StreamKind, &Name) -> bool, before: Instant) {
+        let is_missing = |kind, name: &_, known: &KnownStream| known.since < before && !is_there(kind, name);
         lock(&self.known)
             .retain(|(kind, name), place| !place.get().is_some_and(|known| is_missing(*kind, name, known)));
     }
 
-    fn forget(&self, kind: Kind, name: &Name, is_doubtful: impl FnOnce(&Known) -> bool) {
+    fn forget(&self, kind: StreamKind, name: &Name, is_doubtful: impl FnOnce(&KnownStream) -> bool) {
         let (mut known, key) = (lock(&self.known), (kind, name.clone()));
         // One that is being made is not doubted.
         if known.get(&key).and_then(|place| place.get()).is_some_and(is_doubtful) {
@@ -93,11 +93,11 @@ impl Streams {
     }
 }
 
-impl Shared {
+impl NatsContext {
     /// Sends an event to its stream, which is made sure of, and gives the epoch of the stream and the number of the event.
     pub(super) async fn store(
         &self,
-        kind: Kind,
+        kind: StreamKind,
         name: &Name,
         headers: HeaderMap,
         data: Bytes,
@@ -106,13 +106,13 @@ impl Shared {
         let subject = self.link.names.subject(kind, name);
         let stored = self.link.persist(until, || async {
             let epoch = match kind {
-                Kind::Queue => self.ensure_queue(name).await?,
-                Kind::Topic => self.ensure_topic(name).await?,
+                StreamKind::Queue => self.ensure_queue(name).await?,
+                StreamKind::Topic => self.ensure_topic(name).await?,
             };
             let sent = self.link.publish(&subject, headers.clone(), data.clone()).await;
             match sent {
-                Err(Trouble::Unheard) => self.streams.doubt(kind, name),
-                Err(Trouble::Silent) => self.streams.doubt_if_old(kind, name),
+                Err(NatsError::Unheard) => self.streams.doubt(kind, name),
+                Err(NatsError::Silent) => self.streams.doubt_if_old(kind, name),
                 _ => {}
             }
             Ok((epoch, sent?))
@@ -134,12 +134,12 @@ mod tests {
 
     use super::*;
 
-    fn streams() -> (Streams, Name) {
-        (Streams::new(2), "a".parse().unwrap())
+    fn streams() -> (StreamTable, Name) {
+        (StreamTable::new(2), "a".parse().unwrap())
     }
 
-    async fn ensure(streams: &Streams, name: &Name, epoch: u32) -> u32 {
-        streams.ensure(Kind::Queue, name, || ready(Ok(epoch))).await.unwrap()
+    async fn ensure(streams: &StreamTable, name: &Name, epoch: u32) -> u32 {
+        streams.ensure(StreamKind::Queue, name, || ready(Ok(epoch))).await.unwrap()
     }
 
     #[tokio::test]
@@ -152,23 +152,23 @@ mod tests {
             let _ = gone.clone().changed().await;
             Ok(count.get())
         };
-        let wants = (0..10).map(|_| streams.ensure(Kind::Queue, &name, make));
+        let wants = (0..10).map(|_| streams.ensure(StreamKind::Queue, &name, make));
         let mut all = std::pin::pin!(futures::future::try_join_all(wants));
         assert!(all.as_mut().now_or_never().is_none());
         // One that is being made is not doubted.
-        streams.doubt(Kind::Queue, &name);
-        assert!(streams.ensure(Kind::Queue, &name, make).now_or_never().is_none());
+        streams.doubt(StreamKind::Queue, &name);
+        assert!(streams.ensure(StreamKind::Queue, &name, make).now_or_never().is_none());
         drop(go);
         assert_eq!(all.await.unwrap(), [1; 10]);
         // One of a topic is another one.
-        assert_eq!(streams.ensure(Kind::Topic, &name, make).await.unwrap(), 2);
+        assert_eq!(streams.ensure(StreamKind::Topic, &name, make).await.unwrap(), 2);
     }
 
     #[tokio::test]
     async fn next_one_tries_where_one_fails_or_gives_up() {
         let (streams, name) = streams();
-        assert!(streams.ensure(Kind::Queue, &name, pending).now_or_never().is_none());
-        streams.ensure(Kind::Queue, &name, || ready(Err(Trouble::Silent))).await.unwrap_err();
+        assert!(streams.ensure(StreamKind::Queue, &name, pending).now_or_never().is_none());
+        streams.ensure(StreamKind::Queue, &name, || ready(Err(NatsError::Silent))).await.unwrap_err();
         assert_eq!(ensure(&streams, &name, 3).await, 3);
     }
 
@@ -176,24 +176,24 @@ mod tests {
     async fn known_stream_is_made_again_when_it_is_doubted() {
         let (streams, name) = streams();
         assert_eq!((ensure(&streams, &name, 1).await, ensure(&streams, &name, 2).await), (1, 1));
-        streams.doubt(Kind::Topic, &name);
-        streams.doubt_other(Kind::Queue, &name, 1);
-        streams.doubt_if_old(Kind::Queue, &name);
+        streams.doubt(StreamKind::Topic, &name);
+        streams.doubt_other(StreamKind::Queue, &name, 1);
+        streams.doubt_if_old(StreamKind::Queue, &name);
         assert_eq!(ensure(&streams, &name, 2).await, 1);
-        streams.doubt(Kind::Queue, &name);
+        streams.doubt(StreamKind::Queue, &name);
         assert_eq!(ensure(&streams, &name, 2).await, 2);
-        streams.doubt_other(Kind::Queue, &name, 3);
+        streams.doubt_other(StreamKind::Queue, &name, 3);
         assert_eq!(ensure(&streams, &name, 3).await, 3);
         let now = Instant::now();
         tokio::time::advance(SURE).await;
         streams.doubt_missing(|_, _| false, now);
         assert_eq!(ensure(&streams, &name, 4).await, 3);
-        streams.doubt_if_old(Kind::Queue, &name);
+        streams.doubt_if_old(StreamKind::Queue, &name);
         assert_eq!(ensure(&streams, &name, 4).await, 4);
         tokio::time::advance(SURE).await;
-        streams.doubt_missing(|kind, _| kind == Kind::Queue, Instant::now());
+        streams.doubt_missing(|kind, _| kind == StreamKind::Queue, Instant::now());
         assert_eq!(ensure(&streams, &name, 5).await, 4);
-        streams.doubt_missing(|kind, _| kind == Kind::Topic, Instant::now());
+        streams.doubt_missing(|kind, _| kind == StreamKind::Topic, Instant::now());
         assert_eq!(ensure(&streams, &name, 5).await, 5);
     }
 

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::names::Kind;
+use super::names::StreamKind;
 use super::queue::millis;
-use super::{Shared, lock, stream};
+use super::{NatsContext, lock, stream};
 use crate::StoreError;
 
 /// What is told may be as old as that.
@@ -21,13 +21,13 @@ const AGE: Duration = Duration::from_secs(1);
 
 /// When all streams were looked at last.
 #[derive(Default)]
-pub(super) struct Survey {
+pub(super) struct StreamSurvey {
     /// In milliseconds since 1970.
     last: AtomicU64,
     under_way: AtomicBool,
 }
 
-impl Shared {
+impl NatsContext {
     /// Looks at all streams, unless that was done just now.
     pub(super) fn look_around_soon(self: &Arc<Self>) {
         let survey = &self.survey;
@@ -62,11 +62,11 @@ impl Shared {
             let epoch = stream::epoch(&info);
             self.streams.doubt_other(kind, &name, epoch);
             match kind {
-                Kind::Queue => {
+                StreamKind::Queue => {
                     self.found_queue(&name, (info.state.messages, info.state.bytes), queues_as_of);
                     queues.insert(name);
                 }
-                Kind::Topic => {
+                StreamKind::Topic => {
                     let state = &info.state;
                     let found = (state.messages, state.bytes, state.last_sequence, epoch);
                     lock(&self.topics).found(&name, found, topics_as_of, &self.limits.topics);
@@ -75,8 +75,8 @@ impl Shared {
             }
         }
         let is_there = |kind, name: &Name| match kind {
-            Kind::Queue => queues.contains(name),
-            Kind::Topic => topics.contains(name),
+            StreamKind::Queue => queues.contains(name),
+            StreamKind::Topic => topics.contains(name),
         };
         self.streams.doubt_missing(is_there, began);
         let mut gone: Vec<_> = lock(&self.queues).queues.keys().cloned().collect();
@@ -84,7 +84,7 @@ impl Shared {
         for name in gone {
             self.found_queue(&name, (0, 0), queues_as_of);
         }
-        lock(&self.topics).gone(|name| topics.contains(name), topics_as_of);
+        lock(&self.topics).record_removals(|name| topics.contains(name), topics_as_of);
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     /// What a stream is of, if it is ours: by its name and its subject.
-    fn ours(&self, info: &Info) -> Option<(Kind, Name)> {
+    fn ours(&self, info: &Info) -> Option<(StreamKind, Name)> {
         let (kind, name) = self.link.names.parse(&info.config.name)?;
         let subject = self.link.names.subject(kind, &name);
         (info.config.subjects == [subject]).then_some((kind, name))

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use linger_base::Name;
 
-use super::names::Kind;
-use super::queue::{Due, Held, millis};
-use super::{Shared, answer, lock};
+use super::names::StreamKind;
+use super::queue::{DueAction, HeldEvent, millis};
+use super::{NatsContext, answer, lock};
 use crate::{LeaseId, StoreError};
 
-impl Shared {
+impl NatsContext {
     pub(super) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
         let mut state = lock(&self.queues);
         let held = state.leases.get_mut(&lease.lease).ok_or(StoreError::Settled)?;
@@ -35,8 +35,8 @@ impl Shared {
             let due = first.remove();
             drop(state);
             match due {
-                Due::Lease(lease) => self.tend(lease, now),
-                Due::Expiry { queue, sequence, size } => {
+                DueAction::Lease(lease) => self.tend(lease, now),
+                DueAction::Expiry { queue, sequence, size } => {
                     drop(self.work(self.clone().delete(queue, sequence, size)));
                 }
             }
@@ -78,12 +78,12 @@ impl Shared {
         }));
     }
 
-    async fn run_out(self: Arc<Self>, mut held: Held) -> Result<(), StoreError> {
+    async fn run_out(self: Arc<Self>, mut held: HeldEvent) -> Result<(), StoreError> {
         held.note.maybe_delivered = true;
         held.event.maybe_delivered = true;
         match self.bury(held).await {
             Ok(settled) => settled,
-            Err(held) => self.put_back(held).await,
+            Err(held) => self.requeue(held).await,
         }
     }
 
@@ -94,13 +94,13 @@ impl Shared {
         if is_held {
             return Ok(());
         }
-        let subject = format!("STREAM.MSG.DELETE.{}", self.link.names.stream(Kind::Queue, &queue));
+        let subject = format!("STREAM.MSG.DELETE.{}", self.link.names.stream(StreamKind::Queue, &queue));
         let request = json!({ "seq": sequence, "no_erase": true });
         let deleted = self.link.api::<serde_json::Value>(&subject, &request).await;
         if deleted.is_ok() {
             let mut state = lock(&self.queues);
             state.fates.expired += 1;
-            state.gone(&queue, size);
+            state.record_removal(&queue, size);
         }
         // Otherwise it has gone before, or it goes when it is handed out.
         Ok(())

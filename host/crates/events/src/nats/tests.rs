@@ -45,7 +45,7 @@ async fn take(store: &Arc<NatsStore>) -> Lease {
 }
 
 async fn put_back(lease: Lease, maybe_delivered: bool) {
-    soon(lease.settle(Settlement::PutBack { maybe_delivered })).await.unwrap();
+    soon(lease.settle(Settlement::Requeue { maybe_delivered })).await.unwrap();
 }
 
 fn seen(lease: &Lease) -> (&[u8], u32, bool) {
@@ -55,8 +55,10 @@ fn seen(lease: &Lease) -> (&[u8], u32, bool) {
 
 /// What NATS says of the consumer of a queue.
 async fn consumer_of(store: &Arc<NatsStore>) -> consumer::Info {
-    let subject =
-        format!("CONSUMER.INFO.{}.linger", store.shared.link.names.stream(names::Kind::Queue, &name("q")));
+    let subject = format!(
+        "CONSUMER.INFO.{}.linger",
+        store.shared.link.names.stream(names::StreamKind::Queue, &name("q"))
+    );
     soon(store.shared.link.ask(&subject)).await.unwrap()
 }
 
@@ -124,7 +126,7 @@ async fn host_that_dies_loses_what_it_has_after_the_ack_wait() {
     assert_eq!(seen(&take(&other).await), (&b"a"[..], 2, true));
     drop(stop);
     // It must not settle what another one has.
-    assert_eq!(soon(lease.settle(Settlement::Commit)).await, Err(StoreError::Settled));
+    assert_eq!(soon(lease.settle(Settlement::Ack)).await, Err(StoreError::Settled));
 }
 
 #[tokio::test]
@@ -153,8 +155,8 @@ async fn stream_that_nobody_uses_goes() {
     let first = soon(one.clone().publish(&name("t"), event("a"))).await.unwrap();
     let lease = take(&one).await;
     let id = lease.event().id;
-    soon(lease.settle(Settlement::Commit)).await.unwrap();
-    let (queue, topic) = (names::Kind::Queue, names::Kind::Topic);
+    soon(lease.settle(Settlement::Ack)).await.unwrap();
+    let (queue, topic) = (names::StreamKind::Queue, names::StreamKind::Topic);
     let stream = one.shared.link.names.stream(queue, &name("q"));
     soon(async {
         while stream::info(&one.shared.link, &stream).await.unwrap().is_some() {
@@ -179,19 +181,19 @@ async fn nothing_is_lost_in_a_stream_that_goes() {
     for round in 0..4_u64 {
         let lease = one.clone().take(&name("q"));
         push(&one, "used").await;
-        soon(soon(lease).await.unwrap().settle(Settlement::Commit)).await.unwrap();
+        soon(soon(lease).await.unwrap().settle(Settlement::Ack)).await.unwrap();
         let pushed = async {
             // Before, while and after it is off its subject.
             tokio::time::sleep(Duration::from_millis(round * 400)).await;
             push(&one, "a").await;
         };
         let queue = name("q");
-        let retired = other.shared.retire(names::Kind::Queue, &queue);
+        let retired = other.shared.retire(names::StreamKind::Queue, &queue);
         let ((), retired) = tokio::join!(pushed, retired);
         retired.unwrap();
         let lease = take(&other).await;
         assert_eq!(seen(&lease), (&b"a"[..], 1, false));
-        soon(lease.settle(Settlement::Commit)).await.unwrap();
+        soon(lease.settle(Settlement::Ack)).await.unwrap();
     }
 }
 
@@ -214,7 +216,7 @@ async fn event_is_not_fetched_for_nobody() {
     let mut waits: Vec<_> = (0..10).map(|_| one.clone().take(&name("q"))).collect();
     push(&one, "a").await;
     let lease = soon(waits.remove(0)).await.unwrap();
-    soon(lease.settle(Settlement::Commit)).await.unwrap();
+    soon(lease.settle(Settlement::Ack)).await.unwrap();
     consumer_is(&one, |consumer| consumer.num_waiting == 1).await;
     drop(waits);
     consumer_is(&one, |consumer| consumer.num_waiting == 0).await;
@@ -240,7 +242,7 @@ async fn event_that_comes_as_its_takers_leave_goes_back_at_once() {
         soon(pushed).await.unwrap();
         let lease = take(&other).await;
         assert_eq!(seen(&lease), (&b"a"[..], 1, false), "round {round}");
-        soon(lease.settle(Settlement::Commit)).await.unwrap();
+        soon(lease.settle(Settlement::Ack)).await.unwrap();
     }
 }
 
@@ -329,7 +331,7 @@ async fn readers_of_a_host_share_one_subscription() {
     while let Some(read) = soon(reads.join_next()).await {
         assert_eq!(read.unwrap().unwrap().next, cursor);
     }
-    let stream = one.shared.link.names.stream(names::Kind::Topic, &name("t"));
+    let stream = one.shared.link.names.stream(names::StreamKind::Topic, &name("t"));
     let info = soon(stream::info(&one.shared.link, &stream)).await.unwrap().unwrap();
     assert_eq!(info.state.consumer_count, 1);
     // A cursor is good at every host.
@@ -409,7 +411,7 @@ async fn epochs(store: &Arc<NatsStore>) -> [u32; 2] {
 }
 
 async fn delete_streams(store: &Arc<NatsStore>) {
-    for (kind, of) in [(names::Kind::Queue, "q"), (names::Kind::Topic, "t")] {
+    for (kind, of) in [(names::StreamKind::Queue, "q"), (names::StreamKind::Topic, "t")] {
         let gone = format!("STREAM.DELETE.{}", store.shared.link.names.stream(kind, &name(of)));
         soon(store.shared.link.ask::<serde::de::IgnoredAny>(&gone)).await.unwrap();
     }

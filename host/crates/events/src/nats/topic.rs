@@ -9,18 +9,18 @@ use tokio::sync::Notify;
 use linger_base::Name;
 use linger_config::{Retention, TopicsConfig};
 
-use super::mirror::{Look, Mirror};
-use crate::{Cursor, Limit, StoreError, TopicUsage, Usage};
+use super::mirror::{MirrorRead, TopicMirror};
+use crate::{Cursor, LimitKind, StoreError, StoreUsage, TopicUsage};
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) topics: HashMap<Name, Topic>,
+pub(super) struct NatsTopicState {
+    pub(super) topics: HashMap<Name, NatsTopic>,
     pub(super) published: u64,
     number: u64,
 }
 
 /// What is known of a topic.
-pub(super) struct Topic {
+pub(super) struct NatsTopic {
     pub(super) retention: Retention,
     pub(super) readers: usize,
     /// Events in NATS, and their bytes: what was found last, and what this host did since.
@@ -32,7 +32,7 @@ pub(super) struct Topic {
     /// When this host last did something, by the count of all such times.
     changed: u64,
     /// What the stream keeps, while it is followed.
-    pub(super) mirror: Option<Mirror>,
+    pub(super) mirror: Option<TopicMirror>,
     /// Whether there is a task that follows it, and whether it was used since that looked.
     pub(super) followed: bool,
     pub(super) used: bool,
@@ -41,7 +41,7 @@ pub(super) struct Topic {
     pub(super) wake: Arc<Notify>,
 }
 
-impl Topic {
+impl NatsTopic {
     fn new(retention: Retention) -> Self {
         Self {
             retention,
@@ -73,12 +73,12 @@ impl Topic {
     }
 
     /// What comes after a cursor, once all is here of which this host knows.
-    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<Look> {
+    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<MirrorRead> {
         self.mirror.as_ref().filter(|mirror| mirror.next() >= self.last)?.look(after, limit, is_certain)
     }
 }
 
-impl State {
+impl NatsTopicState {
     /// A number that was not given before.
     pub(super) fn number(&mut self) -> u64 {
         self.number += 1;
@@ -86,20 +86,20 @@ impl State {
     }
 
     /// A topic, made if there is room for one.
-    pub(super) fn topic(&mut self, name: &Name, limits: &TopicsConfig) -> Result<&mut Topic, StoreError> {
-        let is_used = self.topics.get(name).is_some_and(Topic::is_used);
+    pub(super) fn topic(&mut self, name: &Name, limits: &TopicsConfig) -> Result<&mut NatsTopic, StoreError> {
+        let is_used = self.topics.get(name).is_some_and(NatsTopic::is_used);
         if !is_used
             && self.topics.len() >= limits.max_topics
             && self.topics.values().filter(|topic| topic.is_used()).count() >= limits.max_topics
         {
-            return Err(StoreError::OverLimit(Limit::Names));
+            return Err(StoreError::OverLimit(LimitKind::Names));
         }
         Ok(self.any(name, limits))
     }
 
     /// A topic, made whether or not there is room.
-    pub(super) fn any(&mut self, name: &Name, limits: &TopicsConfig) -> &mut Topic {
-        self.topics.entry(name.clone()).or_insert_with(|| Topic::new(limits.retention(name)))
+    pub(super) fn any(&mut self, name: &Name, limits: &TopicsConfig) -> &mut NatsTopic {
+        self.topics.entry(name.clone()).or_insert_with(|| NatsTopic::new(limits.retention(name)))
     }
 
     /// A topic is known as long as somebody needs it.
@@ -116,13 +116,13 @@ impl State {
         let (_, bytes) = topic.with(size);
         if all - topic.bytes + bytes > limits.max_total_bytes.as_u64() {
             self.forget_if_unused(name);
-            return Err(StoreError::OverLimit(Limit::TotalBytes));
+            return Err(StoreError::OverLimit(LimitKind::TotalBytes));
         }
         Ok(())
     }
 
     /// Counts an event that has been stored.
-    pub(super) fn published(
+    pub(super) fn record_publish(
         &mut self,
         name: &Name,
         size: u64,
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// Other topics are not there.
-    pub(super) fn gone(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
+    pub(super) fn record_removals(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
         for (_, topic) in
             self.topics.iter_mut().filter(|(name, topic)| topic.changed <= as_of && !is_there(name))
         {
@@ -167,7 +167,7 @@ impl State {
         self.topics.retain(|_, topic| topic.is_used() || topic.followed);
     }
 
-    pub(super) fn usage(&self, others: Usage) -> Usage {
+    pub(super) fn usage(&self, others: StoreUsage) -> StoreUsage {
         let mut usage = others;
         for topic in self.topics.values().filter(|topic| topic.is_used()) {
             usage.topics += 1;
@@ -183,7 +183,7 @@ impl State {
     }
 
     pub(super) fn list(&self) -> Vec<TopicUsage> {
-        let usage = |(name, topic): (&Name, &Topic)| TopicUsage {
+        let usage = |(name, topic): (&Name, &NatsTopic)| TopicUsage {
             topic: name.to_string(),
             events: usize::try_from(topic.messages).unwrap_or(usize::MAX),
             end: cursor(topic.epoch, topic.last).to_string(),

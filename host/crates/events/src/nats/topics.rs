@@ -8,22 +8,22 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::link::Trouble;
-use super::message::{Particulars, stored_size};
-use super::names::Kind;
+use super::client::NatsError;
+use super::message::{EventMetadata, stored_size};
+use super::names::StreamKind;
 use super::topic::cursor;
-use super::{Shared, check_size, lock, stream};
+use super::{NatsContext, check_size, lock, stream};
 use crate::{Cursor, NewEvent, StoreError};
 
-impl Shared {
+impl NatsContext {
     /// Makes sure of a topic's stream, and gives its epoch.
-    pub(super) async fn ensure_topic(&self, name: &Name) -> Result<u32, Trouble> {
+    pub(super) async fn ensure_topic(&self, name: &Name) -> Result<u32, NatsError> {
         let make = async || Ok(stream::epoch(&self.make_topic(name).await?));
-        self.streams.ensure(Kind::Topic, name, make).await
+        self.streams.ensure(StreamKind::Topic, name, make).await
     }
 
     /// Makes a topic's stream, or finds it.
-    pub(super) async fn make_topic(&self, name: &Name) -> Result<Info, Trouble> {
+    pub(super) async fn make_topic(&self, name: &Name) -> Result<Info, NatsError> {
         let config = stream::topic(&self.link, name, &self.limits.topics.retention(name));
         stream::make(&self.link, &config, self.clock.now()).await
     }
@@ -34,18 +34,18 @@ impl Shared {
         event: NewEvent,
     ) -> Result<impl Future<Output = Result<Cursor, StoreError>> + Send + use<>, StoreError> {
         check_size(&event.data, self.limits.topics.max_event_size)?;
-        let subject = self.link.names.subject(Kind::Topic, name);
-        let headers = Particulars::of(&event).headers(&self.link.message_id());
+        let subject = self.link.names.subject(StreamKind::Topic, name);
+        let headers = EventMetadata::of(&event).headers(&self.link.message_id());
         let size = stored_size(&subject, Some(&headers), event.data.len());
         lock(&self.topics).admit(name, size, &self.limits.topics)?;
         let (shared, name, data) = (self.clone(), name.clone(), event.data);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
-            let sent = shared.store(Kind::Topic, &name, headers, data, until).await;
+            let sent = shared.store(StreamKind::Topic, &name, headers, data, until).await;
             let mut state = lock(&shared.topics);
             match sent {
                 Ok((epoch, last)) => {
-                    state.published(&name, size, (epoch, last), &shared.limits.topics);
+                    state.record_publish(&name, size, (epoch, last), &shared.limits.topics);
                     Ok(cursor(epoch, last))
                 }
                 Err(error) => {
@@ -63,7 +63,7 @@ impl Shared {
     }
 
     pub(super) async fn find_end(&self, name: &Name, until: Instant) -> Result<Cursor, StoreError> {
-        let stream = self.link.names.stream(Kind::Topic, name);
+        let stream = self.link.names.stream(StreamKind::Topic, name);
         let info = self.link.persist(until, || stream::info(&self.link, &stream)).await?;
         Ok(info.map_or(Cursor::START, |info| cursor(stream::epoch(&info), info.state.last_sequence)))
     }

@@ -3,21 +3,21 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use linger_events::{Confirmations, Token};
+use linger_events::{AckToken, AckTokens};
 
 const DELIVERY: HeaderName = HeaderName::from_static("linger-delivery");
 const ACK: HeaderName = HeaderName::from_static("linger-ack");
 
 /// Commits what the client of a request says that it got: one token or several, with commas between. Gives what
 /// is answered to that, and takes the header away: it is for the host.
-pub(crate) fn acknowledge(confirmations: &Confirmations, request: &mut HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn acknowledge(confirmations: &AckTokens, request: &mut HeaderMap) -> Option<HeaderValue> {
     if !request.contains_key(&ACK) {
         return None;
     }
     let tokens = request.get_all(&ACK).iter().flat_map(|value| value.to_str().unwrap_or_default().split(','));
     let mut all = true;
     for token in tokens {
-        all &= token.trim().parse().is_ok_and(|token: Token| confirmations.confirm(token));
+        all &= token.trim().parse().is_ok_and(|token: AckToken| confirmations.ack(token));
     }
     request.remove(&ACK);
     Some(HeaderValue::from_static(if all { "committed" } else { "unknown" }))
@@ -31,7 +31,7 @@ pub(crate) fn put_outcome(response: &mut HeaderMap, outcome: Option<HeaderValue>
 }
 
 /// The token of what the response delivers.
-pub(crate) fn put_token(response: &mut HeaderMap, token: Token) {
+pub(crate) fn put_token(response: &mut HeaderMap, token: AckToken) {
     if let Ok(mut value) = HeaderValue::from_str(&token.to_string()) {
         value.set_sensitive(true);
         response.insert(DELIVERY, value);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn outcome(values: &[&str]) -> Option<String> {
-        let confirmations = Confirmations::default();
+        let confirmations = AckTokens::default();
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(ACK, HeaderValue::from_str(value).unwrap());

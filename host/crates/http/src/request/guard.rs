@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use linger_base::{Outcome, Reason};
 use linger_config::ReceiptWaits;
-use linger_events::{Confirmations, Settlement, Token};
+use linger_events::{AckToken, AckTokens, Settlement};
 use linger_exchange::Exchange;
 use linger_net::{Receipt, ReceiptBaseline};
 use linger_telemetry::Failure;
@@ -42,13 +42,13 @@ pub(crate) struct Guard {
 
 /// A token that is out. Dropped when its response has ended and its events are settled, or have their time.
 struct Awaited {
-    token: Token,
-    confirmations: Arc<Confirmations>,
+    token: AckToken,
+    confirmations: Arc<AckTokens>,
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.confirmations.response_ended(self.token);
+        self.confirmations.record_response_end(self.token);
     }
 }
 
@@ -123,7 +123,7 @@ impl Guard {
     }
 
     /// The token for what was taken that only the client can commit, if there is any.
-    pub(crate) fn await_client(&mut self, confirmations: &Arc<Confirmations>) -> Option<Token> {
+    pub(crate) fn await_client(&mut self, confirmations: &Arc<AckTokens>) -> Option<AckToken> {
         let deliveries = self.exchange.holdings.await_client();
         if deliveries.is_empty() {
             return None;
@@ -258,9 +258,9 @@ impl Guard {
 /// What a receipt makes of an event.
 fn settlement(receipt: Receipt) -> Settlement {
     match receipt {
-        Receipt::Read | Receipt::Acknowledged | Receipt::Written => Settlement::Commit,
-        Receipt::Unread => Settlement::PutBack { maybe_delivered: true },
-        Receipt::Undelivered { maybe_delivered } => Settlement::PutBack { maybe_delivered },
+        Receipt::Read | Receipt::Acknowledged | Receipt::Written => Settlement::Ack,
+        Receipt::Unread => Settlement::Requeue { maybe_delivered: true },
+        Receipt::Undelivered { maybe_delivered } => Settlement::Requeue { maybe_delivered },
     }
 }
 

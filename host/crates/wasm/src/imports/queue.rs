@@ -16,7 +16,7 @@ use wit::whole::ResponseError;
 
 use linger_base::{Name, Reason};
 use linger_events::{
-    Delivery, EventId, HoldError, Limit, NewEvent, PendingLease, Schedule, Settlement, StoreError,
+    Delivery, EventId, HoldError, LimitKind, NewEvent, PendingLease, Schedule, Settlement, StoreError,
     is_content_type,
 };
 use linger_exchange::Exchange;
@@ -40,7 +40,7 @@ pub struct Held(pub(super) Arc<Delivery>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.release();
     }
 }
 
@@ -64,15 +64,15 @@ impl From<EventId> for wit::types::EventId {
     }
 }
 
-impl From<Limit> for wit::types::Limit {
-    fn from(limit: Limit) -> Self {
+impl From<LimitKind> for wit::types::Limit {
+    fn from(limit: LimitKind) -> Self {
         match limit {
-            Limit::Events => Self::Events,
-            Limit::Bytes => Self::Bytes,
-            Limit::TotalBytes => Self::TotalBytes,
-            Limit::Names => Self::Names,
-            Limit::Waiters => Self::Waiters,
-            Limit::Deliveries => Self::Deliveries,
+            LimitKind::Events => Self::Events,
+            LimitKind::Bytes => Self::Bytes,
+            LimitKind::TotalBytes => Self::TotalBytes,
+            LimitKind::Names => Self::Names,
+            LimitKind::Waiters => Self::Waiters,
+            LimitKind::Deliveries => Self::Deliveries,
         }
     }
 }
@@ -197,7 +197,7 @@ fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
         HoldError::TooMany => {
             exchange.generation.metrics.reached(Reached::Deliveries);
-            EventError::OverLimit(Limit::Deliveries.into())
+            EventError::OverLimit(LimitKind::Deliveries.into())
         }
         HoldError::Ended => EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into()),
     }
@@ -300,7 +300,7 @@ impl wit::queue::HostDelivery for State {
 
 impl wit::queue::HostDeliveryWithStore<State> for Linger {
     async fn ack(accessor: &Accessor<State, Self>, this: Resource<Held>) -> Result<Result<(), EventError>> {
-        let settled = accessor.with(|mut store| settle(store.get(), &this, Settlement::Commit))?;
+        let settled = accessor.with(|mut store| settle(store.get(), &this, Settlement::Ack))?;
         Ok(settled.await)
     }
 
@@ -308,7 +308,7 @@ impl wit::queue::HostDeliveryWithStore<State> for Linger {
         accessor: &Accessor<State, Self>,
         this: Resource<Held>,
     ) -> Result<Result<(), EventError>> {
-        let untaken = Settlement::PutBack { maybe_delivered: false };
+        let untaken = Settlement::Requeue { maybe_delivered: false };
         let settled = accessor.with(|mut store| settle(store.get(), &this, untaken))?;
         Ok(settled.await)
     }

@@ -86,11 +86,11 @@ impl wit::queue_p2::HostDelivery for State {
     }
 
     async fn ack(&mut self, this: Resource<Held>) -> Result<Result<(), EventError>> {
-        Ok(settle(self, &this, Settlement::Commit)?.await)
+        Ok(settle(self, &this, Settlement::Ack)?.await)
     }
 
     async fn release(&mut self, this: Resource<Held>) -> Result<Result<(), EventError>> {
-        Ok(settle(self, &this, Settlement::PutBack { maybe_delivered: false })?.await)
+        Ok(settle(self, &this, Settlement::Requeue { maybe_delivered: false })?.await)
     }
 
     fn drop(&mut self, this: Resource<Held>) -> Result<()> {

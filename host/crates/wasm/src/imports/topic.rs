@@ -12,7 +12,7 @@ use wit::types::EventError;
 use wit::whole::ResponseError;
 
 use linger_base::{Name, Reason};
-use linger_events::{Batch, Cursor, Published, StoreError};
+use linger_events::{Cursor, PublishedEvent, StoreError, TopicBatch};
 use linger_exchange::Exchange;
 use linger_telemetry::Place;
 
@@ -31,7 +31,7 @@ pub struct Topic {
 
 /// An event of a topic, which its readers share.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub type Event = Arc<Published>;
+pub type Event = Arc<PublishedEvent>;
 
 pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Topic>, EventError>> {
     match name.parse() {
@@ -72,7 +72,7 @@ pub(super) fn end(
 /// A wait for events on behalf of a request.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
 pub struct Read {
-    batch: Pin<Box<dyn Future<Output = Result<Batch, EventError>> + Send>>,
+    batch: Pin<Box<dyn Future<Output = Result<TopicBatch, EventError>> + Send>>,
     parking: Option<Parking>,
 }
 
@@ -112,9 +112,9 @@ impl Read {
 
 /// Resolves with events, or with the reason why there are none.
 impl Wait for Read {
-    type Output = Batch;
+    type Output = TopicBatch;
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, EventError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<TopicBatch, EventError>> {
         let polled = self.batch.as_mut().poll(cx);
         if let Some(parking) = &mut self.parking {
             parking.note(&polled);
@@ -141,7 +141,7 @@ impl FutureProducer<State> for ReadProducer {
         finish: bool,
     ) -> Poll<Result<Option<Self::Item>>> {
         match self.0.poll(cx) {
-            Poll::Ready(Ok(Batch { events, next, missed, restarted })) => {
+            Poll::Ready(Ok(TopicBatch { events, next, missed, restarted })) => {
                 let events = push_events(store.data_mut(), events)?;
                 Poll::Ready(Ok(Some(Ok(wit::topic::Batch {
                     events,

@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, subscribe};
 use wit::types::EventError;
 
-use linger_events::Batch;
+use linger_events::TopicBatch;
 
 use super::pending::Pending;
 use super::topic::{Event, Read, Topic, end, open, publish, push_events};
@@ -63,7 +63,7 @@ impl wit::topic_p2::HostPendingRead for State {
         this: Resource<PendingRead>,
     ) -> Result<Option<Result<wit::topic_p2::Batch, EventError>>> {
         Ok(match self.table.get_mut(&this)?.fetch() {
-            Some(Ok(Batch { events, next, missed, restarted })) => {
+            Some(Ok(TopicBatch { events, next, missed, restarted })) => {
                 let events = push_events(self, events)?;
                 Some(Ok(wit::topic_p2::Batch { events, next: next.to_string(), missed, restarted }))
             }

@@ -10,22 +10,22 @@ use linger_config::Retention;
 
 use super::size;
 use crate::clock::millis;
-use crate::journal::Epoch;
-use crate::{Batch, Cursor, Published};
+use crate::journal::TopicEpoch;
+use crate::{Cursor, PublishedEvent, TopicBatch};
 
 /// The most epochs that a topic knows. A cursor of an older one counts as of another life.
 const MAX_EPOCHS: usize = 1000;
 
-pub(super) struct Topic {
+pub(super) struct LocalTopic {
     /// Its key in the timers.
     pub(super) number: u64,
     pub(super) retention: Retention,
     /// In the order of their beginnings.
-    pub(super) epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<TopicEpoch>,
     /// Whether the last epoch is of this process.
     pub(super) has_begun: bool,
     /// In the order of their numbers, in which there may be gaps: events that could not be written.
-    events: VecDeque<Kept>,
+    events: VecDeque<RetainedEvent>,
     /// The number of the first event that may be kept.
     kept_from: u64,
     /// The number of the next event.
@@ -45,19 +45,19 @@ pub(super) struct Topic {
 }
 
 /// An event, and when it was published, in milliseconds since 1970.
-pub(super) struct Kept {
+pub(super) struct RetainedEvent {
     pub(super) sequence: u64,
     pub(super) time: u64,
-    pub(super) event: Arc<Published>,
+    pub(super) event: Arc<PublishedEvent>,
 }
 
 /// Where a read begins.
-struct Start {
+struct ReadStart {
     number: u64,
     restarted: bool,
 }
 
-impl Topic {
+impl LocalTopic {
     pub(super) fn new(number: u64, retention: Retention, now: u64) -> Self {
         Self {
             number,
@@ -91,7 +91,7 @@ impl Topic {
     }
 
     /// An epoch that began before this process did.
-    pub(super) fn restore_epoch(&mut self, epoch: Epoch) {
+    pub(super) fn restore_epoch(&mut self, epoch: TopicEpoch) {
         if self.epochs.iter().all(|known| known.id != epoch.id || known.first != epoch.first) {
             self.epochs.push(epoch);
             self.epochs.sort_by_key(|epoch| epoch.first);
@@ -104,10 +104,10 @@ impl Topic {
     }
 
     /// An event that was there before this process was. The oldest comes first.
-    pub(super) fn restore(&mut self, kept: Kept) {
+    pub(super) fn restore(&mut self, kept: RetainedEvent) {
         let id = kept.event.cursor.epoch;
         if self.epochs.iter().all(|epoch| epoch.id != id) {
-            self.restore_epoch(Epoch { id, first: kept.sequence });
+            self.restore_epoch(TopicEpoch { id, first: kept.sequence });
         }
         if self.events.is_empty() {
             self.kept_from = kept.sequence;
@@ -117,7 +117,7 @@ impl Topic {
     }
 
     /// The next event, which can be read from now on.
-    pub(super) fn add(&mut self, kept: Kept) {
+    pub(super) fn add(&mut self, kept: RetainedEvent) {
         self.seen = self.seen.max(kept.sequence + 1);
         self.last = kept.time;
         self.bytes += size(&kept.event.data);
@@ -151,7 +151,7 @@ impl Topic {
         self.bytes + size - left
     }
 
-    fn is_over(&self, oldest: &Kept, now: u64) -> bool {
+    fn is_over(&self, oldest: &RetainedEvent, now: u64) -> bool {
         let Retention { events, bytes, time } = self.retention;
         self.events.len() > events
             || (self.events.len() > 1 && self.bytes > bytes)
@@ -173,7 +173,7 @@ impl Topic {
     }
 
     /// Numbers on from here in an epoch. Gives those that say nothing any more, and the new one.
-    pub(super) fn begin_epoch(&mut self, id: u32) -> (Vec<Epoch>, Epoch) {
+    pub(super) fn begin_epoch(&mut self, id: u32) -> (Vec<TopicEpoch>, TopicEpoch) {
         let (first, mut gone) = (self.next, Vec::new());
         while let Some(last) = self.epochs.pop_if(|last| last.first == first) {
             gone.push(last);
@@ -187,7 +187,7 @@ impl Topic {
         if self.epochs.len() >= MAX_EPOCHS {
             gone.push(self.epochs.remove(0));
         }
-        let begun = Epoch { first, id };
+        let begun = TopicEpoch { first, id };
         self.epochs.push(begun);
         (gone, begun)
     }
@@ -206,19 +206,19 @@ impl Topic {
     }
 
     /// What comes after a cursor, if there is anything.
-    pub(super) fn batch(&self, after: Option<Cursor>, limit: usize) -> Option<Batch> {
+    pub(super) fn batch(&self, after: Option<Cursor>, limit: usize) -> Option<TopicBatch> {
         let start =
-            after.map_or(Start { number: self.kept_from, restarted: false }, |cursor| self.start(cursor));
+            after.map_or(ReadStart { number: self.kept_from, restarted: false }, |cursor| self.start(cursor));
         let first = self.events.partition_point(|kept| kept.sequence < start.number);
         let events: Vec<_> = self.events.range(first..).take(limit).map(|kept| kept.event.clone()).collect();
         let next = events.last()?.cursor;
         let missed = if start.restarted { 0 } else { self.kept_from.saturating_sub(start.number) };
-        Some(Batch { events, next, missed, restarted: start.restarted })
+        Some(TopicBatch { events, next, missed, restarted: start.restarted })
     }
 
-    fn start(&self, cursor: Cursor) -> Start {
+    fn start(&self, cursor: Cursor) -> ReadStart {
         if cursor == Cursor::START {
-            return Start { number: 0, restarted: false };
+            return ReadStart { number: 0, restarted: false };
         }
         // One epoch can stand here twice: where the topic had no event left, the number was noted.
         let begins = self.epochs.iter().position(|epoch| epoch.id == cursor.epoch);
@@ -227,9 +227,9 @@ impl Topic {
             Some((begins, follows)) if self.epochs[begins].first <= cursor.next => {
                 let end = self.epochs.get(follows).map_or(self.next, |epoch| epoch.first);
                 // What the epoch had after its end is lost, and what came then has not been read.
-                Start { number: cursor.next.min(end), restarted: cursor.next > end }
+                ReadStart { number: cursor.next.min(end), restarted: cursor.next > end }
             }
-            _ => Start { number: 0, restarted: true },
+            _ => ReadStart { number: 0, restarted: true },
         }
     }
 }

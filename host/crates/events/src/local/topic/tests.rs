@@ -7,10 +7,10 @@ fn retention(events: usize) -> Retention {
     Retention { events, bytes: u64::MAX, time: None }
 }
 
-fn kept(epoch: u32, sequence: u64) -> Kept {
+fn kept(epoch: u32, sequence: u64) -> RetainedEvent {
     let cursor = Cursor { epoch, next: sequence + 1 };
-    let event = Published { cursor, data: Bytes::new(), content_type: None };
-    Kept { sequence, time: 0, event: Arc::new(event) }
+    let event = PublishedEvent { cursor, data: Bytes::new(), content_type: None };
+    RetainedEvent { sequence, time: 0, event: Arc::new(event) }
 }
 
 #[derive(Clone, Debug)]
@@ -30,12 +30,12 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone)]
 enum Entry {
     Publish(Cursor),
-    Tidy(Range<u64>, Vec<Epoch>, Option<Epoch>),
+    Tidy(Range<u64>, Vec<TopicEpoch>, Option<TopicEpoch>),
 }
 
 /// A topic, what was written down of it, and what was published and lost.
 struct World {
-    topic: Topic,
+    topic: LocalTopic,
     journal: Vec<Entry>,
     lost: Vec<Cursor>,
     epoch: u32,
@@ -44,7 +44,7 @@ struct World {
 
 impl World {
     fn new(keep: usize) -> Self {
-        let topic = Topic::new(0, retention(keep), 0);
+        let topic = LocalTopic::new(0, retention(keep), 0);
         Self { topic, journal: Vec::new(), lost: Vec::new(), epoch: 0, keep }
     }
 
@@ -89,7 +89,7 @@ impl World {
                 }
             }
         }
-        self.topic = Topic::new(0, retention(self.keep), 0);
+        self.topic = LocalTopic::new(0, retention(self.keep), 0);
         epochs.sort_by_key(|epoch| (epoch.first, epoch.id));
         for epoch in epochs {
             self.topic.restore_epoch(epoch);
@@ -152,22 +152,22 @@ proptest! {
 
 #[test]
 fn epoch_of_an_empty_topic_is_noted_once() {
-    let mut topic = Topic::new(0, retention(1), 0);
+    let mut topic = LocalTopic::new(0, retention(1), 0);
     topic.begin_epoch(7);
     for number in [5, 9, 12] {
         topic.next = number;
         topic.begin_epoch(7);
         topic.begin_epoch(7);
     }
-    assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 7, first: 12 }]);
+    assert_eq!(topic.epochs, [TopicEpoch { id: 7, first: 0 }, TopicEpoch { id: 7, first: 12 }]);
     let (gone, _) = topic.begin_epoch(8);
-    assert_eq!(gone, [Epoch { id: 7, first: 12 }]);
-    assert_eq!(topic.epochs, [Epoch { id: 7, first: 0 }, Epoch { id: 8, first: 12 }]);
+    assert_eq!(gone, [TopicEpoch { id: 7, first: 12 }]);
+    assert_eq!(topic.epochs, [TopicEpoch { id: 7, first: 0 }, TopicEpoch { id: 8, first: 12 }]);
 }
 
 #[test]
 fn epochs_are_bounded() {
-    let mut topic = Topic::new(0, retention(1), 0);
+    let mut topic = LocalTopic::new(0, retention(1), 0);
     for number in 0..2 * MAX_EPOCHS as u64 {
         topic.next = number;
         topic.begin_epoch(u32::try_from(number).unwrap() + 1);

@@ -13,29 +13,29 @@ use super::{Delivery, Settlement};
 
 /// Stands for the deliveries of one response. Whoever has it can commit them, once: it has 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(u128);
+pub struct AckToken(u128);
 
 /// The tokens that are out.
 #[derive(Debug, Default)]
-pub struct Confirmations(Mutex<State>);
+pub struct AckTokens(Mutex<AckTokenTable>);
 
 #[derive(Debug, Default)]
-struct State {
-    awaited: HashMap<Token, Vec<Arc<Delivery>>>,
+struct AckTokenTable {
+    awaited: HashMap<AckToken, Vec<Arc<Delivery>>>,
     /// Until when each token is good, once its response has ended.
-    ends: BTreeSet<(Instant, Token)>,
+    ends: BTreeSet<(Instant, AckToken)>,
 }
 
-impl Confirmations {
+impl AckTokens {
     /// A token for the deliveries of a response that is about to be sent. None if the system has no random bytes:
     /// then the deliveries return when their time is over.
-    pub fn issue(&self, deliveries: Vec<Arc<Delivery>>) -> Option<Token> {
+    pub fn issue(&self, deliveries: Vec<Arc<Delivery>>) -> Option<AckToken> {
         let mut bytes = [0; 16];
         if let Err(error) = getrandom::fill(&mut bytes) {
             tracing::error!("no random bytes for `linger-delivery`: {error}");
             return None;
         }
-        let token = Token(u128::from_ne_bytes(bytes));
+        let token = AckToken(u128::from_ne_bytes(bytes));
         let mut state = self.state();
         let gone = state.sweep(Instant::now());
         state.awaited.insert(token, deliveries);
@@ -47,11 +47,11 @@ impl Confirmations {
 
     /// The client says that it got the response: what is still held is gone for good. Whether that was all of it:
     /// not so for a token that is unknown, was used, or whose time is over.
-    pub fn confirm(&self, token: Token) -> bool {
+    pub fn ack(&self, token: AckToken) -> bool {
         let Some(deliveries) = self.state().awaited.remove(&token) else { return false };
         let mut all = true;
         for delivery in deliveries {
-            let commit = delivery.claim().map(|lease| lease.settle(Settlement::Commit).now_or_never());
+            let commit = delivery.claim().map(|lease| lease.settle(Settlement::Ack).now_or_never());
             // The call starts the work, and a lease that has run out says so at once.
             all &= matches!(commit, Ok(None | Some(Ok(()))));
         }
@@ -59,7 +59,7 @@ impl Confirmations {
     }
 
     /// The response has ended, and what was taken for it was settled or has its time from now on.
-    pub fn response_ended(&self, token: Token) {
+    pub fn record_response_end(&self, token: AckToken) {
         let now = Instant::now();
         let mut state = self.state();
         let mut gone = state.sweep(now);
@@ -74,12 +74,12 @@ impl Confirmations {
         drop(gone);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AckTokenTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl AckTokenTable {
     /// Takes out what is over. The store's own clock has put it back, or is about to.
     fn sweep(&mut self, now: Instant) -> Vec<Vec<Arc<Delivery>>> {
         let mut gone = Vec::new();
@@ -91,20 +91,20 @@ impl State {
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for AckToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
 /// Tokens are secrets of their clients, and stay out of the log.
-impl fmt::Debug for Token {
+impl fmt::Debug for AckToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
 }
 
-impl FromStr for Token {
+impl FromStr for AckToken {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -127,18 +127,18 @@ mod tests {
 
     use super::*;
     use crate::local::MemoryStore;
-    use crate::{Event, EventStore, Holdings, Lease, NewEvent, Schedule};
+    use crate::{Deliveries, Event, EventStore, Lease, NewEvent, Schedule};
 
     struct Fixture {
         store: Arc<MemoryStore>,
-        confirmations: Confirmations,
+        confirmations: AckTokens,
         queue: Name,
     }
 
     fn fixture(text: &str) -> Fixture {
         let queues: QueuesConfig = toml::from_str(text).unwrap();
         let store = MemoryStore::new(queues, TopicsConfig::default());
-        Fixture { store, confirmations: Confirmations::default(), queue: "q".parse().unwrap() }
+        Fixture { store, confirmations: AckTokens::default(), queue: "q".parse().unwrap() }
     }
 
     impl Fixture {
@@ -152,12 +152,12 @@ mod tests {
         }
 
         /// A response with one event has been sent, and its receipt is good.
-        fn respond(&self) -> Token {
-            let holdings = Holdings::new(10);
+        fn respond(&self) -> AckToken {
+            let holdings = Deliveries::new(10);
             holdings.hold(self.take().unwrap()).unwrap().see();
             let token = self.confirmations.issue(holdings.await_client()).unwrap();
-            holdings.settle(Settlement::Commit);
-            self.confirmations.response_ended(token);
+            holdings.settle(Settlement::Ack);
+            self.confirmations.record_response_end(token);
             token
         }
 
@@ -177,9 +177,9 @@ mod tests {
         let token = f.respond();
         assert!(f.take().is_none());
         assert_eq!(f.store.usage().events, 1, "no receipt commits it");
-        assert!(f.confirmations.confirm(token.to_string().parse().unwrap()));
+        assert!(f.confirmations.ack(token.to_string().parse().unwrap()));
         assert_eq!(f.store.usage().events, 0);
-        assert!(!f.confirmations.confirm(token));
+        assert!(!f.confirmations.ack(token));
         assert_eq!(f.outstanding(), 0);
     }
 
@@ -193,7 +193,7 @@ mod tests {
             () = f.store.clone().keep_time() => unreachable!(),
             lease = returned => lease.unwrap(),
         };
-        assert!(!f.confirmations.confirm(token), "too late");
+        assert!(!f.confirmations.ack(token), "too late");
         assert_eq!(seen(lease.event()), (&b"a"[..], 2, true));
     }
 
@@ -214,11 +214,11 @@ mod tests {
     async fn response_that_did_not_arrive_leaves_no_token() {
         let f = fixture("commit = 'client'");
         f.push("a");
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         holdings.hold(f.take().unwrap()).unwrap();
         let token = f.confirmations.issue(holdings.await_client()).unwrap();
-        holdings.settle(Settlement::PutBack { maybe_delivered: false });
-        f.confirmations.response_ended(token);
+        holdings.settle(Settlement::Requeue { maybe_delivered: false });
+        f.confirmations.record_response_end(token);
         assert_eq!(f.outstanding(), 0);
         assert_eq!(seen(f.take().unwrap().event()), (&b"a"[..], 2, false));
     }
@@ -227,13 +227,13 @@ mod tests {
     async fn client_can_confirm_what_the_receipt_says_it_has_not_read() {
         let f = fixture("commit = 'client'");
         f.push("a");
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         holdings.hold(f.take().unwrap()).unwrap().see();
         let token = f.confirmations.issue(holdings.await_client()).unwrap();
-        holdings.settle(Settlement::PutBack { maybe_delivered: true });
-        f.confirmations.response_ended(token);
+        holdings.settle(Settlement::Requeue { maybe_delivered: true });
+        f.confirmations.record_response_end(token);
         assert!(f.take().is_none());
-        assert!(f.confirmations.confirm(token));
+        assert!(f.confirmations.ack(token));
         assert_eq!(f.store.usage().events, 0);
     }
 
@@ -241,19 +241,19 @@ mod tests {
     async fn receipt_commits_what_was_not_asked_for() {
         let f = fixture("");
         f.push("a");
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         holdings.hold(f.take().unwrap()).unwrap();
         assert!(holdings.await_client().is_empty());
-        holdings.settle(Settlement::Commit);
+        holdings.settle(Settlement::Ack);
         assert_eq!(f.store.usage().events, 0);
     }
 
     #[test]
     fn token_is_32_hexadecimal_digits() {
         for text in ["", "0", &"g".repeat(32), &"0".repeat(33), &format!("+{}", "0".repeat(31))] {
-            assert_eq!(text.parse::<Token>(), Err(()), "{text}");
+            assert_eq!(text.parse::<AckToken>(), Err(()), "{text}");
         }
-        let token: Token = "00112233445566778899aabbccddeeff".parse().unwrap();
+        let token: AckToken = "00112233445566778899aabbccddeeff".parse().unwrap();
         assert_eq!(token.to_string(), "00112233445566778899aabbccddeeff");
         assert!(!format!("{token:?}").contains("1122"));
     }

@@ -23,42 +23,42 @@ pub enum HoldError {
 
 /// What one request holds and waits for.
 #[derive(Debug)]
-pub struct Holdings {
+pub struct Deliveries {
     max: usize,
     /// `None` once the request has ended.
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<HeldDeliveries>>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldDeliveries {
     deliveries: Vec<Arc<Delivery>>,
-    waits: Vec<Weak<Mutex<Option<Wait>>>>,
+    waits: Vec<Weak<Mutex<Option<LeaseWait>>>>,
 }
 
-struct Wait(StoreFuture<Lease>);
+struct LeaseWait(StoreFuture<Lease>);
 
 /// A wait for an event on behalf of a request: a place in the line, which is given up when the request
 /// ends, whether its guest looks or not.
 #[derive(Debug)]
-pub struct PendingLease(Arc<Mutex<Option<Wait>>>);
+pub struct PendingLease(Arc<Mutex<Option<LeaseWait>>>);
 
 impl PendingLease {
     /// Resolves with the lease, or with `None` when the place is given up or the lease was given before.
     /// Giving up wakes nobody: whoever polls watches the end of the request too.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Lease, StoreError>>> {
         let mut wait = lock(&self.0);
-        let Some(Wait(future)) = wait.as_mut() else { return Poll::Ready(None) };
+        let Some(LeaseWait(future)) = wait.as_mut() else { return Poll::Ready(None) };
         let lease = ready!(future.as_mut().poll(cx));
         *wait = None;
         Poll::Ready(Some(lease))
     }
 }
 
-impl Holdings {
+impl Deliveries {
     /// Room for `max` unsettled deliveries.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, held: Mutex::new(Some(Held::default())) }
+        Self { max, held: Mutex::new(Some(HeldDeliveries::default())) }
     }
 
     /// Waits for an event, in the line of its queue from now on.
@@ -69,7 +69,7 @@ impl Holdings {
         if held.waits.len() >= self.max {
             return Err(HoldError::TooMany);
         }
-        let wait = Arc::new(Mutex::new(Some(Wait(take()))));
+        let wait = Arc::new(Mutex::new(Some(LeaseWait(take()))));
         held.waits.push(Arc::downgrade(&wait));
         Ok(PendingLease(wait))
     }
@@ -83,7 +83,7 @@ impl Holdings {
         Ok(delivery)
     }
 
-    fn room(held: &mut Option<Held>, max: usize) -> Result<&mut Held, HoldError> {
+    fn room(held: &mut Option<HeldDeliveries>, max: usize) -> Result<&mut HeldDeliveries, HoldError> {
         let held = held.as_mut().ok_or(HoldError::Ended)?;
         if held.deliveries.len() >= max {
             held.deliveries.retain(|delivery| delivery.is_held());
@@ -98,24 +98,24 @@ impl Holdings {
     }
 
     /// Gives up every wait, and settles what is held: no client has got any of it.
-    pub fn put_back(&self, settlement: Settlement) {
+    pub fn requeue(&self, settlement: Settlement) {
         let held = lock(&self.held).as_mut().map(std::mem::take);
         Self::give_up(held).settle(settlement);
     }
 
     /// Gives up every wait, and holds nothing from now on. What is still held is for the caller to settle.
-    pub fn close(&self) -> Unsettled {
+    pub fn close(&self) -> PendingSettlement {
         let held = lock(&self.held).take();
         Self::give_up(held)
     }
 
-    fn give_up(held: Option<Held>) -> Unsettled {
-        let Some(held) = held else { return Unsettled(Vec::new()) };
+    fn give_up(held: Option<HeldDeliveries>) -> PendingSettlement {
+        let Some(held) = held else { return PendingSettlement(Vec::new()) };
         for wait in held.waits.iter().filter_map(Weak::upgrade) {
             let given_up = lock(&wait).take();
             drop(given_up);
         }
-        Unsettled(held.deliveries)
+        PendingSettlement(held.deliveries)
     }
 
     /// What is held whose client has to say that it got it. From now on no receipt commits that.
@@ -123,7 +123,7 @@ impl Holdings {
         let held = lock(&self.held);
         let deliveries = held.iter().flat_map(|held| &held.deliveries);
         let awaiting: Vec<_> =
-            deliveries.filter(|delivery| delivery.commit() == Some(AckMode::Client)).cloned().collect();
+            deliveries.filter(|delivery| delivery.ack_mode() == Some(AckMode::Client)).cloned().collect();
         for delivery in &awaiting {
             delivery.awaits_client.store(true, Ordering::Release);
         }
@@ -141,9 +141,9 @@ impl Holdings {
 
 /// What a request held when its response had been written. Dropped, it returns as maybe delivered.
 #[derive(Debug)]
-pub struct Unsettled(Vec<Arc<Delivery>>);
+pub struct PendingSettlement(Vec<Arc<Delivery>>);
 
-impl Unsettled {
+impl PendingSettlement {
     /// Settles what its handler has not settled meanwhile. What its client has to commit, and may have got, has its time
     /// for that: a receipt is of whoever is at the other end of the connection, which may be a proxy.
     pub fn settle(mut self, settlement: Settlement) {
@@ -153,7 +153,7 @@ impl Unsettled {
     fn settle_all(&mut self, settlement: Settlement) {
         for delivery in self.0.drain(..) {
             let may_have_arrived =
-                matches!(settlement, Settlement::Commit | Settlement::PutBack { maybe_delivered: true });
+                matches!(settlement, Settlement::Ack | Settlement::Requeue { maybe_delivered: true });
             if may_have_arrived && delivery.awaits_client() {
                 delivery.renew();
             } else if let Some(lease) = delivery.take_lease() {
@@ -164,13 +164,13 @@ impl Unsettled {
     }
 }
 
-impl Drop for Unsettled {
+impl Drop for PendingSettlement {
     fn drop(&mut self) {
-        self.settle_all(Settlement::PutBack { maybe_delivered: true });
+        self.settle_all(Settlement::Requeue { maybe_delivered: true });
     }
 }
 
-impl fmt::Debug for Wait {
+impl fmt::Debug for LeaseWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Wait")
     }
@@ -214,7 +214,7 @@ impl Delivery {
     }
 
     /// The handler let go of it. An event whose payload it never saw returns untaken.
-    pub fn let_go(&self) {
+    pub fn release(&self) {
         if !self.seen.load(Ordering::Relaxed) {
             drop(self.take_lease());
         }
@@ -233,8 +233,8 @@ impl Delivery {
     }
 
     /// What commits it, while it is held.
-    fn commit(&self) -> Option<AckMode> {
-        lock(&self.lease).as_ref().map(Lease::commit)
+    fn ack_mode(&self) -> Option<AckMode> {
+        lock(&self.lease).as_ref().map(Lease::ack_mode)
     }
 
     /// How long it may stay unsettled, while it is held.
@@ -256,7 +256,7 @@ impl Drop for Delivery {
         if self.awaits_client()
             && let Some(lease) = self.take_lease()
         {
-            drop(lease.settle(Settlement::PutBack { maybe_delivered: true }));
+            drop(lease.settle(Settlement::Requeue { maybe_delivered: true }));
         }
     }
 }
@@ -296,7 +296,7 @@ mod tests {
             fixture
         }
 
-        fn wait(&self, holdings: &Holdings) -> Result<PendingLease, HoldError> {
+        fn wait(&self, holdings: &Deliveries) -> Result<PendingLease, HoldError> {
             holdings.wait(|| self.store.clone().take(&self.queue))
         }
 
@@ -308,43 +308,43 @@ mod tests {
     #[test]
     fn commit_ends_all_deliveries_together() {
         let fixture = Fixture::with_events(2);
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         holdings.hold(fixture.take().unwrap()).unwrap();
         holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.settle(Settlement::Commit);
-        holdings.settle(Settlement::PutBack { maybe_delivered: true });
+        holdings.settle(Settlement::Ack);
+        holdings.settle(Settlement::Requeue { maybe_delivered: true });
         assert!(fixture.take().is_none());
     }
 
     #[test]
     fn put_back_raises_the_attempt() {
         let fixture = Fixture::with_events(1);
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.settle(Settlement::PutBack { maybe_delivered: false });
+        holdings.settle(Settlement::Requeue { maybe_delivered: false });
         assert_eq!(fixture.take().unwrap().event().attempt, 2);
     }
 
     #[test]
     fn settled_early_stays_settled() {
         let fixture = Fixture::with_events(1);
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         let delivery = holdings.hold(fixture.take().unwrap()).unwrap();
-        drop(delivery.claim().unwrap().settle(Settlement::Commit));
+        drop(delivery.claim().unwrap().settle(Settlement::Ack));
         assert_eq!(delivery.claim().unwrap_err(), StoreError::Settled);
-        holdings.settle(Settlement::PutBack { maybe_delivered: false });
+        holdings.settle(Settlement::Requeue { maybe_delivered: false });
         assert!(fixture.take().is_none());
     }
 
     #[test]
     fn letting_go_returns_only_what_was_not_seen() {
         let fixture = Fixture::with_events(2);
-        let holdings = Holdings::new(10);
+        let holdings = Deliveries::new(10);
         let unseen = holdings.hold(fixture.take().unwrap()).unwrap();
         let seen = holdings.hold(fixture.take().unwrap()).unwrap();
         assert_eq!(seen.see().data, "1");
-        unseen.let_go();
-        seen.let_go();
+        unseen.release();
+        seen.release();
         let back = fixture.take().unwrap();
         assert_eq!((back.event().data.as_ref(), back.event().attempt), (&b"0"[..], 1));
         assert!(fixture.take().is_none());
@@ -353,8 +353,8 @@ mod tests {
     #[test]
     fn ended_request_holds_nothing() {
         let fixture = Fixture::with_events(1);
-        let holdings = Holdings::new(10);
-        holdings.settle(Settlement::Commit);
+        let holdings = Deliveries::new(10);
+        holdings.settle(Settlement::Ack);
         assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::Ended);
         assert_eq!(fixture.take().unwrap().event().attempt, 1);
     }
@@ -362,22 +362,22 @@ mod tests {
     #[test]
     fn full_request_makes_room_by_settling() {
         let fixture = Fixture::with_events(3);
-        let holdings = Holdings::new(2);
+        let holdings = Deliveries::new(2);
         let first = holdings.hold(fixture.take().unwrap()).unwrap();
         holdings.hold(fixture.take().unwrap()).unwrap();
         assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);
         assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::TooMany);
-        drop(first.claim().unwrap().settle(Settlement::Commit));
+        drop(first.claim().unwrap().settle(Settlement::Ack));
         holdings.hold(fixture.take().unwrap()).unwrap();
     }
 
     #[test]
     fn wait_that_nobody_polls_is_given_up_with_its_request() {
         let fixture = Fixture::with_events(1);
-        let holdings = Holdings::new(2);
+        let holdings = Deliveries::new(2);
         let wait = fixture.wait(&holdings).unwrap();
         assert!(fixture.take().is_none(), "the event has arrived for the wait");
-        holdings.settle(Settlement::Commit);
+        holdings.settle(Settlement::Ack);
         assert_eq!(fixture.take().unwrap().event().attempt, 1);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(matches!(wait.poll(&mut cx), Poll::Ready(None)));
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn waits_of_a_request_are_bounded() {
         let fixture = Fixture::with_events(0);
-        let holdings = Holdings::new(2);
+        let holdings = Deliveries::new(2);
         let first = fixture.wait(&holdings).unwrap();
         let _second = fixture.wait(&holdings).unwrap();
         assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);

@@ -20,8 +20,8 @@ use linger_base::random_u32;
 use linger_config::NatsConfig;
 
 use super::access;
-use super::names::Names;
-use crate::{Limit, StoreError};
+use super::names::NatsNames;
+use crate::{LimitKind, StoreError};
 
 /// How long the first connection is tried for: servers that start together with the host come up meanwhile.
 const FIRST: Duration = Duration::from_secs(10);
@@ -36,10 +36,10 @@ const PATIENT: u32 = 9;
 const ROOM: &str = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
 
 /// A connection that makes itself anew.
-pub(super) struct Link {
+pub(super) struct NatsClient {
     pub(super) client: Client,
     pub(super) js: Context,
-    pub(super) names: Names,
+    pub(super) names: NatsNames,
     pub(super) config: NatsConfig,
     /// Counts the connections that were made.
     connections: watch::Receiver<u64>,
@@ -47,7 +47,7 @@ pub(super) struct Link {
 
 /// Why something was not done.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum NatsError {
     /// It may be done when it is tried again.
     Passing(String),
     /// Nobody at NATS listens to that: there is no such stream, or it has no leader.
@@ -60,12 +60,12 @@ pub(super) enum Trouble {
     Lasting(StoreError),
 }
 
-impl Link {
+impl NatsClient {
     /// Connects, and fails with a sentence.
     pub(super) async fn connect(config: NatsConfig) -> Result<Self, String> {
         let (made, connections) = watch::channel(0);
         let client = access::connect(&config, Instant::now() + FIRST, Arc::new(made)).await?;
-        let (js, names) = (jetstream::new(client.clone()), Names::new(&config.prefix));
+        let (js, names) = (jetstream::new(client.clone()), NatsNames::new(&config.prefix));
         let servers = config.servers.join(", ");
         let link = Self { client, js, names, config, connections };
         let asked = link.persist(Instant::now() + FIRST, || link.ask::<IgnoredAny>("INFO")).await;
@@ -90,7 +90,7 @@ impl Link {
     /// Tries until it is done, or until then.
     pub(super) async fn persist<T, F>(&self, until: Instant, attempt: impl Fn() -> F) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<T, Trouble>>,
+        F: Future<Output = Result<T, NatsError>>,
     {
         let (mut count, mut last) = (0, "it is not connected".to_owned());
         loop {
@@ -124,7 +124,7 @@ impl Link {
     }
 
     /// Asks the interface of `JetStream` for something.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, Trouble> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, NatsError> {
         self.api(subject, &serde_json::Map::new()).await
     }
 
@@ -133,13 +133,13 @@ impl Link {
         &self,
         subject: &str,
         payload: &(impl Serialize + ?Sized + Sync),
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, NatsError> {
         let asked: Result<Response<T>, _> = self.js.request(subject.to_owned(), payload).await;
         match asked {
             Ok(Response::Ok(answer)) => Ok(answer),
-            Ok(Response::Err { error }) => Err(Trouble::of(error)),
-            Err(error) if error.kind() == context::RequestErrorKind::TimedOut => Err(Trouble::Silent),
-            Err(error) => Err(Trouble::Passing(error.to_string())),
+            Ok(Response::Err { error }) => Err(NatsError::of(error)),
+            Err(error) if error.kind() == context::RequestErrorKind::TimedOut => Err(NatsError::Silent),
+            Err(error) => Err(NatsError::Passing(error.to_string())),
         }
     }
 
@@ -155,7 +155,7 @@ impl Link {
         subject: &str,
         headers: HeaderMap,
         data: Bytes,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, NatsError> {
         let size = data.len();
         let request = Request::new().headers(headers).payload(data);
         let answer = self
@@ -167,40 +167,40 @@ impl Link {
             Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
             // Here, and only here, that is for want of room.
             Ok(Response::Err { error }) if error.error_code() == ErrorCode::INSUFFICIENT_RESOURCES => {
-                Err(Trouble::no_room(&error))
+                Err(NatsError::no_room(&error))
             }
-            Ok(Response::Err { error }) => Err(Trouble::of(error)),
-            Err(error) => Err(Trouble::Passing(format!("an answer makes no sense: {error}"))),
+            Ok(Response::Err { error }) => Err(NatsError::of(error)),
+            Err(error) => Err(NatsError::Passing(format!("an answer makes no sense: {error}"))),
         }
     }
 
-    fn unsent(&self, error: &RequestError, size: usize) -> Trouble {
+    fn unsent(&self, error: &RequestError, size: usize) -> NatsError {
         if error.kind() == RequestErrorKind::MaxPayloadExceeded {
             // What it says counts headers in.
             let limit = self.client.max_payload().min(size.saturating_sub(1)) as u64;
-            return Trouble::Lasting(StoreError::TooLarge { limit });
+            return NatsError::Lasting(StoreError::TooLarge { limit });
         }
         match error.kind() {
-            RequestErrorKind::NoResponders => Trouble::Unheard,
-            RequestErrorKind::TimedOut => Trouble::Silent,
-            _ => Trouble::Passing(error.to_string()),
+            RequestErrorKind::NoResponders => NatsError::Unheard,
+            RequestErrorKind::TimedOut => NatsError::Silent,
+            _ => NatsError::Passing(error.to_string()),
         }
     }
 
     /// Answers a message that was handed out, once, and waits until NATS has heard that.
-    pub(super) async fn acknowledge(&self, reply: &Subject, answer: Bytes) -> Result<(), Trouble> {
+    pub(super) async fn acknowledge(&self, reply: &Subject, answer: Bytes) -> Result<(), NatsError> {
         match self.client.request(reply.clone(), answer).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Trouble::Passing(error.to_string())),
+            Err(error) => Err(NatsError::Passing(error.to_string())),
         }
     }
 }
 
-impl Trouble {
+impl NatsError {
     /// What NATS says is a limit, a matter of time, or its last word.
     fn of(error: jetstream::Error) -> Self {
         let text = error.to_string();
-        let reached = [("maximum messages", Limit::Events), ("maximum bytes", Limit::Bytes)];
+        let reached = [("maximum messages", LimitKind::Events), ("maximum bytes", LimitKind::Bytes)];
         if let Some((_, limit)) = reached.into_iter().find(|(part, _)| text.contains(part)) {
             return Self::Lasting(StoreError::OverLimit(limit));
         }
@@ -276,8 +276,8 @@ mod tests {
             (500, 10074, "replicas > 1 not supported in non-clustered mode", false),
         ] {
             let said = serde_json::json!({ "code": code, "err_code": number, "description": text });
-            let trouble = Trouble::of(serde_json::from_value(said).unwrap());
-            assert_eq!(matches!(trouble, Trouble::Passing(_)), passes, "{trouble:?}");
+            let trouble = NatsError::of(serde_json::from_value(said).unwrap());
+            assert_eq!(matches!(trouble, NatsError::Passing(_)), passes, "{trouble:?}");
             // Want of room is told with the remedy.
             let said = trouble.passing().unwrap_or_else(|error| error.to_string());
             assert_eq!(said.contains("`queues.max_bytes`"), text.contains("insufficient"), "{said}");
