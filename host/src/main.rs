@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use linger::cli::Cli;
-use linger_telemetry::{Format, Log, Writing};
+use linger_telemetry::{LogFilter, LogFormat, SinkGuard};
 
 /// Parked requests need a tenth less memory with it, and answers less time (decision 29). What is free goes back to the system by
 /// and by, also while nothing happens.
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|error| refuse(&format!("{error:#}")))
 }
 
-fn start_log() -> Result<(Log, Writing), String> {
-    let format = Format::wanted(std::env::var("LINGER_LOG_FORMAT").ok().as_deref())?;
+fn start_log() -> Result<(LogFilter, SinkGuard), String> {
+    let format = LogFormat::wanted(std::env::var("LINGER_LOG_FORMAT").ok().as_deref())?;
     let wanted = std::env::var("LINGER_LOG").unwrap_or_else(|_| "info".to_owned());
-    Log::start(&wanted, format).map_err(|error| format!("LINGER_LOG: {error}"))
+    LogFilter::start(&wanted, format).map_err(|error| format!("LINGER_LOG: {error}"))
 }
 
 /// Says what is wrong in one line.

@@ -89,7 +89,7 @@ impl Reloader {
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _only = self.reloading.lock().await;
         let result = self.put_in_force().await;
-        self.metrics.reloaded(if result.is_ok() { Reload::Done } else { Reload::Refused });
+        self.metrics.record_reload(if result.is_ok() { Reload::Done } else { Reload::Refused });
         result
     }
 

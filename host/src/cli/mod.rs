@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use linger_telemetry::Log;
+use linger_telemetry::LogFilter;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -90,7 +90,7 @@ enum Command {
 
 impl Cli {
     /// Runs the command. An error is a mistake in the input, said in one line.
-    pub fn run(self, log: Log) -> anyhow::Result<ExitCode> {
+    pub fn run(self, log: LogFilter) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::New(new) => new.run(),
             Command::Serve(serve) => serve.run(log),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use linger_config::{AdminConfig, Config, EventsConfig, ListenAddress};
 use linger_http::{Entrance, Proxies};
 use linger_net::{BoundListener, TlsTerminator, raise_file_limit};
-use linger_telemetry::Log;
+use linger_telemetry::LogFilter;
 use linger_wasm::Engine;
 
 use super::config::read;
@@ -56,7 +56,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, log: Log) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, log: LogFilter) -> anyhow::Result<ExitCode> {
         let config = self.read()?;
         // It accepts and keeps time; those who serve have threads of their own.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,7 +103,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config, reread: Option<Reread>, log: Log) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, reread: Option<Reread>, log: LogFilter) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new(reread.is_some())?;
     let asked = Asked::default();
     tokio::select! {
@@ -119,7 +119,12 @@ struct Asked {
     reload: Notify,
 }
 
-async fn load_and_run(config: Config, reread: Option<Reread>, asked: &Asked, log: Log) -> anyhow::Result<()> {
+async fn load_and_run(
+    config: Config,
+    reread: Option<Reread>,
+    asked: &Asked,
+    log: LogFilter,
+) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
     let entrances = entrances(&config)?;
     // Before anything is loaded: clients wait meanwhile. That an address cannot be had is said only when all else is in order,

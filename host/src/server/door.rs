@@ -83,7 +83,7 @@ impl Door {
         if let Some(share) = self.places.all.try_take() {
             return share;
         }
-        self.metrics.reached(Reached::Connections);
+        self.metrics.record_reached(Reached::Connections);
         self.places.all.take().await
     }
 }

@@ -20,8 +20,8 @@ use linger_deploy::{Deployments, Loader, Spec};
 use linger_events::EventStore;
 use linger_http::{Buffers, Context, Entrance, Places, Settings};
 use linger_net::BoundListener;
-use linger_telemetry::traces::{self, Export, Exporting, TracesError};
-use linger_telemetry::{Log, Metrics};
+use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
+use linger_telemetry::{LogFilter, Metrics};
 use linger_wasm::{Engine, Lane, LoadError};
 
 use crate::admin::Exposition;
@@ -50,7 +50,7 @@ pub struct Server {
     places: Places,
     body_buffers: Arc<Buffers>,
     metrics: Metrics,
-    export: Option<Export>,
+    export: Option<SpanExport>,
     stopping: CancellationToken,
 }
 
@@ -116,7 +116,7 @@ impl Server {
     pub fn start(
         self,
         listeners: Vec<(BoundListener, Entrance)>,
-        admin: Option<(admin::Listener, Log)>,
+        admin: Option<(admin::Listener, LogFilter)>,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping } =
             self;
@@ -137,7 +137,7 @@ impl Server {
             };
             (listener, operated)
         });
-        let exporting = export.map(Export::start).transpose()?;
+        let exporting = export.map(SpanExport::start).transpose()?;
         let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
@@ -182,7 +182,7 @@ pub struct Running {
     deployments: Arc<Deployments>,
     reloader: Arc<Reloader>,
     events: Arc<dyn EventStore>,
-    exporting: Option<Exporting>,
+    exporting: Option<ExportThread>,
     leaving: CancellationToken,
     stopping: CancellationToken,
 }

@@ -191,7 +191,7 @@ impl Deployments {
             Err(error) => {
                 tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
                 record.error = Some(error.to_string());
-                slot.metrics.deployed(linger_telemetry::Deploy::Refused);
+                slot.metrics.record_deploy(linger_telemetry::Deploy::Refused);
                 slot.note(record, None);
                 Err(error)
             }
@@ -264,7 +264,7 @@ impl Deployments {
         let unwanted = slot.current();
         let record = self.roll_back_in(&slot)?;
         slot.set_aside(&unwanted);
-        slot.metrics.deployed(linger_telemetry::Deploy::RolledBack);
+        slot.metrics.record_deploy(linger_telemetry::Deploy::RolledBack);
         Ok(record)
     }
 
@@ -373,7 +373,7 @@ impl Deployments {
         }
         record.done(Step::Switch, begun.elapsed());
         if !rollback {
-            slot.metrics.deployed(linger_telemetry::Deploy::Served);
+            slot.metrics.record_deploy(linger_telemetry::Deploy::Served);
         }
         slot.note(record.clone(), Some(&next));
         self.tell_replaced();

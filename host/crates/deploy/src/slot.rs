@@ -145,7 +145,7 @@ impl Slot {
 
     /// Counts a limit of the app that was reached.
     pub fn reached(&self, limit: linger_telemetry::Reached) {
-        self.metrics.reached(limit);
+        self.metrics.record_reached(limit);
     }
 
     /// Instances of the generations that serve.
@@ -266,7 +266,7 @@ impl Slot {
         let gone = lock(&self.previous).take_if(|previous| previous.generation.number == generation);
         drop(gone);
         self.set_aside(taken_back);
-        self.metrics.deployed(linger_telemetry::Deploy::TakenBack);
+        self.metrics.record_deploy(linger_telemetry::Deploy::TakenBack);
         self.amend(generation, |record| record.error = Some(why.to_owned()))
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use linger_base::{Cancellation, ClientAddress, ClientProbe, Outcome, Reason};
 use linger_config::{OnDisconnect, RouteConfig};
 use linger_events::{Deliveries, PendingSettlement, Settlement};
-use linger_telemetry::Trace;
+use linger_telemetry::RequestTrace;
 
 use crate::{Generation, RequestId};
 
@@ -106,7 +106,7 @@ pub struct Exchange {
     /// Ticks of processor time that its guest was seen to use.
     ticks: AtomicU32,
     /// What is noted for its spans, if there are traces.
-    trace: Option<Box<Trace>>,
+    trace: Option<Box<RequestTrace>>,
     ended: SetOnce<()>,
 }
 
@@ -147,7 +147,7 @@ impl Exchange {
 
     /// The same, with spans.
     #[must_use]
-    pub fn traced(self, trace: Option<Box<Trace>>) -> Self {
+    pub fn traced(self, trace: Option<Box<RequestTrace>>) -> Self {
         Self { trace, ..self }
     }
 
@@ -159,7 +159,7 @@ impl Exchange {
     }
 
     /// What is noted for its spans, if there are traces.
-    pub fn trace(&self) -> Option<&Trace> {
+    pub fn trace(&self) -> Option<&RequestTrace> {
         self.trace.as_deref()
     }
 
@@ -223,7 +223,7 @@ impl Exchange {
         if self.cancellation.cancel(reason) && reason != Reason::Completed {
             let after = self.began.elapsed();
             self.told.store(nanoseconds(after), Ordering::Relaxed);
-            self.generation.metrics.cancelled(reason, after);
+            self.generation.metrics.record_cancelled(reason, after);
         }
     }
 
@@ -274,7 +274,7 @@ impl Exchange {
         let told = self.told.load(Ordering::Relaxed);
         if let (1.., Some(reason)) = (told, self.cancellation.reason()) {
             let took = self.began.elapsed().saturating_sub(Duration::from_nanos(told));
-            self.generation.metrics.stopped(reason, took);
+            self.generation.metrics.record_stopped(reason, took);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use linger_config::DetectionConfig;
 use linger_events::AckTokens;
-use linger_telemetry::{Metrics, Tracer};
+use linger_telemetry::{Metrics, RequestTracer};
 use linger_wasm::Lane;
 
 use crate::connection::clients::Clients;
@@ -28,7 +28,7 @@ pub struct Context {
     /// What is counted of all apps.
     pub metrics: Metrics,
     /// Begins the spans of requests, if there are traces.
-    pub tracer: Option<Arc<Tracer>>,
+    pub tracer: Option<Arc<RequestTracer>>,
     /// Deliveries that their clients have to commit.
     pub confirmations: Arc<AckTokens>,
     /// Unsettled deliveries of one request.

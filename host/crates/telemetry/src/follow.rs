@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::{Layer, Registry};
 
-use super::json::Json;
-use super::wanted::Wanted;
+use super::json::JsonLayer;
+use super::wanted::DynamicFilter;
 
 /// Lines that are kept for one who is slow. More are missed, and it is told how many.
 const KEPT: usize = 4096;
@@ -20,14 +20,14 @@ const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG
 
 /// A line of the log, as JSON.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct LogLine {
     target: String,
     level: Level,
     /// The object, with the end of the line.
     pub json: Bytes,
 }
 
-impl Line {
+impl LogLine {
     /// Whether it tells of a request that has ended.
     #[must_use]
     pub fn is_access(&self) -> bool {
@@ -37,51 +37,51 @@ impl Line {
 
 /// Where lines go to those who follow.
 #[derive(Clone)]
-pub(super) struct Followers(Arc<Shared>);
+pub(super) struct LogFollowers(Arc<FollowerState>);
 
-struct Shared {
-    lines: broadcast::Sender<Line>,
+struct FollowerState {
+    lines: broadcast::Sender<LogLine>,
     /// What each of them wants.
     wanted: Mutex<Vec<Arc<Targets>>>,
     /// What any of them wants.
-    filter: Wanted,
+    filter: DynamicFilter,
 }
 
 /// One who follows the log, until it is dropped.
-pub struct Follower {
-    lines: broadcast::Receiver<Line>,
+pub struct LogFollower {
+    lines: broadcast::Receiver<LogLine>,
     wanted: Arc<Targets>,
-    followers: Followers,
+    followers: LogFollowers,
 }
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Next {
+pub enum FollowStep {
     /// A line.
-    Line(Line),
+    Line(LogLine),
     /// There were more lines than one who is so slow can have: so many are missing.
     Missed(u64),
 }
 
-impl Followers {
+impl LogFollowers {
     /// Those who will follow, and the layer that makes their lines.
     pub(super) fn new() -> (Self, impl Layer<Registry> + Send + Sync + use<>) {
-        let filter = Wanted::new(Targets::new());
+        let filter = DynamicFilter::new(Targets::new());
         let (lines, _) = broadcast::channel(KEPT);
-        let shared = Shared { lines: lines.clone(), wanted: Mutex::default(), filter: filter.clone() };
-        let layer = Json::to(move |line, of| {
+        let shared = FollowerState { lines: lines.clone(), wanted: Mutex::default(), filter: filter.clone() };
+        let layer = JsonLayer::to(move |line, of| {
             let (target, level) = (of.target().to_owned(), *of.level());
             // Without a follower it goes nowhere.
-            let _ = lines.send(Line { target, level, json: Bytes::copy_from_slice(line.as_bytes()) });
+            let _ = lines.send(LogLine { target, level, json: Bytes::copy_from_slice(line.as_bytes()) });
         });
         (Self(Arc::new(shared)), layer.with_filter(filter))
     }
 
-    pub(super) fn follow(&self, wanted: Targets) -> Follower {
+    pub(super) fn follow(&self, wanted: Targets) -> LogFollower {
         let wanted = Arc::new(wanted);
         let lines = self.0.lines.subscribe();
         self.change(|all| all.push(wanted.clone()));
-        Follower { lines, wanted, followers: self.clone() }
+        LogFollower { lines, wanted, followers: self.clone() }
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Targets>>)) {
@@ -95,23 +95,23 @@ impl Followers {
     }
 }
 
-impl Follower {
+impl LogFollower {
     /// Waits for the next line that it wants. None if there is no log any more. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Next> {
+    pub async fn next(&mut self) -> Option<FollowStep> {
         loop {
             match self.lines.recv().await {
                 Ok(line) if self.wanted.would_enable(&line.target, &line.level) => {
-                    return Some(Next::Line(line));
+                    return Some(FollowStep::Line(line));
                 }
                 Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => return Some(Next::Missed(missed)),
+                Err(RecvError::Lagged(missed)) => return Some(FollowStep::Missed(missed)),
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 }
 
-impl Drop for Follower {
+impl Drop for LogFollower {
     fn drop(&mut self) {
         let wanted = self.wanted.clone();
         self.followers.change(|all| {

@@ -13,15 +13,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// Gives each event as an object of JSON, on a line of its own, to who wants it.
-pub(super) struct Json<W>(W);
+pub(super) struct JsonLayer<W>(W);
 
-impl<W: Fn(&str, &Metadata<'_>)> Json<W> {
+impl<W: Fn(&str, &Metadata<'_>)> JsonLayer<W> {
     pub(super) fn to(wants: W) -> Self {
         Self(wants)
     }
 }
 
-impl<S: Subscriber, W: Fn(&str, &Metadata<'_>) + 'static> Layer<S> for Json<W> {
+impl<S: Subscriber, W: Fn(&str, &Metadata<'_>) + 'static> Layer<S> for JsonLayer<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         thread_local! {
             static LINE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -41,7 +41,7 @@ fn put_event(line: &mut String, event: &Event<'_>) {
     line.push_str("\",\"level\":\"");
     line.push_str(event.metadata().level().as_str());
     line.push('"');
-    event.record(&mut Fields(line));
+    event.record(&mut JsonFields(line));
     line.push_str("}\n");
 }
 
@@ -72,9 +72,9 @@ fn put_time(line: &mut String, time: SystemTime) {
     line.push('Z');
 }
 
-struct Fields<'a>(&'a mut String);
+struct JsonFields<'a>(&'a mut String);
 
-impl Fields<'_> {
+impl JsonFields<'_> {
     fn put_name(&mut self, field: &Field) {
         self.0.push_str(",\"");
         // A word of the code, so nothing of it has to be escaped.
@@ -88,7 +88,7 @@ impl Fields<'_> {
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for JsonFields<'_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put_name(field);
         self.0.push_str(if value { "true" } else { "false" });
@@ -105,7 +105,7 @@ impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put_name(field);
         self.0.push('"');
-        Escaped(self.0).push(value);
+        JsonEscaper(self.0).push(value);
         self.0.push('"');
     }
 
@@ -113,15 +113,15 @@ impl Visit for Fields<'_> {
         self.put_name(field);
         self.0.push('"');
         // A value that cannot say itself ends here.
-        let _ = write!(Escaped(self.0), "{value:?}");
+        let _ = write!(JsonEscaper(self.0), "{value:?}");
         self.0.push('"');
     }
 }
 
 /// What is written becomes a part of a string of JSON (RFC 8259, section 7).
-struct Escaped<'a>(&'a mut String);
+struct JsonEscaper<'a>(&'a mut String);
 
-impl Escaped<'_> {
+impl JsonEscaper<'_> {
     fn push(&mut self, text: &str) {
         let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
         // Without a way out in the middle the compiler looks at many bytes at a time; nearly no text has any.
@@ -143,7 +143,7 @@ impl Escaped<'_> {
     }
 }
 
-impl fmt::Write for Escaped<'_> {
+impl fmt::Write for JsonEscaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         Ok(())
@@ -173,7 +173,7 @@ mod tests {
         fn any_text_is_read_again(text in any::<String>(), more in "[\\x00-\\x7f]*") {
             let text = text + &more;
             let mut line = String::from("\"");
-            Escaped(&mut line).push(&text);
+            JsonEscaper(&mut line).push(&text);
             line.push('"');
             prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
         }

@@ -22,13 +22,13 @@ pub(super) struct OfKind<K> {
 }
 
 /// What is counted apart, and under which label.
-pub(super) trait Kind: Copy {
+pub(super) trait LabelKind: Copy {
     /// The name of the label.
     const LABEL: &'static str;
     fn value(self) -> &'static str;
 }
 
-impl<K: Kind + std::fmt::Debug> EncodeLabelSet for OfKind<K> {
+impl<K: LabelKind + std::fmt::Debug> EncodeLabelSet for OfKind<K> {
     fn encode(
         &self,
         encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
@@ -39,7 +39,7 @@ impl<K: Kind + std::fmt::Debug> EncodeLabelSet for OfKind<K> {
 
 /// An answer, as OpenTelemetry names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Answer {
+pub(super) struct ResponseLabels {
     pub(super) app: Arc<str>,
     pub(super) http_request_method: &'static str,
     pub(super) http_response_status_code: u16,
@@ -58,12 +58,12 @@ pub(super) fn status(status: StatusCode) -> u16 {
 
 /// How a request ended, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ending {
+pub struct EndingLabels {
     pub(super) outcome: &'static str,
     pub(super) reason: &'static str,
 }
 
-impl Ending {
+impl EndingLabels {
     /// What is counted of an outcome, and of the reason why its guest was told to stop, if it was.
     #[must_use]
     pub fn new(outcome: Outcome, cancelled: Option<Reason>) -> Self {
@@ -79,13 +79,13 @@ impl Ending {
 
 /// How a request ended, of one app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Ended {
+pub(super) struct AppEnding {
     pub(super) app: Arc<str>,
     pub(super) outcome: &'static str,
     pub(super) reason: &'static str,
 }
 
-impl Kind for Reason {
+impl LabelKind for Reason {
     const LABEL: &'static str = "reason";
 
     fn value(self) -> &'static str {
@@ -93,7 +93,7 @@ impl Kind for Reason {
     }
 }
 
-impl Kind for Receipt {
+impl LabelKind for Receipt {
     const LABEL: &'static str = "receipt";
 
     fn value(self) -> &'static str {
@@ -107,7 +107,7 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$value_doc])* $value),* }
 
-        impl Kind for $name {
+        impl LabelKind for $name {
             const LABEL: &'static str = $label;
 
             fn value(self) -> &'static str {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn ending_names_why_the_guest_was_told() {
         let ending = |outcome, cancelled| {
-            let Ending { outcome, reason } = Ending::new(outcome, cancelled);
+            let EndingLabels { outcome, reason } = EndingLabels::new(outcome, cancelled);
             (outcome, reason)
         };
         let lost = Outcome::Lost { reason: Reason::Reset, maybe_delivered: false };

@@ -18,9 +18,9 @@ mod spans;
 pub mod traces;
 mod wanted;
 
-pub use follow::{Follower, Next};
-pub use labels::{Deploy, Ending, Failure, Reached, Reload};
-pub use lines::Writing;
-pub use log::{Format, Log};
+pub use follow::{FollowStep, LogFollower};
+pub use labels::{Deploy, EndingLabels, Failure, Reached, Reload};
+pub use lines::SinkGuard;
+pub use log::{LogFilter, LogFormat};
 pub use metrics::{AppMetrics, Metrics};
-pub use spans::{Ended, Place, Trace, Tracer};
+pub use spans::{RequestTrace, RequestTracer, TraceEnd, WaitPoint};

@@ -22,17 +22,17 @@ const MOST: usize = 4 * 1024 * 1024;
 
 /// Takes lines. Clones take them for the same reader.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LogSink(Arc<SinkState>);
 
 #[derive(Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct SinkState {
+    waiting: Mutex<PendingLines>,
     changed: Condvar,
 }
 
 /// What is yet to be written.
 #[derive(Default)]
-struct Waiting {
+struct PendingLines {
     bytes: Vec<u8>,
     /// Whether they do not wait for others.
     urgent: bool,
@@ -44,15 +44,15 @@ struct Waiting {
 }
 
 /// What ends with the log. Dropped, it waits until all is written that came before.
-pub struct Writing(Arc<Shared>);
+pub struct SinkGuard(Arc<SinkState>);
 
-impl Lines {
+impl LogSink {
     /// Begins to write to `out`, whose errors are of no interest: a log that nobody reads any more is no reason to fail.
-    pub(super) fn to(out: impl io::Write + Send + 'static) -> io::Result<(Self, Writing)> {
-        let shared = Arc::<Shared>::default();
+    pub(super) fn to(out: impl io::Write + Send + 'static) -> io::Result<(Self, SinkGuard)> {
+        let shared = Arc::<SinkState>::default();
         let writer = shared.clone();
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(out))?;
-        Ok((Self(shared.clone()), Writing(shared)))
+        Ok((Self(shared.clone()), SinkGuard(shared)))
     }
 
     /// Takes a line about such an event.
@@ -66,7 +66,7 @@ fn is_urgent(of: &Metadata<'_>) -> bool {
     *of.level() <= Level::INFO
 }
 
-impl Shared {
+impl SinkState {
     fn push(&self, line: &[u8], urgent: bool) {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MOST {
@@ -112,12 +112,12 @@ impl Shared {
         (std::mem::take(&mut waiting.dropped), waiting.ended)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, PendingLines> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes all, also to what does not block its writers. Other errors are of no interest: see [`Lines::to`].
+/// Writes all, also to what does not block its writers. Other errors are of no interest: see [`LogSink::to`].
 fn put(out: &mut impl io::Write, mut rest: &[u8]) {
     while !rest.is_empty() {
         match out.write(rest) {
@@ -130,14 +130,14 @@ fn put(out: &mut impl io::Write, mut rest: &[u8]) {
     }
 }
 
-impl Waiting {
+impl PendingLines {
     /// Whether it is not worth while to wait for more.
     fn is_due(&self) -> bool {
         self.urgent || self.ended || self.bytes.len() >= FULL
     }
 }
 
-impl Drop for Writing {
+impl Drop for SinkGuard {
     fn drop(&mut self) {
         self.0.lock().ended = true;
         self.0.changed.notify_all();
@@ -148,24 +148,24 @@ impl Drop for Writing {
 }
 
 /// What is written at once is one line.
-pub(super) struct Line<'a> {
-    lines: &'a Shared,
+pub(super) struct LineBuffer<'a> {
+    lines: &'a SinkState,
     urgent: bool,
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for LogSink {
+    type Writer = LineBuffer<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { lines: &self.0, urgent: true }
+    fn make_writer(&'a self) -> LineBuffer<'a> {
+        LineBuffer { lines: &self.0, urgent: true }
     }
 
-    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<'a> {
-        Line { lines: &self.0, urgent: is_urgent(of) }
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> LineBuffer<'a> {
+        LineBuffer { lines: &self.0, urgent: is_urgent(of) }
     }
 }
 
-impl io::Write for Line<'_> {
+impl io::Write for LineBuffer<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.lines.push(line, self.urgent);
         Ok(line.len())
@@ -184,12 +184,12 @@ mod tests {
     use super::*;
 
     /// Passes on what is written at once, and has then read it when it is told so.
-    struct Reader {
+    struct LineReader {
         may: mpsc::Receiver<()>,
         written: mpsc::Sender<String>,
     }
 
-    impl io::Write for Reader {
+    impl io::Write for LineReader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.written.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
             self.may.recv().map_err(io::Error::other)?;
@@ -201,15 +201,15 @@ mod tests {
         }
     }
 
-    fn reader() -> (Lines, Writing, mpsc::Sender<()>, mpsc::Receiver<String>) {
+    fn reader() -> (LogSink, SinkGuard, mpsc::Sender<()>, mpsc::Receiver<String>) {
         let (read, may) = mpsc::channel();
         let (written, batches) = mpsc::channel();
-        let (lines, writing) = Lines::to(Reader { may, written }).unwrap();
+        let (lines, writing) = LogSink::to(LineReader { may, written }).unwrap();
         (lines, writing, read, batches)
     }
 
-    fn log(lines: &Lines, line: &str, urgent: bool) {
-        Line { lines: &lines.0, urgent }.write_all(line.as_bytes()).unwrap();
+    fn log(lines: &LogSink, line: &str, urgent: bool) {
+        LineBuffer { lines: &lines.0, urgent }.write_all(line.as_bytes()).unwrap();
     }
 
     #[test]

@@ -8,29 +8,29 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use super::follow::{Follower, Followers};
-use super::json::Json;
-use super::lines::{Lines, Writing};
-use super::wanted::Wanted;
+use super::follow::{LogFollower, LogFollowers};
+use super::json::JsonLayer;
+use super::lines::{LogSink, SinkGuard};
+use super::wanted::DynamicFilter;
 
 /// What of the log is wanted. It can change while the server runs.
-pub struct Log {
-    wanted: Wanted,
+pub struct LogFilter {
+    wanted: DynamicFilter,
     /// The same, in words.
     words: Mutex<String>,
-    followers: Followers,
+    followers: LogFollowers,
 }
 
 /// How the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// A line for people.
     Text,
     /// An object of JSON on a line, for programs.
     Json,
 }
 
-impl Format {
+impl LogFormat {
     /// What is asked for: `text`, `json` or, without a word, text on a terminal and JSON elsewhere.
     pub fn wanted(asked: Option<&str>) -> Result<Self, String> {
         match asked {
@@ -42,19 +42,21 @@ impl Format {
     }
 }
 
-impl Log {
+impl LogFilter {
     /// Begins to log to standard error, for the whole process. `wanted` is a level, or one for each target, as
     /// `info,linger::access=debug`. What is logged is written for as long as the second is kept.
-    pub fn start(wanted: &str, format: Format) -> Result<(Self, Writing), String> {
-        let filter = Wanted::new(parse(wanted)?);
-        let (followers, followed) = Followers::new();
-        let (lines, writing) = Lines::to(std::io::stderr()).map_err(|error| error.to_string())?;
+    pub fn start(wanted: &str, format: LogFormat) -> Result<(Self, SinkGuard), String> {
+        let filter = DynamicFilter::new(parse(wanted)?);
+        let (followers, followed) = LogFollowers::new();
+        let (lines, writing) = LogSink::to(std::io::stderr()).map_err(|error| error.to_string())?;
         let lines = match format {
-            Format::Text => {
+            LogFormat::Text => {
                 let text = fmt::layer().with_writer(lines).with_target(false);
                 text.with_ansi(std::io::stderr().is_terminal()).with_filter(filter.clone()).boxed()
             }
-            Format::Json => Json::to(move |line, of| lines.put(line, of)).with_filter(filter.clone()).boxed(),
+            LogFormat::Json => {
+                JsonLayer::to(move |line, of| lines.put(line, of)).with_filter(filter.clone()).boxed()
+            }
         };
         let layers = vec![lines, followed.boxed()];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| error.to_string())?;
@@ -68,7 +70,7 @@ impl Log {
     }
 
     /// Follows what happens from now on, as far as it is wanted: by levels and targets, as above.
-    pub fn follow(&self, wanted: &str) -> Result<Follower, String> {
+    pub fn follow(&self, wanted: &str) -> Result<LogFollower, String> {
         Ok(self.followers.follow(parse(wanted)?))
     }
 

@@ -13,44 +13,46 @@ use linger_base::{ClientAddress, Reason};
 use linger_events::StoreError;
 use linger_net::Receipt;
 
-use super::Place;
-use super::handles::Handles;
-use super::labels::{self, Answer, Deploy, Ended, Ending, Failure, OfApp, OfKind, Reached, Reload};
-use super::reached::Teller;
+use super::WaitPoint;
+use super::handles::MetricHandles;
+use super::labels::{
+    self, AppEnding, Deploy, EndingLabels, Failure, OfApp, OfKind, Reached, Reload, ResponseLabels,
+};
+use super::reached::LimitNotices;
 
 /// Seconds from the quick answer of a warm instance to the longest poll that clients and proxies wait for.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
 
-type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+type TimeHistogram<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted as it happens, of all apps. Clones count together.
 #[derive(Clone)]
 pub struct Metrics {
-    duration: Times<Answer>,
-    ended: Family<Ended, Counter>,
+    duration: TimeHistogram<ResponseLabels>,
+    ended: Family<AppEnding, Counter>,
     failures: Family<OfKind<Failure>, Counter>,
     receipts: Family<OfKind<Receipt>, Counter>,
-    cancelled: Times<OfKind<Reason>>,
-    stopped: Times<OfKind<Reason>>,
+    cancelled: TimeHistogram<OfKind<Reason>>,
+    stopped: TimeHistogram<OfKind<Reason>>,
     traps: Family<OfApp, Counter>,
     retries: Family<OfApp, Counter>,
     started: Family<OfApp, Counter>,
     reached: Family<OfKind<Reached>, Counter>,
     /// Says that limits of the whole server are reached.
-    teller: Arc<Teller>,
+    teller: Arc<LimitNotices>,
     refused: Family<[(&'static str, u16); 1], Counter>,
     deploys: Family<OfKind<Deploy>, Counter>,
     reloads: Family<OfKind<Reload>, Counter>,
     /// Connections that were accepted.
     pub connections: Counter,
     /// Spans of traces.
-    pub(super) spans: Spans,
+    pub(super) spans: SpanMetrics,
 }
 
 /// What is counted of spans.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spans {
+pub(super) struct SpanMetrics {
     fates: Family<[(&'static str, &'static str); 1], Counter>,
     /// Batches that the collector did not take.
     pub(super) failed_exports: Counter,
@@ -58,7 +60,7 @@ pub(super) struct Spans {
 
 /// What became of a span.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
+pub(super) enum SpanFate {
     /// The collector has it.
     Exported,
     /// There was no room for it.
@@ -67,13 +69,13 @@ pub(super) enum Fate {
     Failed,
 }
 
-impl Spans {
+impl SpanMetrics {
     /// Counts so many.
-    pub(super) fn count(&self, fate: Fate, spans: usize) {
+    pub(super) fn count(&self, fate: SpanFate, spans: usize) {
         let fate = match fate {
-            Fate::Exported => "exported",
-            Fate::Dropped => "dropped",
-            Fate::Failed => "failed",
+            SpanFate::Exported => "exported",
+            SpanFate::Dropped => "dropped",
+            SpanFate::Failed => "failed",
         };
         self.fates.get_or_create(&[("fate", fate)]).inc_by(spans as u64);
     }
@@ -97,12 +99,12 @@ impl Default for Metrics {
             deploys: Family::default(),
             reloads: Family::default(),
             connections: Counter::default(),
-            spans: Spans::default(),
+            spans: SpanMetrics::default(),
         }
     }
 }
 
-fn times<L: Clone + std::hash::Hash + Eq>() -> Times<L> {
+fn times<L: Clone + std::hash::Hash + Eq>() -> TimeHistogram<L> {
     Family::new_with_constructor(|| Histogram::new(SECONDS))
 }
 
@@ -116,16 +118,16 @@ impl Metrics {
             retries: self.retries.get_or_create_owned(&of_app),
             traps: self.traps.get_or_create_owned(&of_app),
             started: self.started.get_or_create_owned(&of_app),
-            endings: Handles::default(),
-            answers: Handles::default(),
-            teller: Teller::default(),
+            endings: MetricHandles::default(),
+            answers: MetricHandles::default(),
+            teller: LimitNotices::default(),
             all: self.clone(),
             app,
         })
     }
 
     /// Counts a limit of the whole server that was reached, and says so, once a minute.
-    pub fn reached(&self, limit: Reached) {
+    pub fn record_reached(&self, limit: Reached) {
         self.reached_by(limit, None);
     }
 
@@ -136,19 +138,19 @@ impl Metrics {
     }
 
     /// The same if a queue or a topic refused something for a limit.
-    pub fn events_refused(&self, place: Place, error: &StoreError) {
+    pub fn record_events_refused(&self, place: WaitPoint, error: &StoreError) {
         if let Some(limit) = Reached::of_events(place, error) {
-            self.reached(limit);
+            self.record_reached(limit);
         }
     }
 
     /// Counts an answer of the host to a request that went to no app.
-    pub fn refused(&self, status: StatusCode) {
+    pub fn record_refusal(&self, status: StatusCode) {
         self.refused.get_or_create(&[("status", status.as_u16())]).inc();
     }
 
     /// Counts a reload of the configuration.
-    pub fn reloaded(&self, result: Reload) {
+    pub fn record_reload(&self, result: Reload) {
         self.reloads.get_or_create(&OfKind { app: "".into(), kind: result }).inc();
     }
 
@@ -231,9 +233,9 @@ pub struct AppMetrics {
     pub traps: Counter,
     /// Instances that were started.
     pub started: Counter,
-    endings: Handles<Ending, Counter>,
-    answers: Handles<(&'static str, u16), Histogram>,
-    teller: Teller,
+    endings: MetricHandles<EndingLabels, Counter>,
+    answers: MetricHandles<(&'static str, u16), Histogram>,
+    teller: LimitNotices,
     all: Metrics,
 }
 
@@ -245,9 +247,9 @@ impl std::fmt::Debug for AppMetrics {
 
 impl AppMetrics {
     /// Counts a request that has ended.
-    pub fn ended(&self, ending: Ending) {
-        let Ending { outcome, reason } = ending;
-        let labels = || Ended { app: self.app.clone(), outcome, reason };
+    pub fn record_ending(&self, ending: EndingLabels) {
+        let EndingLabels { outcome, reason } = ending;
+        let labels = || AppEnding { app: self.app.clone(), outcome, reason };
         let family = &self.all.ended;
         match self.endings.get(ending, || family.get_or_create_owned(&labels())) {
             Some(counter) => counter.inc(),
@@ -256,9 +258,9 @@ impl AppMetrics {
     }
 
     /// Counts a response that has ended.
-    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+    pub fn record_response(&self, method: &Method, status: StatusCode, took: Duration) {
         let (method, status) = (labels::method(method), labels::status(status));
-        let labels = || Answer {
+        let labels = || ResponseLabels {
             app: self.app.clone(),
             http_request_method: method,
             http_response_status_code: status,
@@ -271,12 +273,12 @@ impl AppMetrics {
     }
 
     /// Counts a request whose guest did not answer, or not to the end.
-    pub fn failed(&self, failure: Failure) {
+    pub fn record_failure(&self, failure: Failure) {
         self.all.failures.get_or_create(&self.of(failure)).inc();
     }
 
     /// Counts what the kernel said of a response with events.
-    pub fn received(&self, receipt: Receipt) {
+    pub fn record_receipt(&self, receipt: Receipt) {
         let receipt = match receipt {
             Receipt::Undelivered { .. } => Receipt::Undelivered { maybe_delivered: false },
             other => other,
@@ -285,17 +287,17 @@ impl AppMetrics {
     }
 
     /// Counts a guest that was told to stop, so long after its request had come.
-    pub fn cancelled(&self, reason: Reason, after: Duration) {
+    pub fn record_cancelled(&self, reason: Reason, after: Duration) {
         self.all.cancelled.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
     }
 
     /// Counts a guest whose call has ended, so long after it was told to stop.
-    pub fn stopped(&self, reason: Reason, after: Duration) {
+    pub fn record_stopped(&self, reason: Reason, after: Duration) {
         self.all.stopped.get_or_create(&self.of(reason)).observe(after.as_secs_f64());
     }
 
     /// Counts a limit of the app that was reached, and says so, once a minute.
-    pub fn reached(&self, limit: Reached) {
+    pub fn record_reached(&self, limit: Reached) {
         self.reached_by(limit, None);
     }
 
@@ -306,9 +308,9 @@ impl AppMetrics {
     }
 
     /// The same if a queue or a topic refused something for a limit.
-    pub fn events_refused(&self, place: Place, error: &StoreError) {
+    pub fn record_events_refused(&self, place: WaitPoint, error: &StoreError) {
         if let Some(limit) = Reached::of_events(place, error) {
-            self.reached(limit);
+            self.record_reached(limit);
         }
     }
 
@@ -318,7 +320,7 @@ impl AppMetrics {
     }
 
     /// Counts a deploy.
-    pub fn deployed(&self, result: Deploy) {
+    pub fn record_deploy(&self, result: Deploy) {
         self.all.deploys.get_or_create(&self.of(result)).inc();
     }
 

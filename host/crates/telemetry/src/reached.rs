@@ -9,24 +9,24 @@ use tokio::time::Instant;
 use linger_base::ClientAddress;
 use linger_events::{LimitKind, StoreError};
 
-use super::Place;
-use super::labels::{Kind as _, Reached};
+use super::WaitPoint;
+use super::labels::{LabelKind as _, Reached};
 
 /// Between two lines about the same limit.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// Says so for each limit, of the whole server or of one app.
 #[derive(Debug, Default)]
-pub(super) struct Teller(Mutex<HashMap<Reached, Told>>);
+pub(super) struct LimitNotices(Mutex<HashMap<Reached, NoticeTimes>>);
 
 #[derive(Debug)]
-struct Told {
+struct NoticeTimes {
     last: Instant,
     /// How many times it was reached since.
     times: u64,
 }
 
-impl Teller {
+impl LimitNotices {
     /// A limit was reached. Names the client that did, if one did more than others.
     pub(super) fn tell(&self, limit: Reached, app: Option<&str>, client: Option<ClientAddress>) {
         let Some(effect) = effect(limit) else { return };
@@ -45,7 +45,7 @@ impl Teller {
     fn note(&self, limit: Reached, now: Instant) -> Option<u64> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(told) = all.get_mut(&limit) else {
-            all.insert(limit, Told { last: now, times: 0 });
+            all.insert(limit, NoticeTimes { last: now, times: 0 });
             return Some(1);
         };
         told.times += 1;
@@ -60,11 +60,11 @@ impl Teller {
 impl Reached {
     /// The limit for which a queue or a topic refused something, if it was one.
     #[must_use]
-    pub fn of_events(place: Place, error: &StoreError) -> Option<Self> {
+    pub fn of_events(place: WaitPoint, error: &StoreError) -> Option<Self> {
         Some(match (place, error) {
-            (Place::Queue, StoreError::TooLarge { .. }) => Self::QueueEventSize,
-            (Place::Topic, StoreError::TooLarge { .. }) => Self::TopicEventSize,
-            (Place::Queue, StoreError::OverLimit(limit)) => match limit {
+            (WaitPoint::Queue, StoreError::TooLarge { .. }) => Self::QueueEventSize,
+            (WaitPoint::Topic, StoreError::TooLarge { .. }) => Self::TopicEventSize,
+            (WaitPoint::Queue, StoreError::OverLimit(limit)) => match limit {
                 LimitKind::Events => Self::QueueEvents,
                 LimitKind::Bytes => Self::QueueBytes,
                 LimitKind::TotalBytes => Self::QueueTotalBytes,
@@ -72,7 +72,7 @@ impl Reached {
                 LimitKind::Waiters => Self::QueueWaiters,
                 LimitKind::Deliveries => Self::Deliveries,
             },
-            (Place::Topic, StoreError::OverLimit(limit)) => match limit {
+            (WaitPoint::Topic, StoreError::OverLimit(limit)) => match limit {
                 LimitKind::Names => Self::TopicNames,
                 LimitKind::Waiters => Self::TopicWaiters,
                 // The others are of queues alone.
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn line_a_minute_for_each_limit_says_how_many_there_were() {
-        let (teller, start) = (Teller::default(), Instant::now());
+        let (teller, start) = (LimitNotices::default(), Instant::now());
         let at = |seconds| teller.note(Reached::Requests, start + Duration::from_secs(seconds));
         assert_eq!(at(0), Some(1));
         assert_eq!([at(1), at(2), at(59)], [None; 3]);

@@ -12,9 +12,9 @@ use tracing_subscriber::layer::{Context, Filter};
 ///
 /// Own, since that of `tracing-subscriber` has a lock, which all threads that log would share.
 #[derive(Clone)]
-pub(super) struct Wanted(Arc<ArcSwap<Targets>>);
+pub(super) struct DynamicFilter(Arc<ArcSwap<Targets>>);
 
-impl Wanted {
+impl DynamicFilter {
     pub(super) fn new(targets: Targets) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(targets)))
     }
@@ -26,7 +26,7 @@ impl Wanted {
     }
 }
 
-impl<S> Filter<S> for Wanted {
+impl<S> Filter<S> for DynamicFilter {
     fn enabled(&self, of: &Metadata<'_>, context: &Context<'_, S>) -> bool {
         Filter::<S>::enabled(&**self.0.load(), of, context)
     }

@@ -74,7 +74,7 @@ impl FloodGate {
         }
         let admitted = second.lines <= self.max;
         if !admitted {
-            self.metrics.reached(Reached::LogLines);
+            self.metrics.record_reached(Reached::LogLines);
         }
         admitted
     }

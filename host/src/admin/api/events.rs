@@ -10,7 +10,7 @@ use serde_json::json;
 
 use linger_base::Name;
 use linger_events::{Lease, NewEvent, Schedule, Settlement};
-use linger_telemetry::Place;
+use linger_telemetry::WaitPoint;
 
 use super::answer::{self, Problem, error, json};
 use super::routes::Route;
@@ -53,15 +53,16 @@ impl Api {
         let schedule = Schedule { delay: duration(query, "delay")?, time_to_live: duration(query, "ttl")? };
         let event = event(request).await?;
         let pushed = self.operated.events.clone().push(queue, event, schedule).await;
-        let id = pushed.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
+        let id = pushed
+            .inspect_err(|error| self.operated.metrics.record_events_refused(WaitPoint::Queue, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "id": id.to_string() })))
     }
 
     async fn publish(&self, topic: &Name, request: Request<Incoming>) -> Result<Answer, Problem> {
         let event = event(request).await?;
         let published = self.operated.events.clone().publish(topic, event).await;
-        let cursor =
-            published.inspect_err(|error| self.operated.metrics.events_refused(Place::Topic, error))?;
+        let cursor = published
+            .inspect_err(|error| self.operated.metrics.record_events_refused(WaitPoint::Topic, error))?;
         Ok(json(StatusCode::CREATED, &json!({ "cursor": cursor.to_string() })))
     }
 
@@ -85,7 +86,8 @@ impl Api {
         let Ok(lease) = taken else {
             return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
         };
-        let lease = lease.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
+        let lease = lease
+            .inspect_err(|error| self.operated.metrics.record_events_refused(WaitPoint::Queue, error))?;
         let answer = taken_answer(&lease);
         let settlement = if peek { Settlement::Release } else { Settlement::Ack };
         lease.settle(settlement).await?;

@@ -27,7 +27,7 @@ use linger_config::AdminConfig;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
 use linger_http::{Buffers, Connections};
-use linger_telemetry::{Log, Metrics};
+use linger_telemetry::{LogFilter, Metrics};
 
 use super::access::{self, Refusal};
 use crate::admin::Exposition;
@@ -55,7 +55,7 @@ pub struct Operated {
     /// Where the bodies of requests are until their guests read them.
     pub body_buffers: Arc<Buffers>,
     /// What of the log is wanted.
-    pub log: Log,
+    pub log: LogFilter,
     /// Cancelled when the server is to stop, and no load balancer should choose it any more.
     pub leaving: CancellationToken,
     /// Cancelled when it stops.

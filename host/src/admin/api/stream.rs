@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
-use linger_telemetry::{Follower, Next};
+use linger_telemetry::{FollowStep, LogFollower};
 
 use super::answer::error;
 use super::events::parameter;
@@ -45,13 +45,13 @@ impl Api {
     }
 }
 
-async fn next(follower: &mut Follower) -> Option<Bytes> {
+async fn next(follower: &mut LogFollower) -> Option<Bytes> {
     let Ok(next) = tokio::time::timeout(KEEPALIVE, follower.next()).await else {
         return Some(Bytes::from_static(b": nothing\n\n"));
     };
     Some(match next? {
-        Next::Line(line) => event(if line.is_access() { "request" } else { "log" }, &line.json),
-        Next::Missed(count) => event("missed", format!("{{\"missed\":{count}}}\n").as_bytes()),
+        FollowStep::Line(line) => event(if line.is_access() { "request" } else { "log" }, &line.json),
+        FollowStep::Missed(count) => event("missed", format!("{{\"missed\":{count}}}\n").as_bytes()),
     })
 }
 

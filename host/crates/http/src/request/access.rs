@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use linger_base::{Outcome, Reason};
 use linger_exchange::Exchange;
 use linger_net::Receipt;
-use linger_telemetry::{Ended, Ending};
+use linger_telemetry::{EndingLabels, TraceEnd};
 
 /// The status that stands for "the client left before there was a response", as in other servers' logs.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -58,7 +58,7 @@ impl Access {
         self.log(exchange, outcome, receipt);
         if let Some(trace) = exchange.trace() {
             let &Self { status, head, bytes, .. } = self;
-            trace.finish(&Ended {
+            trace.finish(&TraceEnd {
                 app: &exchange.generation.metrics.app,
                 generation: exchange.generation.number,
                 request: &exchange.id,
@@ -139,12 +139,12 @@ impl Access {
     /// Counts how it ended, before all else learns of it.
     pub(crate) fn count(&self, exchange: &Exchange, outcome: Outcome) {
         if let Some(trace) = exchange.trace() {
-            trace.ended();
+            trace.mark_ended();
         }
         let metrics = &exchange.generation.metrics;
-        metrics.ended(Ending::new(outcome, exchange.cancellation.reason()));
+        metrics.record_ending(EndingLabels::new(outcome, exchange.cancellation.reason()));
         if let Some(status) = self.status {
-            metrics.answered(&exchange.asked.method, status, exchange.began.elapsed());
+            metrics.record_response(&exchange.asked.method, status, exchange.began.elapsed());
         }
     }
 

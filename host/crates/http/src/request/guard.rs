@@ -112,7 +112,7 @@ impl Guard {
     /// All of the response is with hyper or h2. It is watched over until it has left.
     pub(crate) fn passed(&self) {
         if let Some(trace) = self.exchange.trace() {
-            trace.passed();
+            trace.mark_passed_on();
         }
         self.connection.supervisor.passed(&self.exchange);
     }
@@ -213,7 +213,7 @@ impl Guard {
         self.connection.quiet.begin();
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;
-            exchange.generation.metrics.received(receipt);
+            exchange.generation.metrics.record_receipt(receipt);
             unsettled.settle(settlement(receipt));
             drop(token);
             access.tell(&exchange, Outcome::Delivered, Some(receipt));
@@ -235,7 +235,7 @@ impl Guard {
     pub(crate) fn cut(self, error: &BodyError) {
         let (app, request) = (self.exchange.app(), self.exchange.id);
         tracing::warn!(app, request = %request, "response cut off: {error}");
-        self.exchange.generation.metrics.failed(Failure::BrokeOff);
+        self.exchange.generation.metrics.record_failure(Failure::BrokeOff);
         self.failed();
     }
 

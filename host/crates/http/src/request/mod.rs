@@ -155,7 +155,7 @@ fn place<'a>(
     request: &Request<()>,
 ) -> Result<(Authority, &'a Target), Box<Response<Body>>> {
     if let Some(limit) = head::beyond(request, &settings.limits) {
-        context.metrics.reached(limit);
+        context.metrics.record_reached(limit);
         return Err(error_response::head_too_large(&settings.limits).into());
     }
     let host = head::check(request)?;
@@ -211,11 +211,11 @@ async fn call(
             guard.head(response.status());
             let metrics = &exchange.generation.metrics;
             match vet::failure(&error) {
-                Some(failure) => metrics.failed(failure),
+                Some(failure) => metrics.record_failure(failure),
                 None => guard.not_tried(),
             }
             if matches!(error, CallError::Busy) {
-                metrics.reached(Reached::Instances);
+                metrics.record_reached(Reached::Instances);
             }
             guard.failed();
             response.map(GuardedBody::plain)

@@ -33,7 +33,7 @@ impl Refusal {
     /// Tells the log and the metrics, and gives the request a name. None is asked for where the head could not be read.
     pub(crate) fn tell(&self, context: &Context, asked: Option<(&Method, &Uri)>) -> RequestId {
         let (id, status) = (RequestId::next(), self.status.as_u16());
-        context.metrics.refused(self.status);
+        context.metrics.record_refusal(self.status);
         let asked = asked.map_or_else(|| "no request".to_owned(), |(method, uri)| format!("{method} {uri}"));
         tracing::debug!(
             target: "linger::access",

@@ -45,7 +45,7 @@ impl Shares {
             None => None,
         };
         let of_server = settings.requests.try_take().ok_or_else(|| {
-            context.metrics.reached(Reached::Requests);
+            context.metrics.record_reached(Reached::Requests);
             error_response::overloaded()
         })?;
         let of_app = target.slot.requests.try_take().ok_or_else(|| {

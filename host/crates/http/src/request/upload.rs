@@ -124,7 +124,7 @@ where
                 Full::Client => {
                     metrics.server_reached_by(Reached::BodyBuffersPerClient, exchange.asked.client);
                 }
-                Full::App => metrics.reached(Reached::BodyBuffersPerApp),
+                Full::App => metrics.record_reached(Reached::BodyBuffersPerApp),
                 Full::Total => metrics.server_reached_by(Reached::BodyBuffers, None),
             }
             exchange.refuse(Unread::NoRoom);

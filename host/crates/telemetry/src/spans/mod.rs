@@ -18,18 +18,18 @@ use tokio::time::Instant;
 use linger_base::{ClientAddress, Outcome, Reason};
 use linger_net::Receipt;
 
-use super::labels::{self, Ending};
+use super::labels::{self, EndingLabels};
 
 /// Waits of one request that get a span. Of further ones only the number is told.
 const MAX_WAITS: usize = 64;
 
 /// Begins the spans of requests.
 #[derive(Debug)]
-pub struct Tracer(SdkTracer);
+pub struct RequestTracer(SdkTracer);
 
 /// What is noted of a request for its spans.
 #[derive(Debug)]
-pub struct Trace {
+pub struct RequestTrace {
     tracer: SdkTracer,
     /// Of the request's own span, which its guest is told of.
     context: SpanContext,
@@ -37,24 +37,24 @@ pub struct Trace {
     /// When that was by the machine's clock, which the spans of others go by.
     since: SystemTime,
     /// None: it is not recorded, so nothing is noted.
-    noted: Option<Mutex<Noted>>,
+    noted: Option<Mutex<TraceNotes>>,
 }
 
 #[derive(Debug)]
-struct Noted {
+struct TraceNotes {
     span: Span,
     /// When all of the response was with hyper.
     passed: Option<Instant>,
     /// When the request ended, but for its receipt.
     ended: Option<Instant>,
-    waits: Vec<Wait>,
+    waits: Vec<TimedWait>,
     /// Waits that there was no room for.
     further: usize,
 }
 
 /// What a guest waits at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WaitPoint {
     /// A queue.
     Queue,
     /// A topic.
@@ -62,8 +62,8 @@ pub enum Place {
 }
 
 #[derive(Debug)]
-struct Wait {
-    place: Place,
+struct TimedWait {
+    place: WaitPoint,
     name: String,
     began: Instant,
     ended: Option<Instant>,
@@ -71,7 +71,7 @@ struct Wait {
 }
 
 /// How a request ended, and what served it.
-pub struct Ended<'a> {
+pub struct TraceEnd<'a> {
     /// The app that served it.
     pub app: &'a Arc<str>,
     /// The number of the generation that did.
@@ -96,7 +96,7 @@ pub struct Ended<'a> {
     pub bytes: u64,
 }
 
-impl Tracer {
+impl RequestTracer {
     pub(super) fn new(tracer: SdkTracer) -> Self {
         Self(tracer)
     }
@@ -108,7 +108,7 @@ impl Tracer {
         request: &mut Request<B>,
         route: &Arc<str>,
         client: Option<ClientAddress>,
-    ) -> Box<Trace> {
+    ) -> Box<RequestTrace> {
         let parent =
             TraceContextPropagator::new().extract_with_context(&none(), &HeaderExtractor(request.headers()));
         let (began, since) = (Instant::now(), now());
@@ -117,9 +117,9 @@ impl Tracer {
         let context = span.span_context().clone();
         let noted = span.is_recording().then(|| {
             describe(&mut span, request, route, client);
-            Mutex::new(Noted { span, passed: None, ended: None, waits: Vec::new(), further: 0 })
+            Mutex::new(TraceNotes { span, passed: None, ended: None, waits: Vec::new(), further: 0 })
         });
-        let trace = Box::new(Trace { tracer: self.0.clone(), context, began, since, noted });
+        let trace = Box::new(RequestTrace { tracer: self.0.clone(), context, began, since, noted });
         trace.name_in(request.headers_mut());
         trace
     }
@@ -163,7 +163,7 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-impl Trace {
+impl RequestTrace {
     /// The trace's name.
     pub fn id(&self) -> TraceId {
         self.context.trace_id()
@@ -185,33 +185,34 @@ impl Trace {
     }
 
     /// Notes that all of the response is with hyper.
-    pub fn passed(&self) {
+    pub fn mark_passed_on(&self) {
         if let Some(mut noted) = self.noted() {
             noted.passed.get_or_insert_with(Instant::now);
         }
     }
 
     /// Notes that the request has ended, but for its receipt.
-    pub fn ended(&self) {
+    pub fn mark_ended(&self) {
         if let Some(mut noted) = self.noted() {
             noted.ended.get_or_insert_with(Instant::now);
         }
     }
 
     /// Notes that the guest begins to wait, and gives the number of the wait.
-    pub fn wait_began(&self, place: Place, name: &str) -> usize {
+    pub fn begin_wait(&self, place: WaitPoint, name: &str) -> usize {
         let Some(mut noted) = self.noted() else { return MAX_WAITS };
         if noted.waits.len() == MAX_WAITS {
             noted.further += 1;
             return MAX_WAITS;
         }
-        let wait = Wait { place, name: name.to_owned(), began: Instant::now(), ended: None, arrived: false };
+        let wait =
+            TimedWait { place, name: name.to_owned(), began: Instant::now(), ended: None, arrived: false };
         noted.waits.push(wait);
         noted.waits.len() - 1
     }
 
     /// Notes that a wait has ended, and whether with an event.
-    pub fn wait_ended(&self, number: usize, arrived: bool) {
+    pub fn end_wait(&self, number: usize, arrived: bool) {
         if let Some(mut noted) = self.noted()
             && let Some(wait) = noted.waits.get_mut(number)
         {
@@ -220,7 +221,7 @@ impl Trace {
     }
 
     /// Makes the spans. All is known of the request, its receipt included.
-    pub fn finish(&self, how: &Ended<'_>) {
+    pub fn finish(&self, how: &TraceEnd<'_>) {
         let Some(mut noted) = self.noted() else { return };
         let now = Instant::now();
         let ended = noted.ended.unwrap_or(now);
@@ -237,7 +238,7 @@ impl Trace {
     }
 
     /// The guest's span, and those of its waits.
-    fn guest(&self, noted: &mut Noted, from: Instant, ended: Instant, how: &Ended<'_>) {
+    fn guest(&self, noted: &mut TraceNotes, from: Instant, ended: Instant, how: &TraceEnd<'_>) {
         let to = noted.passed.unwrap_or(ended);
         let mut guest = self.begin("guest", &self.context, from, Vec::new());
         if let Some(head) = how.head {
@@ -248,8 +249,8 @@ impl Trace {
         }
         for wait in noted.waits.drain(..) {
             let place = match wait.place {
-                Place::Queue => "linger.queue",
-                Place::Topic => "linger.topic",
+                WaitPoint::Queue => "linger.queue",
+                WaitPoint::Topic => "linger.topic",
             };
             let attributes =
                 vec![KeyValue::new(place, wait.name), KeyValue::new("linger.arrived", wait.arrived)];
@@ -285,15 +286,15 @@ impl Trace {
         self.since + time.saturating_duration_since(self.began)
     }
 
-    fn noted(&self) -> Option<MutexGuard<'_, Noted>> {
+    fn noted(&self) -> Option<MutexGuard<'_, TraceNotes>> {
         Some(self.noted.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// What is known of a request when it has ended, in the words of the metrics and of the log.
-fn conclude(noted: &mut Noted, how: &Ended<'_>) {
-    let Noted { span, further, .. } = noted;
-    let Ending { outcome, reason } = Ending::new(how.outcome, how.cancelled);
+fn conclude(noted: &mut TraceNotes, how: &TraceEnd<'_>) {
+    let TraceNotes { span, further, .. } = noted;
+    let EndingLabels { outcome, reason } = EndingLabels::new(how.outcome, how.cancelled);
     span.set_attributes([
         KeyValue::new("linger.app", how.app.clone()),
         KeyValue::new("linger.generation", i64::try_from(how.generation).unwrap_or(i64::MAX)),

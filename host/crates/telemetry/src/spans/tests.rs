@@ -28,7 +28,7 @@ impl SpanProcessor for Kept {
 
 /// What is known of a request when it ends.
 struct Facts {
-    trace: Box<Trace>,
+    trace: Box<RequestTrace>,
     began: Instant,
     queued: Option<Duration>,
 }
@@ -37,7 +37,7 @@ struct Facts {
 fn begin() -> (Facts, Kept) {
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder().with_span_processor(kept.clone()).build();
-    let tracer = Tracer::new(provider.tracer("test"));
+    let tracer = RequestTracer::new(provider.tracer("test"));
     let mut request = Request::builder().method("BREW").uri("http://h/a?b").body(()).unwrap();
     let trace = tracer.begin(&mut request, &"/".into(), None);
     (Facts { trace, began: Instant::now(), queued: None }, kept)
@@ -46,7 +46,7 @@ fn begin() -> (Facts, Kept) {
 fn end(facts: &Facts, status: Option<u16>) {
     let status = status.map(|status| StatusCode::from_u16(status).unwrap());
     let &Facts { ref trace, began, queued } = facts;
-    trace.finish(&Ended {
+    trace.finish(&TraceEnd {
         app: &"a".into(),
         generation: 1,
         request: &"r",
@@ -76,12 +76,12 @@ async fn times_are_those_of_the_parts() {
     tokio::time::advance(Duration::from_secs(1)).await;
     facts.queued = Some(facts.began.elapsed());
     tokio::time::advance(Duration::from_secs(2)).await;
-    let wait = facts.trace.wait_began(Place::Queue, "q");
+    let wait = facts.trace.begin_wait(WaitPoint::Queue, "q");
     tokio::time::advance(Duration::from_secs(4)).await;
-    facts.trace.wait_ended(wait, true);
-    facts.trace.passed();
+    facts.trace.end_wait(wait, true);
+    facts.trace.mark_passed_on();
     tokio::time::advance(Duration::from_secs(8)).await;
-    facts.trace.ended();
+    facts.trace.mark_ended();
     tokio::time::advance(Duration::from_secs(16)).await;
     end(&facts, Some(200));
     for (name, seconds) in [("queue", 1), ("guest", 6), ("wait", 4), ("HTTP /", 15)] {
@@ -109,8 +109,8 @@ async fn waits_beyond_the_limit_are_only_counted() {
     let (mut facts, kept) = begin();
     facts.queued = Some(facts.began.elapsed());
     for _ in 0..MAX_WAITS + 3 {
-        let wait = facts.trace.wait_began(Place::Topic, "t");
-        facts.trace.wait_ended(wait, true);
+        let wait = facts.trace.begin_wait(WaitPoint::Topic, "t");
+        facts.trace.end_wait(wait, true);
     }
     end(&facts, None);
     assert_eq!(named(&kept, "wait").len(), MAX_WAITS);

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use linger_net::{TlsError, connector};
 
-use crate::metrics::Spans;
+use crate::metrics::SpanMetrics;
 
 /// Between tries, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -30,7 +30,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// Where spans are sent.
-pub(super) struct Collector {
+pub(super) struct OtlpCollector {
     authority: Authority,
     host: String,
     port: u16,
@@ -40,37 +40,37 @@ pub(super) struct Collector {
     /// For a batch, with all tries.
     timeout: Duration,
     /// From the batch before.
-    kept: Mutex<Option<Connection>>,
+    kept: Mutex<Option<CollectorConnection>>,
     /// What went wrong last, if nothing went well since.
     trouble: Mutex<Option<String>>,
-    spans: Spans,
+    spans: SpanMetrics,
 }
 
 /// What is no collector.
-pub(super) enum Unfit {
+pub(super) enum CollectorError {
     Endpoint(String),
     Tls(TlsError),
 }
 
 /// A connection, driven until it is dropped.
-struct Connection {
+struct CollectorConnection {
     sender: SendRequest<Full<Bytes>>,
     _driver: JoinSet<()>,
 }
 
-impl Collector {
+impl OtlpCollector {
     pub(super) fn new(
         endpoint: &Uri,
         config: &linger_config::TracesConfig,
-        spans: Spans,
-    ) -> Result<Self, Unfit> {
-        let unfit = || Unfit::Endpoint("`endpoint` names no host".to_owned());
+        spans: SpanMetrics,
+    ) -> Result<Self, CollectorError> {
+        let unfit = || CollectorError::Endpoint("`endpoint` names no host".to_owned());
         let authority = endpoint.authority().ok_or_else(unfit)?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let secure = endpoint.scheme() == Some(&Scheme::HTTPS);
         let tls = if secure {
             let name = ServerName::try_from(host.clone()).map_err(|_| unfit())?;
-            Some((connector(config.ca.as_deref()).map_err(Unfit::Tls)?, name))
+            Some((connector(config.ca.as_deref()).map_err(CollectorError::Tls)?, name))
         } else {
             None
         };
@@ -80,12 +80,14 @@ impl Collector {
         Ok(Self { authority, host, port, tls, headers, timeout, kept, trouble, spans })
     }
 
-    async fn connect(&self) -> Result<Connection, HttpError> {
+    async fn connect(&self) -> Result<CollectorConnection, HttpError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            Some((connector, name)) => Connection::over(connector.connect(name.clone(), stream).await?).await,
-            None => Connection::over(stream).await,
+            Some((connector, name)) => {
+                CollectorConnection::over(connector.connect(name.clone(), stream).await?).await
+            }
+            None => CollectorConnection::over(stream).await,
         }
     }
 
@@ -103,7 +105,7 @@ impl Collector {
     /// Keeps the connection for the next, if all goes well.
     async fn send(
         &self,
-        mut connection: Connection,
+        mut connection: CollectorConnection,
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Response<Bytes>, HttpError> {
@@ -153,7 +155,7 @@ impl Collector {
     }
 }
 
-impl Connection {
+impl CollectorConnection {
     async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, HttpError> {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
@@ -164,7 +166,7 @@ impl Connection {
 }
 
 #[async_trait::async_trait]
-impl HttpClient for Collector {
+impl HttpClient for OtlpCollector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -187,7 +189,7 @@ impl HttpClient for Collector {
     }
 }
 
-impl fmt::Debug for Collector {
+impl fmt::Debug for OtlpCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Collector").field(&self.authority).finish()
     }

@@ -11,31 +11,31 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor}
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::metrics::{Fate, Spans};
+use crate::metrics::{SpanFate, SpanMetrics};
 
 /// Where spans wait to be sent.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct SpanQueue {
     sender: mpsc::Sender<SpanData>,
     max_batch: usize,
     /// Notified when there are as many as are sent at a time.
     full: Arc<Notify>,
-    spans: Spans,
+    spans: SpanMetrics,
 }
 
 /// Sends what is in the queue, once it is started.
-pub struct Export {
+pub struct SpanExport {
     receiver: mpsc::Receiver<SpanData>,
     full: Arc<Notify>,
     exporter: SpanExporter,
-    spans: Spans,
+    spans: SpanMetrics,
     max_batch: usize,
     interval: Duration,
     timeout: Duration,
 }
 
 /// A thread that sends spans, until it is dropped.
-pub struct Exporting {
+pub struct ExportThread {
     stop: DropGuard,
     ended: oneshot::Receiver<()>,
 }
@@ -44,22 +44,22 @@ pub struct Exporting {
 pub(super) fn queue(
     config: &linger_config::TracesConfig,
     exporter: SpanExporter,
-    spans: Spans,
-) -> (Queue, Export) {
+    spans: SpanMetrics,
+) -> (SpanQueue, SpanExport) {
     let linger_config::TracesConfig { max_queued, max_batch, interval, timeout, .. } = *config;
     let (sender, receiver) = mpsc::channel(max_queued);
     let full = Arc::new(Notify::new());
-    let queue = Queue { sender, max_batch, full: full.clone(), spans: spans.clone() };
-    (queue, Export { receiver, full, exporter, spans, max_batch, interval, timeout })
+    let queue = SpanQueue { sender, max_batch, full: full.clone(), spans: spans.clone() };
+    (queue, SpanExport { receiver, full, exporter, spans, max_batch, interval, timeout })
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     /// Does not wait: a span that there is no room for is dropped.
     fn on_end(&self, span: SpanData) {
         if self.sender.try_send(span).is_err() {
-            self.spans.count(Fate::Dropped, 1);
+            self.spans.count(SpanFate::Dropped, 1);
         }
         if self.sender.max_capacity() - self.sender.capacity() >= self.max_batch {
             self.full.notify_one();
@@ -75,9 +75,9 @@ impl SpanProcessor for Queue {
     }
 }
 
-impl Export {
+impl SpanExport {
     /// Starts the thread. It has a runtime of its own, so that encoding disturbs nobody who serves.
-    pub fn start(self) -> io::Result<Exporting> {
+    pub fn start(self) -> io::Result<ExportThread> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = CancellationToken::new();
         let (ending, ended) = oneshot::channel();
@@ -88,7 +88,7 @@ impl Export {
             // Who waited may have gone.
             let _ = ending.send(());
         })?;
-        Ok(Exporting { stop: stop.drop_guard(), ended })
+        Ok(ExportThread { stop: stop.drop_guard(), ended })
     }
 
     async fn run(mut self, stop: &CancellationToken) {
@@ -129,16 +129,16 @@ impl Export {
         self.receiver.recv_many(&mut batch, count).await;
         let count = batch.len();
         let fate = match self.exporter.export(batch).await {
-            Ok(()) => Fate::Exported,
+            Ok(()) => SpanFate::Exported,
             // The client has said why.
-            Err(_) => Fate::Failed,
+            Err(_) => SpanFate::Failed,
         };
         self.spans.count(fate, count);
         count
     }
 }
 
-impl Exporting {
+impl ExportThread {
     /// Sends the spans that there are, within the configured time, and ends.
     pub async fn stop(self) {
         drop(self.stop);

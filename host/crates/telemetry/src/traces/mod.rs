@@ -16,10 +16,10 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanExporter as _};
 use linger_net::TlsError;
 
 use super::Metrics;
-use super::spans::Tracer;
-use client::{Collector, Unfit};
+use super::spans::RequestTracer;
+use client::{CollectorError, OtlpCollector};
 
-pub use export::{Export, Exporting};
+pub use export::{ExportThread, SpanExport};
 
 /// Why there can be no traces.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +35,11 @@ pub enum TracesError {
     Environment(#[from] ExporterBuildError),
 }
 
-impl From<Unfit> for TracesError {
-    fn from(unfit: Unfit) -> Self {
+impl From<CollectorError> for TracesError {
+    fn from(unfit: CollectorError) -> Self {
         match unfit {
-            Unfit::Endpoint(why) => Self::Endpoint(why),
-            Unfit::Tls(error) => Self::Tls(error),
+            CollectorError::Endpoint(why) => Self::Endpoint(why),
+            CollectorError::Tls(error) => Self::Tls(error),
         }
     }
 }
@@ -48,9 +48,9 @@ impl From<Unfit> for TracesError {
 pub fn open(
     config: &linger_config::TracesConfig,
     metrics: &Metrics,
-) -> Result<(Arc<Tracer>, Export), TracesError> {
+) -> Result<(Arc<RequestTracer>, SpanExport), TracesError> {
     let endpoint = config.endpoint().map_err(TracesError::Endpoint)?;
-    let collector = Collector::new(&endpoint, config, metrics.spans.clone())?;
+    let collector = OtlpCollector::new(&endpoint, config, metrics.spans.clone())?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(collector)
@@ -73,5 +73,5 @@ pub fn open(
         .with_span_processor(queue)
         .build();
     let scope = InstrumentationScope::builder("linger").with_version(version).build();
-    Ok((Arc::new(Tracer::new(provider.tracer_with_scope(scope))), export))
+    Ok((Arc::new(RequestTracer::new(provider.tracer_with_scope(scope))), export))
 }

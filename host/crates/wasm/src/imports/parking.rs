@@ -5,12 +5,12 @@ use std::task::Poll;
 
 use linger_base::Name;
 use linger_exchange::Exchange;
-use linger_telemetry::{Place, Trace};
+use linger_telemetry::{RequestTrace, WaitPoint};
 
 /// A wait that may turn out to be none: what is there already is not waited for.
 pub(super) struct Parking {
     exchange: Arc<Exchange>,
-    place: Place,
+    place: WaitPoint,
     name: Name,
     /// Its number, while it goes on.
     number: Option<usize>,
@@ -18,8 +18,8 @@ pub(super) struct Parking {
 
 impl Parking {
     /// None if no spans are made of the request.
-    pub(super) fn of(exchange: &Arc<Exchange>, place: Place, name: &Name) -> Option<Self> {
-        let recorded = exchange.trace().is_some_and(Trace::is_recorded);
+    pub(super) fn of(exchange: &Arc<Exchange>, place: WaitPoint, name: &Name) -> Option<Self> {
+        let recorded = exchange.trace().is_some_and(RequestTrace::is_recorded);
         recorded.then(|| Self { exchange: exchange.clone(), place, name: name.clone(), number: None })
     }
 
@@ -28,7 +28,7 @@ impl Parking {
         match polled {
             Poll::Pending if self.number.is_none() => {
                 let trace = self.exchange.trace();
-                self.number = trace.map(|trace| trace.wait_began(self.place, self.name.as_str()));
+                self.number = trace.map(|trace| trace.begin_wait(self.place, self.name.as_str()));
             }
             Poll::Pending => {}
             Poll::Ready(result) => self.end(result.is_ok()),
@@ -37,7 +37,7 @@ impl Parking {
 
     fn end(&mut self, arrived: bool) {
         if let (Some(number), Some(trace)) = (self.number.take(), self.exchange.trace()) {
-            trace.wait_ended(number, arrived);
+            trace.end_wait(number, arrived);
         }
     }
 }

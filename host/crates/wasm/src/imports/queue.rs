@@ -20,7 +20,7 @@ use linger_events::{
     is_content_type,
 };
 use linger_exchange::Exchange;
-use linger_telemetry::{Place, Reached};
+use linger_telemetry::{Reached, WaitPoint};
 
 use super::parking::Parking;
 use super::pending::Wait;
@@ -109,7 +109,8 @@ pub(super) fn push(
     let pushed = new_event(data, content_type).map(|event| state.events.clone().push(queue, event, schedule));
     let metrics = state.metrics.clone();
     Ok(async move {
-        let pushed = pushed?.await.inspect_err(|error| metrics.events_refused(Place::Queue, error));
+        let pushed =
+            pushed?.await.inspect_err(|error| metrics.record_events_refused(WaitPoint::Queue, error));
         Ok(pushed?.into())
     })
 }
@@ -143,7 +144,7 @@ impl Take {
         exchange.asks_for_events();
         let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
-            let (watched, parking) = (exchange.clone(), Parking::of(&exchange, Place::Queue, queue));
+            let (watched, parking) = (exchange.clone(), Parking::of(&exchange, WaitPoint::Queue, queue));
             Waiting { exchange, lease, parking, ended: Box::pin(async move { watched.ended().await }) }
         }))
     }
@@ -181,7 +182,7 @@ impl Waiting {
             }));
         };
         let metrics = &self.exchange.generation.metrics;
-        let lease = lease.inspect_err(|error| metrics.events_refused(Place::Queue, error));
+        let lease = lease.inspect_err(|error| metrics.record_events_refused(WaitPoint::Queue, error));
         Poll::Ready(lease.map_err(Into::into).and_then(|lease| {
             // Else the lease is dropped here, untaken: the next waiter gets the event.
             if !self.exchange.client_is_there() {
@@ -196,7 +197,7 @@ impl Waiting {
 fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
     match error {
         HoldError::TooMany => {
-            exchange.generation.metrics.reached(Reached::Deliveries);
+            exchange.generation.metrics.record_reached(Reached::Deliveries);
             EventError::OverLimit(LimitKind::Deliveries.into())
         }
         HoldError::Ended => EventError::Cancelled(exchange.reason().unwrap_or(Reason::Completed).into()),

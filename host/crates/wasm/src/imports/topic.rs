@@ -14,7 +14,7 @@ use wit::whole::ResponseError;
 use linger_base::{Name, Reason};
 use linger_events::{Cursor, PublishedEvent, StoreError, TopicBatch};
 use linger_exchange::Exchange;
-use linger_telemetry::Place;
+use linger_telemetry::WaitPoint;
 
 use super::parking::Parking;
 use super::pending::Wait;
@@ -51,7 +51,8 @@ pub(super) fn publish(
     let published = new_event(data, content_type).map(|event| state.events.clone().publish(topic, event));
     let metrics = state.metrics.clone();
     Ok(async move {
-        let published = published?.await.inspect_err(|error| metrics.events_refused(Place::Topic, error));
+        let published =
+            published?.await.inspect_err(|error| metrics.record_events_refused(WaitPoint::Topic, error));
         Ok(published?.to_string())
     })
 }
@@ -64,7 +65,7 @@ pub(super) fn end(
     let end = state.events.clone().end(&state.table.get(topic)?.name);
     let metrics = state.metrics.clone();
     Ok(async move {
-        let end = end.await.inspect_err(|error| metrics.events_refused(Place::Topic, error));
+        let end = end.await.inspect_err(|error| metrics.record_events_refused(WaitPoint::Topic, error));
         Ok(end?.to_string())
     })
 }
@@ -91,7 +92,7 @@ impl Read {
             Err(_) => Err(EventError::InvalidCursor),
         };
         exchange.as_deref().inspect(|exchange| exchange.asks_for_events());
-        let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, Place::Topic, topic));
+        let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, WaitPoint::Topic, topic));
         let batch = Box::pin(async move {
             let (batch, cancelled) = (batch?, EventError::Cancelled(Reason::Completed.into()));
             let exchange = exchange.ok_or(cancelled)?;
@@ -102,7 +103,7 @@ impl Read {
                     Err(EventError::Cancelled(reason.into()))
                 }
                 batch = batch => batch
-                    .inspect_err(|error| exchange.generation.metrics.events_refused(Place::Topic, error))
+                    .inspect_err(|error| exchange.generation.metrics.record_events_refused(WaitPoint::Topic, error))
                     .map_err(StoreError::into),
             }
         });

@@ -36,7 +36,7 @@ impl State {
     fn note_over_limit(exchange: Option<&Exchange>) {
         let Some(exchange) = exchange else { return };
         exchange.over_limit();
-        exchange.generation.metrics.reached(Reached::InstanceMemory);
+        exchange.generation.metrics.record_reached(Reached::InstanceMemory);
     }
 
     /// Makes a response whose body is these bytes.
