@@ -361,7 +361,7 @@ impl Deployments {
     }
 
     fn on_trial(&self, slot: &Slot, spec: &Spec, number: u64) -> Arc<Generation> {
-        Generation::on_trial(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
+        Generation::on_probation(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
     }
 
     /// Lets a generation serve: all requests, or those that its record says.

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use linger_base::{ClientProbe, Outcome, Reason};
 use linger_config::ProbeConfig;
-use linger_exchange::{Asked, Exchange, Generation, Terms};
+use linger_exchange::{Exchange, Generation, RequestInfo, RoutePolicy};
 use linger_wasm::{App, CallError, Lane};
 
 /// Who sends the probe: it stays until it has its answer.
@@ -43,8 +43,9 @@ pub(super) async fn probe(
     let client: Arc<dyn ClientProbe> = Arc::new(Prober);
     let watching: Weak<dyn ClientProbe> = Arc::downgrade(&client);
     // What it takes goes back, and that does not count: it is asked again and again.
-    let asked = Asked { uri: probe.path.parse().unwrap_or_default(), ..Asked::default() };
-    let exchange = Arc::new(Exchange::new(generation, Terms::default(), 1, watching, asked).for_nobody());
+    let asked = RequestInfo { uri: probe.path.parse().unwrap_or_default(), ..RequestInfo::default() };
+    let exchange =
+        Arc::new(Exchange::new(generation, RoutePolicy::default(), 1, watching, asked).for_nobody());
     // Of no core: its instance is nobody else's.
     let lane = Lane { core: usize::MAX, tasks };
     let _ends = Ends(exchange.clone());

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use linger_exchange::{Generation, Requests};
+use linger_exchange::{Generation, RequestCounts};
 use linger_wasm::App;
 
 use super::Split;
@@ -123,7 +123,7 @@ pub struct Shown {
     pub state: State,
     /// What its generation has had to do. None if it made none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests: Option<Requests>,
+    pub requests: Option<RequestCounts>,
 }
 
 impl From<(Entry, State)> for Shown {

@@ -175,7 +175,7 @@ impl Slot {
         self.serve(next, None);
         let mut previous = lock(&self.previous);
         // One that has not proven itself yet is none to go back to, if there is another.
-        let gone = if !rollback && before.generation.is_on_trial() && previous.is_some() {
+        let gone = if !rollback && before.generation.is_on_probation() && previous.is_some() {
             Some(before)
         } else {
             previous.replace(before)

@@ -15,7 +15,7 @@ pub(super) async fn judge(deployments: &Deployments) {
         for slot in deployments.slots() {
             let serving = [slot.canary(), Some(slot.current())];
             for deployed in serving.into_iter().flatten() {
-                if let Some(doubt) = deployed.generation.doubt() {
+                if let Some(doubt) = deployed.generation.rollback_cause() {
                     take_back(deployments, &slot, &deployed, &doubt.to_string());
                 }
             }
@@ -61,7 +61,7 @@ async fn keep_probing_one(deployments: &Deployments, slot: &Slot) {
     loop {
         tokio::time::sleep(wanted.interval).await;
         let serving = [slot.canary(), Some(slot.current())].into_iter().flatten();
-        for deployed in serving.filter(|deployed| deployed.generation.is_on_trial()) {
+        for deployed in serving.filter(|deployed| deployed.generation.is_on_probation()) {
             let number = deployed.generation.number;
             let asked = Generation::new(slot.metrics.clone(), number);
             match probe::probe(&deployed.app, asked, wanted, deployments.tasks.clone()).await {
@@ -69,9 +69,9 @@ async fn keep_probing_one(deployments: &Deployments, slot: &Slot) {
                 Err(probe::Failure::Busy) => {}
                 Err(failure) => {
                     tracing::warn!(app = &*slot.name, "generation {number}: the probe failed: {failure}");
-                    deployed.generation.was_probed(false);
+                    deployed.generation.record_probe(false);
                 }
-                Ok(()) => deployed.generation.was_probed(true),
+                Ok(()) => deployed.generation.record_probe(true),
             }
         }
     }

@@ -17,18 +17,18 @@ use crate::{Generation, RequestId};
 
 /// Why nobody waits for a guest's response any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopCause {
     /// There is nobody to answer.
     ClientLeft,
     /// The request was cancelled, and its guest did not answer within the grace.
     GaveUp(Reason),
     /// Its body will not be read to the end.
-    Unread(Unread),
+    Unread(UnreadCause),
 }
 
 /// Why a request's body is not read to its end, where the client is there to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum UnreadCause {
     /// There is no room for it.
     NoRoom,
     /// The client has stopped to send it, or is too slow.
@@ -39,7 +39,7 @@ pub enum Unread {
 
 /// What a route says of the time of its requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Terms {
+pub struct RoutePolicy {
     /// After this time a request is cancelled.
     pub deadline: Option<Duration>,
     /// How long a guest may go on after that, or after the request has ended.
@@ -48,7 +48,7 @@ pub struct Terms {
     pub on_disconnect: OnDisconnect,
 }
 
-impl From<&RouteConfig> for Terms {
+impl From<&RouteConfig> for RoutePolicy {
     fn from(&RouteConfig { deadline, grace, on_disconnect, .. }: &RouteConfig) -> Self {
         Self { deadline, grace, on_disconnect }
     }
@@ -56,7 +56,7 @@ impl From<&RouteConfig> for Terms {
 
 /// What was asked for, and by whom.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct RequestInfo {
     /// What to do.
     pub method: Method,
     /// With what, as the client sent it.
@@ -75,19 +75,19 @@ pub struct Exchange {
     /// When its head was parsed.
     pub began: Instant,
     /// What was asked for, and by whom.
-    pub asked: Asked,
+    pub info: RequestInfo,
     /// What its route says of its time.
-    terms: Terms,
+    policy: RoutePolicy,
     /// Tells the guest to stop.
     pub cancellation: Cancellation,
     /// The events that it took.
-    pub holdings: Deliveries,
+    pub deliveries: Deliveries,
     /// Not owned: a guest may know its exchange for longer than there is a connection.
     client: Weak<dyn ClientProbe>,
     /// How it ended, or why.
     ending: OnceLock<Reason>,
     /// Why nobody waits for its response any more.
-    stop: SetOnce<Stop>,
+    stop: SetOnce<StopCause>,
     /// Whether the head of its response is with the client's connection.
     answered: AtomicBool,
     failed: AtomicBool,
@@ -115,20 +115,20 @@ impl Exchange {
     #[must_use]
     pub fn new(
         generation: Arc<Generation>,
-        terms: Terms,
+        terms: RoutePolicy,
         max_deliveries: usize,
         client: Weak<dyn ClientProbe>,
-        asked: Asked,
+        asked: RequestInfo,
     ) -> Self {
         Self {
             for_nobody: asked.method == Method::HEAD,
             id: RequestId::next(),
             generation,
             began: Instant::now(),
-            asked,
-            terms,
+            info: asked,
+            policy: terms,
             cancellation: Cancellation::new(),
-            holdings: Deliveries::new(max_deliveries),
+            deliveries: Deliveries::new(max_deliveries),
             client,
             ending: OnceLock::new(),
             stop: SetOnce::new(),
@@ -170,7 +170,7 @@ impl Exchange {
 
     /// Records that its response was written to its end, and hands over what it held: how the response ended
     /// is yet to be seen. For everybody else it has ended in order.
-    pub fn written(&self) -> PendingSettlement {
+    pub fn mark_written(&self) -> PendingSettlement {
         self.close(Reason::Completed)
     }
 
@@ -188,8 +188,8 @@ impl Exchange {
 
     /// The host sends no body with the head of its response, which is known now: what was taken for it returns, since no
     /// client gets it, and it takes nothing from now on.
-    pub fn has_no_body(&self) {
-        self.holdings.close().settle(self.settlement(Settlement::Requeue { maybe_delivered: false }));
+    pub fn mark_bodiless(&self) {
+        self.deliveries.close().settle(self.settlement(Settlement::Requeue { maybe_delivered: false }));
     }
 
     fn settlement(&self, settlement: Settlement) -> Settlement {
@@ -201,7 +201,7 @@ impl Exchange {
         self.cancel(reason);
         // Only the first counts.
         let _ = self.ending.set(reason);
-        let unsettled = self.holdings.close();
+        let unsettled = self.deliveries.close();
         // Only the first counts.
         let _ = self.ended.set(());
         unsettled
@@ -211,15 +211,15 @@ impl Exchange {
     /// that its client is gone.
     pub fn cancel(&self, reason: Reason) {
         if reason.client_is_gone() {
-            self.stop(Stop::ClientLeft);
+            self.stop(StopCause::ClientLeft);
         }
-        if !(self.terms.on_disconnect == OnDisconnect::Detach && reason.client_is_gone()) {
-            self.tell(reason);
+        if !(self.policy.on_disconnect == OnDisconnect::Detach && reason.client_is_gone()) {
+            self.cancel_guest(reason);
         }
     }
 
     /// Tells the guest to stop, for this reason.
-    pub fn tell(&self, reason: Reason) {
+    pub fn cancel_guest(&self, reason: Reason) {
         if self.cancellation.cancel(reason) && reason != Reason::Completed {
             let after = self.began.elapsed();
             self.told.store(nanoseconds(after), Ordering::Relaxed);
@@ -228,17 +228,17 @@ impl Exchange {
     }
 
     /// Waits until there is a reason not to wait for its response any more. Cancel-safe.
-    pub async fn stopped(&self) -> Stop {
+    pub async fn wait_stopped(&self) -> StopCause {
         *self.stop.wait().await
     }
 
     /// Nobody waits for its response any more because its body is not read to the end.
-    pub fn refuse(&self, why: Unread) {
-        self.stop(Stop::Unread(why));
+    pub fn mark_unread(&self, why: UnreadCause) {
+        self.stop(StopCause::Unread(why));
     }
 
     /// Notes that its guest was refused something, because the host holds too much for its instance.
-    pub fn over_limit(&self) {
+    pub fn mark_over_limit(&self) {
         self.over_limit.store(true, Ordering::Release);
     }
 
@@ -248,13 +248,13 @@ impl Exchange {
         self.over_limit.load(Ordering::Acquire)
     }
 
-    fn stop(&self, stop: Stop) {
+    fn stop(&self, stop: StopCause) {
         // Only the first counts.
         let _ = self.stop.set(stop);
     }
 
     /// Notes that a guest has it: it has waited for a place in an instance so long.
-    pub fn hand_over(&self) {
+    pub fn mark_handed_over(&self) {
         let waited = nanoseconds(self.began.elapsed());
         // Only the first counts: what runs again has not waited for so long.
         let _ = self.handed_over.compare_exchange(0, waited, Ordering::Relaxed, Ordering::Relaxed);
@@ -262,7 +262,7 @@ impl Exchange {
 
     /// How long it waited for a place in an instance. None if it has none yet.
     #[must_use]
-    pub fn queued(&self) -> Option<Duration> {
+    pub fn time_queued(&self) -> Option<Duration> {
         match self.handed_over.load(Ordering::Relaxed) {
             0 => None,
             waited => Some(Duration::from_nanos(waited)),
@@ -270,7 +270,7 @@ impl Exchange {
     }
 
     /// Notes that the guest's call has ended. If it was told to stop before, that took it so long.
-    fn call_ended(&self) {
+    fn record_call_end(&self) {
         let told = self.told.load(Ordering::Relaxed);
         if let (1.., Some(reason)) = (told, self.cancellation.reason()) {
             let took = self.began.elapsed().saturating_sub(Duration::from_nanos(told));
@@ -279,14 +279,14 @@ impl Exchange {
     }
 
     /// Notes that the head of its response is with the client's connection.
-    pub fn answered(&self) {
+    pub fn mark_answered(&self) {
         self.answered.store(true, Ordering::Release);
     }
 
     /// Its guest had its grace, or its client had it to read: ends it as failed, here or where its response is waited
     /// for. Returns whether a response was under way.
     pub fn give_up(&self) -> bool {
-        self.stop(Stop::GaveUp(self.reason().unwrap_or(Reason::Deadline)));
+        self.stop(StopCause::GaveUp(self.reason().unwrap_or(Reason::Deadline)));
         let answered = self.answered.load(Ordering::Acquire);
         if answered {
             self.end(Outcome::Failed { maybe_delivered: true });
@@ -308,35 +308,35 @@ impl Exchange {
 
     /// What becomes of the guest when its client leaves.
     pub fn on_disconnect(&self) -> OnDisconnect {
-        self.terms.on_disconnect
+        self.policy.on_disconnect
     }
 
     /// How long the guest may go on after the request was cancelled, or has ended.
     pub fn grace(&self) -> Duration {
-        self.terms.grace
+        self.policy.grace
     }
 
     /// When its time is over.
     pub fn deadline(&self) -> Option<Instant> {
-        self.began.checked_add(self.terms.deadline?)
+        self.began.checked_add(self.policy.deadline?)
     }
 
     /// Waits until its outcome is recorded, and its guest has had its time after that. Cancel-safe.
-    pub async fn overdue(&self) {
-        self.ended().await;
+    pub async fn wait_overdue(&self) {
+        self.wait_ended().await;
         if self.cancellation.reason().is_none() {
             // Its guest is detached.
             match self.deadline() {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
-            self.tell(Reason::Deadline);
+            self.cancel_guest(Reason::Deadline);
         }
-        tokio::time::sleep(self.terms.grace).await;
+        tokio::time::sleep(self.policy.grace).await;
     }
 
     /// Waits until its outcome is recorded. Cancel-safe.
-    pub async fn ended(&self) {
+    pub async fn wait_ended(&self) {
         self.ended.wait().await;
     }
 
@@ -352,19 +352,19 @@ impl Exchange {
     }
 
     /// What its guest did should not be done again.
-    pub fn do_not_try_again(&self) {
+    pub fn forbid_retry(&self) {
         self.last_try.store(true, Ordering::Release);
     }
 
     /// Begins anew after its instance trapped: what it took goes back first. Returns whether it may, which it may
     /// once, while somebody waits for its response.
     #[must_use]
-    pub fn begin_again(&self) -> bool {
+    pub fn try_retry(&self) -> bool {
         let last = self.last_try.swap(true, Ordering::AcqRel);
         if last || self.has_ended() || self.cancellation.reason().is_some() {
             return false;
         }
-        self.holdings.requeue(self.settlement(Settlement::Requeue { maybe_delivered: false }));
+        self.deliveries.requeue(self.settlement(Settlement::Requeue { maybe_delivered: false }));
         self.generation.metrics.retries.inc();
         self.failed.store(false, Ordering::Release);
         self.over_limit.store(false, Ordering::Release);
@@ -389,7 +389,7 @@ impl Exchange {
     }
 
     /// Notes that its guest asks for events: what it answers is for this client and this moment.
-    pub fn asks_for_events(&self) {
+    pub fn mark_asked_for_events(&self) {
         self.asked_for_events.store(true, Ordering::Release);
     }
 
@@ -400,7 +400,7 @@ impl Exchange {
     }
 
     /// Marks that the guest failed under way, so that a body that stops short is not taken for whole.
-    pub fn fail(&self) {
+    pub fn mark_failed(&self) {
         self.failed.store(true, Ordering::Release);
     }
 
@@ -418,11 +418,11 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// A guest's call: dropped, it has ended, in whatever way.
 #[derive(Debug)]
-pub struct Call(pub Arc<Exchange>);
+pub struct GuestCall(pub Arc<Exchange>);
 
-impl Drop for Call {
+impl Drop for GuestCall {
     fn drop(&mut self) {
-        self.0.call_ended();
+        self.0.record_call_end();
     }
 }
 
@@ -451,15 +451,15 @@ mod tests {
         let client: Arc<dyn ClientProbe> = Arc::new(Present);
         let exchange = Exchange::new(
             Generation::new(linger_telemetry::Metrics::default().of_app("a"), 1),
-            Terms::default(),
+            RoutePolicy::default(),
             1,
             Arc::downgrade(&client),
-            Asked::default(),
+            RequestInfo::default(),
         );
         assert!(exchange.client_is_there());
         exchange.end(Outcome::Lost { reason: Reason::Reset, maybe_delivered: false });
         exchange.end(Outcome::Delivered);
-        exchange.ended().await;
+        exchange.wait_ended().await;
         assert_eq!(exchange.cancellation.reason(), Some(Reason::Reset));
     }
 }

@@ -25,12 +25,12 @@ pub struct Generation {
     begun: AtomicU64,
     ended: AtomicU64,
     failed: AtomicU64,
-    trial: Option<Trial>,
+    probation: Option<Probation>,
 }
 
 /// How many requests a generation has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Requests {
+pub struct RequestCounts {
     /// Those that are in it now.
     pub running: u64,
     /// Those that have ended, in whatever way.
@@ -41,9 +41,9 @@ pub struct Requests {
 
 /// The time in which a generation has to prove itself.
 #[derive(Debug)]
-struct Trial {
+struct Probation {
     rule: RollbackConfig,
-    state: Mutex<Judgement>,
+    state: Mutex<ProbationState>,
     /// Whether it still goes on.
     open: AtomicBool,
     /// Notified when there is a doubt.
@@ -52,7 +52,7 @@ struct Trial {
 
 /// What a trial has come to.
 #[derive(Clone, Copy, Debug)]
-struct Judgement {
+struct ProbationState {
     /// When it is over. A canary's has no end of its own: it begins anew with each window, or what went well long ago would
     /// hide what fails now.
     until: Option<Instant>,
@@ -65,7 +65,7 @@ struct Judgement {
 
 /// Why a generation should not go on to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum RollbackCause {
     /// Too many of its requests failed.
     Requests {
         /// Those that did.
@@ -84,21 +84,21 @@ impl Generation {
     /// A generation that nobody judges.
     #[must_use]
     pub fn new(metrics: Arc<AppMetrics>, number: u64) -> Arc<Self> {
-        Self::with_trial(metrics, number, None)
+        Self::with_probation(metrics, number, None)
     }
 
     /// A generation that is about to be a canary: it is on trial for as long as it is one. `doubt` is notified when there is
     /// one.
     #[must_use]
-    pub fn on_trial(
+    pub fn on_probation(
         metrics: Arc<AppMetrics>,
         number: u64,
         rule: &RollbackConfig,
         doubt: Arc<Notify>,
     ) -> Arc<Self> {
-        let trial = rule.window.map(|_| Trial {
+        let trial = rule.window.map(|_| Probation {
             rule: rule.clone(),
-            state: Mutex::new(Judgement {
+            state: Mutex::new(ProbationState {
                 until: None,
                 began: Instant::now(),
                 before: (0, 0),
@@ -107,20 +107,20 @@ impl Generation {
             open: AtomicBool::new(true),
             doubt,
         });
-        Self::with_trial(metrics, number, trial)
+        Self::with_probation(metrics, number, trial)
     }
 
-    fn with_trial(metrics: Arc<AppMetrics>, number: u64, trial: Option<Trial>) -> Arc<Self> {
+    fn with_probation(metrics: Arc<AppMetrics>, number: u64, trial: Option<Probation>) -> Arc<Self> {
         let (begun, ended, failed) = Default::default();
-        Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, trial })
+        Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, probation: trial })
     }
 
     /// It serves all requests from now on: the window of its trial begins.
     pub fn serve(&self) {
-        if let Some(trial) = &self.trial {
+        if let Some(trial) = &self.probation {
             let until = trial.rule.window.and_then(|window| Instant::now().checked_add(window));
             let began = Instant::now();
-            *trial.state() = Judgement { until, began, before: self.past(), failed_probes: 0 };
+            *trial.state() = ProbationState { until, began, before: self.past(), failed_probes: 0 };
         }
     }
 
@@ -137,60 +137,60 @@ impl Generation {
     }
 
     /// Counts a request that has begun.
-    pub fn request_began(&self) {
+    pub fn record_begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one that has ended, before a guest had it.
-    pub fn request_was_refused(&self) {
+    pub fn record_refusal(&self) {
         self.begun.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts one that has ended.
-    pub fn request_ended(&self, failed: bool) {
+    pub fn record_end(&self, failed: bool) {
         self.ended.fetch_add(1, Ordering::Relaxed);
         // Only those ask for the time.
         if failed {
             let (ended, failed) = self.past();
             self.failed.fetch_add(1, Ordering::Relaxed);
-            if let Some(trial) = self.trial.as_ref().filter(|trial| trial.is_open()) {
+            if let Some(trial) = self.probation.as_ref().filter(|trial| trial.is_open()) {
                 trial.begin_again((ended.saturating_sub(1), failed));
             }
-            self.tell_doubt();
+            self.notify_rollback();
         }
     }
 
     /// Counts what became of a probe while it is on trial.
-    pub fn was_probed(&self, answered: bool) {
-        if let Some(trial) = &self.trial {
+    pub fn record_probe(&self, answered: bool) {
+        if let Some(trial) = &self.probation {
             let mut state = trial.state();
             state.failed_probes = if answered { 0 } else { state.failed_probes + 1 };
             drop(state);
-            self.tell_doubt();
+            self.notify_rollback();
         }
     }
 
     /// How many requests it has had.
     #[must_use]
-    pub fn requests(&self) -> Requests {
+    pub fn requests(&self) -> RequestCounts {
         let (ended, failed) = self.past();
-        Requests { running: self.begun.load(Ordering::Relaxed).saturating_sub(ended), ended, failed }
+        RequestCounts { running: self.begun.load(Ordering::Relaxed).saturating_sub(ended), ended, failed }
     }
 
     /// Whether it is on trial still.
     #[must_use]
-    pub fn is_on_trial(&self) -> bool {
-        self.trial.as_ref().is_some_and(Trial::is_open)
+    pub fn is_on_probation(&self) -> bool {
+        self.probation.as_ref().is_some_and(Probation::is_open)
     }
 
     /// Why it should not go on to serve, while it is on trial.
     #[must_use]
-    pub fn doubt(&self) -> Option<Doubt> {
-        self.trial.as_ref().filter(|trial| trial.is_open())?.doubt(self.past())
+    pub fn rollback_cause(&self) -> Option<RollbackCause> {
+        self.probation.as_ref().filter(|trial| trial.is_open())?.doubt(self.past())
     }
 
-    fn tell_doubt(&self) {
-        if let (Some(trial), Some(_)) = (&self.trial, self.doubt()) {
+    fn notify_rollback(&self) {
+        if let (Some(trial), Some(_)) = (&self.probation, self.rollback_cause()) {
             trial.doubt.notify_one();
         }
     }
@@ -201,8 +201,8 @@ impl Generation {
     }
 }
 
-impl Trial {
-    fn state(&self) -> MutexGuard<'_, Judgement> {
+impl Probation {
+    fn state(&self) -> MutexGuard<'_, ProbationState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -226,19 +226,19 @@ impl Trial {
         }
     }
 
-    fn doubt(&self, (ended, failed): (u64, u64)) -> Option<Doubt> {
-        let Judgement { before, failed_probes, .. } = *self.state();
+    fn doubt(&self, (ended, failed): (u64, u64)) -> Option<RollbackCause> {
+        let ProbationState { before, failed_probes, .. } = *self.state();
         if failed_probes >= Generation::FAILED_PROBES {
-            return Some(Doubt::Probes);
+            return Some(RollbackCause::Probes);
         }
         let (ended, failed) = (ended.saturating_sub(before.0), failed.saturating_sub(before.1));
         #[expect(clippy::cast_precision_loss, reason = "a share does not have to be exact")]
         let too_many = failed as f64 > self.rule.max_failed * ended as f64;
-        (ended >= self.rule.min_requests && too_many).then_some(Doubt::Requests { failed, ended })
+        (ended >= self.rule.min_requests && too_many).then_some(RollbackCause::Requests { failed, ended })
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for RollbackCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requests { failed, ended } => write!(f, "{failed} of its first {ended} requests failed"),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn on_trial(rule: &RollbackConfig) -> Arc<Generation> {
-        let generation = Generation::on_trial(metrics(), 2, rule, Arc::default());
+        let generation = Generation::on_probation(metrics(), 2, rule, Arc::default());
         generation.serve();
         generation
     }
@@ -271,24 +271,24 @@ mod tests {
     fn share_counts_once_there_are_enough() {
         let generation = on_trial(&rule());
         for _ in 0..5 {
-            generation.request_ended(true);
+            generation.record_end(true);
         }
-        assert_eq!(generation.doubt(), None, "too few to judge");
+        assert_eq!(generation.rollback_cause(), None, "too few to judge");
         for _ in 0..45 {
-            generation.request_ended(false);
+            generation.record_end(false);
         }
-        assert_eq!(generation.doubt(), None, "no more than may fail");
-        generation.request_ended(true);
-        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 6, ended: 51 }));
+        assert_eq!(generation.rollback_cause(), None, "no more than may fail");
+        generation.record_end(true);
+        assert_eq!(generation.rollback_cause(), Some(RollbackCause::Requests { failed: 6, ended: 51 }));
     }
 
     #[test]
     fn after_the_window_nothing_counts() {
         let generation = on_trial(&RollbackConfig { window: Some(Duration::ZERO), ..rule() });
         for _ in 0..100 {
-            generation.request_ended(true);
+            generation.record_end(true);
         }
-        assert_eq!(generation.doubt(), None);
+        assert_eq!(generation.rollback_cause(), None);
     }
 
     #[test]
@@ -296,50 +296,50 @@ mod tests {
         for generation in
             [Generation::new(metrics(), 1), on_trial(&RollbackConfig { window: None, ..rule() })]
         {
-            (0..100).for_each(|_| generation.request_ended(true));
-            (0..3).for_each(|_| generation.was_probed(false));
-            assert_eq!(generation.doubt(), None);
+            (0..100).for_each(|_| generation.record_end(true));
+            (0..3).for_each(|_| generation.record_probe(false));
+            assert_eq!(generation.rollback_cause(), None);
         }
     }
 
     #[test]
     fn what_a_canary_did_well_does_not_count_once_it_serves() {
-        let generation = Generation::on_trial(metrics(), 2, &rule(), Arc::default());
-        (0..1_000).for_each(|_| generation.request_ended(false));
+        let generation = Generation::on_probation(metrics(), 2, &rule(), Arc::default());
+        (0..1_000).for_each(|_| generation.record_end(false));
         generation.serve();
-        (0..10).for_each(|_| generation.request_ended(true));
-        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 10, ended: 10 }));
+        (0..10).for_each(|_| generation.record_end(true));
+        assert_eq!(generation.rollback_cause(), Some(RollbackCause::Requests { failed: 10, ended: 10 }));
     }
 
     #[test]
     fn canary_is_judged_by_what_it_did_lately() {
         let rule = RollbackConfig { window: Some(Duration::from_mins(1)), ..rule() };
-        let generation = Generation::on_trial(metrics(), 2, &rule, Arc::default());
-        (0..1_000).for_each(|_| generation.request_ended(false));
+        let generation = Generation::on_probation(metrics(), 2, &rule, Arc::default());
+        (0..1_000).for_each(|_| generation.record_end(false));
         let long_ago = Instant::now().checked_sub(Duration::from_secs(61));
-        generation.trial.as_ref().unwrap().state().began = long_ago.unwrap();
-        (0..10).for_each(|_| generation.request_ended(true));
-        assert_eq!(generation.doubt(), Some(Doubt::Requests { failed: 10, ended: 10 }));
+        generation.probation.as_ref().unwrap().state().began = long_ago.unwrap();
+        (0..10).for_each(|_| generation.record_end(true));
+        assert_eq!(generation.rollback_cause(), Some(RollbackCause::Requests { failed: 10, ended: 10 }));
     }
 
     #[test]
     fn probes_that_fail_in_a_row_are_a_doubt() {
         let generation = on_trial(&rule());
         for answered in [false, true, false] {
-            generation.was_probed(answered);
-            assert_eq!(generation.doubt(), None);
+            generation.record_probe(answered);
+            assert_eq!(generation.rollback_cause(), None);
         }
-        generation.was_probed(false);
-        assert_eq!(generation.doubt(), Some(Doubt::Probes));
+        generation.record_probe(false);
+        assert_eq!(generation.rollback_cause(), Some(RollbackCause::Probes));
     }
 
     #[test]
     fn requests_are_counted_as_they_come_and_go() {
         let generation = Generation::new(metrics(), 1);
-        (0..5).for_each(|_| generation.request_began());
-        generation.request_ended(false);
-        generation.request_ended(true);
-        generation.request_was_refused();
-        assert_eq!(generation.requests(), Requests { running: 2, ended: 2, failed: 1 });
+        (0..5).for_each(|_| generation.record_begin());
+        generation.record_end(false);
+        generation.record_end(true);
+        generation.record_refusal();
+        assert_eq!(generation.requests(), RequestCounts { running: 2, ended: 2, failed: 1 });
     }
 }

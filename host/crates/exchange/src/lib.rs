@@ -8,6 +8,6 @@ mod exchange;
 mod generation;
 mod request_id;
 
-pub use exchange::{Asked, Call, Exchange, Stop, Terms, Unread};
-pub use generation::{Doubt, Generation, Requests};
+pub use exchange::{Exchange, GuestCall, RequestInfo, RoutePolicy, StopCause, UnreadCause};
+pub use generation::{Generation, RequestCounts, RollbackCause};
 pub use request_id::RequestId;

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 
 use linger_base::Reason;
 use linger_config::ServerLimits;
-use linger_exchange::{RequestId, Unread};
+use linger_exchange::{RequestId, UnreadCause};
 use linger_wasm::{Body, CallError};
 
 /// Names a request to its client, as the log does.
@@ -89,13 +89,13 @@ pub(crate) fn too_many_of_client() -> Response<Body> {
 #[must_use]
 pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<Body> {
     let (status, retry_after) = match error {
-        CallError::Busy | CallError::OverLimit | CallError::Unread(Unread::NoRoom) => {
+        CallError::Busy | CallError::OverLimit | CallError::Unread(UnreadCause::NoRoom) => {
             (StatusCode::SERVICE_UNAVAILABLE, Some(1))
         }
-        CallError::Unread(Unread::TooSlow) => (StatusCode::REQUEST_TIMEOUT, None),
+        CallError::Unread(UnreadCause::TooSlow) => (StatusCode::REQUEST_TIMEOUT, None),
         CallError::GaveUp(Reason::Deadline) => (StatusCode::GATEWAY_TIMEOUT, None),
         CallError::GaveUp(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(0)),
-        CallError::Unread(Unread::Malformed) => (StatusCode::BAD_REQUEST, None),
+        CallError::Unread(UnreadCause::Malformed) => (StatusCode::BAD_REQUEST, None),
         CallError::Trapped
         | CallError::NotStarted(_)
         | CallError::Refused(_)
@@ -105,12 +105,12 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<Body> {
     // What a guest or the engine says of it is for the log: it may tell a stranger too much.
     let what = match error {
         CallError::Busy | CallError::OverLimit => "the server is busy",
-        CallError::Unread(Unread::NoRoom) => "the server has no room for the body of the request",
-        CallError::Unread(Unread::TooSlow) => "the body of the request came too slowly",
+        CallError::Unread(UnreadCause::NoRoom) => "the server has no room for the body of the request",
+        CallError::Unread(UnreadCause::TooSlow) => "the body of the request came too slowly",
         CallError::GaveUp(Reason::Deadline) => "the handler did not answer in time",
         CallError::GaveUp(Reason::Shutdown) => "the server stops",
         CallError::GaveUp(_) => "the request was given up",
-        CallError::Unread(Unread::Malformed) => "the body of the request is malformed",
+        CallError::Unread(UnreadCause::Malformed) => "the body of the request is malformed",
         CallError::Trapped => "the handler failed",
         CallError::NotStarted(_) => "the handler could not be started",
         CallError::Refused(_) => "the handler answered with an error",
@@ -122,7 +122,7 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<Body> {
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if matches!(error, CallError::Unread(Unread::Malformed)) {
+    if matches!(error, CallError::Unread(UnreadCause::Malformed)) {
         // Where its next request would begin is not known.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

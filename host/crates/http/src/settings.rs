@@ -5,7 +5,7 @@ use std::sync::Arc;
 use linger_base::permits::Permits;
 use linger_config::{Config, ServerLimits};
 use linger_deploy::Slot;
-use linger_exchange::Terms;
+use linger_exchange::RoutePolicy;
 
 use crate::read_ahead::ReadAhead;
 use crate::router::Table;
@@ -17,7 +17,7 @@ pub struct Target {
     /// The path of the route.
     pub path: Arc<str>,
     /// How much time its requests have.
-    pub terms: Terms,
+    pub terms: RoutePolicy,
 }
 
 /// What requests go by when they begin, and connections when they are accepted.

@@ -34,7 +34,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
 
 use linger_base::Reason;
-use linger_exchange::Unread;
+use linger_exchange::UnreadCause;
 
 pub use app::{App, Kinds};
 pub use engine::{Engine, LoadError, Source};
@@ -106,8 +106,8 @@ pub enum CallError {
     #[error("the host holds too much for the instance")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.
-    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly", Unread::Malformed => "its body is malformed" })]
-    Unread(Unread),
+    #[error("{}", match .0 { UnreadCause::NoRoom => "there is no room for its body", UnreadCause::TooSlow => "its body came too slowly", UnreadCause::Malformed => "its body is malformed" })]
+    Unread(UnreadCause),
     /// The request was cancelled, and the guest did not answer within the grace.
     #[error("the guest did not answer within the grace after `{0}`")]
     GaveUp(Reason),

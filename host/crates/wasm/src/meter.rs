@@ -94,7 +94,7 @@ pub(super) fn meter(store: &mut Store<State>, meter: Meter, limits: &InstanceLim
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
         };
         if let Some(exchange) = exchange {
-            exchange.do_not_try_again();
+            exchange.forbid_retry();
         }
         Err(overrun.into())
     });

@@ -102,7 +102,7 @@ impl Requests {
         let aboard: Vec<_> =
             self.by_task.values().filter(|exchange| !exchange.has_ended()).cloned().collect();
         for exchange in &aboard {
-            exchange.fail();
+            exchange.mark_failed();
         }
         aboard
     }

@@ -63,7 +63,7 @@ impl Access {
                 generation: exchange.generation.number,
                 request: &exchange.id,
                 began: exchange.began,
-                queued: exchange.queued(),
+                queued: exchange.time_queued(),
                 cancelled: exchange.cancellation.reason(),
                 outcome,
                 receipt,
@@ -96,14 +96,14 @@ impl Access {
             generation = exchange.generation.number,
             request = %exchange.id,
             trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
-            client = exchange.asked.client.map(tracing::field::display),
+            client = exchange.info.client.map(tracing::field::display),
             reason,
             when = self.phase.as_str(),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
             took_us = micros(exchange.began.elapsed()),
-            queued_us = exchange.queued().map(micros),
-            "{} {} {}: the client left", exchange.asked.method, exchange.asked.uri, self.status(),
+            queued_us = exchange.time_queued().map(micros),
+            "{} {} {}: the client left", exchange.info.method, exchange.info.uri, self.status(),
         );
     }
 
@@ -114,20 +114,20 @@ impl Access {
             generation = exchange.generation.number,
             request = %exchange.id,
             trace = exchange.trace().map(|trace| tracing::field::display(trace.id())),
-            client = exchange.asked.client.map(tracing::field::display),
+            client = exchange.info.client.map(tracing::field::display),
             reason = exchange.cancellation.reason().filter(|&reason| reason != Reason::Completed).map(Reason::as_str),
             receipt = receipt.map(Receipt::as_str),
             bytes = self.bytes,
             took_us = micros(exchange.began.elapsed()),
-            queued_us = exchange.queued().map(micros),
+            queued_us = exchange.time_queued().map(micros),
             guest_us = self.guest(exchange).map(micros),
-            "{} {} {}: {outcome}", exchange.asked.method, exchange.asked.uri, self.status(),
+            "{} {} {}: {outcome}", exchange.info.method, exchange.info.uri, self.status(),
         );
     }
 
     /// From when the guest had it to the head of its response.
     fn guest(&self, exchange: &Exchange) -> Option<Duration> {
-        Some(self.head?.saturating_duration_since(exchange.began).saturating_sub(exchange.queued()?))
+        Some(self.head?.saturating_duration_since(exchange.began).saturating_sub(exchange.time_queued()?))
     }
 
     /// Whether it ended in a way that its guest is to blame for.
@@ -144,7 +144,7 @@ impl Access {
         let metrics = &exchange.generation.metrics;
         metrics.record_ending(EndingLabels::new(outcome, exchange.cancellation.reason()));
         if let Some(status) = self.status {
-            metrics.record_response(&exchange.asked.method, status, exchange.began.elapsed());
+            metrics.record_response(&exchange.info.method, status, exchange.began.elapsed());
         }
     }
 

@@ -233,7 +233,7 @@ impl GuardedBody {
 /// Resolves when the exchange has ended.
 fn when_ended(guard: &Guard) -> Running {
     let exchange = guard.exchange().clone();
-    Box::pin(async move { exchange.ended().await })
+    Box::pin(async move { exchange.wait_ended().await })
 }
 
 impl Guarded {

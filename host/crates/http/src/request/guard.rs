@@ -60,7 +60,7 @@ impl Guard {
         access: Access,
         shares: Shares,
     ) -> Self {
-        exchange.generation.request_began();
+        exchange.generation.record_begin();
         connection.supervisor.watch(exchange.clone(), !http2);
         // The supervisor tells those that are there when the client leaves. It may have left before.
         if let Some(reason) = connection.link.departure() {
@@ -99,7 +99,7 @@ impl Guard {
             access.phase = Phase::DuringBody;
             access.head = Some(Instant::now());
         }
-        self.exchange.answered();
+        self.exchange.mark_answered();
     }
 
     /// So many bytes of a body are with hyper.
@@ -124,7 +124,7 @@ impl Guard {
 
     /// The token for what was taken that only the client can commit, if there is any.
     pub(crate) fn await_client(&mut self, confirmations: &Arc<AckTokens>) -> Option<AckToken> {
-        let deliveries = self.exchange.holdings.await_client();
+        let deliveries = self.exchange.deliveries.await_client();
         if deliveries.is_empty() {
             return None;
         }
@@ -176,7 +176,7 @@ impl Guard {
     }
 
     fn holds_events(&self) -> bool {
-        !self.exchange.holdings.is_empty()
+        !self.exchange.deliveries.is_empty()
     }
 
     /// Whether the guest failed under way.
@@ -204,9 +204,9 @@ impl Guard {
         let Some(access) = self.access.take() else { return };
         self.connection.supervisor.forget(&self.exchange);
         let generation = &self.exchange.generation;
-        generation.request_ended(false);
+        generation.record_end(false);
         access.count(&self.exchange, Outcome::Delivered);
-        let unsettled = self.exchange.written();
+        let unsettled = self.exchange.mark_written();
         let waits = ReceiptWaits { resets_tell_nothing: self.connection.peer().is_trusted(), ..waits };
         let receipt = self.link().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
@@ -244,9 +244,9 @@ impl Guard {
             self.connection.supervisor.forget(&self.exchange);
             let generation = &self.exchange.generation;
             if self.tried {
-                generation.request_ended(access.failed(outcome));
+                generation.record_end(access.failed(outcome));
             } else {
-                generation.request_was_refused();
+                generation.record_refusal();
             }
             access.count(&self.exchange, outcome);
             self.exchange.end(outcome);

@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body::Body as _;
 
 use linger_base::ClientProbe;
-use linger_exchange::{Asked, Exchange, Stop};
+use linger_exchange::{Exchange, RequestInfo, StopCause};
 use linger_telemetry::Reached;
 use linger_wasm::{App, Body, CallError, Hold, empty};
 
@@ -134,7 +134,7 @@ fn begin(
     let deployed = target.slot.choose(request.headers());
     let link: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&connection.link);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
-    let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), client };
+    let asked = RequestInfo { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);
     head::decode(&mut request);
     let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&mut request, &target.path, client));
@@ -185,10 +185,10 @@ async fn call(
     let request = Box::new(request.map(|()| body));
     let mut result = tokio::select! {
         biased;
-        stop = exchange.stopped() => match stop {
-            Stop::ClientLeft => return Err(ClientLeft),
-            Stop::GaveUp(reason) => Err(CallError::GaveUp(reason)),
-            Stop::Unread(why) => Err(CallError::Unread(why)),
+        stop = exchange.wait_stopped() => match stop {
+            StopCause::ClientLeft => return Err(ClientLeft),
+            StopCause::GaveUp(reason) => Err(CallError::GaveUp(reason)),
+            StopCause::Unread(why) => Err(CallError::Unread(why)),
         },
         result = answer(context, &app, &exchange, request) => result,
     };
@@ -256,7 +256,7 @@ fn guarded(
     keep_out_of_caches(&mut response, exchange, app);
     let bodiless = head_only || has_no_body(status);
     if bodiless {
-        exchange.has_no_body();
+        exchange.mark_bodiless();
     }
     if status.is_server_error() {
         guard.does_not_commit();

@@ -156,7 +156,7 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
         let begun = self.account.is_some() || self.exchange.is_answered();
         let exchange = &self.exchange;
         let account = self.account.get_or_insert_with(|| {
-            let client = exchange.asked.client.map(|client| client.network());
+            let client = exchange.info.client.map(|client| client.network());
             self.bounds.buffers.account(client, exchange.generation.metrics.app.clone())
         });
         // A frame that is larger than all the room takes all of it.

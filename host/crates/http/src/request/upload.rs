@@ -11,7 +11,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 
 use linger_base::Reason;
-use linger_exchange::{Exchange, Unread};
+use linger_exchange::{Exchange, UnreadCause};
 use linger_telemetry::Reached;
 use linger_wasm::Body;
 
@@ -106,29 +106,29 @@ where
             Ok(()) => return,
             Err(broken) => Some(broken),
         },
-        () = exchange.ended() => None,
+        () = exchange.wait_ended() => None,
     };
     let metrics = &exchange.generation.metrics;
     match broken {
         // In the middle.
         Some(Broken::Left) => return exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset)),
-        Some(Broken::Malformed) => return exchange.refuse(Unread::Malformed),
+        Some(Broken::Malformed) => return exchange.mark_unread(UnreadCause::Malformed),
         Some(Broken::TooSlow) => {
-            metrics.server_reached_by(Reached::BodyTimeout, exchange.asked.client);
-            exchange.refuse(Unread::TooSlow);
+            metrics.server_reached_by(Reached::BodyTimeout, exchange.info.client);
+            exchange.mark_unread(UnreadCause::TooSlow);
             return exchange.cancel(Reason::Unresponsive);
         }
         Some(Broken::NoRoom(full)) => {
             match full {
                 Full::Request => {}
                 Full::Client => {
-                    metrics.server_reached_by(Reached::BodyBuffersPerClient, exchange.asked.client);
+                    metrics.server_reached_by(Reached::BodyBuffersPerClient, exchange.info.client);
                 }
                 Full::App => metrics.record_reached(Reached::BodyBuffersPerApp),
                 Full::Total => metrics.server_reached_by(Reached::BodyBuffers, None),
             }
-            exchange.refuse(Unread::NoRoom);
-            exchange.ended().await;
+            exchange.mark_unread(UnreadCause::NoRoom);
+            exchange.wait_ended().await;
         }
         None => {}
     }

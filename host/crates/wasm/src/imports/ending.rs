@@ -18,7 +18,7 @@ impl ending::HostWithStore<State> for Linger {
         let (cancels, load) = (store.get().cancels.clone(), store.get().load.clone());
         FutureReader::new(store.as_context_mut(), async move {
             match exchange {
-                Some(exchange) => exchange.ended().await,
+                Some(exchange) => exchange.wait_ended().await,
                 None => pending().await,
             }
             if !cancels.is_some_and(|cancels| cancels.may_cancel(load.load(Ordering::Relaxed) <= 1)) {

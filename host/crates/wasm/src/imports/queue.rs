@@ -141,11 +141,11 @@ impl Take {
         let Some(exchange) = exchange else {
             return Self(Err(EventError::Cancelled(Reason::Completed.into())));
         };
-        exchange.asks_for_events();
-        let wait = exchange.holdings.wait(|| state.events.clone().take(queue));
+        exchange.mark_asked_for_events();
+        let wait = exchange.deliveries.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
             let (watched, parking) = (exchange.clone(), Parking::of(&exchange, WaitPoint::Queue, queue));
-            Waiting { exchange, lease, parking, ended: Box::pin(async move { watched.ended().await }) }
+            Waiting { exchange, lease, parking, ended: Box::pin(async move { watched.wait_ended().await }) }
         }))
     }
 }
@@ -188,7 +188,7 @@ impl Waiting {
             if !self.exchange.client_is_there() {
                 return Err(refusal(HoldError::Ended, &self.exchange));
             }
-            let held = self.exchange.holdings.hold(lease);
+            let held = self.exchange.deliveries.hold(lease);
             held.map(Held).map_err(|error| refusal(error, &self.exchange))
         }))
     }

@@ -91,14 +91,14 @@ impl Read {
             }
             Err(_) => Err(EventError::InvalidCursor),
         };
-        exchange.as_deref().inspect(|exchange| exchange.asks_for_events());
+        exchange.as_deref().inspect(|exchange| exchange.mark_asked_for_events());
         let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, WaitPoint::Topic, topic));
         let batch = Box::pin(async move {
             let (batch, cancelled) = (batch?, EventError::Cancelled(Reason::Completed.into()));
             let exchange = exchange.ok_or(cancelled)?;
             tokio::select! {
                 biased;
-                () = exchange.ended() => {
+                () = exchange.wait_ended() => {
                     let reason = exchange.reason().unwrap_or(Reason::Completed);
                     Err(EventError::Cancelled(reason.into()))
                 }

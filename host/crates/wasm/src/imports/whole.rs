@@ -35,7 +35,7 @@ impl State {
     /// The host cannot hold what a guest wants it to, since it holds too much for others in its instance.
     fn note_over_limit(exchange: Option<&Exchange>) {
         let Some(exchange) = exchange else { return };
-        exchange.over_limit();
+        exchange.mark_over_limit();
         exchange.generation.metrics.record_reached(Reached::InstanceMemory);
     }
 

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use linger_base::permits::{Permit, Permits};
 use linger_config::OnDisconnect;
-use linger_exchange::{Call, Exchange};
+use linger_exchange::{Exchange, GuestCall};
 
 use super::engine::one_line;
 use super::factory::Factory;
@@ -96,7 +96,7 @@ impl Instances {
         };
         let result = self.attempt(lane, seat, &exchange, request).await;
         let response = match (result, replay) {
-            (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
+            (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 let seat = self.0.queue.wait(|| self.0.fresh_seat()).await?;
                 self.attempt(lane, seat, &exchange, replay.request()).await
             }
@@ -138,7 +138,7 @@ impl Instances {
         exchange: &Arc<Exchange>,
         request: Box<http::Request<Body>>,
     ) -> Result<http::Response<Body>, CallError> {
-        exchange.hand_over();
+        exchange.mark_handed_over();
         let (sender, answer) = oneshot::channel();
         let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
@@ -305,11 +305,11 @@ impl Instance {
         let request =
             http.new_incoming_request(Scheme::Http, *request).map_err(|error| not_started(&error))?;
         let out = http.new_response_outparam(sender).map_err(|error| not_started(&error))?;
-        let _until_it_ends = Call(exchange.clone());
+        let _until_it_ends = GuestCall(exchange.clone());
         let call = self.proxy.wasi_http_incoming_handler().call_handle(store, request, out);
         if let Err(error) = self.meter.watch(call).await {
             // Before the store goes, and the body with it.
-            exchange.fail();
+            exchange.mark_failed();
             let (app, request) = (exchange.app(), exchange.id);
             exchange.generation.metrics.traps.inc();
             tracing::error!(app, request = %request, "guest {}", end(&error));
@@ -322,8 +322,8 @@ impl Instance {
 /// Waits until a request has ended, and its guest has had its time.
 async fn overdue(exchange: &Exchange) {
     if exchange.on_disconnect() == OnDisconnect::Cancel {
-        exchange.ended().await;
+        exchange.wait_ended().await;
     } else {
-        exchange.overdue().await;
+        exchange.wait_overdue().await;
     }
 }

@@ -115,7 +115,7 @@ impl Pool {
         let replay = if apart { None } else { incoming.replay() };
         let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
         match (result, replay) {
-            (Err(CallError::Trapped), Some(replay)) if exchange.begin_again() => {
+            (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 // By itself, if there may be so many instances.
                 let seat = |company| self.0.seat(lane, company);
                 let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
@@ -170,7 +170,7 @@ impl Pool {
         incoming: Box<Incoming>,
         seat: Seat,
     ) -> Result<(http::Response<Body>, Hold), CallError> {
-        exchange.hand_over();
+        exchange.mark_handed_over();
         let (answer, answered) = oneshot::channel();
         seat.worker().send(Job { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
         if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {

@@ -120,7 +120,7 @@ impl Abandoned {
                 }
                 true
             }
-            () = exchange.overdue() => {
+            () = exchange.wait_overdue() => {
                 let (app, request) = (exchange.app(), exchange.id);
                 tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
                 seat.0.give_up();

@@ -15,7 +15,7 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
 use linger_base::permits::Permit;
-use linger_exchange::{Call, Exchange};
+use linger_exchange::{Exchange, GuestCall};
 
 use super::Shared;
 use super::seat::{Abandoned, Incoming, Job};
@@ -333,7 +333,7 @@ impl Drop for Running {
 async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmtime::Result<()> {
     let Job { exchange, incoming, answer, seat } = job;
     let handler = service.wasi_http_handler().func_handle();
-    let _until_it_ends = Call(exchange.clone());
+    let _until_it_ends = GuestCall(exchange.clone());
     let alone = seat.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
         let Incoming { head, body } = *incoming;

@@ -315,7 +315,7 @@ impl Request {
     }
 
     fn cancel_within(&mut self, reason: Reason, time: Duration) {
-        self.exchange.tell(reason);
+        self.exchange.cancel_guest(reason);
         self.begin_grace(time);
     }
 

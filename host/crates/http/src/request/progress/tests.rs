@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use linger_base::{ClientProbe, Reason};
 use linger_config::{HalfClosePolicy, ServerLimits};
-use linger_exchange::{Asked, Exchange, Generation, Terms};
+use linger_exchange::{Exchange, Generation, RequestInfo, RoutePolicy};
 use linger_net::{MonitoredSocket, SocketMonitor};
 
 use super::*;
@@ -32,10 +32,10 @@ async fn fixture(http2: bool) -> Fixture {
     let asked: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&link);
     let exchange = Arc::new(Exchange::new(
         Generation::new(linger_telemetry::Metrics::default().of_app("app"), 1),
-        Terms::default(),
+        RoutePolicy::default(),
         1,
         asked,
-        Asked::default(),
+        RequestInfo::default(),
     ));
     let connection = Connection::new(link.clone(), &Entrance::default(), &ServerLimits::default(), None);
     let access = Access::default();
@@ -46,7 +46,7 @@ async fn fixture(http2: bool) -> Fixture {
 }
 
 fn reason(exchange: &Exchange) -> Option<Reason> {
-    let ended = exchange.ended().now_or_never().is_some();
+    let ended = exchange.wait_ended().now_or_never().is_some();
     assert_eq!(ended, exchange.cancellation.reason().is_some());
     exchange.cancellation.reason()
 }
