@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use linger_config::CodeCache;
-use linger_wasm::{Engine, Report, inspect};
+use linger_wasm::{ComponentReport, Engine, inspect};
 
 use super::output::Output;
 use super::serve::variable;
@@ -49,7 +49,7 @@ impl Check {
     }
 }
 
-fn to_json(report: &Report) -> Value {
+fn to_json(report: &ComponentReport) -> Value {
     let import = |(name, provided): &(String, bool)| json!({ "name": name, "provided": provided });
     json!({
         "world": report.world,

@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::Value;
 
 use linger_deploy::Split;
-use linger_wasm::Source;
+use linger_wasm::ComponentSource;
 
 use super::admin::Server;
 use super::output::Output;
@@ -59,7 +59,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 impl Deploy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Source { name, bytes } = Source::read(&self.component)?;
+        let ComponentSource { name, bytes } = ComponentSource::read(&self.component)?;
         // Before all of it is sent: who may not deploy, or names no app, is told at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);

@@ -22,7 +22,7 @@ use linger_http::{Buffers, Context, Entrance, Places, Settings};
 use linger_net::BoundListener;
 use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
 use linger_telemetry::{LogFilter, Metrics};
-use linger_wasm::{Engine, Lane, LoadError};
+use linger_wasm::{Engine, LoadError, ShardHandle};
 
 use crate::admin::Exposition;
 use crate::admin::{self, Operated};
@@ -86,10 +86,10 @@ impl Server {
             busy_poll: config.busy_poll,
             begun: Arc::default(),
             stopping: CancellationToken::new(),
-            lane: Lane::default(),
+            lane: ShardHandle::default(),
         };
         let contexts = (0..config.threads).map(|core| {
-            let lane = Lane { core, tasks: TaskTracker::new() };
+            let lane = ShardHandle { core, tasks: TaskTracker::new() };
             let (connections, spares, begun) = Default::default();
             Arc::new(Context { connections, spares, begun, lane, ..shared.clone() })
         });

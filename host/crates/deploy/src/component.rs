@@ -5,17 +5,17 @@ use std::sync::Arc;
 use sha2::digest::Output;
 use sha2::{Digest as _, Sha256};
 
-use linger_wasm::Source;
+use linger_wasm::ComponentSource;
 
 /// A component that came in.
 #[derive(Clone)]
 pub(super) struct Component {
     /// Kept for a configuration that wants the same component with other grants.
-    pub(super) source: Source,
+    pub(super) source: ComponentSource,
     /// Of it alone.
     sha256: Output<Sha256>,
     /// What is in front of it, the outermost first.
-    pub(super) middleware: Vec<Source>,
+    pub(super) middleware: Vec<ComponentSource>,
     /// Tells it from others: its SHA-256 or, with middleware, that of the SHA-256 of all.
     pub(super) digest: Arc<str>,
     /// Whether it is what the file of its app had, and not sent.
@@ -24,20 +24,20 @@ pub(super) struct Component {
 
 impl Component {
     /// Takes as long as the digests of all.
-    pub(super) fn new(source: Source, middleware: Vec<Source>, from_file: bool) -> Self {
+    pub(super) fn new(source: ComponentSource, middleware: Vec<ComponentSource>, from_file: bool) -> Self {
         let sha256 = Sha256::digest(&source.bytes);
         let digest = digest(sha256, &middleware);
         Self { source, sha256, middleware, digest, from_file }
     }
 
     /// The same behind other middleware. Takes as long as the digests of that.
-    pub(super) fn behind(self, middleware: Vec<Source>) -> Self {
+    pub(super) fn behind(self, middleware: Vec<ComponentSource>) -> Self {
         Self { digest: digest(self.sha256, &middleware), middleware, ..self }
     }
 }
 
 /// Of a component with this SHA-256, and what is in front of it.
-fn digest(own: Output<Sha256>, middleware: &[Source]) -> Arc<str> {
+fn digest(own: Output<Sha256>, middleware: &[ComponentSource]) -> Arc<str> {
     let all = if middleware.is_empty() {
         own
     } else {
@@ -51,8 +51,8 @@ fn digest(own: Output<Sha256>, middleware: &[Source]) -> Arc<str> {
 mod tests {
     use super::*;
 
-    fn source(bytes: &'static str) -> Source {
-        Source { name: bytes.into(), bytes: bytes.into() }
+    fn source(bytes: &'static str) -> ComponentSource {
+        ComponentSource { name: bytes.into(), bytes: bytes.into() }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use linger_base::FileStamp;
 use linger_config::AppConfig;
-use linger_wasm::{LoadError, Source};
+use linger_wasm::{ComponentSource, LoadError};
 
 use super::{Component, DeployError, Deployments, Slot};
 
@@ -105,7 +105,7 @@ pub(super) async fn read(app: &AppConfig) -> Result<Component, LoadError> {
 
 /// The same, in the thread that calls.
 pub(super) fn read_now(app: &AppConfig) -> Result<Component, LoadError> {
-    Ok(Component::new(Source::read(&app.component)?, read_middleware(app)?, true))
+    Ok(Component::new(ComponentSource::read(&app.component)?, read_middleware(app)?, true))
 }
 
 /// What serves already, behind the middleware that there is now.
@@ -118,8 +118,8 @@ pub(super) async fn read_anew(component: &Component, app: &AppConfig) -> Result<
 }
 
 /// What the files of an app's middleware have now. Blocks.
-pub(super) fn read_middleware(app: &AppConfig) -> Result<Vec<Source>, LoadError> {
-    app.middleware.iter().map(|file| Source::read(file)).collect()
+pub(super) fn read_middleware(app: &AppConfig) -> Result<Vec<ComponentSource>, LoadError> {
+    app.middleware.iter().map(|file| ComponentSource::read(file)).collect()
 }
 
 async fn aside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {

@@ -33,7 +33,7 @@ use linger_base::FileStamp;
 use linger_events::EventStore;
 use linger_exchange::Generation;
 use linger_telemetry::{AppMetrics, Metrics};
-use linger_wasm::{App, CallError, Engine, LoadError, Source, behind};
+use linger_wasm::{App, CallError, ComponentSource, Engine, LoadError, behind};
 
 use component::Component;
 use slot::Trying;
@@ -155,7 +155,7 @@ impl Deployments {
     pub async fn deploy(
         &self,
         name: &str,
-        source: Source,
+        source: ComponentSource,
         canary: Option<Split>,
     ) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use linger_base::{ClientProbe, Outcome, Reason};
 use linger_config::ProbeConfig;
 use linger_exchange::{Exchange, Generation, RequestInfo, RoutePolicy};
-use linger_wasm::{App, CallError, Lane};
+use linger_wasm::{App, CallError, ShardHandle};
 
 /// Who sends the probe: it stays until it has its answer.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) async fn probe(
     let exchange =
         Arc::new(Exchange::new(generation, RoutePolicy::default(), 1, watching, asked).for_nobody());
     // Of no core: its instance is nobody else's.
-    let lane = Lane { core: usize::MAX, tasks };
+    let lane = ShardHandle { core: usize::MAX, tasks };
     let _ends = Ends(exchange.clone());
     let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
     let (path, wanted) = (&probe.path, probe.status);
@@ -72,7 +72,7 @@ impl Drop for Ends {
 /// The status of the answer, all of which has come.
 async fn answer(
     app: &App,
-    lane: &Lane,
+    lane: &ShardHandle,
     exchange: &Arc<Exchange>,
     probe: &ProbeConfig,
 ) -> Result<u16, Failure> {

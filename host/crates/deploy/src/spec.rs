@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use linger_config::{Config, OnDisconnect};
-use linger_wasm::Kinds;
+use linger_wasm::InstanceKinds;
 
 /// An app's configuration, and what its routes want of its instances.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub struct Spec {
     /// What it is granted, and how it is deployed.
     pub config: linger_config::AppConfig,
     /// What its routes want.
-    pub kinds: Kinds,
+    pub kinds: InstanceKinds,
 }
 
 impl Spec {
@@ -31,10 +31,10 @@ impl Spec {
 }
 
 /// Which kinds of instances the routes of an app want.
-fn kinds(config: &Config, app: &str) -> Kinds {
+fn kinds(config: &Config, app: &str) -> InstanceKinds {
     let wanted = |cancel: bool| {
         let mut routes = config.routes.iter().filter(|route| route.app == app);
         routes.any(|route| (route.on_disconnect == OnDisconnect::Cancel) == cancel)
     };
-    Kinds { plain: wanted(false), cancelling: wanted(true) }
+    InstanceKinds { plain: wanted(false), cancelling: wanted(true) }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use linger_config::DetectionConfig;
 use linger_events::AckTokens;
 use linger_telemetry::{Metrics, RequestTracer};
-use linger_wasm::Lane;
+use linger_wasm::ShardHandle;
 
 use crate::connection::clients::Clients;
 use crate::connection::listing::Connections;
@@ -48,5 +48,5 @@ pub struct Context {
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// The thread's instances, and the owner of all its tasks.
-    pub lane: Lane,
+    pub lane: ShardHandle,
 }

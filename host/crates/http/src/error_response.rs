@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use linger_base::Reason;
 use linger_config::ServerLimits;
 use linger_exchange::{RequestId, UnreadCause};
-use linger_wasm::{Body, CallError};
+use linger_wasm::{BoundaryBody, CallError};
 
 /// Names a request to its client, as the log does.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,25 +18,25 @@ pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// 400: the request is not as HTTP has it.
 #[must_use]
-pub(crate) fn bad_request(why: &str) -> Response<Body> {
+pub(crate) fn bad_request(why: &str) -> Response<BoundaryBody> {
     text(StatusCode::BAD_REQUEST, why)
 }
 
 /// 400: the request does not say which host it is for.
 #[must_use]
-pub(crate) fn bad_host() -> Response<Body> {
+pub(crate) fn bad_host() -> Response<BoundaryBody> {
     bad_request("the request needs one valid `host` header, and no other authority beside it")
 }
 
 /// 501: the request asks for what this server does not do.
 #[must_use]
-pub(crate) fn not_implemented(why: &str) -> Response<Body> {
+pub(crate) fn not_implemented(why: &str) -> Response<BoundaryBody> {
     text(StatusCode::NOT_IMPLEMENTED, why)
 }
 
 /// 431: the head is beyond the limits.
 #[must_use]
-pub(crate) fn head_too_large(limits: &ServerLimits) -> Response<Body> {
+pub(crate) fn head_too_large(limits: &ServerLimits) -> Response<BoundaryBody> {
     text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &too_large(limits))
 }
 
@@ -47,19 +47,19 @@ fn too_large(limits: &ServerLimits) -> String {
 
 /// 400: the path leads to different places, by how it is read.
 #[must_use]
-pub(crate) fn ambiguous() -> Response<Body> {
+pub(crate) fn ambiguous() -> Response<BoundaryBody> {
     bad_request("the path can be read in several ways: write it without `//`, `.`, `..` and encoded slashes")
 }
 
 /// 404: no route leads there.
 #[must_use]
-pub(crate) fn not_found() -> Response<Body> {
+pub(crate) fn not_found() -> Response<BoundaryBody> {
     text(StatusCode::NOT_FOUND, "nothing is served at this host and path")
 }
 
 /// 405: there is a route, for other methods.
 #[must_use]
-pub(crate) fn method_not_allowed(allowed: &[Method]) -> Response<Body> {
+pub(crate) fn method_not_allowed(allowed: &[Method]) -> Response<BoundaryBody> {
     let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {list} here"));
     if let Ok(list) = HeaderValue::from_str(&list) {
@@ -70,7 +70,7 @@ pub(crate) fn method_not_allowed(allowed: &[Method]) -> Response<Body> {
 
 /// 503: the server has as many requests as it may.
 #[must_use]
-pub(crate) fn overloaded() -> Response<Body> {
+pub(crate) fn overloaded() -> Response<BoundaryBody> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "the server is busy");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
     response
@@ -78,7 +78,7 @@ pub(crate) fn overloaded() -> Response<Body> {
 
 /// 503: the client has as many requests in progress as one may.
 #[must_use]
-pub(crate) fn too_many_of_client() -> Response<Body> {
+pub(crate) fn too_many_of_client() -> Response<BoundaryBody> {
     let mut response =
         text(StatusCode::SERVICE_UNAVAILABLE, "too many requests of this client are in progress");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
@@ -87,7 +87,7 @@ pub(crate) fn too_many_of_client() -> Response<Body> {
 
 /// The guest gave no response that could be sent.
 #[must_use]
-pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<Body> {
+pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<BoundaryBody> {
     let (status, retry_after) = match error {
         CallError::Busy | CallError::OverLimit | CallError::Unread(UnreadCause::NoRoom) => {
             (StatusCode::SERVICE_UNAVAILABLE, Some(1))
@@ -156,7 +156,7 @@ pub(crate) fn plain(status: StatusCode, text: &str, id: RequestId, date: Option<
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// An answer of the host: one line that says what was wrong.
-fn text(status: StatusCode, text: &str) -> Response<Body> {
+fn text(status: StatusCode, text: &str) -> Response<BoundaryBody> {
     let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;

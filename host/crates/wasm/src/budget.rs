@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 /// What one instance may make the host hold. Clones share it.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<Inner>);
+pub(super) struct HostBudget(Arc<BudgetState>);
 
-struct Inner {
+struct BudgetState {
     total: u64,
     held: AtomicU64,
     /// Those who wait for room.
@@ -26,11 +26,11 @@ struct Inner {
     relieved: Box<dyn Fn() + Send + Sync>,
 }
 
-impl Budget {
+impl HostBudget {
     /// `relieved` is called when it [is near](Self::is_near) no more.
     pub(super) fn new(total: u64, relieved: impl Fn() + Send + Sync + 'static) -> Self {
         let (freed, relieved) = (Notify::new(), Box::new(relieved));
-        Self(Arc::new(Inner {
+        Self(Arc::new(BudgetState {
             total,
             held: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -51,23 +51,23 @@ impl Budget {
 
     /// These bytes, which count until they are dropped. None if there is no room for them.
     pub(super) fn bytes(&self, data: Vec<u8>) -> Option<Bytes> {
-        let mut share = Share::of(self);
+        let mut share = BudgetShare::of(self);
         share.add(data.len()).then(|| {
-            if data.is_empty() { Bytes::new() } else { Bytes::from_owner(Held { data, _share: share }) }
+            if data.is_empty() { Bytes::new() } else { Bytes::from_owner(BudgetUse { data, _share: share }) }
         })
     }
 
     /// Room for so many bytes, when there is: within `patience`. Whoever waits should have nothing yet, or those who wait
     /// could wait for each other.
-    pub(super) async fn reserve(&self, bytes: u64, patience: Duration) -> Option<Share> {
-        let mut share = Share::of(self);
+    pub(super) async fn reserve(&self, bytes: u64, patience: Duration) -> Option<BudgetShare> {
+        let mut share = BudgetShare::of(self);
         if share.try_add(bytes) {
             return Some(share);
         }
         if bytes > self.total() {
             return None;
         }
-        let _waiting = Waiting::join(&self.0);
+        let _waiting = BudgetWaiter::join(&self.0);
         let room = async {
             loop {
                 let mut freed = std::pin::pin!(self.0.freed.notified());
@@ -83,7 +83,7 @@ impl Budget {
     }
 }
 
-impl fmt::Debug for Budget {
+impl fmt::Debug for HostBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
             .field("total", &self.0.total)
@@ -92,12 +92,12 @@ impl fmt::Debug for Budget {
     }
 }
 
-impl Inner {
+impl BudgetState {
     fn is_near(&self, held: u64) -> bool {
         held > self.total / 2
     }
 
-    fn give_back(&self, bytes: u64) {
+    fn release(&self, bytes: u64) {
         let before = self.held.fetch_sub(bytes, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_waiters();
@@ -109,27 +109,27 @@ impl Inner {
 }
 
 /// One who waits for room.
-struct Waiting<'a>(&'a Inner);
+struct BudgetWaiter<'a>(&'a BudgetState);
 
-impl<'a> Waiting<'a> {
-    fn join(inner: &'a Inner) -> Self {
+impl<'a> BudgetWaiter<'a> {
+    fn join(inner: &'a BudgetState) -> Self {
         inner.waiting.fetch_add(1, Ordering::SeqCst);
         Self(inner)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for BudgetWaiter<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-struct Held {
+struct BudgetUse {
     data: Vec<u8>,
-    _share: Share,
+    _share: BudgetShare,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for BudgetUse {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
@@ -137,15 +137,15 @@ impl AsRef<[u8]> for Held {
 
 /// A part of the budget, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    budget: Budget,
+pub(super) struct BudgetShare {
+    budget: HostBudget,
     bytes: u64,
     /// Of those, what is not used yet.
     spare: u64,
 }
 
-impl Share {
-    fn of(budget: &Budget) -> Self {
+impl BudgetShare {
+    fn of(budget: &HostBudget) -> Self {
         Self { budget: budget.clone(), bytes: 0, spare: 0 }
     }
 
@@ -167,7 +167,7 @@ impl Share {
     }
 
     fn take(&mut self, bytes: u64) -> bool {
-        let Inner { held, total, .. } = &*self.budget.0;
+        let BudgetState { held, total, .. } = &*self.budget.0;
         let next = |held: u64| held.checked_add(bytes).filter(|sum| sum <= total);
         let taken = held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok();
         if taken {
@@ -177,10 +177,10 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.budget.0.give_back(self.bytes);
+            self.budget.0.release(self.bytes);
         }
     }
 }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn bytes_count_until_they_are_dropped() {
-        let budget = Budget::new(10, || ());
+        let budget = HostBudget::new(10, || ());
         let first = budget.bytes(vec![1; 6]).unwrap();
         assert!(budget.bytes(vec![2; 5]).is_none());
         let part = first.slice(1..2);
@@ -207,7 +207,7 @@ mod tests {
     fn it_is_near_from_the_half_on_and_tells_when_it_is_no_more() {
         let relieved = Arc::new(AtomicUsize::new(0));
         let count = relieved.clone();
-        let budget = Budget::new(10, move || {
+        let budget = HostBudget::new(10, move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let first = budget.bytes(vec![1; 5]).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_gets_what_is_given_back() {
         const LONG: Duration = Duration::from_hours(1);
-        let budget = Budget::new(10, || ());
+        let budget = HostBudget::new(10, || ());
         let held = budget.bytes(vec![1; 6]).unwrap();
         let mut waits = std::pin::pin!(budget.reserve(8, LONG));
         assert!(poll!(waits.as_mut()).is_pending());
@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_in_vain_leaves_nothing_behind() {
-        let budget = Budget::new(10, || ());
+        let budget = HostBudget::new(10, || ());
         let held = budget.bytes(vec![1; 6]).unwrap();
         assert!(budget.reserve(8, Duration::from_secs(1)).await.is_none());
         drop(held);

@@ -18,23 +18,23 @@ const TRAP: u8 = 2;
 
 /// What is known of one app's component.
 #[derive(Debug)]
-pub(super) struct Cancels {
+pub(super) struct CancelSupport {
     known: AtomicU8,
     trials: Arc<Semaphore>,
 }
 
 /// The share of a request that runs apart.
-pub(super) type Trial = OwnedSemaphorePermit;
+pub(super) type CancelProbe = OwnedSemaphorePermit;
 
-impl Default for Cancels {
+impl Default for CancelSupport {
     fn default() -> Self {
         Self { known: AtomicU8::new(UNKNOWN), trials: Arc::new(Semaphore::new(TRIALS)) }
     }
 }
 
-impl Cancels {
+impl CancelSupport {
     /// Whether the next request should run apart.
-    pub(super) fn trial(&self) -> Option<Trial> {
+    pub(super) fn trial(&self) -> Option<CancelProbe> {
         let unknown = self.known.load(Ordering::Relaxed) == UNKNOWN;
         unknown.then(|| self.trials.clone().try_acquire_owned().ok())?
     }
@@ -48,13 +48,13 @@ impl Cancels {
     }
 
     /// A call was cancelled, and returned.
-    pub(super) fn ended_well(&self) {
+    pub(super) fn record_success(&self) {
         // What trapped once is not tried again.
         let _ = self.known.compare_exchange(UNKNOWN, END_WELL, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// A call was cancelled, and trapped. Returns whether that is news.
-    pub(super) fn trapped(&self) -> bool {
+    pub(super) fn record_trap(&self) -> bool {
         self.known.swap(TRAP, Ordering::Relaxed) != TRAP
     }
 }
@@ -65,22 +65,22 @@ mod tests {
 
     #[test]
     fn first_calls_to_be_cancelled_run_apart() {
-        let cancels = Cancels::default();
+        let cancels = CancelSupport::default();
         let trials: Vec<_> = (0..TRIALS).map(|_| cancels.trial().unwrap()).collect();
         assert!(cancels.trial().is_none());
         assert!(cancels.may_cancel(true) && !cancels.may_cancel(false));
         drop(trials);
         assert!(cancels.trial().is_some());
-        cancels.ended_well();
+        cancels.record_success();
         assert!(cancels.trial().is_none() && cancels.may_cancel(false));
     }
 
     #[test]
     fn after_a_trap_no_call_is_cancelled() {
-        let cancels = Cancels::default();
-        assert!(cancels.trapped());
-        assert!(!cancels.trapped());
-        cancels.ended_well();
+        let cancels = CancelSupport::default();
+        assert!(cancels.record_trap());
+        assert!(!cancels.record_trap());
+        cancels.record_success();
         assert!(!cancels.may_cancel(true) && cancels.trial().is_none());
     }
 }

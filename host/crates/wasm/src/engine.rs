@@ -12,7 +12,7 @@ use wasmtime::{Cache, Config, InstanceAllocationStrategy, PoolingAllocationConfi
 use wasmtime_wasi_http::{p2, p3};
 
 use super::meter::TICK;
-use super::state::State;
+use super::state::StoreState;
 use super::{cache, compose, imports};
 
 /// What is wrong with a component.
@@ -95,15 +95,15 @@ pub enum LoadError {
 /// Compiles and links components. One for the whole process.
 pub struct Engine {
     inner: wasmtime::Engine,
-    linker: Linker<State>,
-    _ticker: Ticker,
+    linker: Linker<StoreState>,
+    _ticker: EpochTicker,
 }
 
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
-pub(super) enum Handler {
-    P2(p2::bindings::ProxyPre<State>),
-    P3(p3::bindings::ServicePre<State>),
+pub(super) enum ComponentHandler {
+    P2(p2::bindings::ProxyPre<StoreState>),
+    P3(p3::bindings::ServicePre<StoreState>),
 }
 
 impl Engine {
@@ -120,7 +120,7 @@ impl Engine {
         let engine = engine(code_cache.and_then(cache::open), room)?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker, traces)?;
-        let ticker = Ticker::start(&engine)?;
+        let ticker = EpochTicker::start(&engine)?;
         Ok(Self { inner: engine, linker, _ticker: ticker })
     }
 
@@ -141,14 +141,14 @@ impl Engine {
     }
 
     /// Compiles and links a component. Blocks for as long as that takes: up to seconds.
-    pub(super) fn load(&self, source: &Source) -> Result<Handler, LoadError> {
+    pub(super) fn load(&self, source: &ComponentSource) -> Result<ComponentHandler, LoadError> {
         let component = self.compile(source)?;
         self.link(&component, &source.name)
     }
 
     /// The same with the middleware in front that makes its calls cancellable, which is for WASI 0.3.
-    pub(super) fn load_cancelling(&self, source: &Source) -> Result<Handler, LoadError> {
-        let Source { name, bytes } = source;
+    pub(super) fn load_cancelling(&self, source: &ComponentSource) -> Result<ComponentHandler, LoadError> {
+        let ComponentSource { name, bytes } = source;
         let not_composable = |message| LoadError::NotComposable { file: name.clone(), message };
         let composed = compose::cancelling(bytes.to_vec()).map_err(not_composable)?;
         let invalid = |error: wasmtime::Error| not_composable(one_line(&error));
@@ -157,14 +157,14 @@ impl Engine {
     }
 
     /// Compiles a component. Blocks for as long as that takes: up to seconds.
-    pub(super) fn compile(&self, source: &Source) -> Result<Component, LoadError> {
+    pub(super) fn compile(&self, source: &ComponentSource) -> Result<Component, LoadError> {
         source.check()?;
         Component::from_binary(&self.inner, &source.bytes)
             .map_err(|error| LoadError::Invalid { file: source.name.clone(), message: one_line(&error) })
     }
 
     /// Links a component and finds its handler.
-    pub(super) fn link(&self, component: &Component, file: &Path) -> Result<Handler, LoadError> {
+    pub(super) fn link(&self, component: &Component, file: &Path) -> Result<ComponentHandler, LoadError> {
         let wasi = exported_handler(component).ok_or_else(|| LoadError::NoHandler(file.to_owned()))?;
         let missing = |error: wasmtime::Error| LoadError::MissingImport {
             file: file.to_owned(),
@@ -172,22 +172,22 @@ impl Engine {
         };
         let pre = self.linker.instantiate_pre(component).map_err(missing)?;
         Ok(match wasi {
-            Wasi::P2 => Handler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),
-            Wasi::P3 => Handler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
+            WasiVersion::P2 => ComponentHandler::P2(p2::bindings::ProxyPre::new(pre).map_err(missing)?),
+            WasiVersion::P3 => ComponentHandler::P3(p3::bindings::ServicePre::new(pre).map_err(missing)?),
         })
     }
 }
 
 /// A component as it comes in.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ComponentSource {
     /// Where it is from: its file, or what stands for it in messages.
     pub name: PathBuf,
     /// All of it.
     pub bytes: Bytes,
 }
 
-impl Source {
+impl ComponentSource {
     /// Reads a file. Blocks. One that is written meanwhile may be half of one and half of another: it is not taken.
     pub fn read(file: &Path) -> Result<Self, LoadError> {
         let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
@@ -214,19 +214,19 @@ impl Source {
 
 /// Which WASI a component's handler is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wasi {
+pub(super) enum WasiVersion {
     P2,
     P3,
 }
 
 /// The handler that a component exports; where there are both, the newer.
-pub(super) fn exported_handler(component: &Component) -> Option<Wasi> {
+pub(super) fn exported_handler(component: &Component) -> Option<WasiVersion> {
     let ty = component.component_type();
     let exports = |prefix: &str| ty.exports(component.engine()).any(|(name, _)| name.starts_with(prefix));
     if exports("wasi:http/handler@0.3.") {
-        Some(Wasi::P3)
+        Some(WasiVersion::P3)
     } else if exports("wasi:http/incoming-handler@0.2.") {
-        Some(Wasi::P2)
+        Some(WasiVersion::P2)
     } else {
         None
     }
@@ -282,12 +282,12 @@ pub(super) fn one_line(error: &wasmtime::Error) -> String {
 
 /// Ends the turns of running guests, from a thread of its own: when guests keep all other threads busy,
 /// none of those would.
-struct Ticker {
+struct EpochTicker {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Ticker {
+impl EpochTicker {
     fn start(engine: &wasmtime::Engine) -> std::io::Result<Self> {
         let engine = engine.weak();
         let stop = Arc::new(AtomicBool::new(false));
@@ -305,7 +305,7 @@ impl Ticker {
     }
 }
 
-impl Drop for Ticker {
+impl Drop for EpochTicker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {

@@ -10,19 +10,19 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use linger_events::EventStore;
 use linger_telemetry::AppMetrics;
 
-use super::budget::Budget;
-use super::cancels::Cancels;
-use super::engine::{Source, Wasi};
-use super::limits::Limits;
-use super::log::{FloodGate, GuestOutput, Stream};
-use super::meter::{Meter, meter};
+use super::budget::HostBudget;
+use super::cancels::CancelSupport;
+use super::engine::{ComponentSource, WasiVersion};
+use super::limits::MemoryLimiter;
+use super::log::{FloodGate, GuestOutput, StandardStream};
+use super::meter::{CpuMeter, meter};
 use super::outgoing::OutgoingHttp;
-use super::runtime::{Runtime, usual_uses};
-use super::state::{Requests, State, Writing};
+use super::runtime::{LanguageRuntime, usual_uses};
+use super::state::{InstanceRequests, StoreState, WritingRequest};
 
 /// Makes stores with what the app's configuration grants.
 #[derive(Clone)]
-pub(super) struct Factory {
+pub(super) struct StoreFactory {
     pub(super) app: Arc<str>,
     /// What is counted of it.
     pub(super) metrics: Arc<AppMetrics>,
@@ -30,19 +30,19 @@ pub(super) struct Factory {
     pub(super) engine: wasmtime::Engine,
     pub(super) outgoing: OutgoingHttp,
     /// What is known of cancelling its calls, where they are cancelled.
-    pub(super) cancels: Option<Arc<Cancels>>,
+    pub(super) cancels: Option<Arc<CancelSupport>>,
     pub(super) flood: Arc<FloodGate>,
     pub(super) events: Arc<dyn EventStore>,
 }
 
-impl Factory {
+impl StoreFactory {
     /// Requests that an instance of this component is used for.
-    pub(super) fn max_uses(&self, wasi: Wasi, component: &Source) -> u64 {
+    pub(super) fn max_uses(&self, wasi: WasiVersion, component: &ComponentSource) -> u64 {
         if let Some(uses) = self.config.instances.max_uses {
             return uses;
         }
         // Only there it matters, and to look takes a while.
-        let runtime = if wasi == Wasi::P2 { Runtime::of(&component.bytes) } else { None };
+        let runtime = if wasi == WasiVersion::P2 { LanguageRuntime::of(&component.bytes) } else { None };
         let uses = usual_uses(wasi, runtime);
         if let Some(runtime) = runtime {
             tracing::info!(
@@ -54,28 +54,28 @@ impl Factory {
     }
 
     /// What an instance may make the host hold. `relieved` is called when it can take requests again.
-    pub(super) fn budget(&self, relieved: impl Fn() + Send + Sync + 'static) -> Budget {
-        Budget::new(self.config.instances.max_memory.as_u64(), relieved)
+    pub(super) fn budget(&self, relieved: impl Fn() + Send + Sync + 'static) -> HostBudget {
+        HostBudget::new(self.config.instances.max_memory.as_u64(), relieved)
     }
 
     pub(super) fn store(
         &self,
-        counts: &Meter,
+        counts: &CpuMeter,
         load: &Arc<AtomicUsize>,
-        budget: Budget,
-    ) -> wasmtime::Result<Store<State>> {
-        let writing = Writing::default();
-        let state = State {
+        budget: HostBudget,
+    ) -> wasmtime::Result<Store<StoreState>> {
+        let writing = WritingRequest::default();
+        let state = StoreState {
             table: self.table(),
             wasi: self.wasi(&writing)?,
             http: WasiHttpCtx::new(),
             outgoing: self.outgoing.clone(),
-            limits: Limits::new(self.config.instances.max_memory),
+            limits: MemoryLimiter::new(self.config.instances.max_memory),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
             budget,
             patience: self.config.instances.queue_timeout,
-            requests: Requests::new(writing),
+            requests: InstanceRequests::new(writing),
             cancels: self.cancels.clone(),
             load: load.clone(),
         };
@@ -94,13 +94,13 @@ impl Factory {
         table
     }
 
-    fn wasi(&self, writing: &Writing) -> wasmtime::Result<wasmtime_wasi::WasiCtx> {
+    fn wasi(&self, writing: &WritingRequest) -> wasmtime::Result<wasmtime_wasi::WasiCtx> {
         let output = |stream| {
             let (app, writing, flood) = (self.app.clone(), writing.clone(), self.flood.clone());
             GuestOutput { app, stream, writing, flood }
         };
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(output(Stream::Stdout)).stderr(output(Stream::Stderr));
+        wasi.stdout(output(StandardStream::Stdout)).stderr(output(StandardStream::Stderr));
         for (name, value) in &self.config.env {
             wasi.env(name, value);
         }

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use linger_base::wit;
 
-use super::engine::{Engine, LoadError, Source, Wasi, exported_handler};
-use super::runtime::{Runtime, usual_uses};
+use super::engine::{ComponentSource, Engine, LoadError, WasiVersion, exported_handler};
+use super::runtime::{LanguageRuntime, usual_uses};
 
 /// What `linger check` says of a component.
 #[derive(Debug)]
-pub struct Report {
+pub struct ComponentReport {
     /// The world that it fits, if any.
     pub world: Option<&'static str>,
     /// The language's runtime that it holds, where it is one of those that are used again.
-    pub runtime: Option<Runtime>,
+    pub runtime: Option<LanguageRuntime>,
     /// Requests that an instance is used for, unless the configuration says otherwise.
     pub uses: Option<u64>,
     /// Its imports, sorted, each with whether the host has it.
@@ -24,13 +24,13 @@ pub struct Report {
 }
 
 /// Inspects a component's file. Blocks while it compiles.
-pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
-    let source = Source::read(file)?;
+pub fn inspect(engine: &Engine, file: &Path) -> Result<ComponentReport, LoadError> {
+    let source = ComponentSource::read(file)?;
     let component = engine.compile(&source)?;
-    let (wasi, runtime) = (exported_handler(&component), Runtime::of(&source.bytes));
+    let (wasi, runtime) = (exported_handler(&component), LanguageRuntime::of(&source.bytes));
     let world = wasi.map(|wasi| match wasi {
-        Wasi::P2 => "linger:host/handler-p2 (WASI 0.2)",
-        Wasi::P3 => "linger:host/handler (WASI 0.3)",
+        WasiVersion::P2 => "linger:host/handler-p2 (WASI 0.2)",
+        WasiVersion::P3 => "linger:host/handler (WASI 0.3)",
     });
     let ty = component.component_type();
     let mut imports: Vec<_> =
@@ -38,10 +38,10 @@ pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
     imports.sort();
     let problem = engine.link(&component, file).err();
     let uses = wasi.map(|wasi| usual_uses(wasi, runtime));
-    Ok(Report { world, runtime, uses, imports, problem })
+    Ok(ComponentReport { world, runtime, uses, imports, problem })
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ComponentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "world:   {}", self.world.unwrap_or("none: it exports no HTTP handler"))?;
         if let Some(runtime) = self.runtime {

@@ -14,7 +14,6 @@ mod engine;
 mod factory;
 mod imports;
 mod inspect;
-mod lane;
 mod limits;
 mod log;
 mod meter;
@@ -25,6 +24,7 @@ mod p3;
 mod queue;
 mod replay;
 mod runtime;
+mod shard;
 mod state;
 
 use std::sync::Arc;
@@ -36,30 +36,30 @@ use http_body_util::{BodyExt as _, Empty};
 use linger_base::Reason;
 use linger_exchange::UnreadCause;
 
-pub use app::{App, Kinds};
-pub use engine::{Engine, LoadError, Source};
-pub use inspect::{Report, inspect};
-pub use lane::Lane;
+pub use app::{App, InstanceKinds};
+pub use engine::{ComponentSource, Engine, LoadError};
+pub use inspect::{ComponentReport, inspect};
 pub use middleware::behind;
-pub use runtime::Runtime;
+pub use runtime::LanguageRuntime;
+pub use shard::ShardHandle;
 
 /// The error of a body that crosses the boundary.
 pub type BodyError = wasmtime_wasi_http::Error;
 
 /// A body that crosses the boundary.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub type BoundaryBody = UnsyncBoxBody<Bytes, BodyError>;
 
 /// A body without anything in it.
-pub fn empty() -> Body {
+pub fn empty() -> BoundaryBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// What has to be kept until a response has gone: its place in an instance.
-pub struct Hold {
+pub struct ResponseGuard {
     _place: Option<Arc<dyn Send + Sync>>,
 }
 
-impl Hold {
+impl ResponseGuard {
     fn new(place: Arc<dyn Send + Sync>) -> Self {
         Self { _place: Some(place) }
     }

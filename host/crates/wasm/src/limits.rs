@@ -7,7 +7,7 @@ use wasmtime::{ResourceLimiter, Result, StoreLimits, StoreLimitsBuilder};
 ///
 /// A memory never shrinks: what a guest leaks stays until its instance goes.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct MemoryLimiter {
     bounds: StoreLimits,
     most: usize,
     /// The bytes of the largest memory.
@@ -17,7 +17,7 @@ pub(super) struct Limits {
     refused: bool,
 }
 
-impl Limits {
+impl MemoryLimiter {
     pub(super) fn new(memory: ByteSize) -> Self {
         let most = usize::try_from(memory.as_u64()).unwrap_or(usize::MAX);
         let bounds = StoreLimitsBuilder::new().memory_size(most).build();
@@ -32,7 +32,7 @@ impl Limits {
     }
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let grows = self.bounds.memory_growing(current, desired, maximum)?;
         if grows {
@@ -75,8 +75,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn limits(first: usize) -> Limits {
-        let mut limits = Limits::new(ByteSize::mib(64));
+    fn limits(first: usize) -> MemoryLimiter {
+        let mut limits = MemoryLimiter::new(ByteSize::mib(64));
         assert!(limits.memory_growing(0, first * MIB, None).unwrap());
         limits
     }

@@ -15,14 +15,14 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use linger_telemetry::{AppMetrics, Reached};
 
-use super::state::Writing;
+use super::state::WritingRequest;
 
 /// The longest line in the log, in bytes. A longer one is split.
 const MAX_LINE: usize = 8 * 1024;
 
 /// Which of the standard streams.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stream {
+pub(super) enum StandardStream {
     Stdout,
     Stderr,
 }
@@ -31,8 +31,8 @@ pub(super) enum Stream {
 #[derive(Clone)]
 pub(super) struct GuestOutput {
     pub(super) app: Arc<str>,
-    pub(super) stream: Stream,
-    pub(super) writing: Writing,
+    pub(super) stream: StandardStream,
+    pub(super) writing: WritingRequest,
     pub(super) flood: Arc<FloodGate>,
 }
 
@@ -40,18 +40,18 @@ pub(super) struct GuestOutput {
 pub(super) struct FloodGate {
     /// Lines a second.
     max: u32,
-    second: Mutex<Second>,
+    second: Mutex<LogSecond>,
     metrics: Arc<AppMetrics>,
 }
 
-struct Second {
+struct LogSecond {
     began: Instant,
     lines: u32,
 }
 
 impl FloodGate {
     pub(super) fn new(max: u32, metrics: Arc<AppMetrics>) -> Self {
-        Self { max, second: Mutex::new(Second { began: Instant::now(), lines: 0 }), metrics }
+        Self { max, second: Mutex::new(LogSecond { began: Instant::now(), lines: 0 }), metrics }
     }
 
     /// Whether another line may be logged. Says so when the first may not, and how many there were when that is over.
@@ -62,7 +62,7 @@ impl FloodGate {
             if dropped > 0 {
                 tracing::warn!(app, "{dropped} lines of guests were dropped");
             }
-            *second = Second { began: Instant::now(), lines: 0 };
+            *second = LogSecond { began: Instant::now(), lines: 0 };
         }
         second.lines = second.lines.saturating_add(1);
         if second.lines == self.max.saturating_add(1) {
@@ -97,8 +97,8 @@ impl GuestOutput {
         let app = &*self.app;
         let request = self.writing.get().map(tracing::field::display);
         match self.stream {
-            Stream::Stdout => tracing::info!(target: "guest", app, request, "{text}"),
-            Stream::Stderr => tracing::warn!(target: "guest", app, request, "{text}"),
+            StandardStream::Stdout => tracing::info!(target: "guest", app, request, "{text}"),
+            StandardStream::Stderr => tracing::warn!(target: "guest", app, request, "{text}"),
         }
     }
 }

@@ -14,14 +14,14 @@ use wasmtime::{AsContextMut as _, Store, UpdateDeadline};
 
 use linger_config::InstanceLimits;
 
-use super::state::{State, current};
+use super::state::{StoreState, current};
 
 /// How long guest code runs before others on its thread get a turn.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The guest ran for longer than it may. Ends its instance.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum Overrun {
+pub(super) enum CpuOverrun {
     #[error("it ran for {0:?} without a pause, which is all that instances.max_turn allows")]
     Turn(Duration),
     #[error("a request used {0:?} of processor time, which is all that instances.max_cpu allows")]
@@ -30,7 +30,7 @@ pub(super) enum Overrun {
 
 /// How a guest came to its end, for the log: it trapped, or was stopped.
 pub(super) fn end(error: &wasmtime::Error) -> String {
-    if let Some(overrun) = error.downcast_ref::<Overrun>() {
+    if let Some(overrun) = error.downcast_ref::<CpuOverrun>() {
         format!("stopped: {overrun}")
     } else {
         format!("trapped: {error:#}")
@@ -39,17 +39,17 @@ pub(super) fn end(error: &wasmtime::Error) -> String {
 
 /// Counts the ticks of one instance.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Meter(Arc<Counts>);
+pub(super) struct CpuMeter(Arc<TickCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct TickCounts {
     /// Since the guest last paused.
     turn: AtomicU32,
     /// In all. It wraps, and is only compared.
     total: AtomicU32,
 }
 
-impl Meter {
+impl CpuMeter {
     /// Whether the guest is in the middle of a long turn.
     pub(super) fn is_busy(&self) -> bool {
         self.0.turn.load(Ordering::Relaxed) > 0
@@ -78,7 +78,7 @@ impl Meter {
 }
 
 /// Ends the turns of a store's guest code, and the instance when a turn or a request takes too much.
-pub(super) fn meter(store: &mut Store<State>, meter: Meter, limits: &InstanceLimits) {
+pub(super) fn meter(store: &mut Store<StoreState>, meter: CpuMeter, limits: &InstanceLimits) {
     let (max_turn, max_cpu) = (limits.max_turn, limits.max_cpu);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut store| {
@@ -86,9 +86,9 @@ pub(super) fn meter(store: &mut Store<State>, meter: Meter, limits: &InstanceLim
         let turn = meter.tick();
         let used = exchange.as_ref().map_or(0, |exchange| exchange.count_tick());
         let overrun = if turn > ticks(max_turn) {
-            Overrun::Turn(max_turn)
+            CpuOverrun::Turn(max_turn)
         } else if used > ticks(max_cpu) {
-            Overrun::Request(max_cpu)
+            CpuOverrun::Request(max_cpu)
         } else {
             // Tokio's own: it also looks for what clients have sent before the guest goes on.
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn pause_ends_a_turn() {
-        let meter = Meter::default();
+        let meter = CpuMeter::default();
         let (ticking, mut polls) = (meter.clone(), 0);
         let guest = std::future::poll_fn(move |cx| {
             polls += 1;

@@ -1,10 +1,10 @@
 //! Middleware: components that see an app's requests first.
 
 use super::compose;
-use super::engine::{LoadError, Source};
+use super::engine::{ComponentSource, LoadError};
 
 /// An app's component with these in front, the outermost first. Takes as long as reading all of them.
-pub fn behind(middleware: &[Source], app: &Source) -> Result<Source, LoadError> {
+pub fn behind(middleware: &[ComponentSource], app: &ComponentSource) -> Result<ComponentSource, LoadError> {
     let mut composed = app.clone();
     for outer in middleware.iter().rev() {
         outer.check()?;

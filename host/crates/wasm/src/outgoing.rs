@@ -26,8 +26,8 @@ pub(crate) struct OutgoingHttp {
 /// The header that says of which trace a request is.
 const TRACEPARENT: &str = "traceparent";
 
-type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
-type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+type OutgoingIo = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type OutgoingResult = Result<(http::Response<WasiBody>, OutgoingIo), Error>;
 
 impl OutgoingHttp {
     /// Allows `NAME` (its default port and any other) and `NAME:PORT`.
@@ -74,8 +74,8 @@ impl WasiHttpHooks for OutgoingHttp {
         &mut self,
         mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _body_sent: Io,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
+        _body_sent: OutgoingIo,
+    ) -> Box<dyn Future<Output = OutgoingResult> + Send> {
         let allowed = self.allows(request.uri());
         self.continue_trace(request.headers_mut());
         Box::new(async move {
@@ -83,7 +83,7 @@ impl WasiHttpHooks for OutgoingHttp {
                 return Err(Error::HttpRequestDenied);
             }
             let (response, io) = default_send_request(request, options).await?;
-            Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as Io))
+            Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as OutgoingIo))
         })
     }
 

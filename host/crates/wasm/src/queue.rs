@@ -11,7 +11,7 @@ use linger_config::InstanceLimits;
 
 use super::CallError;
 
-pub(super) struct Queue {
+pub(super) struct InstanceQueue {
     max: usize,
     patience: Duration,
     waiting: AtomicUsize,
@@ -20,7 +20,7 @@ pub(super) struct Queue {
     freed: Notify,
 }
 
-impl Queue {
+impl InstanceQueue {
     pub(super) fn new(limits: &InstanceLimits) -> Self {
         let (max, patience) = (limits.max_queued, limits.queue_timeout);
         Self { max, patience, waiting: AtomicUsize::new(0), freed: Notify::new() }
@@ -28,7 +28,7 @@ impl Queue {
 
     /// Waits for a place, unless too many do.
     pub(super) async fn wait<T>(&self, find: impl Fn() -> Option<T>) -> Result<T, CallError> {
-        let waiting = Waiting::join(self).ok_or(CallError::Busy)?;
+        let waiting = QueuedRequest::join(self).ok_or(CallError::Busy)?;
         let mut late = pin!(sleep(self.patience));
         loop {
             let mut freed = pin!(self.freed.notified());
@@ -37,7 +37,7 @@ impl Queue {
             if let Some(found) = find() {
                 drop(waiting);
                 // An instance has room for more than one.
-                self.freed();
+                self.notify_freed();
                 return Ok(found);
             }
             tokio::select! {
@@ -54,17 +54,17 @@ impl Queue {
     }
 
     /// A place has become free.
-    pub(super) fn freed(&self) {
+    pub(super) fn notify_freed(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_one();
         }
     }
 }
 
-struct Waiting<'a>(&'a Queue);
+struct QueuedRequest<'a>(&'a InstanceQueue);
 
-impl<'a> Waiting<'a> {
-    fn join(queue: &'a Queue) -> Option<Self> {
+impl<'a> QueuedRequest<'a> {
+    fn join(queue: &'a InstanceQueue) -> Option<Self> {
         let joined = queue.waiting.fetch_add(1, Ordering::SeqCst) < queue.max;
         // If not, the drop takes it back.
         let waiting = Self(queue);
@@ -72,7 +72,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
@@ -91,9 +91,9 @@ mod tests {
         free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok()
     }
 
-    fn queue(max_queued: usize) -> Queue {
+    fn queue(max_queued: usize) -> InstanceQueue {
         let queue_timeout = Duration::from_secs(1);
-        Queue::new(&InstanceLimits { max_queued, queue_timeout, ..InstanceLimits::default() })
+        InstanceQueue::new(&InstanceLimits { max_queued, queue_timeout, ..InstanceLimits::default() })
     }
 
     #[tokio::test]
@@ -109,7 +109,7 @@ mod tests {
         let waits = futures::future::select(Box::pin(queue.wait(find)), Box::pin(queue.wait(find)));
         let free_one = async {
             free.fetch_add(1, Ordering::Relaxed);
-            queue.freed();
+            queue.notify_freed();
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -125,7 +125,7 @@ mod tests {
         let mut waits = Box::pin(futures::future::try_join3(wait(), wait(), wait()));
         assert!(waits.as_mut().now_or_never().is_none());
         free.store(3, Ordering::Relaxed);
-        queue.freed();
+        queue.notify_freed();
         assert!(waits.await.is_ok());
     }
 
@@ -137,8 +137,8 @@ mod tests {
             let found = take(&free);
             free_two.call_once(|| {
                 free.store(2, Ordering::Relaxed);
-                queue.freed();
-                queue.freed();
+                queue.notify_freed();
+                queue.notify_freed();
             });
             found
         };

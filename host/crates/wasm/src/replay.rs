@@ -4,19 +4,19 @@ use http::Method;
 use http::request::Parts;
 use http_body::Body as _;
 
-use super::Body;
+use super::BoundaryBody;
 
 /// Whether a request may run twice: its method is safe (RFC 9110, section 9.2.1), and it has no body.
-pub(super) fn may_run_twice(method: &Method, body: &Body) -> bool {
+pub(super) fn may_run_twice(method: &Method, body: &BoundaryBody) -> bool {
     method.is_safe() && body.is_end_stream()
 }
 
 /// A copy of a request with a safe method and without a body.
-pub(super) struct Replay(Box<Parts>);
+pub(super) struct RequestReplay(Box<Parts>);
 
-impl Replay {
+impl RequestReplay {
     /// A copy, if the request may run twice.
-    pub(super) fn of(request: &http::Request<Body>) -> Option<Self> {
+    pub(super) fn of(request: &http::Request<BoundaryBody>) -> Option<Self> {
         if !may_run_twice(request.method(), request.body()) {
             return None;
         }
@@ -28,7 +28,7 @@ impl Replay {
         Some(Self(Box::new(parts)))
     }
 
-    pub(super) fn request(self) -> Box<http::Request<Body>> {
+    pub(super) fn request(self) -> Box<http::Request<BoundaryBody>> {
         Box::new(http::Request::from_parts(*self.0, super::empty()))
     }
 }

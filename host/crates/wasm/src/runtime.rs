@@ -6,11 +6,11 @@ use std::fmt;
 
 use wasmparser::{Parser, Payload, Result};
 
-use super::engine::Wasi;
+use super::engine::WasiVersion;
 
 /// The runtime of a language, in which a handler written for one request after the other lives on between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
+pub enum LanguageRuntime {
     /// `CPython`, by componentize-py.
     Python,
     /// `SpiderMonkey`, by componentize-js.
@@ -26,7 +26,7 @@ const STARLING_MONKEY: &str = "check_init";
 /// What it adds for a handler that a script exports. One that listens for the event `fetch` has none, and cannot be called twice.
 const OF_A_SCRIPT: &str = "cabi_post_wasi:http/incoming-handler@0.2.";
 
-impl Runtime {
+impl LanguageRuntime {
     /// The one that is in a component, or in one of those that it is composed of.
     pub(super) fn of(component: &[u8]) -> Option<Self> {
         // What cannot be parsed does not compile either, and that says why.
@@ -57,7 +57,7 @@ impl Runtime {
     }
 }
 
-impl fmt::Display for Runtime {
+impl fmt::Display for LanguageRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Python => "Python (componentize-py)",
@@ -68,13 +68,13 @@ impl fmt::Display for Runtime {
 
 /// Requests that an instance is used for where the configuration does not say. What a guest leaks at each must not add up for
 /// ever.
-pub(super) fn usual_uses(wasi: Wasi, runtime: Option<Runtime>) -> u64 {
+pub(super) fn usual_uses(wasi: WasiVersion, runtime: Option<LanguageRuntime>) -> u64 {
     match (wasi, runtime) {
-        (Wasi::P3, _) => 1_000_000,
+        (WasiVersion::P3, _) => 1_000_000,
         // Each leaks some hundred bytes a request, and takes some milliseconds to start.
-        (Wasi::P2, Some(_)) => 1_000,
+        (WasiVersion::P2, Some(_)) => 1_000,
         // Nothing that a component is built with promises that it expects a second one.
-        (Wasi::P2, None) => 1,
+        (WasiVersion::P2, None) => 1,
     }
 }
 
@@ -90,13 +90,13 @@ mod tests {
         format!("(core module (func $f) {})", exports.concat())
     }
 
-    fn runtime(component: &str) -> Option<Runtime> {
-        Runtime::of(&wat::parse_str(component).unwrap())
+    fn runtime(component: &str) -> Option<LanguageRuntime> {
+        LanguageRuntime::of(&wat::parse_str(component).unwrap())
     }
 
     #[test]
     fn python_is_seen_by_its_library() {
-        assert_eq!(runtime(&format!("(component (core module) {PYTHON})")), Some(Runtime::Python));
+        assert_eq!(runtime(&format!("(component (core module) {PYTHON})")), Some(LanguageRuntime::Python));
         let named = r#"(component (core module (import "env" "libcomponentize_py_runtime.so" (func))))"#;
         assert_eq!(runtime(named), None);
     }
@@ -105,7 +105,7 @@ mod tests {
     fn starling_monkey_is_seen_by_its_exports() {
         let handler = "cabi_post_wasi:http/incoming-handler@0.2.12#handle";
         let of_a_script = script(&["memory", "check_init", handler]);
-        assert_eq!(runtime(&format!("(component {of_a_script})")), Some(Runtime::StarlingMonkey));
+        assert_eq!(runtime(&format!("(component {of_a_script})")), Some(LanguageRuntime::StarlingMonkey));
     }
 
     #[test]
@@ -126,23 +126,23 @@ mod tests {
         let inner = format!("(component {PYTHON} (instance $it) (export {handler} (instance $it)))");
         let [outer, inner] = [outer, inner].map(|text| wat::parse_str(text).unwrap());
         let composed = compose::in_front(outer, inner).unwrap();
-        assert_eq!(Runtime::of(&composed), Some(Runtime::Python));
+        assert_eq!(LanguageRuntime::of(&composed), Some(LanguageRuntime::Python));
     }
 
     #[test]
     fn what_is_no_component_has_none() {
-        assert_eq!(Runtime::of(b""), None);
-        assert_eq!(Runtime::of(b"hello, world"), None);
+        assert_eq!(LanguageRuntime::of(b""), None);
+        assert_eq!(LanguageRuntime::of(b"hello, world"), None);
         let whole = wat::parse_str(format!("(component (core module) {PYTHON})")).unwrap();
         for end in 0..whole.len() {
             // Half of one is refused by who compiles it.
-            Runtime::of(&whole[..end]);
+            LanguageRuntime::of(&whole[..end]);
         }
     }
 
     #[test]
     fn component_that_nothing_is_known_of_is_used_once() {
-        assert_eq!(usual_uses(Wasi::P2, runtime("(component (core module))")), 1);
-        assert!(usual_uses(Wasi::P2, Some(Runtime::Python)) > 1);
+        assert_eq!(usual_uses(WasiVersion::P2, runtime("(component (core module))")), 1);
+        assert!(usual_uses(WasiVersion::P2, Some(LanguageRuntime::Python)) > 1);
     }
 }

@@ -14,39 +14,39 @@ use linger_events::EventStore;
 use linger_exchange::{Exchange, RequestId};
 use linger_telemetry::AppMetrics;
 
-use super::budget::Budget;
-use super::cancels::Cancels;
-use super::limits::Limits;
+use super::budget::HostBudget;
+use super::cancels::CancelSupport;
+use super::limits::MemoryLimiter;
 use super::outgoing::OutgoingHttp;
 
 /// The data of a wasmtime store.
-pub(crate) struct State {
+pub(crate) struct StoreState {
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
     pub(super) http: WasiHttpCtx,
     pub(super) outgoing: OutgoingHttp,
-    pub(super) limits: Limits,
+    pub(super) limits: MemoryLimiter,
     pub(super) events: Arc<dyn EventStore>,
     /// What is counted of its app.
     pub(super) metrics: Arc<AppMetrics>,
     /// Bounds what the host holds for it.
-    pub(super) budget: Budget,
+    pub(super) budget: HostBudget,
     /// How long its guests wait for room in that.
     pub(super) patience: Duration,
-    pub(super) requests: Requests,
+    pub(super) requests: InstanceRequests,
     /// What is known of cancelling calls of this component, where they are cancelled.
-    pub(super) cancels: Option<Arc<Cancels>>,
+    pub(super) cancels: Option<Arc<CancelSupport>>,
     /// Requests that are in the instance.
     pub(super) load: Arc<AtomicUsize>,
 }
 
-impl WasiView for State {
+impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
-impl WasiHttpView for State {
+impl WasiHttpView for StoreState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
     }
@@ -54,20 +54,20 @@ impl WasiHttpView for State {
 
 /// The requests that an instance works for.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(super) struct InstanceRequests {
     /// A guest can work on after its request has ended, and ask for it. So an entry stays until the id of
     /// its task names another one: there are never more than the instance had tasks at a time.
     by_task: HashMap<GuestTaskId, Arc<Exchange>>,
     /// The one of a WASI 0.2 instance.
     sole: Option<Arc<Exchange>>,
-    writing: Writing,
+    writing: WritingRequest,
 }
 
 /// The request that is writing to the instance's standard streams, for the log.
 #[derive(Clone, Default)]
-pub(super) struct Writing(Arc<Mutex<Option<RequestId>>>);
+pub(super) struct WritingRequest(Arc<Mutex<Option<RequestId>>>);
 
-impl Writing {
+impl WritingRequest {
     pub(super) fn get(&self) -> Option<RequestId> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,8 +77,8 @@ impl Writing {
     }
 }
 
-impl Requests {
-    pub(super) fn new(writing: Writing) -> Self {
+impl InstanceRequests {
+    pub(super) fn new(writing: WritingRequest) -> Self {
         Self { writing, ..Self::default() }
     }
 
@@ -109,7 +109,7 @@ impl Requests {
 }
 
 /// The request that the running guest code works for: the one at the root of its task.
-pub(super) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<Option<Arc<Exchange>>> {
+pub(super) fn current(mut store: StoreContextMut<'_, StoreState>) -> wasmtime::Result<Option<Arc<Exchange>>> {
     if let Some(sole) = store.data().requests.sole() {
         return Ok(Some(sole));
     }
@@ -118,7 +118,7 @@ pub(super) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result
 }
 
 /// Notes which request is about to write to a standard stream.
-pub(super) fn note_writer(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+pub(super) fn note_writer(mut store: StoreContextMut<'_, StoreState>) -> wasmtime::Result<()> {
     if let Some(exchange) = current(store.as_context_mut())? {
         store.data().requests.writing.set(Some(exchange.id));
     }

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
 use linger_deploy::{DeployError, Deployments, Record, Slot, Split};
-use linger_wasm::Source;
+use linger_wasm::ComponentSource;
 
 use super::answer::{error, json};
 use super::routes::Route;
@@ -53,7 +53,9 @@ impl Api {
         match (received, canary) {
             (Err(problem), _) => problem.answer(),
             (_, Err(message)) => error(StatusCode::BAD_REQUEST, &message),
-            (Ok(bytes), Ok(canary)) => result(deployments.deploy(app, Source { name, bytes }, canary).await),
+            (Ok(bytes), Ok(canary)) => {
+                result(deployments.deploy(app, ComponentSource { name, bytes }, canary).await)
+            }
         }
     }
 }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use linger_net::ReceiptBaseline;
-use linger_wasm::{Body, BodyError, Hold};
+use linger_wasm::{BodyError, BoundaryBody, ResponseGuard};
 
 use crate::request::guard::Guard;
 use crate::request::progress::{Chunk, Progress, Rest};
 
 /// Passes frames on, and tells the guard how the body ended.
 pub(crate) struct GuardedBody {
-    body: Body,
+    body: BoundaryBody,
     guarded: Option<Guarded>,
     /// When all was passed on, and may take long to leave.
     leaving: Option<Leaving>,
@@ -66,7 +66,7 @@ struct Guarded {
     /// The last frame, or the end after it, while it waits for news of the client.
     held: Option<(Option<Frame<Bytes>>, Running)>,
     /// The place of the request in its instance.
-    _hold: Hold,
+    _hold: ResponseGuard,
 }
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -74,7 +74,7 @@ type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
 
 impl GuardedBody {
     /// A guest's body. `length` is what the head says, for bodies that do not say it themselves.
-    pub(crate) fn new(body: Body, length: Option<u64>, guard: Guard, hold: Hold) -> Self {
+    pub(crate) fn new(body: BoundaryBody, length: Option<u64>, guard: Guard, hold: ResponseGuard) -> Self {
         let remaining = body.size_hint().exact().or(length);
         let progress = guard.progress();
         let guarded = Guarded {
@@ -91,7 +91,7 @@ impl GuardedBody {
     }
 
     /// A body of the host's own, which no outcome depends on.
-    pub(crate) fn plain(body: Body) -> Self {
+    pub(crate) fn plain(body: BoundaryBody) -> Self {
         Self { body, guarded: None, leaving: None }
     }
 
@@ -250,12 +250,12 @@ impl Guarded {
     }
 
     /// Whether a consumer that stops now has all of it.
-    fn is_whole(&self, body: &Body) -> bool {
+    fn is_whole(&self, body: &BoundaryBody) -> bool {
         self.held.is_none() && (self.remaining == Some(0) || body.is_end_stream())
     }
 
     /// Whether hyper has all of it. One that waits for news says that it has an end, and hyper asks for that.
-    fn was_passed(&self, body: &Body) -> bool {
+    fn was_passed(&self, body: &BoundaryBody) -> bool {
         self.is_whole(body) && (self.last_passed || !self.guard.wants_news())
     }
 

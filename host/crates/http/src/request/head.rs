@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 
 use linger_config::ServerLimits;
 use linger_telemetry::Reached;
-use linger_wasm::Body;
+use linger_wasm::BoundaryBody;
 
 use crate::error_response;
 
@@ -67,7 +67,7 @@ fn remove_twins(headers: &mut HeaderMap) {
 }
 
 /// The authority that a request is for. An error says what is wrong with the request.
-pub(crate) fn check<B>(request: &Request<B>) -> Result<Authority, Box<Response<Body>>> {
+pub(crate) fn check<B>(request: &Request<B>) -> Result<Authority, Box<Response<BoundaryBody>>> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return Err(error_response::not_implemented("CONNECT is not served here").into());
@@ -88,7 +88,7 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Authority, Box<Response<B
 }
 
 /// The only coding that is taken off a request's body is `chunked`, once.
-fn check_codings(headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
+fn check_codings(headers: &HeaderMap) -> Result<(), Box<Response<BoundaryBody>>> {
     let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let codings: Vec<_> = codings
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
@@ -108,7 +108,7 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
 }
 
 /// One length, however often it is said. Hyper looks after that for HTTP/1.1, and H2 only at the first.
-fn check_length(headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
+fn check_length(headers: &HeaderMap) -> Result<(), Box<Response<BoundaryBody>>> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let first = lengths.next();
     if lengths.any(|other| Some(other) != first) {

@@ -28,7 +28,7 @@ use http_body::Body as _;
 use linger_base::ClientProbe;
 use linger_exchange::{Exchange, RequestInfo, StopCause};
 use linger_telemetry::Reached;
-use linger_wasm::{App, Body, CallError, Hold, empty};
+use linger_wasm::{App, BoundaryBody, CallError, ResponseGuard, empty};
 
 use crate::connection::{ClientLink, Connection, InProgress};
 use crate::context::Context;
@@ -109,7 +109,7 @@ fn begin(
     connection: &Arc<Connection>,
     token: InProgress,
     mut request: Request<()>,
-) -> Result<Box<Begun>, Box<Response<Body>>> {
+) -> Result<Box<Begun>, Box<Response<BoundaryBody>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
     compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
@@ -153,7 +153,7 @@ fn place<'a>(
     context: &Context,
     settings: &'a Settings,
     request: &Request<()>,
-) -> Result<(Authority, &'a Target), Box<Response<Body>>> {
+) -> Result<(Authority, &'a Target), Box<Response<BoundaryBody>>> {
     if let Some(limit) = head::beyond(request, &settings.limits) {
         context.metrics.record_reached(limit);
         return Err(error_response::head_too_large(&settings.limits).into());
@@ -235,8 +235,8 @@ async fn answer(
     context: &Context,
     app: &App,
     exchange: &Arc<Exchange>,
-    request: Box<Request<Body>>,
-) -> Result<(Response<Body>, Hold), CallError> {
+    request: Box<Request<BoundaryBody>>,
+) -> Result<(Response<BoundaryBody>, ResponseGuard), CallError> {
     let head_only = request.method() == Method::HEAD;
     let (response, hold) = app.call(&context.lane, exchange.clone(), request).await?;
     Ok((vet::check(response, head_only).await?, hold))
@@ -245,7 +245,7 @@ async fn answer(
 /// The guest's response, whose body tells the guard how it ended.
 fn guarded(
     context: &Context,
-    (mut response, hold): (Response<Body>, Hold),
+    (mut response, hold): (Response<BoundaryBody>, ResponseGuard),
     app: &App,
     head_only: bool,
     mut guard: Guard,

@@ -4,7 +4,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use linger_base::ClientAddress;
 use linger_exchange::RequestId;
-use linger_wasm::Body;
+use linger_wasm::BoundaryBody;
 
 use crate::Context;
 use crate::error_response;
@@ -15,8 +15,8 @@ pub(crate) fn refuse<B>(
     context: &Context,
     request: &Request<B>,
     client: Option<ClientAddress>,
-    mut answer: Box<Response<Body>>,
-) -> Box<Response<Body>> {
+    mut answer: Box<Response<BoundaryBody>>,
+) -> Box<Response<BoundaryBody>> {
     let refusal = Refusal { status: answer.status(), client };
     let id = refusal.tell(context, Some((request.method(), request.uri())));
     answer.headers_mut().insert(error_response::REQUEST_ID, id.to_header());

@@ -7,7 +7,7 @@ use http::{Response, Version};
 use linger_base::ClientAddress;
 use linger_base::permits::Permit;
 use linger_telemetry::Reached;
-use linger_wasm::Body;
+use linger_wasm::BoundaryBody;
 
 use crate::connection::clients::{ClientShare, Kind};
 use crate::connection::{Connection, InProgress};
@@ -30,7 +30,7 @@ impl Shares {
         (connection, in_progress): (&Arc<Connection>, InProgress),
         client: Option<ClientAddress>,
         version: Version,
-    ) -> Result<Self, Box<Response<Body>>> {
+    ) -> Result<Self, Box<Response<BoundaryBody>>> {
         let streams = usize::try_from(settings.limits.max_streams_per_connection).unwrap_or(usize::MAX);
         if version == Version::HTTP_2 && connection.requests.len() >= streams {
             // Its client waits with the next one.

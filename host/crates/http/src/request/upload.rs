@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use linger_base::Reason;
 use linger_exchange::{Exchange, UnreadCause};
 use linger_telemetry::Reached;
-use linger_wasm::Body;
+use linger_wasm::BoundaryBody;
 
 use crate::Context;
 use crate::buffers::Full;
@@ -60,7 +60,7 @@ where
         context: &Context,
         exchange: &Arc<Exchange>,
         link: &Arc<ClientLink>,
-    ) -> (Body, Option<Arc<Intake>>) {
+    ) -> (BoundaryBody, Option<Arc<Intake>>) {
         let (intake, on_demand) = (self.intake(), self.on_demand);
         let bounds = context.settings.load().read_ahead.clone();
         let (pump, body) = pump::split(self.body, exchange.clone(), intake.clone(), bounds, on_demand);

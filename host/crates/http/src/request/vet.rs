@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use linger_telemetry::Failure;
-use linger_wasm::{Body, BodyError, CallError, empty};
+use linger_wasm::{BodyError, BoundaryBody, CallError, empty};
 
 use crate::request::answer::{has_no_body, length};
 
@@ -19,7 +19,10 @@ const MAX_FIRST: usize = 64 * 1024;
 
 /// Looks at a guest's response and at what there is of its body by now. What is wrong there is an error instead of a half
 /// answer; a body that is there to its end has a length.
-pub(crate) async fn check(response: Response<Body>, head_only: bool) -> Result<Response<Body>, CallError> {
+pub(crate) async fn check(
+    response: Response<BoundaryBody>,
+    head_only: bool,
+) -> Result<Response<BoundaryBody>, CallError> {
     let (mut parts, body) = response.into_parts();
     if !(200..600).contains(&parts.status.as_u16()) {
         return Err(CallError::Invalid(format!("its status is {}", parts.status.as_u16())));
@@ -85,7 +88,7 @@ pub(crate) fn fit<B: http_body::Body>(response: &mut Response<B>, asked: Version
 struct Begun {
     first: VecDeque<Frame<Bytes>>,
     /// None once it has ended.
-    rest: Option<Body>,
+    rest: Option<BoundaryBody>,
     /// What is still to come of the length that the head names.
     left: Option<u64>,
 }
@@ -207,7 +210,7 @@ impl http_body::Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        let rest_ended = self.rest.as_ref().is_none_or(Body::is_end_stream);
+        let rest_ended = self.rest.as_ref().is_none_or(BoundaryBody::is_end_stream);
         self.first.is_empty() && rest_ended && self.left.is_none_or(|left| left == 0)
     }
 

@@ -5,13 +5,13 @@ use wasmtime::{AsContextMut as _, Result};
 
 use linger_base::Cancellation;
 
-use super::{Linger, wit};
-use crate::state::{State, current};
+use super::{LingerImports, wit};
+use crate::state::{StoreState, current};
 
-impl wit::cancellation::Host for State {}
+impl wit::cancellation::Host for StoreState {}
 
-impl wit::cancellation::HostWithStore<State> for Linger {
-    fn current(mut store: Access<'_, State, Self>) -> Result<Resource<Cancellation>> {
+impl wit::cancellation::HostWithStore<StoreState> for LingerImports {
+    fn current(mut store: Access<'_, StoreState, Self>) -> Result<Resource<Cancellation>> {
         let exchange = current(store.as_context_mut())?;
         let cancellation =
             exchange.map_or_else(Cancellation::completed, |exchange| exchange.cancellation.clone());
@@ -19,7 +19,7 @@ impl wit::cancellation::HostWithStore<State> for Linger {
     }
 }
 
-impl wit::cancellation::HostCancellation for State {
+impl wit::cancellation::HostCancellation for StoreState {
     fn reason(&mut self, this: Resource<Cancellation>) -> Result<Option<wit::types::Reason>> {
         Ok(self.table.get(&this)?.reason().map(Into::into))
     }
@@ -30,9 +30,9 @@ impl wit::cancellation::HostCancellation for State {
     }
 }
 
-impl wit::cancellation::HostCancellationWithStore<State> for Linger {
+impl wit::cancellation::HostCancellationWithStore<StoreState> for LingerImports {
     fn cancelled(
-        mut store: Access<'_, State, Self>,
+        mut store: Access<'_, StoreState, Self>,
         this: Resource<Cancellation>,
     ) -> Result<FutureReader<wit::types::Reason>> {
         let cancellation = store.get().table.get(&this)?.clone();

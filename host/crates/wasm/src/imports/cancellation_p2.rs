@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use linger_base::Cancellation;
 
 use super::wit;
-use crate::state::State;
+use crate::state::StoreState;
 
 /// A cancellation that a guest of WASI 0.2 can poll.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
@@ -22,7 +22,7 @@ impl Pollable for PolledCancellation {
     }
 }
 
-impl wit::cancellation_p2::Host for State {
+impl wit::cancellation_p2::Host for StoreState {
     fn current(&mut self) -> Result<Resource<PolledCancellation>> {
         let exchange = self.requests.sole();
         let cancellation =
@@ -31,7 +31,7 @@ impl wit::cancellation_p2::Host for State {
     }
 }
 
-impl wit::cancellation_p2::HostCancellation for State {
+impl wit::cancellation_p2::HostCancellation for StoreState {
     fn subscribe(&mut self, this: Resource<PolledCancellation>) -> Result<Resource<DynPollable>> {
         subscribe(&mut self.table, this)
     }

@@ -9,17 +9,17 @@ use wasmtime_wasi_http::p3::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, WasiHttpView as _};
 
-use crate::state::{State, current};
+use crate::state::{StoreState, current};
 
-struct Client;
+struct ImportClient;
 
-impl HasData for Client {
+impl HasData for ImportClient {
     type Data<'a> = WasiHttpCtxView<'a>;
 }
 
-impl HostWithStore<State> for Client {
+impl HostWithStore<StoreState> for ImportClient {
     async fn send(
-        accessor: &Accessor<State, Self>,
+        accessor: &Accessor<StoreState, Self>,
         request: Resource<Request>,
     ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
         accessor.with(|mut store| {
@@ -28,17 +28,17 @@ impl HostWithStore<State> for Client {
             store.as_context_mut().data_mut().outgoing.work_for(exchange);
         });
         // It asks for the request before it waits for anything, so no other comes between.
-        WasiHttp::send(&accessor.with_getter::<WasiHttp>(State::http), request).await
+        WasiHttp::send(&accessor.with_getter::<WasiHttp>(StoreState::http), request).await
     }
 }
 
 /// Links `wasi:http` of WASI 0.3. To find out for which request a guest sends another takes a while, so it is not done without
 /// traces.
-pub(super) fn link(linker: &mut Linker<State>, traces: bool) -> wasmtime::Result<()> {
-    types::add_to_linker::<_, WasiHttp>(linker, State::http)?;
+pub(super) fn link(linker: &mut Linker<StoreState>, traces: bool) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, WasiHttp>(linker, StoreState::http)?;
     if traces {
-        client::add_to_linker::<_, Client>(linker, State::http)
+        client::add_to_linker::<_, ImportClient>(linker, StoreState::http)
     } else {
-        client::add_to_linker::<_, WasiHttp>(linker, State::http)
+        client::add_to_linker::<_, WasiHttp>(linker, StoreState::http)
     }
 }

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use wasmtime::component::{Access, FutureReader};
 use wasmtime::{AsContextMut as _, Result};
 
-use super::Linger;
+use super::LingerImports;
 use super::bindings::linger::middleware::ending;
-use crate::state::{State, current};
+use crate::state::{StoreState, current};
 
-impl ending::Host for State {}
+impl ending::Host for StoreState {}
 
-impl ending::HostWithStore<State> for Linger {
-    fn ended(mut store: Access<'_, State, Self>) -> Result<FutureReader<()>> {
+impl ending::HostWithStore<StoreState> for LingerImports {
+    fn ended(mut store: Access<'_, StoreState, Self>) -> Result<FutureReader<()>> {
         let exchange = current(store.as_context_mut())?;
         let (cancels, load) = (store.get().cancels.clone(), store.get().load.clone());
         FutureReader::new(store.as_context_mut(), async move {

@@ -8,7 +8,7 @@ use linger_exchange::Exchange;
 use linger_telemetry::{RequestTrace, WaitPoint};
 
 /// A wait that may turn out to be none: what is there already is not waited for.
-pub(super) struct Parking {
+pub(super) struct ParkedWait {
     exchange: Arc<Exchange>,
     place: WaitPoint,
     name: Name,
@@ -16,7 +16,7 @@ pub(super) struct Parking {
     number: Option<usize>,
 }
 
-impl Parking {
+impl ParkedWait {
     /// None if no spans are made of the request.
     pub(super) fn of(exchange: &Arc<Exchange>, place: WaitPoint, name: &Name) -> Option<Self> {
         let recorded = exchange.trace().is_some_and(RequestTrace::is_recorded);
@@ -42,7 +42,7 @@ impl Parking {
     }
 }
 
-impl Drop for Parking {
+impl Drop for ParkedWait {
     fn drop(&mut self) {
         self.end(false);
     }

@@ -9,7 +9,7 @@ use super::wit::types::EventError;
 
 /// What is waited for. Not to be polled again after it has resolved.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
-pub trait Wait: Send + 'static {
+pub trait GuestWait: Send + 'static {
     /// What it gives.
     type Output: Send;
 
@@ -18,13 +18,13 @@ pub trait Wait: Send + 'static {
 
 /// A wait, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub enum Pending<W: Wait> {
+pub enum PendingResult<W: GuestWait> {
     Waiting(W),
     Arrived(Result<W::Output, EventError>),
     Fetched,
 }
 
-impl<W: Wait> Pending<W> {
+impl<W: GuestWait> PendingResult<W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::Waiting(wait) = self {
             *self = Self::Arrived(ready!(wait.poll(cx)));
@@ -45,7 +45,7 @@ impl<W: Wait> Pending<W> {
 }
 
 #[async_trait]
-impl<W: Wait> Pollable for Pending<W> {
+impl<W: GuestWait> Pollable for PendingResult<W> {
     async fn ready(&mut self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
     }

@@ -22,23 +22,23 @@ use linger_events::{
 use linger_exchange::Exchange;
 use linger_telemetry::{Reached, WaitPoint};
 
-use super::parking::Parking;
-use super::pending::Wait;
-use super::whole::Headers;
-use super::{Linger, wit};
-use crate::state::{State, current};
+use super::parking::ParkedWait;
+use super::pending::GuestWait;
+use super::whole::HeaderFields;
+use super::{LingerImports, wit};
+use crate::state::{StoreState, current};
 
 /// An open queue.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub struct Queue {
+pub struct QueueHandle {
     pub(super) name: Name,
 }
 
 /// A delivery, as its guest holds it. Dropped with its instance too, so that nothing unseen stays away.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub struct Held(pub(super) Arc<Delivery>);
+pub struct GuestDelivery(pub(super) Arc<Delivery>);
 
-impl Drop for Held {
+impl Drop for GuestDelivery {
     fn drop(&mut self) {
         self.0.release();
     }
@@ -77,9 +77,9 @@ impl From<LimitKind> for wit::types::Limit {
     }
 }
 
-pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Queue>, EventError>> {
+pub(super) fn open(state: &mut StoreState, name: &str) -> Result<Result<Resource<QueueHandle>, EventError>> {
     match name.parse() {
-        Ok(name) => Ok(Ok(state.table.push(Queue { name })?)),
+        Ok(name) => Ok(Ok(state.table.push(QueueHandle { name })?)),
         Err(_) => Ok(Err(EventError::InvalidName)),
     }
 }
@@ -95,8 +95,8 @@ pub(super) fn new_event(data: Vec<u8>, content_type: Option<String>) -> Result<N
 
 /// Starts a push.
 pub(super) fn push(
-    state: &mut State,
-    queue: &Resource<Queue>,
+    state: &mut StoreState,
+    queue: &Resource<QueueHandle>,
     data: Vec<u8>,
     options: PushOptions,
 ) -> Result<impl Future<Output = Result<wit::types::EventId, EventError>> + Send + 'static + use<>> {
@@ -117,8 +117,8 @@ pub(super) fn push(
 
 /// Starts to settle a delivery early.
 pub(super) fn settle(
-    state: &mut State,
-    delivery: &Resource<Held>,
+    state: &mut StoreState,
+    delivery: &Resource<GuestDelivery>,
     settlement: Settlement,
 ) -> Result<impl Future<Output = Result<(), EventError>> + Send + 'static + use<>> {
     let settled = state.table.get(delivery)?.0.claim().map(|lease| lease.settle(settlement));
@@ -127,34 +127,39 @@ pub(super) fn settle(
 
 /// A wait for an event on behalf of a request.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
-pub struct Take(Result<Waiting, EventError>);
+pub struct TakeWait(Result<WaitingTake, EventError>);
 
-struct Waiting {
+struct WaitingTake {
     exchange: Arc<Exchange>,
     lease: PendingLease,
-    parking: Option<Parking>,
+    parking: Option<ParkedWait>,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Take {
-    pub(super) fn start(state: &State, queue: &Name, exchange: Option<Arc<Exchange>>) -> Self {
+impl TakeWait {
+    pub(super) fn start(state: &StoreState, queue: &Name, exchange: Option<Arc<Exchange>>) -> Self {
         let Some(exchange) = exchange else {
             return Self(Err(EventError::Cancelled(Reason::Completed.into())));
         };
         exchange.mark_asked_for_events();
         let wait = exchange.deliveries.wait(|| state.events.clone().take(queue));
         Self(wait.map_err(|error| refusal(error, &exchange)).map(|lease| {
-            let (watched, parking) = (exchange.clone(), Parking::of(&exchange, WaitPoint::Queue, queue));
-            Waiting { exchange, lease, parking, ended: Box::pin(async move { watched.wait_ended().await }) }
+            let (watched, parking) = (exchange.clone(), ParkedWait::of(&exchange, WaitPoint::Queue, queue));
+            WaitingTake {
+                exchange,
+                lease,
+                parking,
+                ended: Box::pin(async move { watched.wait_ended().await }),
+            }
         }))
     }
 }
 
 /// Resolves with a delivery that the request holds, or with the reason why it gets none.
-impl Wait for Take {
-    type Output = Held;
+impl GuestWait for TakeWait {
+    type Output = GuestDelivery;
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<GuestDelivery, EventError>> {
         match &mut self.0 {
             Ok(waiting) => {
                 let polled = waiting.poll(cx);
@@ -168,8 +173,8 @@ impl Wait for Take {
     }
 }
 
-impl Waiting {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, EventError>> {
+impl WaitingTake {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<GuestDelivery, EventError>> {
         // First: whoever left gets nothing, whatever has arrived.
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(refusal(HoldError::Ended, &self.exchange)));
@@ -189,7 +194,7 @@ impl Waiting {
                 return Err(refusal(HoldError::Ended, &self.exchange));
             }
             let held = self.exchange.deliveries.hold(lease);
-            held.map(Held).map_err(|error| refusal(error, &self.exchange))
+            held.map(GuestDelivery).map_err(|error| refusal(error, &self.exchange))
         }))
     }
 }
@@ -205,15 +210,15 @@ fn refusal(error: HoldError, exchange: &Exchange) -> EventError {
 }
 
 /// Gives the delivery to the guest when the guest reads the future.
-struct TakeProducer(Take);
+struct TakeProducer(TakeWait);
 
-impl FutureProducer<State> for TakeProducer {
-    type Item = Result<Resource<Held>, EventError>;
+impl FutureProducer<StoreState> for TakeProducer {
+    type Item = Result<Resource<GuestDelivery>, EventError>;
 
     fn poll_produce(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut store: StoreContextMut<'_, State>,
+        mut store: StoreContextMut<'_, StoreState>,
         finish: bool,
     ) -> Poll<Result<Option<Self::Item>>> {
         match self.0.poll(cx) {
@@ -225,34 +230,34 @@ impl FutureProducer<State> for TakeProducer {
     }
 }
 
-impl wit::queue::Host for State {}
+impl wit::queue::Host for StoreState {}
 
-impl wit::queue::HostQueue for State {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Queue>, EventError>> {
+impl wit::queue::HostQueue for StoreState {
+    fn open(&mut self, name: String) -> Result<Result<Resource<QueueHandle>, EventError>> {
         open(self, &name)
     }
 
-    fn drop(&mut self, this: Resource<Queue>) -> Result<()> {
+    fn drop(&mut self, this: Resource<QueueHandle>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
 }
 
-impl wit::queue::HostQueueWithStore<State> for Linger {
+impl wit::queue::HostQueueWithStore<StoreState> for LingerImports {
     async fn push(
-        accessor: &Accessor<State, Self>,
-        this: Resource<Queue>,
+        accessor: &Accessor<StoreState, Self>,
+        this: Resource<QueueHandle>,
         data: Vec<u8>,
         options: PushOptions,
     ) -> Result<Result<wit::types::EventId, EventError>> {
         Ok(accessor.with(|mut store| push(store.get(), &this, data, options))?.await)
     }
 
-    fn take(mut store: Access<'_, State, Self>, this: Resource<Queue>) -> Result<Taking> {
+    fn take(mut store: Access<'_, StoreState, Self>, this: Resource<QueueHandle>) -> Result<Taking> {
         let exchange = current(store.as_context_mut())?;
         let state = store.get();
         let queue = state.table.get(&this)?.name.clone();
-        let mut take = Take::start(state, &queue, exchange);
+        let mut take = TakeWait::start(state, &queue, exchange);
         // Nobody has to be woken: the future polls anew.
         Ok(match take.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(held)) => Taking::Ready(Ok(state.table.push(held)?)),
@@ -262,52 +267,55 @@ impl wit::queue::HostQueueWithStore<State> for Linger {
     }
 }
 
-impl wit::queue::HostDelivery for State {
-    fn id(&mut self, this: Resource<Held>) -> Result<wit::types::EventId> {
+impl wit::queue::HostDelivery for StoreState {
+    fn id(&mut self, this: Resource<GuestDelivery>) -> Result<wit::types::EventId> {
         Ok(self.table.get(&this)?.0.event().id.into())
     }
 
-    fn data(&mut self, this: Resource<Held>) -> Result<Vec<u8>> {
+    fn data(&mut self, this: Resource<GuestDelivery>) -> Result<Vec<u8>> {
         Ok(self.table.get(&this)?.0.see().data.to_vec())
     }
 
     fn respond(
         &mut self,
-        this: Resource<Held>,
+        this: Resource<GuestDelivery>,
         status: u16,
-        headers: Headers,
+        headers: HeaderFields,
     ) -> Result<Result<Resource<Response>, ResponseError>> {
         let data = self.table.get(&this)?.0.see().data.clone();
         self.respond_with(status, headers, data)
     }
 
-    fn content_type(&mut self, this: Resource<Held>) -> Result<Option<String>> {
+    fn content_type(&mut self, this: Resource<GuestDelivery>) -> Result<Option<String>> {
         Ok(self.table.get(&this)?.0.event().content_type.as_deref().map(str::to_owned))
     }
 
-    fn attempt(&mut self, this: Resource<Held>) -> Result<u32> {
+    fn attempt(&mut self, this: Resource<GuestDelivery>) -> Result<u32> {
         Ok(self.table.get(&this)?.0.event().attempt)
     }
 
-    fn maybe_delivered(&mut self, this: Resource<Held>) -> Result<bool> {
+    fn maybe_delivered(&mut self, this: Resource<GuestDelivery>) -> Result<bool> {
         Ok(self.table.get(&this)?.0.event().maybe_delivered)
     }
 
-    fn drop(&mut self, this: Resource<Held>) -> Result<()> {
+    fn drop(&mut self, this: Resource<GuestDelivery>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
 }
 
-impl wit::queue::HostDeliveryWithStore<State> for Linger {
-    async fn ack(accessor: &Accessor<State, Self>, this: Resource<Held>) -> Result<Result<(), EventError>> {
+impl wit::queue::HostDeliveryWithStore<StoreState> for LingerImports {
+    async fn ack(
+        accessor: &Accessor<StoreState, Self>,
+        this: Resource<GuestDelivery>,
+    ) -> Result<Result<(), EventError>> {
         let settled = accessor.with(|mut store| settle(store.get(), &this, Settlement::Ack))?;
         Ok(settled.await)
     }
 
     async fn release(
-        accessor: &Accessor<State, Self>,
-        this: Resource<Held>,
+        accessor: &Accessor<StoreState, Self>,
+        this: Resource<GuestDelivery>,
     ) -> Result<Result<(), EventError>> {
         let untaken = Settlement::Requeue { maybe_delivered: false };
         let settled = accessor.with(|mut store| settle(store.get(), &this, untaken))?;

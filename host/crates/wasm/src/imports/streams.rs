@@ -8,16 +8,16 @@ use wasmtime::{AsContextMut as _, StoreContextMut};
 use wasmtime_wasi::p2::bindings::io::streams::{Host, HostOutputStream, StreamError};
 use wasmtime_wasi::p2::{DynOutputStream, StreamResult};
 
-use crate::state::{State, note_writer};
+use crate::state::{StoreState, note_writer};
 
-type Write = (Resource<DynOutputStream>, Vec<u8>);
+type StreamWrite = (Resource<DynOutputStream>, Vec<u8>);
 
-pub(super) fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(super) fn shadow(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut streams = linker.instance("wasi:io/streams@0.2.12")?;
     streams.func_wrap(
         "[method]output-stream.write",
-        |mut store: StoreContextMut<'_, State>, (stream, bytes): Write| {
+        |mut store: StoreContextMut<'_, StoreState>, (stream, bytes): StreamWrite| {
             note_writer(store.as_context_mut())?;
             let table = &mut store.data_mut().table;
             let result = HostOutputStream::write(table, stream, bytes);
@@ -26,7 +26,7 @@ pub(super) fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     )?;
     streams.func_wrap_async(
         "[method]output-stream.blocking-write-and-flush",
-        |mut store: StoreContextMut<'_, State>, (stream, bytes): Write| {
+        |mut store: StoreContextMut<'_, StoreState>, (stream, bytes): StreamWrite| {
             Box::new(async move {
                 note_writer(store.as_context_mut())?;
                 let table = &mut store.data_mut().table;

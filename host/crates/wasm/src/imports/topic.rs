@@ -16,34 +16,34 @@ use linger_events::{Cursor, PublishedEvent, StoreError, TopicBatch};
 use linger_exchange::Exchange;
 use linger_telemetry::WaitPoint;
 
-use super::parking::Parking;
-use super::pending::Wait;
+use super::parking::ParkedWait;
+use super::pending::GuestWait;
 use super::queue::new_event;
-use super::whole::Headers;
-use super::{Linger, wit};
-use crate::state::{State, current};
+use super::whole::HeaderFields;
+use super::{LingerImports, wit};
+use crate::state::{StoreState, current};
 
 /// An open topic.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub struct Topic {
+pub struct TopicHandle {
     pub(super) name: Name,
 }
 
 /// An event of a topic, which its readers share.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub type Event = Arc<PublishedEvent>;
+pub type SharedEvent = Arc<PublishedEvent>;
 
-pub(super) fn open(state: &mut State, name: &str) -> Result<Result<Resource<Topic>, EventError>> {
+pub(super) fn open(state: &mut StoreState, name: &str) -> Result<Result<Resource<TopicHandle>, EventError>> {
     match name.parse() {
-        Ok(name) => Ok(Ok(state.table.push(Topic { name })?)),
+        Ok(name) => Ok(Ok(state.table.push(TopicHandle { name })?)),
         Err(_) => Ok(Err(EventError::InvalidName)),
     }
 }
 
 /// Starts to publish.
 pub(super) fn publish(
-    state: &mut State,
-    topic: &Resource<Topic>,
+    state: &mut StoreState,
+    topic: &Resource<TopicHandle>,
     data: Vec<u8>,
     content_type: Option<String>,
 ) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
@@ -59,8 +59,8 @@ pub(super) fn publish(
 
 /// Asks for the end.
 pub(super) fn end(
-    state: &mut State,
-    topic: &Resource<Topic>,
+    state: &mut StoreState,
+    topic: &Resource<TopicHandle>,
 ) -> Result<impl Future<Output = Result<String, EventError>> + Send + 'static + use<>> {
     let end = state.events.clone().end(&state.table.get(topic)?.name);
     let metrics = state.metrics.clone();
@@ -72,14 +72,14 @@ pub(super) fn end(
 
 /// A wait for events on behalf of a request.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
-pub struct Read {
+pub struct TopicRead {
     batch: Pin<Box<dyn Future<Output = Result<TopicBatch, EventError>> + Send>>,
-    parking: Option<Parking>,
+    parking: Option<ParkedWait>,
 }
 
-impl Read {
+impl TopicRead {
     pub(super) fn start(
-        state: &State,
+        state: &StoreState,
         topic: &Name,
         after: Option<&str>,
         limit: u32,
@@ -92,7 +92,8 @@ impl Read {
             Err(_) => Err(EventError::InvalidCursor),
         };
         exchange.as_deref().inspect(|exchange| exchange.mark_asked_for_events());
-        let parking = exchange.as_ref().and_then(|exchange| Parking::of(exchange, WaitPoint::Topic, topic));
+        let parking =
+            exchange.as_ref().and_then(|exchange| ParkedWait::of(exchange, WaitPoint::Topic, topic));
         let batch = Box::pin(async move {
             let (batch, cancelled) = (batch?, EventError::Cancelled(Reason::Completed.into()));
             let exchange = exchange.ok_or(cancelled)?;
@@ -112,7 +113,7 @@ impl Read {
 }
 
 /// Resolves with events, or with the reason why there are none.
-impl Wait for Read {
+impl GuestWait for TopicRead {
     type Output = TopicBatch;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<TopicBatch, EventError>> {
@@ -125,20 +126,23 @@ impl Wait for Read {
 }
 
 /// The events as resources of the guest.
-pub(super) fn push_events(state: &mut State, events: Vec<Event>) -> Result<Vec<Resource<Event>>> {
+pub(super) fn push_events(
+    state: &mut StoreState,
+    events: Vec<SharedEvent>,
+) -> Result<Vec<Resource<SharedEvent>>> {
     events.into_iter().map(|event| Ok(state.table.push(event)?)).collect()
 }
 
 /// Gives the events to the guest when the guest reads the future.
-struct ReadProducer(Read);
+struct ReadProducer(TopicRead);
 
-impl FutureProducer<State> for ReadProducer {
+impl FutureProducer<StoreState> for ReadProducer {
     type Item = Result<wit::topic::Batch, EventError>;
 
     fn poll_produce(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut store: StoreContextMut<'_, State>,
+        mut store: StoreContextMut<'_, StoreState>,
         finish: bool,
     ) -> Poll<Result<Option<Self::Item>>> {
         match self.0.poll(cx) {
@@ -158,23 +162,23 @@ impl FutureProducer<State> for ReadProducer {
     }
 }
 
-impl wit::topic::Host for State {}
+impl wit::topic::Host for StoreState {}
 
-impl wit::topic::HostTopic for State {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Topic>, EventError>> {
+impl wit::topic::HostTopic for StoreState {
+    fn open(&mut self, name: String) -> Result<Result<Resource<TopicHandle>, EventError>> {
         open(self, &name)
     }
 
-    fn drop(&mut self, this: Resource<Topic>) -> Result<()> {
+    fn drop(&mut self, this: Resource<TopicHandle>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
 }
 
-impl wit::topic::HostTopicWithStore<State> for Linger {
+impl wit::topic::HostTopicWithStore<StoreState> for LingerImports {
     fn publish(
-        mut store: Access<'_, State, Self>,
-        this: Resource<Topic>,
+        mut store: Access<'_, StoreState, Self>,
+        this: Resource<TopicHandle>,
         data: Vec<u8>,
         content_type: Option<String>,
     ) -> Result<FutureReader<Result<String, EventError>>> {
@@ -183,50 +187,50 @@ impl wit::topic::HostTopicWithStore<State> for Linger {
     }
 
     fn read(
-        mut store: Access<'_, State, Self>,
-        this: Resource<Topic>,
+        mut store: Access<'_, StoreState, Self>,
+        this: Resource<TopicHandle>,
         after: Option<String>,
         limit: u32,
     ) -> Result<FutureReader<Result<wit::topic::Batch, EventError>>> {
         let exchange = current(store.as_context_mut())?;
         let state = store.get();
-        let read = Read::start(state, &state.table.get(&this)?.name, after.as_deref(), limit, exchange);
+        let read = TopicRead::start(state, &state.table.get(&this)?.name, after.as_deref(), limit, exchange);
         FutureReader::new(store.as_context_mut(), ReadProducer(read))
     }
 
     fn end(
-        mut store: Access<'_, State, Self>,
-        this: Resource<Topic>,
+        mut store: Access<'_, StoreState, Self>,
+        this: Resource<TopicHandle>,
     ) -> Result<FutureReader<Result<String, EventError>>> {
         let end = end(store.get(), &this)?;
         FutureReader::new(store.as_context_mut(), async { wasmtime::error::Ok(end.await) })
     }
 }
 
-impl wit::topic::HostEvent for State {
-    fn cursor(&mut self, this: Resource<Event>) -> Result<String> {
+impl wit::topic::HostEvent for StoreState {
+    fn cursor(&mut self, this: Resource<SharedEvent>) -> Result<String> {
         Ok(self.table.get(&this)?.cursor.to_string())
     }
 
-    fn data(&mut self, this: Resource<Event>) -> Result<Vec<u8>> {
+    fn data(&mut self, this: Resource<SharedEvent>) -> Result<Vec<u8>> {
         Ok(self.table.get(&this)?.data.to_vec())
     }
 
     fn respond(
         &mut self,
-        this: Resource<Event>,
+        this: Resource<SharedEvent>,
         status: u16,
-        headers: Headers,
+        headers: HeaderFields,
     ) -> Result<Result<Resource<Response>, ResponseError>> {
         let data = self.table.get(&this)?.data.clone();
         self.respond_with(status, headers, data)
     }
 
-    fn content_type(&mut self, this: Resource<Event>) -> Result<Option<String>> {
+    fn content_type(&mut self, this: Resource<SharedEvent>) -> Result<Option<String>> {
         Ok(self.table.get(&this)?.content_type.as_deref().map(str::to_owned))
     }
 
-    fn drop(&mut self, this: Resource<Event>) -> Result<()> {
+    fn drop(&mut self, this: Resource<SharedEvent>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
     }

@@ -7,25 +7,25 @@ use wit::types::EventError;
 
 use linger_events::TopicBatch;
 
-use super::pending::Pending;
-use super::topic::{Event, Read, Topic, end, open, publish, push_events};
+use super::pending::PendingResult;
+use super::topic::{SharedEvent, TopicHandle, TopicRead, end, open, publish, push_events};
 use super::wit;
-use crate::state::State;
+use crate::state::StoreState;
 
 /// A wait for events, and what it gave until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
-pub type PendingRead = Pending<Read>;
+pub type PendingRead = PendingResult<TopicRead>;
 
-impl wit::topic_p2::Host for State {}
+impl wit::topic_p2::Host for StoreState {}
 
-impl wit::topic_p2::HostTopic for State {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Topic>, EventError>> {
+impl wit::topic_p2::HostTopic for StoreState {
+    fn open(&mut self, name: String) -> Result<Result<Resource<TopicHandle>, EventError>> {
         open(self, &name)
     }
 
     async fn publish(
         &mut self,
-        this: Resource<Topic>,
+        this: Resource<TopicHandle>,
         data: Vec<u8>,
         content_type: Option<String>,
     ) -> Result<Result<String, EventError>> {
@@ -34,26 +34,26 @@ impl wit::topic_p2::HostTopic for State {
 
     fn read(
         &mut self,
-        this: Resource<Topic>,
+        this: Resource<TopicHandle>,
         after: Option<String>,
         limit: u32,
     ) -> Result<Resource<PendingRead>> {
         let topic = &self.table.get(&this)?.name;
-        let read = Read::start(self, topic, after.as_deref(), limit, self.requests.sole());
-        Ok(self.table.push(Pending::Waiting(read))?)
+        let read = TopicRead::start(self, topic, after.as_deref(), limit, self.requests.sole());
+        Ok(self.table.push(PendingResult::Waiting(read))?)
     }
 
-    async fn end(&mut self, this: Resource<Topic>) -> Result<Result<String, EventError>> {
+    async fn end(&mut self, this: Resource<TopicHandle>) -> Result<Result<String, EventError>> {
         Ok(end(self, &this)?.await)
     }
 
-    fn drop(&mut self, this: Resource<Topic>) -> Result<()> {
+    fn drop(&mut self, this: Resource<TopicHandle>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
 }
 
-impl wit::topic_p2::HostPendingRead for State {
+impl wit::topic_p2::HostPendingRead for StoreState {
     fn subscribe(&mut self, this: Resource<PendingRead>) -> Result<Resource<DynPollable>> {
         subscribe(&mut self.table, this)
     }
@@ -79,20 +79,20 @@ impl wit::topic_p2::HostPendingRead for State {
 }
 
 /// The same resource as in `topic`, so the same answers.
-impl wit::topic_p2::HostEvent for State {
-    fn cursor(&mut self, this: Resource<Event>) -> Result<String> {
+impl wit::topic_p2::HostEvent for StoreState {
+    fn cursor(&mut self, this: Resource<SharedEvent>) -> Result<String> {
         wit::topic::HostEvent::cursor(self, this)
     }
 
-    fn data(&mut self, this: Resource<Event>) -> Result<Vec<u8>> {
+    fn data(&mut self, this: Resource<SharedEvent>) -> Result<Vec<u8>> {
         wit::topic::HostEvent::data(self, this)
     }
 
-    fn content_type(&mut self, this: Resource<Event>) -> Result<Option<String>> {
+    fn content_type(&mut self, this: Resource<SharedEvent>) -> Result<Option<String>> {
         wit::topic::HostEvent::content_type(self, this)
     }
 
-    fn drop(&mut self, this: Resource<Event>) -> Result<()> {
+    fn drop(&mut self, this: Resource<SharedEvent>) -> Result<()> {
         wit::topic::HostEvent::drop(self, this)
     }
 }

@@ -16,10 +16,10 @@ use wit::whole::{BodyError, ResponseError};
 use linger_exchange::Exchange;
 use linger_telemetry::Reached;
 
-use super::{Linger, wit};
-use crate::budget::Budget;
-use crate::state::{State, current};
-use crate::{Body, BodyError as HttpError};
+use super::{LingerImports, wit};
+use crate::budget::HostBudget;
+use crate::state::{StoreState, current};
+use crate::{BodyError as HttpError, BoundaryBody};
 
 /// Bytes of names and values: what `wasi:http` allows its `fields`.
 const MAX_HEADERS: usize = 128 * 1024;
@@ -27,11 +27,11 @@ const MAX_HEADERS: usize = 128 * 1024;
 /// Marks the body of a request that was read.
 const CONSUMED: &str = "the body was read before, by linger:host/whole.body";
 
-pub(super) type Headers = Vec<(String, Vec<u8>)>;
+pub(super) type HeaderFields = Vec<(String, Vec<u8>)>;
 
-impl wit::whole::Host for State {}
+impl wit::whole::Host for StoreState {}
 
-impl State {
+impl StoreState {
     /// The host cannot hold what a guest wants it to, since it holds too much for others in its instance.
     fn note_over_limit(exchange: Option<&Exchange>) {
         let Some(exchange) = exchange else { return };
@@ -43,7 +43,7 @@ impl State {
     pub(super) fn respond_with(
         &mut self,
         status: u16,
-        headers: Headers,
+        headers: HeaderFields,
         body: Bytes,
     ) -> Result<Result<Resource<Response>, ResponseError>> {
         match self.response(status, headers, body) {
@@ -52,7 +52,12 @@ impl State {
         }
     }
 
-    fn response(&mut self, status: u16, headers: Headers, body: Bytes) -> Result<Response, ResponseError> {
+    fn response(
+        &mut self,
+        status: u16,
+        headers: HeaderFields,
+        body: Bytes,
+    ) -> Result<Response, ResponseError> {
         let status = StatusCode::from_u16(status).map_err(|_| ResponseError::InvalidStatus)?;
         if status.is_informational() || status.as_u16() > 599 {
             return Err(ResponseError::InvalidStatus);
@@ -65,7 +70,7 @@ impl State {
         Ok(response)
     }
 
-    fn fields(&mut self, headers: Headers, length: usize) -> Result<FieldMap, ResponseError> {
+    fn fields(&mut self, headers: HeaderFields, length: usize) -> Result<FieldMap, ResponseError> {
         let http = self.http();
         let mut fields = FieldMap::new_mutable(MAX_HEADERS);
         for (name, value) in headers {
@@ -98,11 +103,11 @@ fn refusal(error: FieldMapError, name: String) -> ResponseError {
     }
 }
 
-impl wit::whole::HostWithStore<State> for Linger {
+impl wit::whole::HostWithStore<StoreState> for LingerImports {
     fn respond(
-        mut store: Access<'_, State, Self>,
+        mut store: Access<'_, StoreState, Self>,
         status: u16,
-        headers: Headers,
+        headers: HeaderFields,
         body: Vec<u8>,
     ) -> Result<Result<Resource<Response>, ResponseError>> {
         if let Some(body) = store.get().budget.bytes(body) {
@@ -110,12 +115,12 @@ impl wit::whole::HostWithStore<State> for Linger {
         }
         // It cannot wait here: the whole instance would.
         let exchange = current(store.as_context_mut())?;
-        State::note_over_limit(exchange.as_deref());
+        StoreState::note_over_limit(exchange.as_deref());
         Ok(Err(ResponseError::OverLimit))
     }
 
     async fn body(
-        accessor: &Accessor<State, Self>,
+        accessor: &Accessor<StoreState, Self>,
         request: Resource<Request>,
         limit: u64,
     ) -> Result<Result<Vec<u8>, BodyError>> {
@@ -133,7 +138,7 @@ impl wit::whole::HostWithStore<State> for Linger {
                 let (budget, patience) = held;
                 let collected = collect(body, limit.min(budget.total()), &budget, patience).await;
                 if matches!(collected, Err(BodyError::OverLimit)) {
-                    State::note_over_limit(exchange.as_deref());
+                    StoreState::note_over_limit(exchange.as_deref());
                 }
                 collected
             }
@@ -164,9 +169,9 @@ fn take_body(request: &mut Request) -> Request {
 }
 
 async fn collect(
-    mut body: Body,
+    mut body: BoundaryBody,
     limit: u64,
-    budget: &Budget,
+    budget: &HostBudget,
     patience: Duration,
 ) -> Result<Vec<u8>, BodyError> {
     let least = body.size_hint().lower();

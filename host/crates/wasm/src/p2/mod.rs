@@ -19,80 +19,80 @@ use linger_config::OnDisconnect;
 use linger_exchange::{Exchange, GuestCall};
 
 use super::engine::one_line;
-use super::factory::Factory;
-use super::meter::{Meter, end};
-use super::queue::Queue;
-use super::replay::Replay;
-use super::state::State;
-use super::{Body, CallError, Hold, Lane, not_started};
-use warm::Warm;
+use super::factory::StoreFactory;
+use super::meter::{CpuMeter, end};
+use super::queue::InstanceQueue;
+use super::replay::RequestReplay;
+use super::state::StoreState;
+use super::{BoundaryBody, CallError, ResponseGuard, ShardHandle, not_started};
+use warm::WarmInstances;
 
-type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+type GuestResult = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 /// The instances of an app.
-pub(super) struct Instances(Arc<Shared>);
+pub(super) struct SoloInstances(Arc<SoloState>);
 
-struct Shared {
-    pre: ProxyPre<State>,
-    factory: Factory,
+struct SoloState {
+    pre: ProxyPre<StoreState>,
+    factory: StoreFactory,
     /// Requests that an instance is used for.
     max_uses: u64,
     /// Instances that there may be.
     places: Arc<Permits>,
-    queue: Queue,
+    queue: InstanceQueue,
     /// For each lane, those that have no request.
-    warm: Box<[Arc<Warm>]>,
+    warm: Box<[Arc<WarmInstances>]>,
 }
 
 /// An instance, once it has started.
-struct Instance {
-    store: Store<State>,
+struct SoloInstance {
+    store: Store<StoreState>,
     proxy: Proxy,
-    meter: Meter,
+    meter: CpuMeter,
     uses: u64,
-    _place: Place,
+    _place: InstanceSlot,
 }
 
 /// Room for an instance, or the instance that is there.
-enum Seat {
-    New(Place),
-    Warm(Box<Instance>),
+enum Checkout {
+    New(InstanceSlot),
+    Warm(Box<SoloInstance>),
 }
 
 /// Room for an instance, until it is dropped.
-struct Place {
+struct InstanceSlot {
     share: Option<Permit>,
-    shared: Arc<Shared>,
+    shared: Arc<SoloState>,
 }
 
-impl Drop for Place {
+impl Drop for InstanceSlot {
     fn drop(&mut self) {
         // First the place: who waits for one looks then.
         self.share = None;
-        self.shared.queue.freed();
+        self.shared.queue.notify_freed();
     }
 }
 
-impl Instances {
-    pub(super) fn new(pre: ProxyPre<State>, factory: Factory, max_uses: u64, lanes: usize) -> Self {
+impl SoloInstances {
+    pub(super) fn new(pre: ProxyPre<StoreState>, factory: StoreFactory, max_uses: u64, lanes: usize) -> Self {
         let limits = &factory.config.instances;
-        let queue = Queue::new(limits);
+        let queue = InstanceQueue::new(limits);
         let places = Permits::new(limits.max);
-        let warm = (0..lanes).map(|_| Warm::new(limits.ready)).collect();
-        Self(Arc::new(Shared { pre, factory, max_uses, places, queue, warm }))
+        let warm = (0..lanes).map(|_| WarmInstances::new(limits.ready)).collect();
+        Self(Arc::new(SoloState { pre, factory, max_uses, places, queue, warm }))
     }
 
     /// Runs a request. If its instance trapped, and had served others before, it runs once more in a fresh one.
     pub(super) async fn call(
         &self,
-        lane: &Lane,
+        lane: &ShardHandle,
         exchange: Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        request: Box<http::Request<BoundaryBody>>,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let seat = self.0.wait_for_seat(lane).await?;
         let replay = match &seat {
-            Seat::Warm(instance) if instance.uses > 0 => Replay::of(&request),
-            Seat::Warm(_) | Seat::New(_) => None,
+            Checkout::Warm(instance) if instance.uses > 0 => RequestReplay::of(&request),
+            Checkout::Warm(_) | Checkout::New(_) => None,
         };
         let result = self.attempt(lane, seat, &exchange, request).await;
         let response = match (result, replay) {
@@ -102,7 +102,7 @@ impl Instances {
             }
             (result, _) => result,
         }?;
-        Ok((response, Hold::nothing()))
+        Ok((response, ResponseGuard::nothing()))
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -116,13 +116,13 @@ impl Instances {
     /// The same once, if there is room for it at once.
     pub(super) async fn call_apart(
         &self,
-        lane: &Lane,
+        lane: &ShardHandle,
         exchange: Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        request: Box<http::Request<BoundaryBody>>,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let seat = self.0.seat(lane).ok_or(CallError::Busy)?;
         let response = self.attempt(lane, seat, &exchange, request).await?;
-        Ok((response, Hold::nothing()))
+        Ok((response, ResponseGuard::nothing()))
     }
 
     /// Starts an instance, and drops it.
@@ -133,14 +133,14 @@ impl Instances {
 
     async fn attempt(
         &self,
-        lane: &Lane,
-        seat: Seat,
+        lane: &ShardHandle,
+        seat: Checkout,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-    ) -> Result<http::Response<Body>, CallError> {
+        request: Box<http::Request<BoundaryBody>>,
+    ) -> Result<http::Response<BoundaryBody>, CallError> {
         exchange.mark_handed_over();
         let (sender, answer) = oneshot::channel();
-        let task = Task { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
+        let task = RequestTask { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
         let guest = lane.tasks.spawn(task.run(seat, request, sender));
         self.0.make_ready(lane);
@@ -161,14 +161,14 @@ async fn why_none(guest: JoinHandle<Result<(), CallError>>) -> CallError {
     }
 }
 
-impl Drop for Instances {
+impl Drop for SoloInstances {
     fn drop(&mut self) {
         self.0.warm.iter().for_each(|warm| warm.close());
     }
 }
 
-impl Shared {
-    async fn wait_for_seat(self: &Arc<Self>, lane: &Lane) -> Result<Seat, CallError> {
+impl SoloState {
+    async fn wait_for_seat(self: &Arc<Self>, lane: &ShardHandle) -> Result<Checkout, CallError> {
         match self.seat(lane) {
             Some(seat) => Ok(seat),
             None => self.queue.wait(|| self.seat(lane)).await,
@@ -176,39 +176,40 @@ impl Shared {
     }
 
     /// A warm instance of the lane, or room for a new one, or a warm one of another lane.
-    fn seat(self: &Arc<Self>, lane: &Lane) -> Option<Seat> {
-        let warm = |warm: &Arc<Warm>| warm.take().map(|instance| Seat::Warm(Box::new(instance)));
+    fn seat(self: &Arc<Self>, lane: &ShardHandle) -> Option<Checkout> {
+        let warm = |warm: &Arc<WarmInstances>| warm.take().map(|instance| Checkout::Warm(Box::new(instance)));
         self.warm
             .get(lane.core)
             .and_then(warm)
-            .or_else(|| self.place().map(Seat::New))
+            .or_else(|| self.place().map(Checkout::New))
             .or_else(|| self.warm.iter().find_map(warm))
     }
 
     /// Room for an instance, or one that has served nobody yet. For that, one that waits for its next request has to go.
-    fn fresh_seat(self: &Arc<Self>) -> Option<Seat> {
-        let fresh = |warm: &Arc<Warm>| warm.take_fresh().map(|instance| Seat::Warm(Box::new(instance)));
-        self.place().map(Seat::New).or_else(|| self.warm.iter().find_map(fresh)).or_else(|| {
+    fn fresh_seat(self: &Arc<Self>) -> Option<Checkout> {
+        let fresh =
+            |warm: &Arc<WarmInstances>| warm.take_fresh().map(|instance| Checkout::Warm(Box::new(instance)));
+        self.place().map(Checkout::New).or_else(|| self.warm.iter().find_map(fresh)).or_else(|| {
             drop(self.warm.iter().find_map(|warm| warm.take())?);
-            self.place().map(Seat::New)
+            self.place().map(Checkout::New)
         })
     }
 
-    fn place(self: &Arc<Self>) -> Option<Place> {
+    fn place(self: &Arc<Self>) -> Option<InstanceSlot> {
         let share = self.places.try_take()?;
-        Some(Place { share: Some(share), shared: self.clone() })
+        Some(InstanceSlot { share: Some(share), shared: self.clone() })
     }
 
-    async fn start(&self, place: Place) -> wasmtime::Result<Instance> {
-        let meter = Meter::default();
+    async fn start(&self, place: InstanceSlot) -> wasmtime::Result<SoloInstance> {
+        let meter = CpuMeter::default();
         let mut store = self.factory.store(&meter, &Arc::default(), self.factory.budget(|| ()))?;
         let proxy = meter.watch(self.pre.instantiate_async(&mut store)).await?;
         self.factory.metrics.started.inc();
-        Ok(Instance { store, proxy, meter, uses: 0, _place: place })
+        Ok(SoloInstance { store, proxy, meter, uses: 0, _place: place })
     }
 
     /// Starts an instance for which nobody waits.
-    async fn start_in_time(&self, place: Place) -> Result<Instance, String> {
+    async fn start_in_time(&self, place: InstanceSlot) -> Result<SoloInstance, String> {
         /// Longer than any runtime of a language takes.
         const LIMIT: Duration = Duration::from_secs(10);
         match tokio::time::timeout(LIMIT, self.start(place)).await {
@@ -218,7 +219,7 @@ impl Shared {
     }
 
     /// Starts what should be ready for the next requests, after what runs now.
-    fn make_ready(self: &Arc<Self>, lane: &Lane) {
+    fn make_ready(self: &Arc<Self>, lane: &ShardHandle) {
         let Some(warm) = self.warm.get(lane.core) else { return };
         let Some(starting) = warm.begin() else { return };
         let (shared, warm, here) = (self.clone(), warm.clone(), lane.clone());
@@ -237,36 +238,36 @@ impl Shared {
                         return;
                     }
                 }
-                shared.queue.freed();
+                shared.queue.notify_freed();
             }
         });
     }
 
     /// Whether an instance may serve another request. For who leaks much, to start anew soon costs little.
-    fn may_serve_again(&self, instance: &mut Instance) -> bool {
+    fn may_serve_again(&self, instance: &mut SoloInstance) -> bool {
         instance.uses < self.max_uses && !instance.store.data_mut().limits.are_near(10)
     }
 }
 
 /// What runs one request.
-struct Task {
-    shared: Arc<Shared>,
-    lane: Lane,
+struct RequestTask {
+    shared: Arc<SoloState>,
+    lane: ShardHandle,
     exchange: Arc<Exchange>,
 }
 
-impl Task {
+impl RequestTask {
     async fn run(
         self,
-        seat: Seat,
-        request: Box<http::Request<Body>>,
-        sender: oneshot::Sender<Answer>,
+        seat: Checkout,
+        request: Box<http::Request<BoundaryBody>>,
+        sender: oneshot::Sender<GuestResult>,
     ) -> Result<(), CallError> {
         let exchange = &self.exchange;
         let run = async {
             let mut instance = match seat {
-                Seat::Warm(instance) => instance,
-                Seat::New(place) => {
+                Checkout::Warm(instance) => instance,
+                Checkout::New(place) => {
                     Box::new(self.shared.start(place).await.map_err(|error| not_started(&error))?)
                 }
             };
@@ -284,18 +285,18 @@ impl Task {
             && let Some(warm) = self.shared.warm.get(self.lane.core)
         {
             warm.put(*instance, &self.lane);
-            self.shared.queue.freed();
+            self.shared.queue.notify_freed();
         }
         Ok(())
     }
 }
 
-impl Instance {
+impl SoloInstance {
     async fn handle(
         &mut self,
         exchange: &Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-        sender: oneshot::Sender<Answer>,
+        request: Box<http::Request<BoundaryBody>>,
+        sender: oneshot::Sender<GuestResult>,
     ) -> Result<(), CallError> {
         self.uses += 1;
         let store = &mut self.store;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Instance;
-use crate::Lane;
+use super::SoloInstance;
+use crate::ShardHandle;
 
 /// How long an instance is kept for the next request.
 const IDLE: Duration = Duration::from_secs(10);
@@ -16,16 +16,16 @@ const IDLE: Duration = Duration::from_secs(10);
 const READY: Duration = Duration::from_mins(5);
 
 /// The warm instances of a lane. The one that was used last is used next, so that the others can go.
-pub(super) struct Warm {
+pub(super) struct WarmInstances {
     /// So many are kept as long as requests come.
     ready: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<IdleInstance>,
     closed: Notify,
 }
 
-struct Kept {
+struct IdleInstance {
     /// The one that waits longest comes first.
-    instances: Vec<(Instant, Instance)>,
+    instances: Vec<(Instant, SoloInstance)>,
     /// When a request came last.
     wanted: Instant,
     /// Whether somebody sees to it that none is kept for too long.
@@ -37,17 +37,17 @@ struct Kept {
 }
 
 /// Who starts instances for a lane. There is one at a time.
-pub(super) struct Starting(Arc<Warm>);
+pub(super) struct StartingTurn(Arc<WarmInstances>);
 
-impl Drop for Starting {
+impl Drop for StartingTurn {
     fn drop(&mut self) {
         self.0.lock().starting = false;
     }
 }
 
-impl Warm {
+impl WarmInstances {
     pub(super) fn new(ready: usize) -> Arc<Self> {
-        let kept = Kept {
+        let kept = IdleInstance {
             instances: Vec::new(),
             wanted: Instant::now(),
             watched: false,
@@ -57,12 +57,12 @@ impl Warm {
         Arc::new(Self { ready, kept: Mutex::new(kept), closed: Notify::new() })
     }
 
-    pub(super) fn take(&self) -> Option<Instance> {
+    pub(super) fn take(&self) -> Option<SoloInstance> {
         self.lock().instances.pop().map(|(_, instance)| instance)
     }
 
     /// One that has served nobody yet.
-    pub(super) fn take_fresh(&self) -> Option<Instance> {
+    pub(super) fn take_fresh(&self) -> Option<SoloInstance> {
         let mut kept = self.lock();
         let index = kept.instances.iter().position(|(_, instance)| instance.uses == 0)?;
         Some(kept.instances.remove(index).1)
@@ -75,7 +75,7 @@ impl Warm {
     }
 
     /// A request has come. Lets the caller start what is lacking, unless somebody does already.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Starting> {
+    pub(super) fn begin(self: &Arc<Self>) -> Option<StartingTurn> {
         if self.ready == 0 {
             return None;
         }
@@ -83,11 +83,11 @@ impl Warm {
         kept.wanted = Instant::now();
         let begins = !kept.closed && !kept.starting && kept.instances.len() < self.ready;
         kept.starting |= begins;
-        begins.then(|| Starting(self.clone()))
+        begins.then(|| StartingTurn(self.clone()))
     }
 
     /// Keeps an instance for a while, if the app is still there. Somebody in `lane` sees to it that it is not for longer.
-    pub(super) fn put(self: &Arc<Self>, instance: Instance, lane: &Lane) {
+    pub(super) fn put(self: &Arc<Self>, instance: SoloInstance, lane: &ShardHandle) {
         let mut kept = self.lock();
         if kept.closed {
             drop(kept);
@@ -124,12 +124,12 @@ impl Warm {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, IdleInstance> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl IdleInstance {
     /// When there will be one to drop. None, and nobody watches any more, if there is no instance.
     fn due(&mut self, ready: usize) -> Option<Instant> {
         let Some((oldest, _)) = self.instances.first() else {
@@ -140,7 +140,7 @@ impl Kept {
         Some(if self.instances.len() > ready { oldest } else { unwanted.max(oldest) })
     }
 
-    fn expired(&mut self, ready: usize) -> Vec<(Instant, Instance)> {
+    fn expired(&mut self, ready: usize) -> Vec<(Instant, SoloInstance)> {
         let stay = if self.wanted.elapsed() < READY { ready } else { 0 };
         let surplus = self.instances.len().saturating_sub(stay);
         self.instances.extract_if(..surplus, |(since, _)| since.elapsed() >= IDLE).collect()

@@ -5,23 +5,23 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use super::Shared;
-use crate::queue::Queue;
+use super::PoolState;
+use crate::queue::InstanceQueue;
 
 /// The other pool, if there is one.
 #[derive(Default)]
-pub(super) struct Beside(OnceLock<Other>);
+pub(super) struct SiblingPool(OnceLock<SiblingState>);
 
-struct Other {
-    pool: Weak<Shared>,
+struct SiblingState {
+    pool: Weak<PoolState>,
     /// By itself, for it is looked at after each request.
-    queue: Arc<Queue>,
+    queue: Arc<InstanceQueue>,
 }
 
-impl Beside {
+impl SiblingPool {
     /// To be called once.
-    pub(super) fn set(&self, other: &Arc<Shared>) {
-        self.0.get_or_init(|| Other { pool: Arc::downgrade(other), queue: other.queue.clone() });
+    pub(super) fn set(&self, other: &Arc<PoolState>) {
+        self.0.get_or_init(|| SiblingState { pool: Arc::downgrade(other), queue: other.queue.clone() });
     }
 
     pub(super) fn is_there(&self) -> bool {
@@ -35,7 +35,7 @@ impl Beside {
 
     /// A place has become free, which may be taken there as well.
     pub(super) fn place_freed(&self) {
-        self.0.get().inspect(|other| other.queue.freed());
+        self.0.get().inspect(|other| other.queue.notify_freed());
     }
 
     /// Lets one there go that has no requests. Its place will be free soon, and is not yet.

@@ -6,11 +6,11 @@ use http::{HeaderName, Method};
 use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, WasiHttpHooks};
 
-use crate::Body;
+use crate::BoundaryBody;
 
 /// What a guest sees of a head. Clones share the headers: so one that is kept to run again costs next to nothing.
 #[derive(Clone)]
-pub(super) struct Head {
+pub(super) struct RequestHead {
     method: Method,
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -18,7 +18,7 @@ pub(super) struct Head {
     headers: FieldMap,
 }
 
-impl Head {
+impl RequestHead {
     pub(super) fn of(parts: Parts) -> Self {
         let Parts { method, uri, headers, .. } = parts;
         let uri = uri.into_parts();
@@ -27,7 +27,7 @@ impl Head {
             scheme: uri.scheme,
             authority: uri.authority,
             path: uri.path_and_query,
-            headers: FieldMap::new_immutable(&mut Forbidden, headers),
+            headers: FieldMap::new_immutable(&mut ForbiddenHeaders, headers),
         }
     }
 
@@ -38,7 +38,7 @@ impl Head {
     /// The request with this body, and what tells when the guest has done with that.
     pub(super) fn with(
         self,
-        body: Body,
+        body: BoundaryBody,
     ) -> (Request, impl Future<Output = Result<(), Error>> + Send + use<>) {
         let Self { method, scheme, authority, path, headers } = self;
         Request::new(method, scheme, authority, path, headers, None, body)
@@ -46,9 +46,9 @@ impl Head {
 }
 
 /// The headers that are the host's own business.
-struct Forbidden;
+struct ForbiddenHeaders;
 
-impl WasiHttpHooks for Forbidden {
+impl WasiHttpHooks for ForbiddenHeaders {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }

@@ -8,7 +8,7 @@
 
 mod beside;
 mod head;
-mod seat;
+mod permit;
 mod traps;
 mod worker;
 
@@ -24,24 +24,24 @@ use linger_base::permits::Permits;
 use linger_config::InstanceLimits;
 use linger_exchange::Exchange;
 
-use super::budget::Budget;
-use super::cancels::Trial;
-use super::factory::Factory;
-use super::meter::Meter;
-use super::queue::Queue;
-use super::state::State;
-use super::{Body, CallError, Hold, Lane, not_started};
-use beside::Beside;
-use seat::{Abandoned, Incoming, Job, Seat};
-use traps::Traps;
+use super::budget::HostBudget;
+use super::cancels::CancelProbe;
+use super::factory::StoreFactory;
+use super::meter::CpuMeter;
+use super::queue::InstanceQueue;
+use super::state::StoreState;
+use super::{BoundaryBody, CallError, ResponseGuard, ShardHandle, not_started};
+use beside::SiblingPool;
+use permit::{AbandonedCall, GuestRequest, InstancePermit, RequestJob};
+use traps::TrapCounter;
 use worker::Worker;
 
 /// The instances of an app.
-pub(super) struct Pool(Arc<Shared>);
+pub(super) struct InstancePool(Arc<PoolState>);
 
-struct Shared {
-    pre: ServicePre<State>,
-    factory: Factory,
+struct PoolState {
+    pre: ServicePre<StoreState>,
+    factory: StoreFactory,
     /// Requests that an instance is used for.
     max_uses: u64,
     /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
@@ -50,34 +50,34 @@ struct Shared {
     /// Instances that there may be, here and beside.
     places: Arc<Permits>,
     next_number: AtomicU64,
-    queue: Arc<Queue>,
-    beside: Beside,
+    queue: Arc<InstanceQueue>,
+    beside: SiblingPool,
     /// Whether an instance ends for the sake of the pool beside.
     making_room: AtomicBool,
-    traps: Traps,
+    traps: TrapCounter,
 }
 
 /// Whom a request shares its instance with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Company {
+enum Isolation {
     Others,
     /// It has one to itself.
     Nobody,
 }
 
-impl Pool {
+impl InstancePool {
     /// A pool which shares its places with the other one of its app, if there is one.
     pub(super) fn new(
-        pre: ServicePre<State>,
-        factory: Factory,
+        pre: ServicePre<StoreState>,
+        factory: StoreFactory,
         max_uses: u64,
         lanes: usize,
         other: Option<&Self>,
     ) -> Self {
         let limits = &factory.config.instances;
-        let queue = Arc::new(Queue::new(limits));
+        let queue = Arc::new(InstanceQueue::new(limits));
         let places = other.map_or_else(|| Permits::new(limits.max), |other| other.0.places.clone());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolState {
             pre,
             factory,
             max_uses,
@@ -85,9 +85,9 @@ impl Pool {
             places,
             next_number: AtomicU64::new(0),
             queue,
-            beside: Beside::default(),
+            beside: SiblingPool::default(),
             making_room: AtomicBool::new(false),
-            traps: Traps::default(),
+            traps: TrapCounter::default(),
         });
         if let Some(Self(other)) = other {
             shared.beside.set(other);
@@ -103,14 +103,14 @@ impl Pool {
     /// Runs a request. One whose instance trapped before there was a response runs once more, if it is one that may.
     pub(super) async fn call(
         &self,
-        lane: &Lane,
+        lane: &ShardHandle,
         exchange: Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        request: Box<http::Request<BoundaryBody>>,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
-        let company = if apart { Company::Nobody } else { Company::Others };
-        let incoming = Incoming::of(request);
+        let company = if apart { Isolation::Nobody } else { Isolation::Others };
+        let incoming = GuestRequest::of(request);
         // By itself it would trap again.
         let replay = if apart { None } else { incoming.replay() };
         let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
@@ -118,7 +118,7 @@ impl Pool {
             (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 // By itself, if there may be so many instances.
                 let seat = |company| self.0.seat(lane, company);
-                let find = || seat(Company::Nobody).or_else(|| seat(Company::Others));
+                let find = || seat(Isolation::Nobody).or_else(|| seat(Isolation::Others));
                 self.attempt(&exchange, replay, find).await
             }
             (result, _) => result,
@@ -128,13 +128,13 @@ impl Pool {
     /// Runs a request in an instance of its own, or with others if there is no room for one more. Does not wait for room.
     pub(super) async fn call_apart(
         &self,
-        lane: &Lane,
+        lane: &ShardHandle,
         exchange: Arc<Exchange>,
-        request: Box<http::Request<Body>>,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        request: Box<http::Request<BoundaryBody>>,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let seat = |company| self.0.seat(lane, company);
-        let seat = seat(Company::Nobody).or_else(|| seat(Company::Others)).ok_or(CallError::Busy)?;
-        self.run(&exchange, Incoming::of(request), seat).await
+        let seat = seat(Isolation::Nobody).or_else(|| seat(Isolation::Others)).ok_or(CallError::Busy)?;
+        self.run(&exchange, GuestRequest::of(request), seat).await
     }
 
     /// Instances that there are, here and beside.
@@ -145,7 +145,7 @@ impl Pool {
     /// Starts an instance, and drops it.
     pub(super) async fn try_start(&self) -> Result<(), CallError> {
         self.0
-            .instantiate(&Meter::default(), &Arc::default(), self.0.factory.budget(|| ()))
+            .instantiate(&CpuMeter::default(), &Arc::default(), self.0.factory.budget(|| ()))
             .await
             .map(drop)
             .map_err(|error| not_started(&error))
@@ -154,9 +154,9 @@ impl Pool {
     async fn attempt(
         &self,
         exchange: &Arc<Exchange>,
-        incoming: Box<Incoming>,
-        find: impl Fn() -> Option<Seat>,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        incoming: Box<GuestRequest>,
+        find: impl Fn() -> Option<InstancePermit>,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let seat = match find() {
             Some(seat) => seat,
             None => self.0.wait(find).await?,
@@ -167,22 +167,22 @@ impl Pool {
     async fn run(
         &self,
         exchange: &Arc<Exchange>,
-        incoming: Box<Incoming>,
-        seat: Seat,
-    ) -> Result<(http::Response<Body>, Hold), CallError> {
+        incoming: Box<GuestRequest>,
+        seat: InstancePermit,
+    ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         exchange.mark_handed_over();
         let (answer, answered) = oneshot::channel();
-        seat.worker().send(Job { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
-        if let Some(answer) = Abandoned::unless_answered(exchange, answered, &seat).await {
+        seat.worker().send(RequestJob { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
+        if let Some(answer) = AbandonedCall::unless_answered(exchange, answered, &seat).await {
             return answer.map(|response| (response, seat.into_hold()));
         }
         // Once the store is gone, so is all that it had of this request.
-        seat.worker().gone().await;
+        seat.worker().wait_gone().await;
         Err(CallError::Trapped)
     }
 }
 
-impl Drop for Pool {
+impl Drop for InstancePool {
     fn drop(&mut self) {
         // The workers end when their requests have.
         for open in &self.0.open {
@@ -193,21 +193,21 @@ impl Drop for Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     fn limits(&self) -> &InstanceLimits {
         &self.factory.config.instances
     }
 
     /// Whether a request should run apart, to find out whether calls can be cancelled. One that does leaves room for an
     /// instance for the others, in each pool.
-    fn trial(&self) -> Option<Trial> {
+    fn trial(&self) -> Option<CancelProbe> {
         let cancels = self.factory.cancels.as_ref()?;
         let pools = if self.beside.is_there() { 2 } else { 1 };
         (self.places.most().saturating_sub(self.places.in_use()) > pools).then(|| cancels.trial())?
     }
 
     /// Waits for a seat, for one who has found none.
-    async fn wait(&self, find: impl Fn() -> Option<Seat>) -> Result<Seat, CallError> {
+    async fn wait(&self, find: impl Fn() -> Option<InstancePermit>) -> Result<InstancePermit, CallError> {
         let find_or_ask = || {
             let found = find();
             if found.is_none() {
@@ -223,16 +223,16 @@ impl Shared {
         if made_room {
             self.making_room.store(false, Ordering::SeqCst);
         }
-        self.queue.freed();
+        self.queue.notify_freed();
         self.beside.place_freed();
     }
 
     async fn instantiate(
         &self,
-        meter: &Meter,
+        meter: &CpuMeter,
         load: &Arc<AtomicUsize>,
-        budget: Budget,
-    ) -> wasmtime::Result<(Store<State>, Service)> {
+        budget: HostBudget,
+    ) -> wasmtime::Result<(Store<StoreState>, Service)> {
         let started = async {
             let mut store = self.factory.store(meter, load, budget)?;
             let service = self.pre.instantiate_async(&mut store).await?;
@@ -245,9 +245,9 @@ impl Shared {
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
-    fn seat(self: &Arc<Self>, lane: &Lane, company: Company) -> Option<Seat> {
-        if company == Company::Nobody {
-            let seat = Seat::take(&self.start_worker(lane)?);
+    fn seat(self: &Arc<Self>, lane: &ShardHandle, company: Isolation) -> Option<InstancePermit> {
+        if company == Isolation::Nobody {
+            let seat = InstancePermit::take(&self.start_worker(lane)?);
             seat.worker().retire();
             return Some(seat);
         }
@@ -259,7 +259,7 @@ impl Shared {
         self.seat_in(own, idle)
             .or_else(|| {
                 let worker = self.start_worker(lane)?;
-                let seat = Seat::take(&worker);
+                let seat = InstancePermit::take(&worker);
                 lock(own).push(worker);
                 Some(seat)
             })
@@ -268,21 +268,25 @@ impl Shared {
             .or_else(|| others().find_map(|open| self.seat_in(open, any)))
     }
 
-    fn seat_in(&self, open: &Mutex<Vec<Arc<Worker>>>, suits: impl Fn(&Worker) -> bool) -> Option<Seat> {
+    fn seat_in(
+        &self,
+        open: &Mutex<Vec<Arc<Worker>>>,
+        suits: impl Fn(&Worker) -> bool,
+    ) -> Option<InstancePermit> {
         let limits = self.limits();
         let mut open = lock(open);
         let has_room = |worker: &Arc<Worker>| {
             worker.load() < limits.max_requests && !worker.holds_much() && suits(worker)
         };
         let index = open.iter().position(has_room)?;
-        let seat = Seat::take(&open[index]);
+        let seat = InstancePermit::take(&open[index]);
         if seat.worker().uses() >= self.max_uses {
             open.remove(index).retire();
         }
         Some(seat)
     }
 
-    fn start_worker(self: &Arc<Self>, lane: &Lane) -> Option<Arc<Worker>> {
+    fn start_worker(self: &Arc<Self>, lane: &ShardHandle) -> Option<Arc<Worker>> {
         let place = self.places.try_take()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         Some(Worker::start(number, self.clone(), lane, place))

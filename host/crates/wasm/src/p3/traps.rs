@@ -14,12 +14,12 @@ const FREQUENT: usize = 5;
 const WINDOW: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
-pub(super) struct Traps {
+pub(super) struct TrapCounter {
     frequent: AtomicBool,
     recent: Mutex<VecDeque<Instant>>,
 }
 
-impl Traps {
+impl TrapCounter {
     /// Notes a trap in an instance that several requests shared. Returns whether that made them frequent.
     pub(super) fn note(&self) -> bool {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn few_traps_are_not_frequent() {
-        let traps = Traps::default();
+        let traps = TrapCounter::default();
         for _ in 1..FREQUENT {
             assert!(!traps.note());
             assert!(!traps.are_frequent());

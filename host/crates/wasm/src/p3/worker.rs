@@ -17,13 +17,13 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use linger_base::permits::Permit;
 use linger_exchange::{Exchange, GuestCall};
 
-use super::Shared;
-use super::seat::{Abandoned, Incoming, Job};
-use crate::budget::Budget;
-use crate::cancels::Cancels;
-use crate::meter::{Meter, end};
-use crate::state::State;
-use crate::{CallError, Lane, not_started};
+use super::PoolState;
+use super::permit::{AbandonedCall, GuestRequest, RequestJob};
+use crate::budget::HostBudget;
+use crate::cancels::CancelSupport;
+use crate::meter::{CpuMeter, end};
+use crate::state::StoreState;
+use crate::{CallError, ShardHandle, not_started};
 
 /// How long an instance without requests is kept, if it is not the only one of its lane.
 const IDLE: Duration = Duration::from_secs(10);
@@ -32,22 +32,22 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) struct Worker {
     number: u64,
     lane: usize,
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     /// Requests that have a seat.
     load: Arc<AtomicUsize>,
     /// What it makes the host hold.
-    budget: Budget,
+    budget: HostBudget,
     uses: AtomicU64,
     retired: AtomicBool,
     /// Whether it ends for the sake of the pool beside.
     makes_room: AtomicBool,
     /// Notified when the last seat of a retired worker is free.
     empty: Notify,
-    meter: Meter,
+    meter: CpuMeter,
     /// Whether the guest wants no more requests for now.
     backpressure: AtomicBool,
-    jobs: mpsc::UnboundedSender<Job>,
-    abandoned: mpsc::UnboundedSender<Abandoned>,
+    jobs: mpsc::UnboundedSender<RequestJob>,
+    abandoned: mpsc::UnboundedSender<AbandonedCall>,
     /// Notified when the guest should come to its end.
     ending: Notify,
     /// The longest that one of its requests has, in milliseconds.
@@ -57,11 +57,11 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<Shared>, lane: &Lane, place: Permit) -> Arc<Self> {
+    pub(super) fn start(number: u64, shared: Arc<PoolState>, lane: &ShardHandle, place: Permit) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let queue = shared.queue.clone();
-        let budget = shared.factory.budget(move || queue.freed());
+        let budget = shared.factory.budget(move || queue.notify_freed());
         let worker = Arc::new(Self {
             number,
             lane: lane.core,
@@ -72,7 +72,7 @@ impl Worker {
             retired: AtomicBool::new(false),
             makes_room: AtomicBool::new(false),
             empty: Notify::new(),
-            meter: Meter::default(),
+            meter: CpuMeter::default(),
             backpressure: AtomicBool::new(false),
             jobs,
             abandoned,
@@ -80,7 +80,7 @@ impl Worker {
             grace: AtomicU64::new(0),
             gone: SetOnce::new(),
         });
-        let running = Running { worker: worker.clone(), place: Some(place) };
+        let running = WorkerTask { worker: worker.clone(), place: Some(place) };
         lane.tasks.spawn(async move { running.worker.run(job_queue, abandoned_queue).await });
         worker
     }
@@ -117,7 +117,7 @@ impl Worker {
         if self.load.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.emptied();
         }
-        self.shared.queue.freed();
+        self.shared.queue.notify_freed();
     }
 
     /// The last of its requests has gone.
@@ -130,7 +130,7 @@ impl Worker {
     }
 
     /// Watches a call that nobody waits for, until it has returned.
-    pub(super) fn watch_call(&self, call: Abandoned) {
+    pub(super) fn watch_call(&self, call: AbandonedCall) {
         // If the instance has gone, so has the call.
         drop(self.abandoned.send(call));
     }
@@ -138,12 +138,12 @@ impl Worker {
     /// A call has returned after its request had ended: if it was cancelled, it did not trap.
     pub(super) fn call_ended_well(&self) {
         if self.load() <= 1 {
-            self.cancels().inspect(|cancels| cancels.ended_well());
+            self.cancels().inspect(|cancels| cancels.record_success());
         }
     }
 
     /// Hands it a request, which has a seat.
-    pub(super) fn send(&self, job: Job) {
+    pub(super) fn send(&self, job: RequestJob) {
         let grace = u64::try_from(job.exchange.grace().as_millis()).unwrap_or(u64::MAX);
         self.grace.fetch_max(grace, Ordering::Relaxed);
         // If the instance trapped meanwhile the job is dropped here, and its caller learns of that.
@@ -165,11 +165,11 @@ impl Worker {
     }
 
     /// Waits until its store has gone, and all that was in it.
-    pub(super) async fn gone(&self) {
+    pub(super) async fn wait_gone(&self) {
         self.gone.wait().await;
     }
 
-    fn cancels(&self) -> Option<&Arc<Cancels>> {
+    fn cancels(&self) -> Option<&Arc<CancelSupport>> {
         self.shared.factory.cancels.as_ref()
     }
 
@@ -181,8 +181,8 @@ impl Worker {
 
     async fn run(
         &self,
-        mut jobs: mpsc::UnboundedReceiver<Job>,
-        mut abandoned: mpsc::UnboundedReceiver<Abandoned>,
+        mut jobs: mpsc::UnboundedReceiver<RequestJob>,
+        mut abandoned: mpsc::UnboundedReceiver<AbandonedCall>,
     ) {
         let (mut store, service) =
             match self.shared.instantiate(&self.meter, &self.load, self.budget.clone()).await {
@@ -220,7 +220,7 @@ impl Worker {
         let (app, requests) = (&*self.shared.factory.app, requests.join(" "));
         self.shared.factory.metrics.traps.inc();
         tracing::error!(app, instance = self.number, requests, "guest {}", end(error));
-        if aboard.is_empty() && self.cancels().is_some_and(|cancels| cancels.trapped()) {
+        if aboard.is_empty() && self.cancels().is_some_and(|cancels| cancels.record_trap()) {
             tracing::warn!(
                 app,
                 "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
@@ -237,9 +237,9 @@ impl Worker {
     /// Accepts jobs and runs their calls. An error is a trap, and the end of the instance.
     async fn accept(
         &self,
-        accessor: &Accessor<State>,
+        accessor: &Accessor<StoreState>,
         service: &Service,
-        jobs: &mut mpsc::UnboundedReceiver<Job>,
+        jobs: &mut mpsc::UnboundedReceiver<RequestJob>,
     ) -> wasmtime::Result<()> {
         let mut calls = FuturesUnordered::new();
         loop {
@@ -262,10 +262,10 @@ impl Worker {
     /// The next job, once the guest takes one.
     async fn next_job(
         &self,
-        accessor: &Accessor<State>,
+        accessor: &Accessor<StoreState>,
         service: &Service,
-        jobs: &mut mpsc::UnboundedReceiver<Job>,
-    ) -> Job {
+        jobs: &mut mpsc::UnboundedReceiver<RequestJob>,
+    ) -> RequestJob {
         std::future::poll_fn(|cx| {
             let handle = service.wasi_http_handler().func_handle();
             let ready = accessor.poll_ready_for_concurrent_call(*handle.func(), cx);
@@ -282,7 +282,7 @@ impl Worker {
 
     /// Resolves when the instance is to be dropped: it takes no more requests, all have gone, and those guests that
     /// did not return in time have had their grace.
-    async fn watch(&self, abandoned: &mut mpsc::UnboundedReceiver<Abandoned>) {
+    async fn watch(&self, abandoned: &mut mpsc::UnboundedReceiver<AbandonedCall>) {
         let mut aboard = FuturesUnordered::new();
         let mut in_time = true;
         let mut uses = self.uses();
@@ -313,12 +313,12 @@ impl Worker {
 }
 
 /// A worker's task. Dropped, it has ended, in whatever way.
-struct Running {
+struct WorkerTask {
     worker: Arc<Worker>,
     place: Option<Permit>,
 }
 
-impl Drop for Running {
+impl Drop for WorkerTask {
     fn drop(&mut self) {
         self.worker.close();
         // First the place: who waits for one looks then.
@@ -330,13 +330,13 @@ impl Drop for Running {
 }
 
 /// Runs one request. An error is a trap, and the end of the instance.
-async fn call(accessor: &Accessor<State>, service: &Service, job: Job) -> wasmtime::Result<()> {
-    let Job { exchange, incoming, answer, seat } = job;
+async fn call(accessor: &Accessor<StoreState>, service: &Service, job: RequestJob) -> wasmtime::Result<()> {
+    let RequestJob { exchange, incoming, answer, seat } = job;
     let handler = service.wasi_http_handler().func_handle();
     let _until_it_ends = GuestCall(exchange.clone());
     let alone = seat.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
-        let Incoming { head, body } = *incoming;
+        let GuestRequest { head, body } = *incoming;
         let (request, body_read) = head.with(body);
         let request = store.data_mut().table.push(request)?;
         let call = handler.start_call_concurrent(&mut store, (request,))?;

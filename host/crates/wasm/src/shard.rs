@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 /// Where a call comes from, and where the instance should be that runs it: on one thread nobody has to be woken
 /// across threads.
 #[derive(Clone, Debug, Default)]
-pub struct Lane {
+pub struct ShardHandle {
     /// Its number, from 0.
     pub core: usize,
     /// Owns the tasks that run on it.

@@ -7,30 +7,30 @@ use tokio::sync::oneshot;
 
 use linger_exchange::Exchange;
 
-use super::head::Head;
+use super::head::RequestHead;
 use super::worker::Worker;
 use crate::replay::may_run_twice;
-use crate::{Body, CallError, Hold, empty};
+use crate::{BoundaryBody, CallError, ResponseGuard, empty};
 
 /// A request on its way into an instance.
-pub(super) struct Job {
+pub(super) struct RequestJob {
     pub(super) exchange: Arc<Exchange>,
-    pub(super) incoming: Box<Incoming>,
-    pub(super) answer: oneshot::Sender<Answer>,
-    pub(super) seat: Seat,
+    pub(super) incoming: Box<GuestRequest>,
+    pub(super) answer: oneshot::Sender<GuestResponse>,
+    pub(super) seat: InstancePermit,
 }
 
 /// A request as its guest gets it. Boxed, for it moves through what waits for its answer.
-pub(super) struct Incoming {
-    pub(super) head: Head,
-    pub(super) body: Body,
+pub(super) struct GuestRequest {
+    pub(super) head: RequestHead,
+    pub(super) body: BoundaryBody,
 }
 
-impl Incoming {
+impl GuestRequest {
     // Its box is free when this returns. Moved out of in an async function it would stay until that ends.
-    pub(super) fn of(request: Box<http::Request<Body>>) -> Box<Self> {
+    pub(super) fn of(request: Box<http::Request<BoundaryBody>>) -> Box<Self> {
         let (parts, body) = request.into_parts();
-        Box::new(Self { head: Head::of(parts), body })
+        Box::new(Self { head: RequestHead::of(parts), body })
     }
 
     /// The same once more, if it may run twice.
@@ -40,19 +40,19 @@ impl Incoming {
     }
 }
 
-type Answer = Result<http::Response<Body>, CallError>;
+type GuestResponse = Result<http::Response<BoundaryBody>, CallError>;
 
 /// A place in an instance, free when the last clone is dropped: the guest's call has returned, and its response has
 /// gone. An instance does not end while somebody has one.
 #[derive(Clone)]
-pub(super) struct Seat(Arc<Taken>);
+pub(super) struct InstancePermit(Arc<PermitState>);
 
-struct Taken {
+struct PermitState {
     worker: Arc<Worker>,
     given_up: AtomicBool,
 }
 
-impl Taken {
+impl PermitState {
     fn give_up(&self) {
         if !self.given_up.swap(true, Ordering::AcqRel) {
             self.worker.free_seat();
@@ -60,17 +60,17 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for PermitState {
     fn drop(&mut self) {
         self.give_up();
     }
 }
 
-impl Seat {
+impl InstancePermit {
     /// To be called under the lock of the list that the worker is in, so that it is not retired meanwhile.
     pub(super) fn take(worker: &Arc<Worker>) -> Self {
         worker.take_seat();
-        Self(Arc::new(Taken { worker: worker.clone(), given_up: AtomicBool::new(false) }))
+        Self(Arc::new(PermitState { worker: worker.clone(), given_up: AtomicBool::new(false) }))
     }
 
     pub(super) fn worker(&self) -> &Arc<Worker> {
@@ -78,27 +78,28 @@ impl Seat {
     }
 
     /// What the caller keeps until the response has gone.
-    pub(super) fn into_hold(self) -> Hold {
-        Hold::new(self.0)
+    pub(super) fn into_hold(self) -> ResponseGuard {
+        ResponseGuard::new(self.0)
     }
 }
 
 /// A request whose caller waits no longer: to be watched until its guest's call has returned.
-pub(super) struct Abandoned {
+pub(super) struct AbandonedCall {
     exchange: Arc<Exchange>,
     /// Resolves when the call has returned.
-    answered: oneshot::Receiver<Answer>,
-    seat: Seat,
+    answered: oneshot::Receiver<GuestResponse>,
+    seat: InstancePermit,
 }
 
-impl Abandoned {
+impl AbandonedCall {
     /// Waits for the answer; `None` if the instance is gone. Dropped before, the call is abandoned.
     pub(super) async fn unless_answered(
         exchange: &Arc<Exchange>,
-        answered: oneshot::Receiver<Answer>,
-        seat: &Seat,
-    ) -> Option<Answer> {
-        let mut waiting = Waiting(Some(Self { exchange: exchange.clone(), answered, seat: seat.clone() }));
+        answered: oneshot::Receiver<GuestResponse>,
+        seat: &InstancePermit,
+    ) -> Option<GuestResponse> {
+        let mut waiting =
+            WaitingCaller(Some(Self { exchange: exchange.clone(), answered, seat: seat.clone() }));
         let answer = match &mut waiting.0 {
             Some(abandoned) => (&mut abandoned.answered).await.ok(),
             None => None,
@@ -131,9 +132,9 @@ impl Abandoned {
 }
 
 /// A caller who waits.
-struct Waiting(Option<Abandoned>);
+struct WaitingCaller(Option<AbandonedCall>);
 
-impl Drop for Waiting {
+impl Drop for WaitingCaller {
     fn drop(&mut self) {
         if let Some(abandoned) = self.0.take() {
             let worker = abandoned.seat.worker().clone();
