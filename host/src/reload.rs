@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use linger_config::Config;
-use linger_deploy::{Change, Deployments, PlanError, Spec};
+use linger_deploy::{AppChange, AppSpec, Deployments, PlanError};
 use linger_http::{Places, Settings};
 use linger_telemetry::{Metrics, Reload};
 
@@ -34,7 +34,7 @@ pub enum ReloadError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
     /// What changed of each app.
-    pub apps: BTreeMap<String, Change>,
+    pub apps: BTreeMap<String, AppChange>,
     /// Keys, beside the apps', whose changes are in force.
     pub keys: Vec<&'static str>,
     /// Keys that have changed in the file, and are read only at the start.
@@ -99,7 +99,7 @@ impl Reloader {
         let wanted = read.map_err(|error| ReloadError::Configuration(error.to_string()))?;
         let wanted = wanted.map_err(ReloadError::Configuration)?;
         let plan = loop {
-            let plan = self.deployments.plan(Spec::all(&wanted)).await?;
+            let plan = self.deployments.plan(AppSpec::all(&wanted)).await?;
             if !plan.is_stale() {
                 break plan;
             }
@@ -156,10 +156,10 @@ impl Reloaded {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let apps = self.apps.iter().map(|(app, change)| match change {
-            Change::Added => format!("apps.{app}: serves from now on"),
-            Change::Removed => format!("apps.{app}: serves no more"),
-            Change::Settings => format!("apps.{app}: has other settings"),
-            Change::Generation(number) => format!("apps.{app}: generation {number} serves"),
+            AppChange::Added => format!("apps.{app}: serves from now on"),
+            AppChange::Removed => format!("apps.{app}: serves no more"),
+            AppChange::Settings => format!("apps.{app}: has other settings"),
+            AppChange::Generation(number) => format!("apps.{app}: generation {number} serves"),
         });
         let keys = self.keys.iter().map(|key| format!("{key}: changed"));
         let restart =

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use linger_config::ListenAddress;
-use linger_deploy::Split;
+use linger_deploy::TrafficSplit;
 
 use super::{CANARY, SOURCE};
 
@@ -30,7 +30,7 @@ pub struct Sent {
     /// The file that a component is from.
     pub source: String,
     /// Which requests a component is for, if not for all.
-    pub canary: Option<Split>,
+    pub canary: Option<TrafficSplit>,
 }
 
 /// What a header cannot hold, and what says that something is encoded.

@@ -8,7 +8,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use linger_deploy::Split;
+use linger_deploy::TrafficSplit;
 use linger_wasm::ComponentSource;
 
 use super::admin::Server;
@@ -41,7 +41,7 @@ pub(super) struct Deploy {
 
     /// Let it serve only a share of the requests, as `10%`, or those with a header, as `x-beta: 1`
     #[arg(long, value_name = "SHARE")]
-    canary: Option<Split>,
+    canary: Option<TrafficSplit>,
 
     /// Wait also until the requests of generations that it has replaced have ended, at most for their `drain_timeout`
     #[arg(long)]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use linger_config::Config;
-use linger_deploy::{Deployments, Loader, Spec};
+use linger_deploy::{AppSpec, ComponentLoader, Deployments};
 use linger_events::EventStore;
 use linger_http::{Buffers, Context, Entrance, Places, Settings};
 use linger_net::BoundListener;
@@ -66,9 +66,13 @@ impl Server {
         let metrics = Metrics::default();
         let opened = config.traces.as_ref().map(|traces| traces::open(traces, &metrics)).transpose()?;
         let (tracer, export) = opened.unzip();
-        let loader =
-            Loader { engine, events: events.clone(), lanes: config.threads, metrics: metrics.clone() };
-        let deployments = Arc::new(Deployments::load(loader, Spec::all(&config))?);
+        let loader = ComponentLoader {
+            engine,
+            events: events.clone(),
+            lanes: config.threads,
+            metrics: metrics.clone(),
+        };
+        let deployments = Arc::new(Deployments::load(loader, AppSpec::all(&config))?);
         let settings = Settings::new(&config, |name| deployments.slot(name).ok());
         let places = Places::new(&config.limits);
         let body_buffers = settings.read_ahead.buffers.clone();
@@ -79,7 +83,7 @@ impl Server {
             tracer,
             confirmations: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
-            replaced: deployments.replaced(),
+            replaced: deployments.subscribe_replaced(),
             clients: places.clients.clone(),
             connections: Arc::default(),
             spares: Arc::default(),

@@ -9,7 +9,7 @@ use linger_wasm::ComponentSource;
 
 /// A component that came in.
 #[derive(Clone)]
-pub(super) struct Component {
+pub(super) struct UploadedComponent {
     /// Kept for a configuration that wants the same component with other grants.
     pub(super) source: ComponentSource,
     /// Of it alone.
@@ -22,7 +22,7 @@ pub(super) struct Component {
     pub(super) from_file: bool,
 }
 
-impl Component {
+impl UploadedComponent {
     /// Takes as long as the digests of all.
     pub(super) fn new(source: ComponentSource, middleware: Vec<ComponentSource>, from_file: bool) -> Self {
         let sha256 = Sha256::digest(&source.bytes);
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn digest_is_of_all_however_they_came_together() {
-        let alone = Component::new(source("app"), Vec::new(), true);
+        let alone = UploadedComponent::new(source("app"), Vec::new(), true);
         assert_eq!(*alone.digest, format!("{:x}", Sha256::digest("app")));
-        let one = Component::new(source("app"), vec![source("one")], true);
-        let both = Component::new(source("app"), vec![source("one"), source("two")], true);
+        let one = UploadedComponent::new(source("app"), vec![source("one")], true);
+        let both = UploadedComponent::new(source("app"), vec![source("one"), source("two")], true);
         assert!(alone.digest != one.digest && one.digest != both.digest);
         let moved = one.clone().behind(both.middleware.clone());
         assert_eq!((&moved.digest, moved.middleware.len()), (&both.digest, 2));

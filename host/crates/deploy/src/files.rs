@@ -14,7 +14,7 @@ use linger_base::FileStamp;
 use linger_config::AppConfig;
 use linger_wasm::{ComponentSource, LoadError};
 
-use super::{Component, DeployError, Deployments, Slot};
+use super::{AppSlot, DeployError, Deployments, UploadedComponent};
 
 /// A file on which nothing was written for so long is taken for whole. What is not loads no component, and is tried again
 /// when more is written.
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Watches the files, for as long as it is polled.
 pub(super) async fn watch(deployments: &Deployments) {
-    let watch_all = async |mut slots: Vec<Arc<Slot>>| {
+    let watch_all = async |mut slots: Vec<Arc<AppSlot>>| {
         slots.retain(|slot| slot.spec().config.watch == Some(true));
         let (sender, changes) = watch::channel(());
         // Dropped, it watches no more.
@@ -39,7 +39,7 @@ pub(super) async fn watch(deployments: &Deployments) {
     deployments.with_all(watch_all).await;
 }
 
-async fn watch_one(deployments: &Deployments, slot: &Arc<Slot>, mut changes: watch::Receiver<()>) {
+async fn watch_one(deployments: &Deployments, slot: &Arc<AppSlot>, mut changes: watch::Receiver<()>) {
     let app = &slot.spec().config;
     let file = &app.component;
     let mut unreadable = None;
@@ -79,7 +79,7 @@ async fn settled(file: &Path, seen: Option<FileStamp>) -> Option<FileStamp> {
 }
 
 /// Deploys it, unless it serves, or was taken back. Returns whether it serves then.
-async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component) -> bool {
+async fn offer(deployments: &Deployments, slot: &Arc<AppSlot>, component: UploadedComponent) -> bool {
     if slot.was_taken_back(&component.digest) {
         tracing::warn!(
             app = &*slot.name,
@@ -98,18 +98,21 @@ async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component
 }
 
 /// What the files of an app have now.
-pub(super) async fn read(app: &AppConfig) -> Result<Component, LoadError> {
+pub(super) async fn read(app: &AppConfig) -> Result<UploadedComponent, LoadError> {
     let app = app.clone();
     aside(move || read_now(&app)).await
 }
 
 /// The same, in the thread that calls.
-pub(super) fn read_now(app: &AppConfig) -> Result<Component, LoadError> {
-    Ok(Component::new(ComponentSource::read(&app.component)?, read_middleware(app)?, true))
+pub(super) fn read_now(app: &AppConfig) -> Result<UploadedComponent, LoadError> {
+    Ok(UploadedComponent::new(ComponentSource::read(&app.component)?, read_middleware(app)?, true))
 }
 
 /// What serves already, behind the middleware that there is now.
-pub(super) async fn read_anew(component: &Component, app: &AppConfig) -> Result<Component, LoadError> {
+pub(super) async fn read_anew(
+    component: &UploadedComponent,
+    app: &AppConfig,
+) -> Result<UploadedComponent, LoadError> {
     if app.middleware.is_empty() && component.middleware.is_empty() {
         return Ok(component.clone());
     }
@@ -130,7 +133,7 @@ async fn aside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// The folders are watched, for files are mostly put in the place of others, which a watch of the file would not see.
-fn watcher(slots: &[Arc<Slot>], changes: watch::Sender<()>) -> Option<notify::RecommendedWatcher> {
+fn watcher(slots: &[Arc<AppSlot>], changes: watch::Sender<()>) -> Option<notify::RecommendedWatcher> {
     let folders: BTreeSet<_> = slots.iter().map(|slot| folder(&slot.spec().config.component)).collect();
     if folders.is_empty() {
         return None;

@@ -35,14 +35,14 @@ use linger_exchange::Generation;
 use linger_telemetry::{AppMetrics, Metrics};
 use linger_wasm::{App, CallError, ComponentSource, Engine, LoadError, behind};
 
-use component::Component;
-use slot::Trying;
+use component::UploadedComponent;
+use slot::CandidateComponent;
 
-pub use plan::{Change, Plan, PlanError};
-pub use record::{Done, Record, Shown, State, Step};
-pub use slot::{Deployed, Slot};
-pub use spec::Spec;
-pub use split::Split;
+pub use plan::{AppChange, PlanError, ReloadPlan};
+pub use record::{DeployRecord, DeployState, DeployStep, DeployView, FinishedStep};
+pub use slot::{AppSlot, DeployedComponent};
+pub use spec::AppSpec;
+pub use split::TrafficSplit;
 
 /// How long an instance may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -85,7 +85,7 @@ pub enum DeployError {
 }
 
 /// What components are loaded with.
-pub struct Loader {
+pub struct ComponentLoader {
     /// Compiles them.
     pub engine: Arc<Engine>,
     /// What their guests push to and take from.
@@ -96,12 +96,12 @@ pub struct Loader {
     pub metrics: Metrics,
 }
 
-type Apps = BTreeMap<Arc<str>, Arc<Slot>>;
+type AppSlots = BTreeMap<Arc<str>, Arc<AppSlot>>;
 
 /// All apps, and the way to change them.
 pub struct Deployments {
-    loader: Arc<Loader>,
-    apps: ArcSwap<Apps>,
+    loader: Arc<ComponentLoader>,
+    apps: ArcSwap<AppSlots>,
     /// Sent when the apps, or their configurations, are others.
     changed: watch::Sender<()>,
     /// Sent when a generation was replaced.
@@ -114,12 +114,12 @@ pub struct Deployments {
 
 impl Deployments {
     /// Loads the first generation of each app from its file. Blocks while they compile: up to seconds for each.
-    pub fn load(loader: Loader, specs: BTreeMap<String, Spec>) -> Result<Self, LoadError> {
+    pub fn load(loader: ComponentLoader, specs: BTreeMap<String, AppSpec>) -> Result<Self, LoadError> {
         let slots = specs.into_iter().map(|(name, spec)| {
             let slot = loader.first(&name, spec)?;
             Ok((slot.name.clone(), Arc::new(slot)))
         });
-        let apps = slots.collect::<Result<Apps, LoadError>>()?;
+        let apps = slots.collect::<Result<AppSlots, LoadError>>()?;
         Ok(Self {
             loader: Arc::new(loader),
             apps: ArcSwap::from_pointee(apps),
@@ -131,7 +131,7 @@ impl Deployments {
     }
 
     /// The place of an app.
-    pub fn slot(&self, name: &str) -> Result<Arc<Slot>, DeployError> {
+    pub fn slot(&self, name: &str) -> Result<Arc<AppSlot>, DeployError> {
         self.apps.load().get(name).cloned().ok_or_else(|| self.no_such_app(name))
     }
 
@@ -141,12 +141,12 @@ impl Deployments {
     }
 
     /// All of them, by name.
-    pub fn slots(&self) -> Vec<Arc<Slot>> {
+    pub fn slots(&self) -> Vec<Arc<AppSlot>> {
         self.apps.load().values().cloned().collect()
     }
 
     /// Tells, each time, that a generation was replaced.
-    pub fn replaced(&self) -> watch::Receiver<()> {
+    pub fn subscribe_replaced(&self) -> watch::Receiver<()> {
         self.replaced.subscribe()
     }
 
@@ -156,21 +156,21 @@ impl Deployments {
         &self,
         name: &str,
         source: ComponentSource,
-        canary: Option<Split>,
-    ) -> Result<Record, DeployError> {
+        canary: Option<TrafficSplit>,
+    ) -> Result<DeployRecord, DeployError> {
         let slot = self.slot(name)?;
         let spec = slot.spec();
-        let read = move || Ok(Component::new(source, files::read_middleware(&spec.config)?, false));
+        let read = move || Ok(UploadedComponent::new(source, files::read_middleware(&spec.config)?, false));
         let component: Result<_, LoadError> = compile::aside(read).await.ok_or(DeployError::Panicked)?;
         self.deploy_to(&slot, component?, canary).await
     }
 
     async fn deploy_to(
         &self,
-        slot: &Arc<Slot>,
-        component: Component,
-        canary: Option<Split>,
-    ) -> Result<Record, DeployError> {
+        slot: &Arc<AppSlot>,
+        component: UploadedComponent,
+        canary: Option<TrafficSplit>,
+    ) -> Result<DeployRecord, DeployError> {
         let _only = slot.try_one()?;
         if slot.is_closed() {
             return Err(self.no_such_app(&slot.name));
@@ -178,7 +178,7 @@ impl Deployments {
         if let Some(serving) = self.serves_already(slot, &component, canary.as_ref()) {
             return serving;
         }
-        let mut record = Record::new(slot.next_number(), &component);
+        let mut record = DeployRecord::new(slot.next_number(), &component);
         record.canary = canary;
         let (trying, spec) = (slot.try_out(record.clone()), slot.spec());
         let tried = self.try_out(&slot.metrics, &spec, &component, &mut record, Some(&trying)).await;
@@ -186,7 +186,7 @@ impl Deployments {
         match tried {
             Ok(app) => {
                 let generation = self.on_trial(slot, &spec, record.generation);
-                Ok(self.install(slot, Deployed { generation, app, component, spec }, record, false))
+                Ok(self.install(slot, DeployedComponent { generation, app, component, spec }, record, false))
             }
             Err(error) => {
                 tracing::warn!(app = &*slot.name, "generation {} is refused: {error}", record.generation);
@@ -201,12 +201,12 @@ impl Deployments {
     /// What there is to do for a component that serves already, if it does.
     fn serves_already(
         &self,
-        slot: &Slot,
-        component: &Component,
-        canary: Option<&Split>,
-    ) -> Option<Result<Record, DeployError>> {
+        slot: &AppSlot,
+        component: &UploadedComponent,
+        canary: Option<&TrafficSplit>,
+    ) -> Option<Result<DeployRecord, DeployError>> {
         let (current, serving) = (slot.current(), slot.canary());
-        let is_same = |deployed: &Arc<Deployed>| deployed.component.digest == component.digest;
+        let is_same = |deployed: &Arc<DeployedComponent>| deployed.component.digest == component.digest;
         if is_same(&current) {
             if let (Some(serving), None) = (&serving, canary) {
                 // It is to serve all requests.
@@ -219,7 +219,12 @@ impl Deployments {
     }
 
     /// What a canary is told when it is deployed again: to serve another share, or all.
-    fn divide(&self, slot: &Slot, serving: &Arc<Deployed>, canary: Option<Split>) -> Option<Record> {
+    fn divide(
+        &self,
+        slot: &AppSlot,
+        serving: &Arc<DeployedComponent>,
+        canary: Option<TrafficSplit>,
+    ) -> Option<DeployRecord> {
         let Some(split) = canary else { return self.promote_in(slot, serving) };
         tracing::info!(app = &*slot.name, "generation {} serves {split}", serving.generation.number);
         slot.begin_canary(serving.clone(), split.clone());
@@ -227,39 +232,39 @@ impl Deployments {
     }
 
     /// Lets the canary serve all requests.
-    pub fn promote(&self, name: &str) -> Result<Record, DeployError> {
+    pub fn promote(&self, name: &str) -> Result<DeployRecord, DeployError> {
         let slot = self.slot(name)?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
         self.promote_in(&slot, &canary).ok_or(DeployError::NoCanary)
     }
 
-    fn promote_in(&self, slot: &Slot, canary: &Arc<Deployed>) -> Option<Record> {
+    fn promote_in(&self, slot: &AppSlot, canary: &Arc<DeployedComponent>) -> Option<DeployRecord> {
         let begun = Instant::now();
         slot.switch(canary.clone(), false);
-        self.tell_replaced();
+        self.notify_replaced();
         tracing::info!(app = &*slot.name, "generation {} serves all requests", canary.generation.number);
         slot.amend(canary.generation.number, |record| {
             record.canary = None;
-            record.done(Step::Promote, begun.elapsed());
+            record.done(DeployStep::Promote, begun.elapsed());
         })
     }
 
     /// Ends the canary: what serves the other requests serves all.
-    pub fn abort(&self, name: &str) -> Result<Record, DeployError> {
+    pub fn abort(&self, name: &str) -> Result<DeployRecord, DeployError> {
         let slot = self.slot(name)?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
         self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
     }
 
-    fn abort_in(&self, slot: &Slot, canary: &Deployed, why: &str) -> Option<Record> {
+    fn abort_in(&self, slot: &AppSlot, canary: &DeployedComponent, why: &str) -> Option<DeployRecord> {
         slot.end_canary();
-        self.tell_replaced();
-        slot.take_back(canary, why)
+        self.notify_replaced();
+        slot.roll_back(canary, why)
     }
 
     /// Lets the generation before the current one serve again, under a new number. It is there still, so this takes no time. A
     /// canary ends with it.
-    pub fn roll_back(&self, name: &str) -> Result<Record, DeployError> {
+    pub fn roll_back(&self, name: &str) -> Result<DeployRecord, DeployError> {
         let slot = self.slot(name)?;
         let unwanted = slot.current();
         let record = self.roll_back_in(&slot)?;
@@ -268,16 +273,16 @@ impl Deployments {
         Ok(record)
     }
 
-    fn roll_back_in(&self, slot: &Slot) -> Result<Record, DeployError> {
+    fn roll_back_in(&self, slot: &AppSlot) -> Result<DeployRecord, DeployError> {
         let before = slot.previous().ok_or(DeployError::NothingBefore)?;
-        let record = Record::new(slot.next_number(), &before.component);
+        let record = DeployRecord::new(slot.next_number(), &before.component);
         if !before.spec.has_same_guests(&slot.spec()) {
             tracing::warn!(
                 app = &*slot.name,
                 "what serves again was loaded with another configuration; a reload loads it with the one that counts now"
             );
         }
-        let next = Deployed {
+        let next = DeployedComponent {
             // It has proven itself.
             generation: Generation::new(slot.metrics.clone(), record.generation),
             app: before.app.clone(),
@@ -298,7 +303,7 @@ impl Deployments {
     }
 
     /// Does something with the apps that there are, and begins anew when those change, for as long as it is polled.
-    async fn with_all(&self, work: impl AsyncFn(Vec<Arc<Slot>>)) {
+    async fn with_all(&self, work: impl AsyncFn(Vec<Arc<AppSlot>>)) {
         let mut changed = self.changed.subscribe();
         loop {
             tokio::select! {
@@ -314,7 +319,7 @@ impl Deployments {
     }
 
     /// Waits for the guests of the last probes, and gives what guests need to the end.
-    pub async fn end(&self) -> Arc<Loader> {
+    pub async fn end(&self) -> Arc<ComponentLoader> {
         self.tasks.close();
         self.tasks.wait().await;
         self.loader.clone()
@@ -324,19 +329,19 @@ impl Deployments {
     async fn try_out(
         &self,
         metrics: &Arc<AppMetrics>,
-        spec: &Arc<Spec>,
-        component: &Component,
-        record: &mut Record,
-        trying: Option<&Trying<'_>>,
+        spec: &Arc<AppSpec>,
+        component: &UploadedComponent,
+        record: &mut DeployRecord,
+        trying: Option<&CandidateComponent<'_>>,
     ) -> Result<Arc<App>, DeployError> {
         let (begun, loader) = (Instant::now(), self.loader.clone());
         // Not the slot: that would keep its apps for as long as this compiles.
         let (counted, wanted, component) = (metrics.clone(), spec.clone(), component.clone());
         let load = move || loader.load(&counted, &component, &wanted);
         let app = compile::aside(load).await.ok_or(DeployError::Panicked)??;
-        record.done(Step::Load, begun.elapsed());
+        record.done(DeployStep::Load, begun.elapsed());
         if let Some(trying) = trying {
-            trying.goes_on(record, State::Probing);
+            trying.goes_on(record, DeployState::Probing);
         }
         let begun = Instant::now();
         let started = timeout(START, app.try_start()).await;
@@ -349,34 +354,40 @@ impl Deployments {
                 other => DeployError::Start(other.to_string()),
             },
         )?;
-        record.done(Step::Start, begun.elapsed());
+        record.done(DeployStep::Start, begun.elapsed());
         if let Some(wanted) = &spec.config.probe {
             let begun = Instant::now();
             let asked = Generation::new(metrics.clone(), record.generation);
             let probed = probe::probe(&app, asked, wanted, self.tasks.clone());
             probed.await.map_err(|failure| DeployError::Probe(failure.to_string()))?;
-            record.done(Step::Probe, begun.elapsed());
+            record.done(DeployStep::Probe, begun.elapsed());
         }
         Ok(Arc::new(app))
     }
 
-    fn on_trial(&self, slot: &Slot, spec: &Spec, number: u64) -> Arc<Generation> {
+    fn on_trial(&self, slot: &AppSlot, spec: &AppSpec, number: u64) -> Arc<Generation> {
         Generation::on_probation(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
     }
 
     /// Lets a generation serve: all requests, or those that its record says.
-    fn install(&self, slot: &Slot, next: Deployed, mut record: Record, rollback: bool) -> Record {
+    fn install(
+        &self,
+        slot: &AppSlot,
+        next: DeployedComponent,
+        mut record: DeployRecord,
+        rollback: bool,
+    ) -> DeployRecord {
         let (begun, next) = (Instant::now(), Arc::new(next));
         match &record.canary {
             Some(split) => slot.begin_canary(next.clone(), split.clone()),
             None => slot.switch(next.clone(), rollback),
         }
-        record.done(Step::Switch, begun.elapsed());
+        record.done(DeployStep::Switch, begun.elapsed());
         if !rollback {
             slot.metrics.record_deploy(linger_telemetry::Deploy::Served);
         }
         slot.note(record.clone(), Some(&next));
-        self.tell_replaced();
+        self.notify_replaced();
         let share = record.canary.as_ref().map(|split| format!(" {split}")).unwrap_or_default();
         tracing::info!(
             app = &*slot.name,
@@ -387,27 +398,32 @@ impl Deployments {
         record
     }
 
-    fn tell_replaced(&self) {
+    fn notify_replaced(&self) {
         // Nobody is there to be told when there is no connection.
         let _ = self.replaced.send(());
     }
 }
 
-impl Loader {
-    fn load(&self, metrics: &Arc<AppMetrics>, component: &Component, spec: &Spec) -> Result<App, LoadError> {
+impl ComponentLoader {
+    fn load(
+        &self,
+        metrics: &Arc<AppMetrics>,
+        component: &UploadedComponent,
+        spec: &AppSpec,
+    ) -> Result<App, LoadError> {
         let source = behind(&component.middleware, &component.source)?;
         App::load(metrics, &source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
     }
 
-    fn first(&self, name: &str, spec: Spec) -> Result<Slot, LoadError> {
+    fn first(&self, name: &str, spec: AppSpec) -> Result<AppSlot, LoadError> {
         let (begun, spec) = (Instant::now(), Arc::new(spec));
         let seen = FileStamp::of(&spec.config.component);
         let component = files::read_now(&spec.config)?;
         let metrics = self.metrics.of_app(name);
         let app = Arc::new(self.load(&metrics, &component, &spec)?);
-        let mut record = Record::new(1, &component);
-        record.done(Step::Load, begun.elapsed());
+        let mut record = DeployRecord::new(1, &component);
+        record.done(DeployStep::Load, begun.elapsed());
         let generation = Generation::new(metrics, 1);
-        Ok(Slot::new(Deployed { generation, app, component, spec }, record, seen))
+        Ok(AppSlot::new(DeployedComponent { generation, app, component, spec }, record, seen))
     }
 }

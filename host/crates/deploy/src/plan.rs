@@ -8,8 +8,8 @@ use serde::Serialize;
 use linger_base::FileStamp;
 use linger_exchange::Generation;
 
-use super::slot::OnlyOne;
-use super::{Apps, DeployError, Deployed, Deployments, Record, Slot, Spec, files};
+use super::slot::DeployLock;
+use super::{AppSlot, AppSlots, AppSpec, DeployError, DeployRecord, DeployedComponent, Deployments, files};
 
 /// Why a configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -20,34 +20,34 @@ pub struct PlanError {
 }
 
 /// What is ready to be put in force. Until then, or until it is dropped, no other deploy of these apps begins.
-pub struct Plan {
-    apps: Apps,
-    steps: Vec<Prepared>,
+pub struct ReloadPlan {
+    apps: AppSlots,
+    steps: Vec<PreparedApp>,
     /// What served in each app that is there when it was prepared.
-    after: Vec<(Arc<Slot>, Arc<Deployed>)>,
-    removed: Vec<(Arc<Slot>, OnlyOne)>,
+    after: Vec<(Arc<AppSlot>, Arc<DeployedComponent>)>,
+    removed: Vec<(Arc<AppSlot>, DeployLock)>,
 }
 
-struct Prepared {
-    slot: Arc<Slot>,
-    spec: Arc<Spec>,
+struct PreparedApp {
+    slot: Arc<AppSlot>,
+    spec: Arc<AppSpec>,
     /// Where its instances would be made otherwise.
-    next: Option<Next>,
-    _only: Option<OnlyOne>,
-    change: Change,
+    next: Option<NextGeneration>,
+    _only: Option<DeployLock>,
+    change: AppChange,
 }
 
 /// A generation that is to serve.
-struct Next {
-    deployed: Deployed,
-    record: Record,
+struct NextGeneration {
+    deployed: DeployedComponent,
+    record: DeployRecord,
     seen: Option<FileStamp>,
 }
 
 /// What a new configuration changes about an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum AppChange {
     /// It is new.
     Added,
     /// It is no more.
@@ -58,10 +58,10 @@ pub enum Change {
     Generation(u64),
 }
 
-impl Plan {
+impl ReloadPlan {
     /// The place that an app will have.
     #[must_use]
-    pub fn slot(&self, name: &str) -> Option<&Arc<Slot>> {
+    pub fn slot(&self, name: &str) -> Option<&Arc<AppSlot>> {
         self.apps.get(name)
     }
 
@@ -75,9 +75,10 @@ impl Plan {
 impl Deployments {
     /// Prepares what these apps need: new ones are loaded and tried, and so are those whose instances would be made otherwise.
     /// Waits for deploys of them that are under way. Changes nothing.
-    pub async fn plan(&self, specs: BTreeMap<String, Spec>) -> Result<Plan, PlanError> {
+    pub async fn plan(&self, specs: BTreeMap<String, AppSpec>) -> Result<ReloadPlan, PlanError> {
         let here = self.apps.load_full();
-        let mut plan = Plan { apps: Apps::new(), steps: Vec::new(), after: Vec::new(), removed: Vec::new() };
+        let mut plan =
+            ReloadPlan { apps: AppSlots::new(), steps: Vec::new(), after: Vec::new(), removed: Vec::new() };
         for (_, slot) in here.iter().filter(|(name, _)| !specs.contains_key(&***name)) {
             plan.removed.push((slot.clone(), slot.wait_for_one().await));
         }
@@ -101,10 +102,10 @@ impl Deployments {
     /// None if all is as it should be.
     async fn prepare(
         &self,
-        slot: Arc<Slot>,
-        spec: Arc<Spec>,
-        served: &mut Vec<(Arc<Slot>, Arc<Deployed>)>,
-    ) -> Result<Option<Prepared>, DeployError> {
+        slot: Arc<AppSlot>,
+        spec: Arc<AppSpec>,
+        served: &mut Vec<(Arc<AppSlot>, Arc<DeployedComponent>)>,
+    ) -> Result<Option<PreparedApp>, DeployError> {
         let only = slot.wait_for_one().await;
         let (before, after) = (slot.spec(), slot.current());
         served.push((slot.clone(), after.clone()));
@@ -121,8 +122,8 @@ impl Deployments {
             if slot.was_taken_back(&component.digest) { after.component.clone() } else { component };
         let is_same = spec.has_same_guests(&after.spec) && component.digest == after.component.digest;
         if is_same {
-            let change = Change::Settings;
-            return Ok((spec != before).then_some(Prepared {
+            let change = AppChange::Settings;
+            return Ok((spec != before).then_some(PreparedApp {
                 slot,
                 spec,
                 next: None,
@@ -130,37 +131,37 @@ impl Deployments {
                 change,
             }));
         }
-        let mut record = Record::new(slot.next_number(), &component);
+        let mut record = DeployRecord::new(slot.next_number(), &component);
         let app = self.try_out(&slot.metrics, &spec, &component, &mut record, None).await?;
         let generation = self.on_trial(&slot, &spec, record.generation);
-        let change = Change::Generation(record.generation);
-        let deployed = Deployed { generation, app, component, spec: spec.clone() };
-        let next = Some(Next { deployed, record, seen });
-        Ok(Some(Prepared { slot, spec, next, _only: Some(only), change }))
+        let change = AppChange::Generation(record.generation);
+        let deployed = DeployedComponent { generation, app, component, spec: spec.clone() };
+        let next = Some(NextGeneration { deployed, record, seen });
+        Ok(Some(PreparedApp { slot, spec, next, _only: Some(only), change }))
     }
 
-    async fn prepare_first(&self, name: &str, spec: Arc<Spec>) -> Result<Prepared, DeployError> {
+    async fn prepare_first(&self, name: &str, spec: Arc<AppSpec>) -> Result<PreparedApp, DeployError> {
         let seen = FileStamp::look(&spec.config.component).await;
         let component = files::read(&spec.config).await?;
         let metrics = self.loader.metrics.of_app(name);
-        let mut record = Record::new(1, &component);
+        let mut record = DeployRecord::new(1, &component);
         let app = self.try_out(&metrics, &spec, &component, &mut record, None).await?;
         let generation = Generation::new(metrics, 1);
-        let first = Deployed { generation, app, component, spec: spec.clone() };
-        let slot = Arc::new(Slot::new(first, record, seen));
-        Ok(Prepared { slot, spec, next: None, _only: None, change: Change::Added })
+        let first = DeployedComponent { generation, app, component, spec: spec.clone() };
+        let slot = Arc::new(AppSlot::new(first, record, seen));
+        Ok(PreparedApp { slot, spec, next: None, _only: None, change: AppChange::Added })
     }
 
     /// Puts a plan in force. `between` comes when the apps are those of the plan, and before those are told that are no more:
     /// there requests have to be sent elsewhere.
-    pub fn carry_out(&self, plan: Plan, between: impl FnOnce()) -> BTreeMap<String, Change> {
-        let Plan { apps, steps, removed, .. } = plan;
+    pub fn carry_out(&self, plan: ReloadPlan, between: impl FnOnce()) -> BTreeMap<String, AppChange> {
+        let ReloadPlan { apps, steps, removed, .. } = plan;
         let mut changes = BTreeMap::new();
-        for Prepared { slot, spec, next, _only, change } in steps {
-            if change != Change::Added {
+        for PreparedApp { slot, spec, next, _only, change } in steps {
+            if change != AppChange::Added {
                 slot.configure(&spec);
             }
-            if let Some(Next { deployed, record, seen }) = next {
+            if let Some(NextGeneration { deployed, record, seen }) = next {
                 self.install(&slot, deployed, record, false);
                 seen.inspect(|&seen| slot.saw(seen, true));
             }
@@ -170,9 +171,9 @@ impl Deployments {
         between();
         for (slot, _only) in removed {
             slot.close();
-            changes.insert(slot.name.to_string(), Change::Removed);
+            changes.insert(slot.name.to_string(), AppChange::Removed);
         }
-        self.tell_replaced();
+        self.notify_replaced();
         // Nobody may be there to watch.
         let _ = self.changed.send(());
         changes

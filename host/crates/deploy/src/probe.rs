@@ -14,9 +14,9 @@ use linger_wasm::{App, CallError, ShardHandle};
 
 /// Who sends the probe: it stays until it has its answer.
 #[derive(Debug)]
-struct Prober;
+struct ProbeSender;
 
-impl ClientProbe for Prober {
+impl ClientProbe for ProbeSender {
     fn ask_departure(&self) -> Option<Reason> {
         None
     }
@@ -24,7 +24,7 @@ impl ClientProbe for Prober {
 
 /// What is wrong with the answer to a probe.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum ProbeFailure {
     /// It was not asked.
     #[error("all instances are busy")]
     Busy,
@@ -39,8 +39,8 @@ pub(super) async fn probe(
     generation: Arc<Generation>,
     probe: &ProbeConfig,
     tasks: TaskTracker,
-) -> Result<(), Failure> {
-    let client: Arc<dyn ClientProbe> = Arc::new(Prober);
+) -> Result<(), ProbeFailure> {
+    let client: Arc<dyn ClientProbe> = Arc::new(ProbeSender);
     let watching: Weak<dyn ClientProbe> = Arc::downgrade(&client);
     // What it takes goes back, and that does not count: it is asked again and again.
     let asked = RequestInfo { uri: probe.path.parse().unwrap_or_default(), ..RequestInfo::default() };
@@ -48,22 +48,22 @@ pub(super) async fn probe(
         Arc::new(Exchange::new(generation, RoutePolicy::default(), 1, watching, asked).for_nobody());
     // Of no core: its instance is nobody else's.
     let lane = ShardHandle { core: usize::MAX, tasks };
-    let _ends = Ends(exchange.clone());
+    let _ends = ProbeExchange(exchange.clone());
     let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
     let (path, wanted) = (&probe.path, probe.status);
     Err(match answered {
         Ok(Ok(status)) if status == wanted => return Ok(()),
-        Ok(Ok(status)) => Failure::Answer(format!("{path} answers {status} and not {wanted}")),
-        Ok(Err(Failure::Answer(failure))) => Failure::Answer(format!("{path}: {failure}")),
-        Ok(Err(Failure::Busy)) => Failure::Busy,
-        Err(_) => Failure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
+        Ok(Ok(status)) => ProbeFailure::Answer(format!("{path} answers {status} and not {wanted}")),
+        Ok(Err(ProbeFailure::Answer(failure))) => ProbeFailure::Answer(format!("{path}: {failure}")),
+        Ok(Err(ProbeFailure::Busy)) => ProbeFailure::Busy,
+        Err(_) => ProbeFailure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
     })
 }
 
 /// A probe's exchange. It ends when nobody waits for the answer any more, for whatever reason.
-struct Ends(Arc<Exchange>);
+struct ProbeExchange(Arc<Exchange>);
 
-impl Drop for Ends {
+impl Drop for ProbeExchange {
     fn drop(&mut self) {
         self.0.end(Outcome::Failed { maybe_delivered: false });
     }
@@ -75,15 +75,15 @@ async fn answer(
     lane: &ShardHandle,
     exchange: &Arc<Exchange>,
     probe: &ProbeConfig,
-) -> Result<u16, Failure> {
-    let wrong = |message: String| Failure::Answer(message);
+) -> Result<u16, ProbeFailure> {
+    let wrong = |message: String| ProbeFailure::Answer(message);
     let uri = format!("http://localhost{}", probe.path);
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
     *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
     let (response, hold) = called.map_err(|error| match error {
-        CallError::Busy => Failure::Busy,
+        CallError::Busy => ProbeFailure::Busy,
         other => wrong(other.to_string()),
     })?;
     let status = response.status().as_u16();

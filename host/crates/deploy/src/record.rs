@@ -8,12 +8,12 @@ use serde::Serialize;
 use linger_exchange::{Generation, RequestCounts};
 use linger_wasm::App;
 
-use super::Split;
-use super::component::Component;
+use super::TrafficSplit;
+use super::component::UploadedComponent;
 
 /// A deploy: what came in, and how far it got.
 #[derive(Clone, Debug, Serialize)]
-pub struct Record {
+pub struct DeployRecord {
     /// The number of the generation that it made, or would have made.
     pub generation: u64,
     /// The SHA-256 of the component, in hexadecimal digits.
@@ -23,10 +23,10 @@ pub struct Record {
     /// When it came in, in milliseconds since 1970.
     pub at: u64,
     /// The steps that succeeded, in their order.
-    pub steps: Vec<Done>,
+    pub steps: Vec<FinishedStep>,
     /// Which requests it serves, while they are not all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub canary: Option<Split>,
+    pub canary: Option<TrafficSplit>,
     /// Why it went no further, or was taken back. The generation before it serves on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -34,9 +34,9 @@ pub struct Record {
 
 /// A step that succeeded.
 #[derive(Clone, Debug, Serialize)]
-pub struct Done {
+pub struct FinishedStep {
     /// Which.
-    pub step: Step,
+    pub step: DeployStep,
     /// How long it took, in milliseconds.
     pub took: f64,
 }
@@ -44,7 +44,7 @@ pub struct Done {
 /// The steps of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Step {
+pub enum DeployStep {
     /// It is a component, has a handler, all that it imports is there, and it compiles.
     Load,
     /// An instance starts.
@@ -60,7 +60,7 @@ pub enum Step {
 /// What became of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum DeployState {
     /// It is being loaded.
     Verifying,
     /// It is being started, and asked.
@@ -79,32 +79,32 @@ pub enum State {
     Refused,
 }
 
-impl Record {
+impl DeployRecord {
     #[expect(clippy::disallowed_methods, reason = "people read it")]
-    pub(super) fn new(generation: u64, component: &Component) -> Self {
+    pub(super) fn new(generation: u64, component: &UploadedComponent) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let (digest, source) = (component.digest.to_string(), component.source.name.display().to_string());
         Self { generation, digest, source, at, steps: Vec::new(), canary: None, error: None }
     }
 
-    pub(super) fn done(&mut self, step: Step, took: Duration) {
+    pub(super) fn done(&mut self, step: DeployStep, took: Duration) {
         // Microseconds are enough.
-        self.steps.push(Done { step, took: (took.as_secs_f64() * 1e6).round() / 1e3 });
+        self.steps.push(FinishedStep { step, took: (took.as_secs_f64() * 1e6).round() / 1e3 });
     }
 }
 
 /// A deploy, and what is still known of the generation that it made.
 #[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) record: Record,
+pub(super) struct DeployEntry {
+    pub(super) record: DeployRecord,
     pub(super) generation: Option<Arc<Generation>>,
     pub(super) app: Weak<App>,
 }
 
-impl Entry {
+impl DeployEntry {
     /// One that has made none yet.
-    pub(super) fn tried(record: Record) -> Self {
+    pub(super) fn tried(record: DeployRecord) -> Self {
         Self { record, generation: None, app: Weak::new() }
     }
 
@@ -115,19 +115,19 @@ impl Entry {
 
 /// What is shown of a deploy.
 #[derive(Clone, Debug, Serialize)]
-pub struct Shown {
+pub struct DeployView {
     /// The deploy.
     #[serde(flatten)]
-    pub record: Record,
+    pub record: DeployRecord,
     /// What has become of it.
-    pub state: State,
+    pub state: DeployState,
     /// What its generation has had to do. None if it made none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestCounts>,
 }
 
-impl From<(Entry, State)> for Shown {
-    fn from((Entry { record, generation, .. }, state): (Entry, State)) -> Self {
+impl From<(DeployEntry, DeployState)> for DeployView {
+    fn from((DeployEntry { record, generation, .. }, state): (DeployEntry, DeployState)) -> Self {
         Self { record, state, requests: generation.map(|generation| generation.requests()) }
     }
 }

@@ -14,39 +14,39 @@ use linger_exchange::Generation;
 use linger_telemetry::AppMetrics;
 use linger_wasm::App;
 
-use super::record::{Entry, Record, Shown, State};
-use super::split::{Divider, Split};
-use super::{Component, DeployError, Spec};
+use super::record::{DeployEntry, DeployRecord, DeployState, DeployView};
+use super::split::{SplitDivider, TrafficSplit};
+use super::{AppSpec, DeployError, UploadedComponent};
 
 /// How many deploys are remembered.
 const REMEMBERED: usize = 20;
 
 /// A component that serves, or has served, as a generation of its app.
-pub struct Deployed {
+pub struct DeployedComponent {
     /// What its requests know of it.
     pub generation: Arc<Generation>,
     /// Runs them. A generation that a rollback made shares it with the one that it came from.
     pub app: Arc<App>,
-    pub(super) component: Component,
+    pub(super) component: UploadedComponent,
     /// What it was loaded with.
-    pub(super) spec: Arc<Spec>,
+    pub(super) spec: Arc<AppSpec>,
 }
 
 /// Where an app's requests find the generation that serves them.
-pub struct Slot {
+pub struct AppSlot {
     /// The app's name.
     pub name: Arc<str>,
     /// What is counted of it.
     pub(super) metrics: Arc<AppMetrics>,
     /// Its requests in progress.
     pub requests: Arc<Permits>,
-    spec: ArcSwap<Spec>,
-    serving: ArcSwap<Serving>,
-    previous: Mutex<Option<Arc<Deployed>>>,
+    spec: ArcSwap<AppSpec>,
+    serving: ArcSwap<ServingState>,
+    previous: Mutex<Option<Arc<DeployedComponent>>>,
     next_number: AtomicU64,
-    entries: Mutex<VecDeque<Entry>>,
+    entries: Mutex<VecDeque<DeployEntry>>,
     /// What is being tried, and how far it has come.
-    trying: Mutex<Option<(Record, State)>>,
+    trying: Mutex<Option<(DeployRecord, DeployState)>>,
     /// The file that was read last, and whether it could serve.
     seen: Mutex<Option<(FileStamp, bool)>>,
     /// Digests of components that are not deployed again without being asked for.
@@ -55,29 +55,29 @@ pub struct Slot {
 }
 
 /// What serves now.
-struct Serving {
-    current: Arc<Deployed>,
+struct ServingState {
+    current: Arc<DeployedComponent>,
     canary: Option<Canary>,
 }
 
 /// A generation that serves some of the requests.
 struct Canary {
-    deployed: Arc<Deployed>,
-    divider: Divider,
+    deployed: Arc<DeployedComponent>,
+    divider: SplitDivider,
 }
 
 /// Held by the one deploy of an app that there is at a time. What takes no time does without: it all happens on one thread.
-pub(super) type OnlyOne = OwnedMutexGuard<()>;
+pub(super) type DeployLock = OwnedMutexGuard<()>;
 
-impl Serving {
-    fn all(&self) -> impl Iterator<Item = &Arc<Deployed>> {
+impl ServingState {
+    fn all(&self) -> impl Iterator<Item = &Arc<DeployedComponent>> {
         self.canary.iter().map(|canary| &canary.deployed).chain([&self.current])
     }
 }
 
-impl Slot {
+impl AppSlot {
     /// A place with its first generation.
-    pub(super) fn new(first: Deployed, record: Record, seen: Option<FileStamp>) -> Self {
+    pub(super) fn new(first: DeployedComponent, record: DeployRecord, seen: Option<FileStamp>) -> Self {
         let spec = first.spec.clone();
         let max_requests = spec.config.max_requests.unwrap_or(usize::MAX);
         let slot = Self {
@@ -86,7 +86,7 @@ impl Slot {
             requests: Permits::new(max_requests),
             spec: ArcSwap::new(spec),
             next_number: AtomicU64::new(first.generation.number + 1),
-            serving: ArcSwap::from_pointee(Serving { current: Arc::new(first), canary: None }),
+            serving: ArcSwap::from_pointee(ServingState { current: Arc::new(first), canary: None }),
             previous: Mutex::default(),
             entries: Mutex::default(),
             trying: Mutex::default(),
@@ -99,12 +99,12 @@ impl Slot {
     }
 
     /// What its configuration says.
-    pub(super) fn spec(&self) -> Arc<Spec> {
+    pub(super) fn spec(&self) -> Arc<AppSpec> {
         self.spec.load_full()
     }
 
     /// Takes another configuration, whose guests are the same, or are about to be.
-    pub(super) fn configure(&self, spec: &Arc<Spec>) {
+    pub(super) fn configure(&self, spec: &Arc<AppSpec>) {
         self.requests.set(spec.config.max_requests.unwrap_or(usize::MAX));
         let before = self.spec.swap(spec.clone());
         // What could not serve before may do so now.
@@ -115,17 +115,17 @@ impl Slot {
     }
 
     /// For the one who tries something that is to serve. Fails while another one does.
-    pub(super) fn try_one(&self) -> Result<OnlyOne, DeployError> {
+    pub(super) fn try_one(&self) -> Result<DeployLock, DeployError> {
         self.deploying.clone().try_lock_owned().map_err(|_| DeployError::Busy)
     }
 
     /// The same, when the other one has ended.
-    pub(super) async fn wait_for_one(&self) -> OnlyOne {
+    pub(super) async fn wait_for_one(&self) -> DeployLock {
         self.deploying.clone().lock_owned().await
     }
 
     /// The generation for a request with these headers. The request keeps it.
-    pub fn choose(&self, headers: &HeaderMap) -> Arc<Deployed> {
+    pub fn choose(&self, headers: &HeaderMap) -> Arc<DeployedComponent> {
         let serving = self.serving.load();
         match &serving.canary {
             Some(canary) if canary.divider.takes(headers) => canary.deployed.clone(),
@@ -134,17 +134,17 @@ impl Slot {
     }
 
     /// The generation that serves all requests, or all but the canary's.
-    pub fn current(&self) -> Arc<Deployed> {
+    pub fn current(&self) -> Arc<DeployedComponent> {
         self.serving.load().current.clone()
     }
 
     /// The generation that serves some of them, if there is one.
-    pub fn canary(&self) -> Option<Arc<Deployed>> {
+    pub fn canary(&self) -> Option<Arc<DeployedComponent>> {
         self.serving.load().canary.as_ref().map(|canary| canary.deployed.clone())
     }
 
     /// Counts a limit of the app that was reached.
-    pub fn reached(&self, limit: linger_telemetry::Reached) {
+    pub fn record_reached(&self, limit: linger_telemetry::Reached) {
         self.metrics.record_reached(limit);
     }
 
@@ -154,7 +154,7 @@ impl Slot {
     }
 
     /// The one that served before, which is kept to take over again.
-    pub(super) fn previous(&self) -> Option<Arc<Deployed>> {
+    pub(super) fn previous(&self) -> Option<Arc<DeployedComponent>> {
         lock(&self.previous).clone()
     }
 
@@ -168,7 +168,7 @@ impl Slot {
     }
 
     /// Lets another generation serve, from the next request on. The one that a rollback ends is kept in any case.
-    pub(super) fn switch(&self, next: Arc<Deployed>, rollback: bool) {
+    pub(super) fn switch(&self, next: Arc<DeployedComponent>, rollback: bool) {
         let before = self.current();
         lock(&self.taken_back).remove(&next.component.digest);
         next.generation.serve();
@@ -185,8 +185,8 @@ impl Slot {
     }
 
     /// Lets another generation serve some requests beside the current one.
-    pub(super) fn begin_canary(&self, next: Arc<Deployed>, split: Split) {
-        self.serve(self.current(), Some(Canary { deployed: next, divider: Divider::new(split) }));
+    pub(super) fn begin_canary(&self, next: Arc<DeployedComponent>, split: TrafficSplit) {
+        self.serve(self.current(), Some(Canary { deployed: next, divider: SplitDivider::new(split) }));
     }
 
     /// Lets the current one serve all requests again.
@@ -201,8 +201,8 @@ impl Slot {
     }
 
     /// The one place where what serves changes.
-    fn serve(&self, current: Arc<Deployed>, canary: Option<Canary>) {
-        let now = Arc::new(Serving { current, canary });
+    fn serve(&self, current: Arc<DeployedComponent>, canary: Option<Canary>) {
+        let now = Arc::new(ServingState { current, canary });
         // First the switch: a request that finds itself replaced, and is sent again, finds what serves now.
         let before = self.serving.swap(now.clone());
         let drain_timeout = self.spec().config.drain_timeout;
@@ -216,9 +216,9 @@ impl Slot {
     }
 
     /// Notes that a component is being tried, until what this gives is dropped.
-    pub(super) fn try_out(&self, record: Record) -> Trying<'_> {
-        *lock(&self.trying) = Some((record, State::Verifying));
-        Trying(self)
+    pub(super) fn try_out(&self, record: DeployRecord) -> CandidateComponent<'_> {
+        *lock(&self.trying) = Some((record, DeployState::Verifying));
+        CandidateComponent(self)
     }
 
     /// Whether a component with this digest was taken back.
@@ -237,11 +237,12 @@ impl Slot {
     }
 
     /// Notes a deploy. One that was refused made no generation.
-    pub(super) fn note(&self, record: Record, made: Option<&Arc<Deployed>>) {
+    pub(super) fn note(&self, record: DeployRecord, made: Option<&Arc<DeployedComponent>>) {
         let kept = self.kept();
         let mut entries = lock(&self.entries);
         // Those that serve, or may again, are not forgotten.
-        let old = |entry: &Entry| kept.iter().all(|kept| kept.generation.number != entry.record.generation);
+        let old =
+            |entry: &DeployEntry| kept.iter().all(|kept| kept.generation.number != entry.record.generation);
         if entries.len() >= REMEMBERED
             && let Some(oldest) = entries.iter().position(old)
         {
@@ -249,11 +250,15 @@ impl Slot {
         }
         let generation = made.map(|made| made.generation.clone());
         let app = made.map_or_else(Weak::new, |made| Arc::downgrade(&made.app));
-        entries.push_back(Entry { record, generation, app });
+        entries.push_back(DeployEntry { record, generation, app });
     }
 
     /// Notes one more step of a generation, or why it was taken back.
-    pub(super) fn amend(&self, generation: u64, change: impl FnOnce(&mut Record)) -> Option<Record> {
+    pub(super) fn amend(
+        &self,
+        generation: u64,
+        change: impl FnOnce(&mut DeployRecord),
+    ) -> Option<DeployRecord> {
         let mut entries = lock(&self.entries);
         let entry = entries.iter_mut().find(|entry| entry.record.generation == generation)?;
         change(&mut entry.record);
@@ -261,7 +266,7 @@ impl Slot {
     }
 
     /// Notes why a generation was taken back. It does not serve again by a rollback, nor without being asked for.
-    pub(super) fn take_back(&self, taken_back: &Deployed, why: &str) -> Option<Record> {
+    pub(super) fn roll_back(&self, taken_back: &DeployedComponent, why: &str) -> Option<DeployRecord> {
         let generation = taken_back.generation.number;
         let gone = lock(&self.previous).take_if(|previous| previous.generation.number == generation);
         drop(gone);
@@ -271,51 +276,52 @@ impl Slot {
     }
 
     /// Notes that somebody does not want a component to serve.
-    pub(super) fn set_aside(&self, deployed: &Deployed) {
+    pub(super) fn set_aside(&self, deployed: &DeployedComponent) {
         lock(&self.taken_back).insert(deployed.component.digest.clone());
     }
 
     /// What serves, and what is kept to serve again.
-    fn kept(&self) -> Vec<Arc<Deployed>> {
+    fn kept(&self) -> Vec<Arc<DeployedComponent>> {
         self.serving.load().all().cloned().chain(self.previous()).collect()
     }
 
     /// What has been tried, the latest first, and what became of each.
-    pub fn history(&self) -> Vec<Shown> {
+    pub fn history(&self) -> Vec<DeployView> {
         let (serving, previous, kept) = (self.serving.load_full(), self.previous(), self.kept());
-        let is = |deployed: Option<&Arc<Deployed>>, number| {
+        let is = |deployed: Option<&Arc<DeployedComponent>>, number| {
             deployed.is_some_and(|deployed| deployed.generation.number == number)
         };
-        let is_kept = |entry: &Entry| kept.iter().any(|kept| entry.app.as_ptr() == Arc::as_ptr(&kept.app));
+        let is_kept =
+            |entry: &DeployEntry| kept.iter().any(|kept| entry.app.as_ptr() == Arc::as_ptr(&kept.app));
         let canary = serving.canary.as_ref().map(|canary| &canary.deployed);
-        let state = |entry: &Entry| match entry.record.generation {
-            _ if entry.record.error.is_some() => State::Refused,
-            number if is(Some(&serving.current), number) => State::Current,
-            number if is(canary, number) => State::Canary,
-            number if is(previous.as_ref(), number) => State::Previous,
-            _ if entry.is_running() => State::Draining,
-            _ if entry.app.strong_count() > 0 && !is_kept(entry) => State::Draining,
-            _ => State::Gone,
+        let state = |entry: &DeployEntry| match entry.record.generation {
+            _ if entry.record.error.is_some() => DeployState::Refused,
+            number if is(Some(&serving.current), number) => DeployState::Current,
+            number if is(canary, number) => DeployState::Canary,
+            number if is(previous.as_ref(), number) => DeployState::Previous,
+            _ if entry.is_running() => DeployState::Draining,
+            _ if entry.app.strong_count() > 0 && !is_kept(entry) => DeployState::Draining,
+            _ => DeployState::Gone,
         };
         let trying = lock(&self.trying).clone();
-        let trying = trying.map(|(record, state)| (Entry::tried(record), state));
+        let trying = trying.map(|(record, state)| (DeployEntry::tried(record), state));
         let entries = lock(&self.entries);
         let ended = entries.iter().rev().map(|entry| (entry.clone(), state(entry)));
-        trying.into_iter().chain(ended).map(Shown::from).collect()
+        trying.into_iter().chain(ended).map(DeployView::from).collect()
     }
 }
 
 /// A component that is being tried.
-pub(super) struct Trying<'a>(&'a Slot);
+pub(super) struct CandidateComponent<'a>(&'a AppSlot);
 
-impl Trying<'_> {
+impl CandidateComponent<'_> {
     /// It has come so far.
-    pub(super) fn goes_on(&self, record: &Record, state: State) {
+    pub(super) fn goes_on(&self, record: &DeployRecord, state: DeployState) {
         *lock(&self.0.trying) = Some((record.clone(), state));
     }
 }
 
-impl Drop for Trying<'_> {
+impl Drop for CandidateComponent<'_> {
     fn drop(&mut self) {
         *lock(&self.0.trying) = None;
     }

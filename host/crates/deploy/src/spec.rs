@@ -7,14 +7,14 @@ use linger_wasm::InstanceKinds;
 
 /// An app's configuration, and what its routes want of its instances.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
+pub struct AppSpec {
     /// What it is granted, and how it is deployed.
     pub config: linger_config::AppConfig,
     /// What its routes want.
     pub kinds: InstanceKinds,
 }
 
-impl Spec {
+impl AppSpec {
     /// Those of all apps of a configuration, by name.
     #[must_use]
     pub fn all(config: &Config) -> BTreeMap<String, Self> {

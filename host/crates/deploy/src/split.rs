@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 /// A rule that divides an app's requests between its canary and the generation that serves the others. Written as `10%`, or
 /// as a header: `x-beta: 1`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Split {
+pub enum TrafficSplit {
     /// So many of a hundred, evenly spread.
     Percent(f64),
     /// Those with this header.
@@ -18,22 +18,22 @@ pub enum Split {
 }
 
 /// Divides requests by a rule.
-pub(super) struct Divider {
-    pub(super) split: Split,
+pub(super) struct SplitDivider {
+    pub(super) split: TrafficSplit,
     /// Counts the requests.
     turn: AtomicU64,
 }
 
-impl Divider {
-    pub(super) fn new(split: Split) -> Self {
+impl SplitDivider {
+    pub(super) fn new(split: TrafficSplit) -> Self {
         Self { split, turn: AtomicU64::new(0) }
     }
 
     /// Whether this request goes to the canary.
     pub(super) fn takes(&self, headers: &HeaderMap) -> bool {
         match &self.split {
-            Split::Percent(percent) => is_chosen(self.turn.fetch_add(1, Ordering::Relaxed), *percent),
-            Split::Header(name, value) => headers.get_all(name).iter().any(|given| given == value),
+            TrafficSplit::Percent(percent) => is_chosen(self.turn.fetch_add(1, Ordering::Relaxed), *percent),
+            TrafficSplit::Header(name, value) => headers.get_all(name).iter().any(|given| given == value),
         }
     }
 }
@@ -49,7 +49,7 @@ fn is_chosen(turn: u64, percent: f64) -> bool {
     place * 100.0 < percent
 }
 
-impl FromStr for Split {
+impl FromStr for TrafficSplit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -72,7 +72,7 @@ impl FromStr for Split {
     }
 }
 
-impl fmt::Display for Split {
+impl fmt::Display for TrafficSplit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percent(percent) => write!(f, "{percent}%"),
@@ -81,7 +81,7 @@ impl fmt::Display for Split {
     }
 }
 
-impl Serialize for Split {
+impl Serialize for TrafficSplit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn header_decides_by_its_value() {
-        let divider = Divider::new("X-Beta: yes".parse().unwrap());
+        let divider = SplitDivider::new("X-Beta: yes".parse().unwrap());
         let headers = |pairs: &[(&'static str, &'static str)]| {
             pairs
                 .iter()
@@ -110,10 +110,10 @@ mod tests {
     #[test]
     fn what_is_no_share_is_refused() {
         for wrong in ["", "10", "0%", "100%", "-1%", "NaN%", "x%", "a b: c", ": c"] {
-            assert!(wrong.parse::<Split>().is_err(), "{wrong}");
+            assert!(wrong.parse::<TrafficSplit>().is_err(), "{wrong}");
         }
         for right in ["10%", "0.5%", "x-beta: 1"] {
-            assert_eq!(right.parse::<Split>().unwrap().to_string(), right);
+            assert_eq!(right.parse::<TrafficSplit>().unwrap().to_string(), right);
         }
     }
 

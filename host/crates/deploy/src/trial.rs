@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use linger_exchange::Generation;
 
-use super::{Deployed, Deployments, Slot, probe};
+use super::{AppSlot, DeployedComponent, Deployments, probe};
 
 /// Takes generations back of which there is a doubt, for as long as it is polled.
 pub(super) async fn judge(deployments: &Deployments) {
@@ -16,14 +16,14 @@ pub(super) async fn judge(deployments: &Deployments) {
             let serving = [slot.canary(), Some(slot.current())];
             for deployed in serving.into_iter().flatten() {
                 if let Some(doubt) = deployed.generation.rollback_cause() {
-                    take_back(deployments, &slot, &deployed, &doubt.to_string());
+                    roll_back(deployments, &slot, &deployed, &doubt.to_string());
                 }
             }
         }
     }
 }
 
-fn take_back(deployments: &Deployments, slot: &Slot, doubted: &Arc<Deployed>, doubt: &str) {
+fn roll_back(deployments: &Deployments, slot: &AppSlot, doubted: &Arc<DeployedComponent>, doubt: &str) {
     let number = doubted.generation.number;
     let why = format!("taken back: {doubt}");
     if slot.canary().is_some_and(|canary| Arc::ptr_eq(&canary, doubted)) {
@@ -36,7 +36,7 @@ fn take_back(deployments: &Deployments, slot: &Slot, doubted: &Arc<Deployed>, do
     }
     match deployments.roll_back_in(slot) {
         Ok(record) => {
-            slot.take_back(doubted, &why);
+            slot.roll_back(doubted, &why);
             let next = record.generation;
             tracing::error!(
                 app = &*slot.name,
@@ -49,13 +49,13 @@ fn take_back(deployments: &Deployments, slot: &Slot, doubted: &Arc<Deployed>, do
 
 /// Sends the probe request to generations that are on trial, again and again, for as long as it is polled.
 pub(super) async fn keep_probing(deployments: &Deployments) {
-    let probe_all = async |slots: Vec<Arc<Slot>>| {
+    let probe_all = async |slots: Vec<Arc<AppSlot>>| {
         join_all(slots.iter().map(|slot| keep_probing_one(deployments, slot))).await;
     };
     deployments.with_all(probe_all).await;
 }
 
-async fn keep_probing_one(deployments: &Deployments, slot: &Slot) {
+async fn keep_probing_one(deployments: &Deployments, slot: &AppSlot) {
     let spec = slot.spec();
     let Some(wanted) = &spec.config.probe else { return };
     loop {
@@ -66,7 +66,7 @@ async fn keep_probing_one(deployments: &Deployments, slot: &Slot) {
             let asked = Generation::new(slot.metrics.clone(), number);
             match probe::probe(&deployed.app, asked, wanted, deployments.tasks.clone()).await {
                 // That says nothing of the component.
-                Err(probe::Failure::Busy) => {}
+                Err(probe::ProbeFailure::Busy) => {}
                 Err(failure) => {
                     tracing::warn!(app = &*slot.name, "generation {number}: the probe failed: {failure}");
                     deployed.generation.record_probe(false);

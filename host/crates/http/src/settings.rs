@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use linger_base::permits::Permits;
 use linger_config::{Config, ServerLimits};
-use linger_deploy::Slot;
+use linger_deploy::AppSlot;
 use linger_exchange::RoutePolicy;
 
 use crate::read_ahead::ReadAhead;
@@ -13,7 +13,7 @@ use crate::router::Table;
 /// Where a route leads.
 pub struct Target {
     /// The app's place.
-    pub slot: Arc<Slot>,
+    pub slot: Arc<AppSlot>,
     /// The path of the route.
     pub path: Arc<str>,
     /// How much time its requests have.
@@ -34,21 +34,21 @@ pub struct Settings {
 
 impl Settings {
     /// Those of a configuration. `slot` knows the places of its apps.
-    pub fn new(config: &Config, slot: impl Fn(&str) -> Option<Arc<Slot>>) -> Self {
+    pub fn new(config: &Config, slot: impl Fn(&str) -> Option<Arc<AppSlot>>) -> Self {
         let requests = Permits::new(config.limits.max_requests);
         Self::with(config, slot, requests, ReadAhead::new(&config.limits))
     }
 
     /// Others, in the place of these. What is in progress counts against them too.
     #[must_use]
-    pub fn next(&self, config: &Config, slot: impl Fn(&str) -> Option<Arc<Slot>>) -> Self {
+    pub fn next(&self, config: &Config, slot: impl Fn(&str) -> Option<Arc<AppSlot>>) -> Self {
         self.requests.set(config.limits.max_requests);
         Self::with(config, slot, self.requests.clone(), self.read_ahead.next(&config.limits))
     }
 
     fn with(
         config: &Config,
-        slot: impl Fn(&str) -> Option<Arc<Slot>>,
+        slot: impl Fn(&str) -> Option<Arc<AppSlot>>,
         requests: Arc<Permits>,
         read_ahead: ReadAhead,
     ) -> Self {

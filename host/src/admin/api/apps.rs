@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
-use linger_deploy::{DeployError, Deployments, Record, Slot, Split};
+use linger_deploy::{AppSlot, DeployError, DeployRecord, Deployments, TrafficSplit};
 use linger_wasm::ComponentSource;
 
 use super::answer::{error, json};
@@ -61,7 +61,7 @@ impl Api {
 }
 
 fn apps(deployments: &Deployments) -> Value {
-    let app = |slot: &Arc<Slot>| {
+    let app = |slot: &Arc<AppSlot>| {
         let generations: Vec<_> = slot.history().iter().map(|generation| json!(generation)).collect();
         json!({
             "app": &*slot.name,
@@ -74,13 +74,13 @@ fn apps(deployments: &Deployments) -> Value {
 }
 
 /// Which requests a component is for, if not for all.
-fn canary(headers: &HeaderMap) -> Result<Option<Split>, String> {
+fn canary(headers: &HeaderMap) -> Result<Option<TrafficSplit>, String> {
     let Some(value) = headers.get(CANARY) else { return Ok(None) };
     let split = value.to_str().map_err(|_| format!("{CANARY} is not of ASCII"))?;
     split.parse().map(Some).map_err(|message| format!("{CANARY}: {message}"))
 }
 
-fn result(result: Result<Record, DeployError>) -> Answer {
+fn result(result: Result<DeployRecord, DeployError>) -> Answer {
     let failure = match result {
         Ok(record) => return json(StatusCode::OK, &json!(record)),
         Err(failure) => failure,

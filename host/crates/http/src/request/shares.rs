@@ -49,7 +49,7 @@ impl Shares {
             error_response::overloaded()
         })?;
         let of_app = target.slot.requests.try_take().ok_or_else(|| {
-            target.slot.reached(Reached::AppRequests);
+            target.slot.record_reached(Reached::AppRequests);
             error_response::overloaded()
         })?;
         Ok(Self { _server: of_server, _client: of_client, _app: of_app, _connection: in_progress })
