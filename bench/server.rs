@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use linger_config::{Config, DetectionConfig, ListenAddress};
-use linger_http::Entrance;
+use linger_http::ListenerPolicy;
 use linger_net::BoundListener;
 use linger_wasm::Engine;
 
@@ -68,7 +68,7 @@ impl Server {
             let ListenAddress::Tcp(address) = *listener.address() else {
                 bail!("a listener of TCP has an address")
             };
-            (server.start(vec![(listener, Entrance::default())], None)?, address)
+            (server.start(vec![(listener, ListenerPolicy::default())], None)?, address)
         };
         let handle = threads.handle.clone();
         // On a thread of its own, since what it waits for borrows.

@@ -13,13 +13,13 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 use linger_config::{Config, ProxyHeaders};
-use linger_http::Proxies;
+use linger_http::TrustedProxies;
 use linger_http::fuzzing::identify;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 /// For each family, the proxies that write it.
-static PROXIES: LazyLock<[Proxies; 2]> = LazyLock::new(|| {
+static PROXIES: LazyLock<[TrustedProxies; 2]> = LazyLock::new(|| {
     ["x-forwarded", "forwarded"].map(|family| {
         let text = format!(
             "[[listeners]]\naddress = \"unix:a\"\ntrusted_proxies = [\"unix\", \"10.0.0.0/8\"]\n\
@@ -27,7 +27,7 @@ static PROXIES: LazyLock<[Proxies; 2]> = LazyLock::new(|| {
         );
         let config = Config::parse(&text, "linger.toml".as_ref(), |_| None).expect("a configuration");
         let listener = &config.listeners[0];
-        Proxies { networks: listener.trusted_proxies.clone().into(), headers: listener.proxy_headers }
+        TrustedProxies { networks: listener.trusted_proxies.clone().into(), headers: listener.proxy_headers }
     })
 });
 
@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// A client that speaks for itself.
-fn stranger(mut headers: HeaderMap, proxies: &Proxies) {
+fn stranger(mut headers: HeaderMap, proxies: &TrustedProxies) {
     let peer = SocketAddr::from((CLIENT, 5));
     let (client, scheme) = identify(Some(peer), &mut headers, proxies);
     assert_eq!(client, Some(peer.into()));
@@ -58,7 +58,7 @@ fn stranger(mut headers: HeaderMap, proxies: &Proxies) {
 }
 
 /// A proxy that says who it is, in fields of its own behind those of its client.
-fn behind_proxy(peer: Option<SocketAddr>, mut headers: HeaderMap, proxies: &Proxies) {
+fn behind_proxy(peer: Option<SocketAddr>, mut headers: HeaderMap, proxies: &TrustedProxies) {
     match proxies.headers {
         ProxyHeaders::Forwarded => {
             headers.append("forwarded", HeaderValue::from_static("for=192.0.2.7;proto=http"));
@@ -75,7 +75,7 @@ fn behind_proxy(peer: Option<SocketAddr>, mut headers: HeaderMap, proxies: &Prox
 }
 
 /// What guests see of it.
-fn check(headers: &HeaderMap, client: Option<&str>, proxies: &Proxies) {
+fn check(headers: &HeaderMap, client: Option<&str>, proxies: &TrustedProxies) {
     let seen: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     let expected: Vec<_> = client.into_iter().collect();
     assert_eq!(seen, expected);

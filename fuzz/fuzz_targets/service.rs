@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use linger::server::Server;
 use linger_config::{Config, ListenAddress};
-use linger_http::{Context, Entrance, serve_connection};
+use linger_http::{ListenerPolicy, ShardContext, serve_connection};
 use linger_net::BoundListener;
 use linger_wasm::Engine;
 
@@ -39,7 +39,7 @@ pub struct Service {
     runtime: Runtime,
     listener: BoundListener,
     address: SocketAddr,
-    context: Arc<Context>,
+    context: Arc<ShardContext>,
     _server: Server,
     /// Caught, as it is in a Rust program whose `main` is not the fuzzer's: a write to who has left is an error.
     _pipe: Signal,
@@ -70,7 +70,7 @@ impl Service {
 
     /// Serves one client, until its connection has ended.
     pub fn run(&self, script: &Script<'_>, bound: Duration) {
-        let (entrance, context) = (Entrance::default(), self.context.clone());
+        let (entrance, context) = (ListenerPolicy::default(), self.context.clone());
         self.runtime.block_on(async {
             let served = async {
                 let accepted = self.listener.accept().await.expect("the client of this run");

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use linger_config::Config;
 use linger_deploy::{AppChange, AppSpec, Deployments, PlanError};
-use linger_http::{Places, Settings};
+use linger_http::{ConnectionPermits, HttpSettings};
 use linger_telemetry::{Metrics, Reload};
 
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
@@ -45,8 +45,8 @@ pub struct Reloaded {
 pub struct Reloader {
     reread: Option<Reread>,
     deployments: Arc<Deployments>,
-    settings: Arc<ArcSwap<Settings>>,
-    places: Places,
+    settings: Arc<ArcSwap<HttpSettings>>,
+    places: ConnectionPermits,
     metrics: Metrics,
     config: ArcSwap<Config>,
     /// Held by the one reload that there is at a time.
@@ -59,8 +59,8 @@ impl Reloader {
         config: Config,
         reread: Option<Reread>,
         deployments: Arc<Deployments>,
-        settings: Arc<ArcSwap<Settings>>,
-        places: Places,
+        settings: Arc<ArcSwap<HttpSettings>>,
+        places: ConnectionPermits,
         metrics: Metrics,
     ) -> Self {
         Self {

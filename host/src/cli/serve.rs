@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use linger_config::{AdminConfig, Config, EventsConfig, ListenAddress};
-use linger_http::{Entrance, Proxies};
+use linger_http::{ListenerPolicy, TrustedProxies};
 use linger_net::{BoundListener, TlsTerminator, raise_file_limit};
 use linger_telemetry::LogFilter;
 use linger_wasm::Engine;
@@ -188,13 +188,13 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// How clients are taken at each listener. Reads certificates.
-fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
+fn entrances(config: &Config) -> anyhow::Result<Vec<ListenerPolicy>> {
     let entrance = |listener: &linger_config::ListenerConfig| {
         let networks = listener.trusted_proxies.clone().into();
-        anyhow::Ok(Entrance {
+        anyhow::Ok(ListenerPolicy {
             eof: listener.eof,
             tls: listener.tls.clone().map(TlsTerminator::open).transpose()?,
-            proxies: Proxies { networks, headers: listener.proxy_headers },
+            proxies: TrustedProxies { networks, headers: listener.proxy_headers },
             proxy_protocol: listener.proxy_protocol,
         })
     };
@@ -202,9 +202,9 @@ fn entrances(config: &Config) -> anyhow::Result<Vec<Entrance>> {
 }
 
 /// All listeners, and that for operators.
-type Opened = (Vec<(BoundListener, Entrance)>, Option<admin::Listener>);
+type Opened = (Vec<(BoundListener, ListenerPolicy)>, Option<admin::Listener>);
 
-fn open(config: &Config, entrances: Vec<Entrance>) -> anyhow::Result<Opened> {
+fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<Opened> {
     let silence = config.detection.silence();
     let mut open = Vec::new();
     for (listener, entrance) in config.listeners.iter().zip(entrances) {
@@ -223,7 +223,7 @@ fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::Listener> {
 }
 
 /// What clients would type, with the port that it got.
-fn name((listener, entrance): &(BoundListener, Entrance)) -> String {
+fn name((listener, entrance): &(BoundListener, ListenerPolicy)) -> String {
     match listener.address() {
         ListenAddress::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
         ListenAddress::Tcp(address) => format!("http://{address}"),

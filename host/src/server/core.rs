@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use linger_base::permits::Permit;
-use linger_http::{ClientShare, Context, Entrance, serve_connection};
+use linger_http::{ClientPermit, ListenerPolicy, ShardContext, serve_connection};
 use linger_net::AcceptedSocket;
 
 use super::polling::Polling;
@@ -26,15 +26,15 @@ pub(super) struct Core {
 /// A connection that was accepted.
 pub(super) struct Arrival {
     pub(super) accepted: AcceptedSocket,
-    pub(super) entrance: Entrance,
+    pub(super) entrance: ListenerPolicy,
     pub(super) share: Permit,
     /// None where it does not count for a client.
-    pub(super) of_client: Option<ClientShare>,
+    pub(super) of_client: Option<ClientPermit>,
 }
 
 impl Core {
     /// Starts the thread.
-    pub(super) fn start(context: Arc<Context>) -> io::Result<Self> {
+    pub(super) fn start(context: Arc<ShardContext>) -> io::Result<Self> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let polling = context.busy_poll.map(|window| Polling::new(window, context.begun.clone()));
         if let Some(polling) = &polling {
@@ -86,7 +86,11 @@ impl Core {
     }
 }
 
-async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival>, open: &Arc<AtomicUsize>) {
+async fn serve(
+    context: Arc<ShardContext>,
+    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+    open: &Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -109,7 +113,7 @@ async fn serve(context: Arc<Context>, mut inbox: mpsc::UnboundedReceiver<Arrival
 }
 
 /// Begins to serve a connection, in a task whose future holds no more than it needs: many stay open for long.
-fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<Context>, open: Open) {
+fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<ShardContext>, open: Open) {
     let Arrival { accepted, entrance, share, of_client } = arrival;
     let from = accepted.from;
     match accepted.stream() {

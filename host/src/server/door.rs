@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use linger_base::ClientAddress;
 use linger_base::permits::Permit;
-use linger_http::{ClientShare, Entrance, Kind, Places};
+use linger_http::{ClientPermit, ClientQuota, ConnectionPermits, ListenerPolicy};
 use linger_net::{AcceptedSocket, BoundListener};
 use linger_telemetry::{Metrics, Reached};
 
@@ -15,16 +15,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Door {
     listener: BoundListener,
-    entrance: Entrance,
-    places: Places,
+    entrance: ListenerPolicy,
+    places: ConnectionPermits,
     metrics: Metrics,
 }
 
 impl Door {
     pub(super) fn open(
         listener: BoundListener,
-        entrance: Entrance,
-        places: Places,
+        entrance: ListenerPolicy,
+        places: ConnectionPermits,
         metrics: Metrics,
     ) -> Self {
         Self { listener, entrance, places, metrics }
@@ -66,12 +66,12 @@ impl Door {
 
     /// Whether a client may have one more, and its share. Proxies and Unix sockets are no clients: whose connections they
     /// bring is not known here. Nothing was read yet, so there is nothing to be answered: it is closed.
-    fn admit(&self, accepted: &AcceptedSocket) -> Result<Option<ClientShare>, Full> {
+    fn admit(&self, accepted: &AcceptedSocket) -> Result<Option<ClientPermit>, Full> {
         let Some(from) = accepted.from.map(ClientAddress::from) else { return Ok(None) };
         if self.entrance.is_proxy(Some(from.ip)) {
             return Ok(None);
         }
-        let share = self.places.clients.find(from.ip).try_take(Kind::Connection);
+        let share = self.places.clients.find(from.ip).try_take(ClientQuota::Connection);
         if share.is_none() {
             self.metrics.reached_by(Reached::ConnectionsPerClient, Some(from));
         }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use linger_config::Config;
 use linger_deploy::{AppSpec, ComponentLoader, Deployments};
 use linger_events::EventStore;
-use linger_http::{Buffers, Context, Entrance, Places, Settings};
+use linger_http::{Buffers, ConnectionPermits, HttpSettings, ListenerPolicy, ShardContext};
 use linger_net::BoundListener;
 use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
 use linger_telemetry::{LogFilter, Metrics};
@@ -43,11 +43,11 @@ pub enum ServerError {
 /// A server with its apps loaded.
 pub struct Server {
     /// One for each core.
-    contexts: Vec<Arc<Context>>,
+    contexts: Vec<Arc<ShardContext>>,
     deployments: Arc<Deployments>,
     reloader: Reloader,
     events: Arc<dyn EventStore>,
-    places: Places,
+    places: ConnectionPermits,
     body_buffers: Arc<Buffers>,
     metrics: Metrics,
     export: Option<SpanExport>,
@@ -73,10 +73,10 @@ impl Server {
             metrics: metrics.clone(),
         };
         let deployments = Arc::new(Deployments::load(loader, AppSpec::all(&config))?);
-        let settings = Settings::new(&config, |name| deployments.slot(name).ok());
-        let places = Places::new(&config.limits);
+        let settings = HttpSettings::new(&config, |name| deployments.slot(name).ok());
+        let places = ConnectionPermits::new(&config.limits);
         let body_buffers = settings.read_ahead.buffers.clone();
-        let shared = Context {
+        let shared = ShardContext {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
             metrics: metrics.clone(),
@@ -95,7 +95,7 @@ impl Server {
         let contexts = (0..config.threads).map(|core| {
             let lane = ShardHandle { core, tasks: TaskTracker::new() };
             let (connections, spares, begun) = Default::default();
-            Arc::new(Context { connections, spares, begun, lane, ..shared.clone() })
+            Arc::new(ShardContext { connections, spares, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
         let reloader = Reloader::new(
@@ -112,14 +112,14 @@ impl Server {
 
     /// What the connections of each thread would share, for who serves some without it.
     #[doc(hidden)]
-    pub fn contexts(&self) -> &[Arc<Context>] {
+    pub fn contexts(&self) -> &[Arc<ShardContext>] {
         &self.contexts
     }
 
     /// Starts the threads that serve, and takes the listeners. To be called in the runtime that will accept. Fails if the threads cannot be had.
     pub fn start(
         self,
-        listeners: Vec<(BoundListener, Entrance)>,
+        listeners: Vec<(BoundListener, ListenerPolicy)>,
         admin: Option<(admin::Listener, LogFilter)>,
     ) -> io::Result<Running> {
         let Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping } =

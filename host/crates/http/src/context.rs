@@ -13,16 +13,16 @@ use linger_events::AckTokens;
 use linger_telemetry::{Metrics, RequestTracer};
 use linger_wasm::ShardHandle;
 
-use crate::connection::clients::Clients;
-use crate::connection::listing::Connections;
-use crate::connection::spare::Spares;
-use crate::settings::Settings;
+use crate::connection::clients::ClientTable;
+use crate::connection::idle_buffers::IdleBuffers;
+use crate::connection::listing::ConnectionList;
+use crate::settings::HttpSettings;
 
 /// What all connections of a thread share.
 #[derive(Clone)]
-pub struct Context {
+pub struct ShardContext {
     /// What can change while it serves.
-    pub settings: Arc<ArcSwap<Settings>>,
+    pub settings: Arc<ArcSwap<HttpSettings>>,
     /// How departures are noticed.
     pub detection: DetectionConfig,
     /// What is counted of all apps.
@@ -36,11 +36,11 @@ pub struct Context {
     /// Changes when a generation of an app was replaced.
     pub replaced: watch::Receiver<()>,
     /// What each client has.
-    pub clients: Arc<Clients>,
+    pub clients: Arc<ClientTable>,
     /// Those of the thread.
-    pub connections: Arc<Connections>,
+    pub connections: Arc<ConnectionList>,
     /// What the thread's connections do not need for now.
-    pub spares: Arc<Spares>,
+    pub spares: Arc<IdleBuffers>,
     /// How long the thread looks for the next request before it sleeps, where that pays.
     pub busy_poll: Option<Duration>,
     /// How many requests began on the thread.

@@ -9,26 +9,26 @@ use http::{HeaderMap, HeaderValue};
 use linger_base::ClientAddress;
 use linger_events::AckTokens;
 
-use crate::Proxies;
-use crate::connection::origin::Peer;
+use crate::TrustedProxies;
+use crate::connection::origin::ConnectionPeer;
 use crate::request::ack;
-use crate::serving::proxy::{Speaker, read_header};
+use crate::serving::proxy::{ProxySpeaker, read_header};
 
 /// Finds out who has sent a request with these headers over a connection from `peer`, and cleans them.
 pub fn identify(
     peer: Option<SocketAddr>,
     headers: &mut HeaderMap,
-    proxies: &Proxies,
+    proxies: &TrustedProxies,
 ) -> (Option<ClientAddress>, Option<Scheme>) {
-    Peer::new(peer.map(Into::into), proxies).identify(headers, proxies)
+    ConnectionPeer::new(peer.map(Into::into), proxies).identify(headers, proxies)
 }
 
 /// What a header of the PROXY protocol says, and how many bytes are behind it: whose the connection is, or none if that is the
 /// proxy. None: it is no header, or not all of it.
 pub fn proxy_header(mut sent: &[u8]) -> Option<(Option<ClientAddress>, usize)> {
     let client = match read_header(&mut sent).now_or_never()?.ok()? {
-        Speaker::Itself => None,
-        Speaker::Client(client) => client,
+        ProxySpeaker::Itself => None,
+        ProxySpeaker::Client(client) => client,
     };
     Some((client, sent.len()))
 }

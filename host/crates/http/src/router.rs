@@ -7,7 +7,7 @@ use linger_config::RouteConfig;
 
 /// What the table says about a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Match<T> {
+pub enum RouteMatch<T> {
     /// This one takes it.
     Found(T),
     /// There is something at that path, for these other methods only.
@@ -20,7 +20,7 @@ pub enum Match<T> {
 
 /// The same, by the place in the table.
 #[derive(PartialEq, Eq)]
-enum Place {
+enum RouteIndex {
     At(usize),
     OtherMethods(Vec<Method>),
     Nothing,
@@ -28,12 +28,12 @@ enum Place {
 
 /// Routes, the most specific first: a host before any host, then the longer path.
 #[derive(Debug)]
-pub struct Table<T> {
-    entries: Vec<Entry<T>>,
+pub struct RouteTable<T> {
+    entries: Vec<RouteEntry<T>>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct RouteEntry<T> {
     host: Option<String>,
     /// Without a slash at its end, so `/` is empty.
     prefix: String,
@@ -42,35 +42,35 @@ struct Entry<T> {
     target: T,
 }
 
-impl<T> Table<T> {
+impl<T> RouteTable<T> {
     /// A table of `routes`, each with what it leads to.
     pub fn new(routes: impl IntoIterator<Item = (RouteConfig, T)>) -> Self {
         let mut entries: Vec<_> =
-            routes.into_iter().map(|(route, target)| Entry::new(&route, target)).collect();
+            routes.into_iter().map(|(route, target)| RouteEntry::new(&route, target)).collect();
         // Stable: of equals, the one that was written first wins.
         entries.sort_by_key(|entry| (entry.host.is_none(), std::cmp::Reverse(entry.prefix.len())));
         Self { entries }
     }
 
     /// Finds the route for a request. `host` is what the client asked for, with or without a port.
-    pub fn find(&self, host: &str, uri: &Uri, method: &Method) -> Match<&T> {
+    pub fn find(&self, host: &str, uri: &Uri, method: &Method) -> RouteMatch<&T> {
         let (host, path) = (spelling::host(host), decoded(uri.path()));
         let place = self.place(&host, &path, method);
         if spelling::readings(&path).iter().any(|path| self.place(&host, path, method) != place) {
-            return Match::Ambiguous;
+            return RouteMatch::Ambiguous;
         }
         match place {
-            Place::At(index) => Match::Found(&self.entries[index].target),
-            Place::OtherMethods(allowed) => Match::OtherMethods(allowed),
-            Place::Nothing => Match::Nothing,
+            RouteIndex::At(index) => RouteMatch::Found(&self.entries[index].target),
+            RouteIndex::OtherMethods(allowed) => RouteMatch::OtherMethods(allowed),
+            RouteIndex::Nothing => RouteMatch::Nothing,
         }
     }
 
-    fn place(&self, host: &str, path: &str, method: &Method) -> Place {
+    fn place(&self, host: &str, path: &str, method: &Method) -> RouteIndex {
         let mut allowed: Vec<Method> = Vec::new();
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.covers(host, path)) {
             if entry.methods.is_empty() || entry.methods.contains(method) {
-                return Place::At(index);
+                return RouteIndex::At(index);
             }
             for method in &entry.methods {
                 if !allowed.contains(method) {
@@ -78,11 +78,11 @@ impl<T> Table<T> {
                 }
             }
         }
-        if allowed.is_empty() { Place::Nothing } else { Place::OtherMethods(allowed) }
+        if allowed.is_empty() { RouteIndex::Nothing } else { RouteIndex::OtherMethods(allowed) }
     }
 }
 
-impl<T> Entry<T> {
+impl<T> RouteEntry<T> {
     fn new(route: &RouteConfig, target: T) -> Self {
         Self {
             host: route.host.as_ref().map(|host| spelling::host(host).into_owned()),
@@ -107,15 +107,20 @@ mod tests {
 
     use super::*;
 
-    fn table(routes: &str) -> Table<String> {
+    fn table(routes: &str) -> RouteTable<String> {
         let used = ["a", "b", "c"].into_iter().filter(|app| routes.contains(&format!("app='{app}'")));
         let apps: Vec<_> = used.map(|app| format!("[apps.{app}]\ncomponent='{app}'\n")).collect();
         let apps = apps.concat();
         let config = Config::parse(&format!("{apps}{routes}"), "t.toml".as_ref(), |_| None).unwrap();
-        Table::new(config.routes.into_iter().map(|route| (route.clone(), route.app)))
+        RouteTable::new(config.routes.into_iter().map(|route| (route.clone(), route.app)))
     }
 
-    fn find<'a>(table: &'a Table<String>, method: &str, host: &str, path: &str) -> Match<&'a String> {
+    fn find<'a>(
+        table: &'a RouteTable<String>,
+        method: &str,
+        host: &str,
+        path: &str,
+    ) -> RouteMatch<&'a String> {
         table.find(host, &path.parse().unwrap(), &method.parse().unwrap())
     }
 
@@ -132,7 +137,7 @@ mod tests {
             ("/x/y", "c"),
             ("/x/y/z", "c"),
         ] {
-            assert_eq!(find(&table, "GET", "h", path), Match::Found(&app.to_owned()), "{path}");
+            assert_eq!(find(&table, "GET", "h", path), RouteMatch::Found(&app.to_owned()), "{path}");
         }
     }
 
@@ -141,11 +146,11 @@ mod tests {
         let table = table(
             "[[routes]]\napp='a'\npath='/long/path'\n[[routes]]\napp='b'\nhost='Example.org'\n[[routes]]\napp='c'\nhost='[::1]'",
         );
-        assert_eq!(find(&table, "GET", "example.ORG:8080", "/long/path"), Match::Found(&"b".to_owned()));
-        assert_eq!(find(&table, "GET", "[::1]:80", "/"), Match::Found(&"c".to_owned()));
-        assert_eq!(find(&table, "GET", "[::1]", "/"), Match::Found(&"c".to_owned()));
-        assert_eq!(find(&table, "GET", "other", "/long/path"), Match::Found(&"a".to_owned()));
-        assert_eq!(find(&table, "GET", "other", "/"), Match::Nothing);
+        assert_eq!(find(&table, "GET", "example.ORG:8080", "/long/path"), RouteMatch::Found(&"b".to_owned()));
+        assert_eq!(find(&table, "GET", "[::1]:80", "/"), RouteMatch::Found(&"c".to_owned()));
+        assert_eq!(find(&table, "GET", "[::1]", "/"), RouteMatch::Found(&"c".to_owned()));
+        assert_eq!(find(&table, "GET", "other", "/long/path"), RouteMatch::Found(&"a".to_owned()));
+        assert_eq!(find(&table, "GET", "other", "/"), RouteMatch::Nothing);
     }
 
     #[test]
@@ -153,12 +158,12 @@ mod tests {
         let table = table(
             "[[routes]]\napp='a'\npath='/x'\nmethods=['GET','HEAD']\n[[routes]]\napp='b'\npath='/x'\nmethods=['POST']",
         );
-        assert_eq!(find(&table, "POST", "h", "/x"), Match::Found(&"b".to_owned()));
+        assert_eq!(find(&table, "POST", "h", "/x"), RouteMatch::Found(&"b".to_owned()));
         assert_eq!(
             find(&table, "PUT", "h", "/x"),
-            Match::OtherMethods(vec![Method::GET, Method::HEAD, Method::POST])
+            RouteMatch::OtherMethods(vec![Method::GET, Method::HEAD, Method::POST])
         );
-        assert_eq!(find(&table, "PUT", "h", "/y"), Match::Nothing);
+        assert_eq!(find(&table, "PUT", "h", "/y"), RouteMatch::Nothing);
     }
 
     #[test]
@@ -171,9 +176,9 @@ mod tests {
             ("example.org", "/get//x"),
             ("example.org", "/get/x/../y"),
         ] {
-            assert_eq!(find(&table, "GET", host, path), Match::Found(&"b".to_owned()), "{host} {path}");
+            assert_eq!(find(&table, "GET", host, path), RouteMatch::Found(&"b".to_owned()), "{host} {path}");
         }
-        assert_eq!(find(&table, "GET", "example.org", "/%2567et"), Match::Found(&"a".to_owned()));
+        assert_eq!(find(&table, "GET", "example.org", "/%2567et"), RouteMatch::Found(&"a".to_owned()));
     }
 
     #[test]
@@ -191,18 +196,18 @@ mod tests {
             "/x%2f..%2fadmin",
             "/x/..%5Cadmin",
         ] {
-            assert_eq!(find(&table, "GET", "h", path), Match::Ambiguous, "{path}");
+            assert_eq!(find(&table, "GET", "h", path), RouteMatch::Ambiguous, "{path}");
         }
         for (path, app) in [("/x//y", "a"), ("/x%2Fadmin", "a"), ("/admin/a%2Fb", "b"), ("/admin/x/..", "b")]
         {
-            assert_eq!(find(&table, "GET", "h", path), Match::Found(&app.to_owned()), "{path}");
+            assert_eq!(find(&table, "GET", "h", path), RouteMatch::Found(&app.to_owned()), "{path}");
         }
         // Where there is one place to go, all readings lead there.
         let only = table_of_one();
-        assert_eq!(find(&only, "GET", "h", "//x/../..%2Fy"), Match::Found(&"a".to_owned()));
+        assert_eq!(find(&only, "GET", "h", "//x/../..%2Fy"), RouteMatch::Found(&"a".to_owned()));
     }
 
-    fn table_of_one() -> Table<String> {
+    fn table_of_one() -> RouteTable<String> {
         table("[[routes]]\napp='a'")
     }
 
@@ -223,8 +228,8 @@ mod tests {
             }
             let guarded = segments.first() == Some(&"admin");
             match find(&table, "GET", "h", &path) {
-                Match::Found(app) => proptest::prop_assert_eq!(app == "b", guarded, "{}", path),
-                other => proptest::prop_assert_eq!(other, Match::Ambiguous),
+                RouteMatch::Found(app) => proptest::prop_assert_eq!(app == "b", guarded, "{}", path),
+                other => proptest::prop_assert_eq!(other, RouteMatch::Ambiguous),
             }
         }
     }

@@ -8,10 +8,10 @@ use linger_deploy::AppSlot;
 use linger_exchange::RoutePolicy;
 
 use crate::read_ahead::ReadAhead;
-use crate::router::Table;
+use crate::router::RouteTable;
 
 /// Where a route leads.
-pub struct Target {
+pub struct RouteTarget {
     /// The app's place.
     pub slot: Arc<AppSlot>,
     /// The path of the route.
@@ -21,9 +21,9 @@ pub struct Target {
 }
 
 /// What requests go by when they begin, and connections when they are accepted.
-pub struct Settings {
+pub struct HttpSettings {
     /// Which requests go where.
-    pub routes: Table<Target>,
+    pub routes: RouteTable<RouteTarget>,
     /// Bounds on what clients can occupy.
     pub limits: ServerLimits,
     /// Requests in progress.
@@ -32,7 +32,7 @@ pub struct Settings {
     pub read_ahead: ReadAhead,
 }
 
-impl Settings {
+impl HttpSettings {
     /// Those of a configuration. `slot` knows the places of its apps.
     pub fn new(config: &Config, slot: impl Fn(&str) -> Option<Arc<AppSlot>>) -> Self {
         let requests = Permits::new(config.limits.max_requests);
@@ -55,9 +55,9 @@ impl Settings {
         // The configuration was checked: each route's app is there.
         let leads = |route: &linger_config::RouteConfig| {
             let (slot, path) = (slot(&route.app)?, route.path.as_str().into());
-            Some((route.clone(), Target { slot, path, terms: route.into() }))
+            Some((route.clone(), RouteTarget { slot, path, terms: route.into() }))
         };
-        let routes = Table::new(config.routes.iter().filter_map(leads));
+        let routes = RouteTable::new(config.routes.iter().filter_map(leads));
         Self { routes, limits: config.limits.clone(), requests, read_ahead }
     }
 }

@@ -26,7 +26,7 @@ use linger_base::permits::Permits;
 use linger_config::AdminConfig;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
-use linger_http::{Buffers, Connections};
+use linger_http::{Buffers, ConnectionList};
 use linger_telemetry::{LogFilter, Metrics};
 
 use super::access::{self, Refusal};
@@ -51,7 +51,7 @@ pub struct Operated {
     /// All metrics, as text.
     pub exposition: Exposition,
     /// The connections of clients, for each core.
-    pub connections: Vec<Arc<Connections>>,
+    pub connections: Vec<Arc<ConnectionList>>,
     /// Where the bodies of requests are until their guests read them.
     pub body_buffers: Arc<Buffers>,
     /// What of the log is wanted.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use linger_http::Shown;
+use linger_http::InFlightRequest;
 
 use super::answer::{error, json};
 use super::{Answer, Api};
@@ -18,7 +18,7 @@ impl Api {
         let Some(limit) = limit(query.unwrap_or_default()) else {
             return error(StatusCode::BAD_REQUEST, &format!("`limit` is a number from 1 to {MOST}"));
         };
-        let mut all: Vec<Shown> =
+        let mut all: Vec<InFlightRequest> =
             self.operated.connections.iter().flat_map(|connections| connections.requests()).collect();
         all.sort_by_key(|request| std::cmp::Reverse(request.age));
         let listed: Vec<_> = all.iter().take(limit).map(show).collect();
@@ -33,7 +33,7 @@ fn limit(query: &str) -> Option<usize> {
     }
 }
 
-fn show(request: &Shown) -> Value {
+fn show(request: &InFlightRequest) -> Value {
     let exchange = &request.exchange;
     json!({
         "request": exchange.id.to_string(),

@@ -18,26 +18,26 @@ use linger_config::ServerLimits;
 const PARTS: usize = 64;
 
 /// All clients that have something.
-pub struct Clients {
+pub struct ClientTable {
     most: [AtomicUsize; 2],
-    parts: [Mutex<HashMap<IpAddr, Arc<Entry>>>; PARTS],
+    parts: [Mutex<HashMap<IpAddr, Arc<ClientEntry>>>; PARTS],
     hasher: RandomState,
 }
 
 /// The connections that there may be.
 #[derive(Clone)]
-pub struct Places {
+pub struct ConnectionPermits {
     /// Of all clients together.
     pub all: Arc<Permits>,
     /// Of each.
-    pub clients: Arc<Clients>,
+    pub clients: Arc<ClientTable>,
 }
 
-impl Places {
+impl ConnectionPermits {
     /// All are free.
     #[must_use]
     pub fn new(limits: &ServerLimits) -> Self {
-        Self { all: Permits::new(limits.max_connections), clients: Clients::new(limits) }
+        Self { all: Permits::new(limits.max_connections), clients: ClientTable::new(limits) }
     }
 
     /// Changes how many there may be. Those that there are stay, also when they are more.
@@ -49,16 +49,16 @@ impl Places {
 
 /// What a client may have only so many of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ClientQuota {
     /// An open connection.
     Connection,
     /// A request in progress.
     Request,
 }
 
-struct Entry {
+struct ClientEntry {
     /// Those that it is among. It leaves them in time, so that this is no circle that stays.
-    clients: Arc<Clients>,
+    clients: Arc<ClientTable>,
     /// The client, or its network.
     key: IpAddr,
     taken: [AtomicUsize; 2],
@@ -67,15 +67,15 @@ struct Entry {
 }
 
 /// A client that was found. While one is there, so is what is known of it.
-pub struct ClientPlace(Arc<Entry>);
+pub struct ClientRef(Arc<ClientEntry>);
 
 /// One of those that a client may have. Dropping it makes room.
-pub struct ClientShare {
-    place: ClientPlace,
-    kind: Kind,
+pub struct ClientPermit {
+    place: ClientRef,
+    kind: ClientQuota,
 }
 
-impl Clients {
+impl ClientTable {
     /// None so far.
     #[must_use]
     pub fn new(limits: &ServerLimits) -> Arc<Self> {
@@ -90,25 +90,25 @@ impl Clients {
 
     /// Changes what each may have. What they have they keep, also where it is more.
     pub fn set(&self, limits: &ServerLimits) {
-        self.most[Kind::Connection as usize].store(limits.connections_per_client(), Ordering::Relaxed);
-        self.most[Kind::Request as usize].store(limits.requests_per_client(), Ordering::Relaxed);
+        self.most[ClientQuota::Connection as usize].store(limits.connections_per_client(), Ordering::Relaxed);
+        self.most[ClientQuota::Request as usize].store(limits.requests_per_client(), Ordering::Relaxed);
     }
 
     /// The client with this address. IPv6 addresses of one /64 network are one client.
     #[must_use]
-    pub fn find(self: &Arc<Self>, address: IpAddr) -> ClientPlace {
+    pub fn find(self: &Arc<Self>, address: IpAddr) -> ClientRef {
         let key = ClientAddress::from(address).network();
         let mut part = self.part(key);
         let entry = part.entry(key).or_insert_with(|| {
             let (taken, holders) = Default::default();
-            Arc::new(Entry { clients: self.clone(), key, taken, holders })
+            Arc::new(ClientEntry { clients: self.clone(), key, taken, holders })
         });
         // Under the lock, under which it is looked whether there is none.
         entry.holders.fetch_add(1, Ordering::Relaxed);
-        ClientPlace(entry.clone())
+        ClientRef(entry.clone())
     }
 
-    fn part(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Arc<Entry>>> {
+    fn part(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Arc<ClientEntry>>> {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % PARTS as u64).unwrap_or_default();
         self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -120,18 +120,18 @@ impl Clients {
     }
 }
 
-impl ClientPlace {
+impl ClientRef {
     /// A share for the client, if it may have one more.
     #[must_use]
-    pub fn try_take(&self, kind: Kind) -> Option<ClientShare> {
+    pub fn try_take(&self, kind: ClientQuota) -> Option<ClientPermit> {
         let most = self.0.clients.most[kind as usize].load(Ordering::Relaxed);
         let next = |taken| (taken < most).then_some(taken + 1);
         let taken = self.0.taken[kind as usize].fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
-        taken.is_ok().then(|| ClientShare { place: self.clone(), kind })
+        taken.is_ok().then(|| ClientPermit { place: self.clone(), kind })
     }
 }
 
-impl Clone for ClientPlace {
+impl Clone for ClientRef {
     fn clone(&self) -> Self {
         // This one is there, so there are not none.
         self.0.holders.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl Clone for ClientPlace {
     }
 }
 
-impl Drop for ClientPlace {
+impl Drop for ClientRef {
     fn drop(&mut self) {
         let entry = &self.0;
         if entry.holders.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -154,7 +154,7 @@ impl Drop for ClientPlace {
     }
 }
 
-impl Drop for ClientShare {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         self.place.0.taken[self.kind as usize].fetch_sub(1, Ordering::AcqRel);
     }
@@ -166,15 +166,15 @@ mod tests {
 
     use super::*;
 
-    fn clients(connections: usize, requests: usize) -> Arc<Clients> {
-        Clients::new(&ServerLimits {
+    fn clients(connections: usize, requests: usize) -> Arc<ClientTable> {
+        ClientTable::new(&ServerLimits {
             max_connections_per_client: Some(connections),
             max_requests_per_client: Some(requests),
             ..ServerLimits::default()
         })
     }
 
-    fn find(clients: &Arc<Clients>, address: &str) -> ClientPlace {
+    fn find(clients: &Arc<ClientTable>, address: &str) -> ClientRef {
         clients.find(address.parse().unwrap())
     }
 
@@ -182,34 +182,35 @@ mod tests {
     fn each_client_has_its_own_and_each_kind() {
         let clients = clients(2, 1);
         let place = find(&clients, "192.0.2.1");
-        let first = place.try_take(Kind::Connection).unwrap();
-        let _second = find(&clients, "::ffff:192.0.2.1").try_take(Kind::Connection).unwrap();
-        assert!(place.try_take(Kind::Connection).is_none());
-        let _request = place.try_take(Kind::Request).unwrap();
-        assert!(place.try_take(Kind::Request).is_none());
-        assert!(find(&clients, "192.0.2.2").try_take(Kind::Connection).is_some());
+        let first = place.try_take(ClientQuota::Connection).unwrap();
+        let _second = find(&clients, "::ffff:192.0.2.1").try_take(ClientQuota::Connection).unwrap();
+        assert!(place.try_take(ClientQuota::Connection).is_none());
+        let _request = place.try_take(ClientQuota::Request).unwrap();
+        assert!(place.try_take(ClientQuota::Request).is_none());
+        assert!(find(&clients, "192.0.2.2").try_take(ClientQuota::Connection).is_some());
         drop(first);
-        assert!(place.try_take(Kind::Connection).is_some());
+        assert!(place.try_take(ClientQuota::Connection).is_some());
     }
 
     #[test]
     fn network_of_ipv6_is_one_client() {
         let clients = clients(1, 1);
-        let _share = find(&clients, "2001:db8::1").try_take(Kind::Connection).unwrap();
-        assert!(find(&clients, "2001:db8::ffff:0:0:2").try_take(Kind::Connection).is_none());
-        assert!(find(&clients, "2001:db8:0:1::1").try_take(Kind::Connection).is_some());
+        let _share = find(&clients, "2001:db8::1").try_take(ClientQuota::Connection).unwrap();
+        assert!(find(&clients, "2001:db8::ffff:0:0:2").try_take(ClientQuota::Connection).is_none());
+        assert!(find(&clients, "2001:db8:0:1::1").try_take(ClientQuota::Connection).is_some());
     }
 
     #[test]
     fn limits_change_and_take_nothing_away() {
         let clients = clients(2, 1);
         let place = find(&clients, "192.0.2.1");
-        let (one, other) = (place.try_take(Kind::Connection).unwrap(), place.try_take(Kind::Connection));
+        let (one, other) =
+            (place.try_take(ClientQuota::Connection).unwrap(), place.try_take(ClientQuota::Connection));
         clients.set(&ServerLimits { max_connections_per_client: Some(1), ..ServerLimits::default() });
         drop(other);
-        assert!(place.try_take(Kind::Connection).is_none());
+        assert!(place.try_take(ClientQuota::Connection).is_none());
         clients.set(&ServerLimits { max_connections_per_client: Some(2), ..ServerLimits::default() });
-        assert!(place.try_take(Kind::Connection).is_some());
+        assert!(place.try_take(ClientQuota::Connection).is_some());
         drop(one);
     }
 
@@ -217,7 +218,7 @@ mod tests {
     fn client_with_nothing_is_forgotten() {
         let clients = clients(10, 10);
         let place = find(&clients, "192.0.2.1");
-        let share = place.try_take(Kind::Request);
+        let share = place.try_take(ClientQuota::Request);
         let other = find(&clients, "192.0.2.1");
         drop((place, other));
         assert_eq!(clients.len(), 1);
@@ -233,7 +234,7 @@ mod tests {
                 scope.spawn(|| {
                     for number in 0..10_000_u32 {
                         let place = clients.find(Ipv4Addr::from_bits(number % 3).into());
-                        let _share = place.try_take(Kind::Connection).expect("there are four at most");
+                        let _share = place.try_take(ClientQuota::Connection).expect("there are four at most");
                     }
                 });
             }

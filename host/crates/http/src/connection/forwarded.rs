@@ -9,7 +9,7 @@ use linger_base::ClientAddress;
 
 /// Who has asked a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub(crate) struct ForwardedHop {
     /// None: the proxy does not say, or not so that it can be read.
     pub(crate) client: Option<ClientAddress>,
     /// By which scheme, if it says that.
@@ -19,16 +19,16 @@ pub(crate) struct Hop {
 /// What `forwarded` says (RFC 7239): the hop nearest to this server last.
 ///
 /// Each line is read by itself: a client that leaves a string open cannot hide what a proxy adds in a line of its own.
-pub(crate) fn forwarded<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec<Hop> {
+pub(crate) fn forwarded<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec<ForwardedHop> {
     let mut hops = Vec::new();
     for line in lines {
-        let mut reader = Reader { rest: line.as_bytes() };
+        let mut reader = ForwardedParser { rest: line.as_bytes() };
         while !reader.rest.is_empty() {
             match reader.element() {
                 Ok(None) => {}
                 Ok(Some(hop)) => hops.push(hop),
-                Err(Malformed) => {
-                    hops.push(Hop::default());
+                Err(MalformedForwarded) => {
+                    hops.push(ForwardedHop::default());
                     reader.skip_element();
                 }
             }
@@ -44,10 +44,12 @@ pub(crate) fn forwarded<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec
 pub(crate) fn x_forwarded<'a>(
     addresses: impl Iterator<Item = &'a HeaderValue>,
     schemes: impl Iterator<Item = &'a HeaderValue>,
-) -> Vec<Hop> {
+) -> Vec<ForwardedHop> {
     let schemes: Vec<_> = schemes.flat_map(members).map(scheme).collect();
-    let mut hops: Vec<_> =
-        addresses.flat_map(members).map(|text| Hop { client: address(text), scheme: None }).collect();
+    let mut hops: Vec<_> = addresses
+        .flat_map(members)
+        .map(|text| ForwardedHop { client: address(text), scheme: None })
+        .collect();
     for (distance, hop) in hops.iter_mut().rev().enumerate() {
         hop.scheme = from_the_end(&schemes, distance);
     }
@@ -97,16 +99,16 @@ fn address(text: &[u8]) -> Option<ClientAddress> {
 }
 
 /// The text is none of RFC 7239.
-struct Malformed;
+struct MalformedForwarded;
 
 /// Reads a line of `forwarded`.
-struct Reader<'a> {
+struct ForwardedParser<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ForwardedParser<'a> {
     /// The next element, and the comma behind it. None: it is empty.
-    fn element(&mut self) -> Result<Option<Hop>, Malformed> {
+    fn element(&mut self) -> Result<Option<ForwardedHop>, MalformedForwarded> {
         let (mut client, mut scheme_of) = (None, None);
         let mut is_empty = true;
         loop {
@@ -123,14 +125,14 @@ impl<'a> Reader<'a> {
                     };
                     // Not twice: who is to say which one counts?
                     if place.replace(value).is_some() {
-                        return Err(Malformed);
+                        return Err(MalformedForwarded);
                     }
                 }
             }
             is_empty = false;
         }
         self.rest = self.rest.get(1..).unwrap_or_default();
-        let hop = Hop {
+        let hop = ForwardedHop {
             client: client.and_then(|text| address(&text)),
             scheme: scheme_of.and_then(|text| scheme(&text)),
         };
@@ -138,29 +140,29 @@ impl<'a> Reader<'a> {
     }
 
     /// A name and its value, and nothing but spaces behind it in its part of the element.
-    fn pair(&mut self) -> Result<(&'a [u8], Vec<u8>), Malformed> {
+    fn pair(&mut self) -> Result<(&'a [u8], Vec<u8>), MalformedForwarded> {
         let name = self.take_while(is_token);
         if name.is_empty() || self.rest.first() != Some(&b'=') {
-            return Err(Malformed);
+            return Err(MalformedForwarded);
         }
         self.rest = &self.rest[1..];
         let value = match self.rest.first() {
             Some(b'"') => self.quoted()?,
             // Not only what a token has: many proxies write ports and IPv6 without quotes.
             _ => match self.take_while(|byte| is_token(byte) || b":[]".contains(&byte)) {
-                b"" => return Err(Malformed),
+                b"" => return Err(MalformedForwarded),
                 value => value.to_vec(),
             },
         };
         self.skip_spaces();
         match self.rest.first() {
             None | Some(b',' | b';') => Ok((name, value)),
-            _ => Err(Malformed),
+            _ => Err(MalformedForwarded),
         }
     }
 
     /// A string in quotes, which has any character, `"` and `\` behind a `\`.
-    fn quoted(&mut self) -> Result<Vec<u8>, Malformed> {
+    fn quoted(&mut self) -> Result<Vec<u8>, MalformedForwarded> {
         let mut text = Vec::new();
         let mut bytes = self.rest.iter().enumerate().skip(1);
         while let Some((at, &byte)) = bytes.next() {
@@ -169,11 +171,11 @@ impl<'a> Reader<'a> {
                     self.rest = &self.rest[at + 1..];
                     return Ok(text);
                 }
-                b'\\' => text.push(*bytes.next().ok_or(Malformed)?.1),
+                b'\\' => text.push(*bytes.next().ok_or(MalformedForwarded)?.1),
                 byte => text.push(byte),
             }
         }
-        Err(Malformed)
+        Err(MalformedForwarded)
     }
 
     /// To the end of an element that is malformed: the next comma that is in no string.
@@ -220,9 +222,9 @@ mod tests {
     }
 
     /// Each hop as `client scheme`.
-    fn written(hops: &[Hop]) -> Vec<String> {
-        let client = |hop: &Hop| hop.client.map_or("?".to_owned(), |client| client.to_string());
-        let scheme = |hop: &Hop| hop.scheme.as_ref().map_or("?".to_owned(), ToString::to_string);
+    fn written(hops: &[ForwardedHop]) -> Vec<String> {
+        let client = |hop: &ForwardedHop| hop.client.map_or("?".to_owned(), |client| client.to_string());
+        let scheme = |hop: &ForwardedHop| hop.scheme.as_ref().map_or("?".to_owned(), ToString::to_string);
         hops.iter().map(|hop| format!("{} {}", client(hop), scheme(hop))).collect()
     }
 
@@ -331,7 +333,7 @@ mod tests {
             let line = format!("for=\"{address}\";host=\"{quoted}\";proto={scheme}");
             let client = ClientAddress::from(SocketAddr::new(address.ip(), address.port()));
             let hops = forwarded(values(&[&line, &line]).iter());
-            prop_assert_eq!(hops, vec![Hop { client: Some(client), scheme: Some(scheme) }; 2]);
+            prop_assert_eq!(hops, vec![ForwardedHop { client: Some(client), scheme: Some(scheme) }; 2]);
         }
 
         #[test]

@@ -14,13 +14,13 @@ use crate::connection::Connection;
 
 /// Knows the connections of a thread. Only who asks looks at them.
 #[derive(Default)]
-pub struct Connections {
+pub struct ConnectionList {
     next: AtomicU64,
     open: Mutex<HashMap<u64, Weak<Connection>>>,
 }
 
 /// A request in progress.
-pub struct Shown {
+pub struct InFlightRequest {
     /// The request.
     pub exchange: Arc<Exchange>,
     /// How long it has been there.
@@ -28,21 +28,21 @@ pub struct Shown {
 }
 
 /// A connection's place in the list, until it is dropped.
-pub(crate) struct Listed {
-    connections: Arc<Connections>,
+pub(crate) struct ListedConnection {
+    connections: Arc<ConnectionList>,
     number: u64,
 }
 
-impl Connections {
-    pub(crate) fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
+impl ConnectionList {
+    pub(crate) fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> ListedConnection {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::downgrade(connection));
-        Listed { connections: self.clone(), number }
+        ListedConnection { connections: self.clone(), number }
     }
 
     /// The requests in progress.
     #[must_use]
-    pub fn requests(&self) -> Vec<Shown> {
+    pub fn requests(&self) -> Vec<InFlightRequest> {
         let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
         open.iter().flat_map(|connection| show(connection)).collect()
     }
@@ -57,7 +57,9 @@ impl Connections {
             let open: Vec<_> = self.open().values().cloned().collect();
             for some in open.chunks(AT_ONCE) {
                 let now = Instant::now();
-                some.iter().filter_map(Weak::upgrade).for_each(|open| open.link.check_reader(&bounds, now));
+                some.iter()
+                    .filter_map(Weak::upgrade)
+                    .for_each(|open| open.monitor.check_reader(&bounds, now));
                 tokio::task::yield_now().await;
             }
         }
@@ -68,16 +70,16 @@ impl Connections {
     }
 }
 
-fn show(connection: &Connection) -> Vec<Shown> {
+fn show(connection: &Connection) -> Vec<InFlightRequest> {
     let requests = connection.supervisor.requests();
     if requests.is_empty() {
         return Vec::new();
     }
-    let show = |exchange: Arc<Exchange>| Shown { age: exchange.began.elapsed(), exchange };
+    let show = |exchange: Arc<Exchange>| InFlightRequest { age: exchange.began.elapsed(), exchange };
     requests.into_iter().map(show).collect()
 }
 
-impl Drop for Listed {
+impl Drop for ListedConnection {
     fn drop(&mut self) {
         self.connections.open().remove(&self.number);
     }

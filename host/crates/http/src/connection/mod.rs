@@ -3,12 +3,12 @@
 //! Nothing here names hyper, h2 or a request's room: `serving` drives the connection, `request` is what comes over it.
 
 pub(crate) mod clients;
+pub(crate) mod defer_writes;
 pub(crate) mod forwarded;
-pub(crate) mod hold;
+pub(crate) mod idle_buffers;
 pub(crate) mod listing;
 pub(crate) mod origin;
 pub(crate) mod probe;
-pub(crate) mod spare;
 pub(crate) mod supervisor;
 pub(crate) mod wait;
 
@@ -24,13 +24,13 @@ use linger_config::{HalfClosePolicy, ReceiptWaits, ServerLimits};
 use linger_net::{FlushObserver, RELEASES, SocketMonitor, TlsTerminator};
 use linger_telemetry::{Metrics, Reached};
 
-use clients::{ClientPlace, ClientShare, Clients, Kind};
-use hold::Quiet;
-use origin::{Peer, Proxies};
-use probe::Probe;
-use spare::Spare;
+use clients::{ClientPermit, ClientQuota, ClientRef, ClientTable};
+use defer_writes::QuietState;
+use idle_buffers::IdleBuffer;
+use origin::{ConnectionPeer, TrustedProxies};
+use probe::PingProbe;
 use supervisor::Supervisor;
-use wait::Timeouts;
+use wait::RequestTimeouts;
 
 /// The socket of a client, and what its kernel knows.
 pub(crate) type ClientLink = SocketMonitor<Unflushed>;
@@ -55,18 +55,18 @@ impl FlushObserver for Unflushed {
 
 /// How the connections of one listener are taken.
 #[derive(Clone, Default)]
-pub struct Entrance {
+pub struct ListenerPolicy {
     /// What the end of a client's direction means.
     pub eof: HalfClosePolicy,
     /// Speaks TLS, if it does.
     pub tls: Option<Arc<TlsTerminator>>,
     /// The proxies that are believed.
-    pub proxies: Proxies,
+    pub proxies: TrustedProxies,
     /// Whether those say first whose connection it is.
     pub proxy_protocol: bool,
 }
 
-impl Entrance {
+impl ListenerPolicy {
     /// Whether a connection from there is of a proxy that is believed. None is a Unix socket.
     #[must_use]
     pub fn is_proxy(&self, from: Option<IpAddr>) -> bool {
@@ -76,17 +76,17 @@ impl Entrance {
 
 /// What the requests of one connection share.
 pub(crate) struct Connection {
-    pub(crate) link: Arc<ClientLink>,
+    pub(crate) monitor: Arc<ClientLink>,
     pub(crate) secure: bool,
     /// Set before the first request.
-    pub(crate) peer: OnceLock<Peer>,
+    pub(crate) peer: OnceLock<ConnectionPeer>,
     /// The client whose connection it is, if it is one's, and what it has of what that may have.
-    client: OnceLock<(IpAddr, ClientPlace)>,
-    of_client: OnceLock<ClientShare>,
-    pub(crate) proxies: Proxies,
+    client: OnceLock<(IpAddr, ClientRef)>,
+    of_client: OnceLock<ClientPermit>,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) eof: HalfClosePolicy,
-    pub(crate) probe: Probe,
-    pub(crate) quiet: Quiet,
+    pub(crate) probe: PingProbe,
+    pub(crate) quiet: QuietState,
     pub(crate) supervisor: Supervisor,
     /// Counts the requests in progress.
     pub(crate) requests: TaskTracker,
@@ -94,7 +94,7 @@ pub(crate) struct Connection {
     pub(crate) receipts: TaskTracker,
     pub(crate) waits: Option<ReceiptWaits>,
     /// Where it has pages to give back.
-    pub(crate) spare: Option<Arc<Spare>>,
+    pub(crate) spare: Option<Arc<IdleBuffer>>,
     /// How many times the client was seen to reset streams.
     resets: AtomicU64,
     /// Whether the socket takes nothing for now.
@@ -104,21 +104,21 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         link: Arc<ClientLink>,
-        entrance: &Entrance,
+        entrance: &ListenerPolicy,
         limits: &ServerLimits,
         waits: Option<ReceiptWaits>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            link,
+            monitor: link,
             secure: entrance.tls.is_some(),
             peer: OnceLock::new(),
             client: OnceLock::new(),
             of_client: OnceLock::new(),
             proxies: entrance.proxies.clone(),
             eof: entrance.eof,
-            probe: Probe::default(),
-            quiet: Quiet::default(),
-            supervisor: Supervisor::new(Timeouts::new(limits)),
+            probe: PingProbe::default(),
+            quiet: QuietState::default(),
+            supervisor: Supervisor::new(RequestTimeouts::new(limits)),
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
@@ -129,8 +129,8 @@ impl Connection {
     }
 
     /// The other end.
-    pub(crate) fn peer(&self) -> &Peer {
-        self.peer.get_or_init(Peer::default)
+    pub(crate) fn peer(&self) -> &ConnectionPeer {
+        self.peer.get_or_init(ConnectionPeer::default)
     }
 
     /// A request has come, which is in progress until this is dropped.
@@ -144,7 +144,7 @@ impl Connection {
     pub(crate) fn is_of(
         &self,
         client: Option<ClientAddress>,
-        clients: &Arc<Clients>,
+        clients: &Arc<ClientTable>,
         metrics: &Metrics,
         counts: bool,
     ) -> bool {
@@ -153,7 +153,7 @@ impl Connection {
         };
         let place = clients.find(client.ip);
         if counts {
-            let Some(share) = place.try_take(Kind::Connection) else {
+            let Some(share) = place.try_take(ClientQuota::Connection) else {
                 metrics.reached_by(Reached::ConnectionsPerClient, Some(client));
                 return false;
             };
@@ -165,7 +165,7 @@ impl Connection {
     }
 
     /// What is known of whoever has sent a request. None for proxies, which are no clients.
-    pub(crate) fn place_of(&self, client: ClientAddress, clients: &Arc<Clients>) -> Option<ClientPlace> {
+    pub(crate) fn place_of(&self, client: ClientAddress, clients: &Arc<ClientTable>) -> Option<ClientRef> {
         match self.client.get() {
             Some((address, place)) if *address == client.ip => Some(place.clone()),
             _ if self.proxies.contain(Some(client.ip)) => None,
@@ -178,7 +178,7 @@ impl Connection {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn note_blocked(&self, blocked: bool) {
+    pub(crate) fn mark_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
@@ -191,7 +191,7 @@ impl Connection {
     pub(crate) fn stream_was_reset(&self) {
         // First the count: whoever begins to wait looks at it then.
         self.resets.fetch_add(1, Ordering::AcqRel);
-        self.link
+        self.monitor
             .sift_unflushed(|response| if response.0.lose_unwritten_end() { None } else { Some(response) });
     }
 }
@@ -204,6 +204,6 @@ pub(crate) struct InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.connection.supervisor.request_ended();
+        self.connection.supervisor.record_request_end();
     }
 }

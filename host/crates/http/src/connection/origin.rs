@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use linger_base::ClientAddress;
 use linger_config::{ProxyHeaders, TrustedNetwork};
 
-use crate::connection::forwarded::{Hop, forwarded, last_scheme, x_forwarded};
+use crate::connection::forwarded::{ForwardedHop, forwarded, last_scheme, x_forwarded};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -18,20 +18,20 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The proxies in front of a listener.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies {
+pub struct TrustedProxies {
     /// From where they come.
     pub networks: Arc<[TrustedNetwork]>,
     /// In which headers they name their clients.
     pub headers: ProxyHeaders,
 }
 
-impl Proxies {
+impl TrustedProxies {
     pub(crate) fn contain(&self, from: Option<IpAddr>) -> bool {
         self.networks.iter().any(|network| network.contains(from))
     }
 
     /// Who has asked each of them, the nearest to this server last, and the scheme where no address is named.
-    fn told(&self, headers: &HeaderMap) -> (Vec<Hop>, Option<Scheme>) {
+    fn told(&self, headers: &HeaderMap) -> (Vec<ForwardedHop>, Option<Scheme>) {
         let lines = |name| headers.get_all(name).iter();
         match self.headers {
             ProxyHeaders::Forwarded => (forwarded(lines(FORWARDED)), None),
@@ -42,7 +42,7 @@ impl Proxies {
 
 /// The other end of a connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Peer {
+pub(crate) struct ConnectionPeer {
     /// Where it is. None: a Unix socket, or a proxy that does not say.
     address: Option<ClientAddress>,
     /// What guests are told of it, made once for all requests of the connection.
@@ -51,8 +51,8 @@ pub(crate) struct Peer {
     trusted: bool,
 }
 
-impl Peer {
-    pub(crate) fn new(address: Option<ClientAddress>, proxies: &Proxies) -> Self {
+impl ConnectionPeer {
+    pub(crate) fn new(address: Option<ClientAddress>, proxies: &TrustedProxies) -> Self {
         Self { trusted: proxies.contain(address.map(|address| address.ip)), ..Self::stranger(address) }
     }
 
@@ -62,7 +62,7 @@ impl Peer {
     }
 
     /// Whom the header of the PROXY protocol names, for which nobody speaks any more.
-    pub(crate) fn behind_proxy(address: Option<ClientAddress>, proxies: &Proxies) -> Self {
+    pub(crate) fn behind_proxy(address: Option<ClientAddress>, proxies: &TrustedProxies) -> Self {
         // Without an address it is the proxy itself that speaks, and of nobody.
         if address.is_some() { Self::new(address, proxies) } else { Self::stranger(None) }
     }
@@ -81,11 +81,11 @@ impl Peer {
     pub(crate) fn identify(
         &self,
         headers: &mut HeaderMap,
-        proxies: &Proxies,
+        proxies: &TrustedProxies,
     ) -> (Option<ClientAddress>, Option<Scheme>) {
         let (mut client, mut scheme) = (self.address, None);
         // Nearly no request has one.
-        if headers.keys().any(|name| About::of(name.as_str()).is_some()) {
+        if headers.keys().any(|name| HeaderSubject::of(name.as_str()).is_some()) {
             if self.trusted {
                 (client, scheme) = first_stranger(self.address, proxies, headers);
             }
@@ -104,12 +104,12 @@ impl Peer {
     }
 
     /// Takes out what is not to be believed, or was.
-    fn clean(&self, headers: &mut HeaderMap, proxies: &Proxies) {
-        let goes = |name: &&HeaderName| match About::of(name.as_str()) {
+    fn clean(&self, headers: &mut HeaderMap, proxies: &TrustedProxies) {
+        let goes = |name: &&HeaderName| match HeaderSubject::of(name.as_str()) {
             None => false,
-            Some(About::Host) => true,
-            Some(About::Family) => !self.trusted || proxies.headers != ProxyHeaders::XForwarded,
-            Some(About::Proxy) => !self.trusted,
+            Some(HeaderSubject::Host) => true,
+            Some(HeaderSubject::Family) => !self.trusted || proxies.headers != ProxyHeaders::XForwarded,
+            Some(HeaderSubject::Proxy) => !self.trusted,
         };
         let names: Vec<_> = headers.keys().filter(goes).cloned().collect();
         for name in names {
@@ -120,7 +120,7 @@ impl Peer {
 
 /// Whose matter it is what a header says of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
+enum HeaderSubject {
     /// The host's, which says it in its own way: the address and the scheme.
     Host,
     /// The proxy's, in the family of `x-forwarded-for`.
@@ -129,7 +129,7 @@ enum About {
     Proxy,
 }
 
-impl About {
+impl HeaderSubject {
     /// None: it says nothing of who sent it, or nothing that proxies say for their clients.
     fn of(name: &str) -> Option<Self> {
         if name.contains('_') {
@@ -180,7 +180,7 @@ fn to_header(client: ClientAddress) -> HeaderValue {
 /// it came.
 fn first_stranger(
     peer: Option<ClientAddress>,
-    proxies: &Proxies,
+    proxies: &TrustedProxies,
     headers: &HeaderMap,
 ) -> (Option<ClientAddress>, Option<Scheme>) {
     let (hops, scheme) = proxies.told(headers);
@@ -201,9 +201,9 @@ mod tests {
 
     use super::*;
 
-    fn proxies(headers: ProxyHeaders) -> Proxies {
+    fn proxies(headers: ProxyHeaders) -> TrustedProxies {
         let networks = ["10.0.0.0/8", "unix"].map(|text| TrustedNetwork::try_from(text.to_owned()).unwrap());
-        Proxies { networks: networks.into(), headers }
+        TrustedProxies { networks: networks.into(), headers }
     }
 
     /// Who has sent a request with these headers, the scheme, and what the guest sees.
@@ -218,7 +218,7 @@ mod tests {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         let proxies = proxies(family);
-        let (client, scheme) = Peer::new(peer, &proxies).identify(&mut headers, &proxies);
+        let (client, scheme) = ConnectionPeer::new(peer, &proxies).identify(&mut headers, &proxies);
         (client.map(|client| client.to_string()), scheme, headers)
     }
 

@@ -11,15 +11,15 @@ pub(crate) const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Whether a probe is wanted, and whether it may be sent.
 #[derive(Default)]
-pub(crate) struct Probe {
+pub(crate) struct PingProbe {
     wanted: AtomicBool,
     /// An HTTP/1.1 request waits for the head of its response. HTTP/1.0 knows no interim responses.
     allowed: AtomicBool,
 }
 
-impl Probe {
+impl PingProbe {
     /// The client has closed its direction: one probe is sent, as soon as that is allowed.
-    pub(crate) fn wanted(&self) {
+    pub(crate) fn request(&self) {
         self.wanted.store(true, Ordering::Release);
     }
 

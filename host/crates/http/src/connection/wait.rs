@@ -9,7 +9,7 @@ use linger_config::ServerLimits;
 
 /// What bounds it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
+pub(crate) struct RequestTimeouts {
     /// For a head, from its first byte on; for the first one, from the accept on.
     pub(crate) head: Duration,
     /// For the beginning of a next one.
@@ -18,13 +18,13 @@ pub(crate) struct Timeouts {
 
 /// A wait for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wait {
+pub(crate) struct RequestWait {
     until: Instant,
-    awaited: Awaited,
+    awaited: WaitPhase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
+enum WaitPhase {
     /// The first one.
     First,
     /// A next one.
@@ -35,7 +35,7 @@ enum Awaited {
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum WaitEnd {
     /// No request came.
     Nothing,
     /// It was kept for one more, which did not come.
@@ -47,50 +47,50 @@ pub(crate) enum Over {
 /// What is unread when the wait is over has a moment to be read: it may be a request.
 const MOMENT: Duration = Duration::from_millis(100);
 
-impl Timeouts {
+impl RequestTimeouts {
     pub(crate) fn new(limits: &ServerLimits) -> Self {
         Self { head: limits.head_timeout, idle: limits.idle_timeout }
     }
 
     /// For the first request.
-    pub(crate) fn first(self, now: Instant) -> Wait {
-        Wait { until: after(now, self.head), awaited: Awaited::First }
+    pub(crate) fn first(self, now: Instant) -> RequestWait {
+        RequestWait { until: after(now, self.head), awaited: WaitPhase::First }
     }
 
     /// For a next one.
-    pub(crate) fn next(self, now: Instant) -> Wait {
-        Wait { until: after(now, self.idle), awaited: Awaited::Next }
+    pub(crate) fn next(self, now: Instant) -> RequestWait {
+        RequestWait { until: after(now, self.idle), awaited: WaitPhase::Next }
     }
 
     /// When to look at a wait, should nobody say before that something has come. A head that begins need not be told of:
     /// it does not have to end before.
-    pub(crate) fn look(self, wait: Wait, now: Instant) -> Instant {
+    pub(crate) fn look(self, wait: RequestWait, now: Instant) -> Instant {
         wait.until.min(after(now, self.head))
     }
 }
 
-impl Wait {
+impl RequestWait {
     /// The first byte of a head has come.
-    pub(crate) fn begins(&mut self, timeouts: Timeouts, now: Instant) {
-        if self.awaited == Awaited::Next {
+    pub(crate) fn begins(&mut self, timeouts: RequestTimeouts, now: Instant) {
+        if self.awaited == WaitPhase::Next {
             self.until = after(now, timeouts.head);
         }
-        self.awaited = Awaited::Rest;
+        self.awaited = WaitPhase::Rest;
     }
 
     /// Whether it is over, and why. `unread` looks whether there is something that nobody has read.
-    pub(crate) fn over(&mut self, now: Instant, unread: impl Fn() -> bool) -> Option<Over> {
+    pub(crate) fn over(&mut self, now: Instant, unread: impl Fn() -> bool) -> Option<WaitEnd> {
         if now < self.until {
             return None;
         }
         match self.awaited {
-            Awaited::Rest => Some(Over::Head),
+            WaitPhase::Rest => Some(WaitEnd::Head),
             _ if unread() => {
                 self.until = now + MOMENT;
                 None
             }
-            Awaited::First => Some(Over::Nothing),
-            Awaited::Next => Some(Over::Idle),
+            WaitPhase::First => Some(WaitEnd::Nothing),
+            WaitPhase::Next => Some(WaitEnd::Idle),
         }
     }
 }
@@ -101,10 +101,10 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(30);
     const IDLE: Duration = Duration::from_secs(75);
-    const TIMEOUTS: Timeouts = Timeouts { head: HEAD, idle: IDLE };
+    const TIMEOUTS: RequestTimeouts = RequestTimeouts { head: HEAD, idle: IDLE };
 
     /// When it is over, and why, where nothing is unread.
-    fn end(mut wait: Wait, start: Instant) -> (Duration, Over) {
+    fn end(mut wait: RequestWait, start: Instant) -> (Duration, WaitEnd) {
         let mut now = start;
         loop {
             match wait.over(now, || false) {
@@ -118,18 +118,18 @@ mod tests {
     fn first_head_has_its_time_from_the_accept_on() {
         let start = Instant::now();
         let mut wait = TIMEOUTS.first(start);
-        assert_eq!(end(wait, start), (HEAD, Over::Nothing));
+        assert_eq!(end(wait, start), (HEAD, WaitEnd::Nothing));
         wait.begins(TIMEOUTS, start + HEAD / 2);
-        assert_eq!(end(wait, start), (HEAD, Over::Head));
+        assert_eq!(end(wait, start), (HEAD, WaitEnd::Head));
     }
 
     #[test]
     fn next_head_has_its_time_from_its_first_byte_on() {
         let start = Instant::now();
         let mut wait = TIMEOUTS.next(start);
-        assert_eq!(end(wait, start), (IDLE, Over::Idle));
+        assert_eq!(end(wait, start), (IDLE, WaitEnd::Idle));
         wait.begins(TIMEOUTS, start + IDLE / 2);
-        assert_eq!(end(wait, start), (IDLE / 2 + HEAD, Over::Head));
+        assert_eq!(end(wait, start), (IDLE / 2 + HEAD, WaitEnd::Head));
     }
 
     #[test]
@@ -148,6 +148,6 @@ mod tests {
         let over = start + IDLE;
         assert_eq!(wait.over(over, || true), None);
         assert_eq!(wait.over(over, || false), None);
-        assert_eq!(wait.over(over + MOMENT, || false), Some(Over::Idle));
+        assert_eq!(wait.over(over + MOMENT, || false), Some(WaitEnd::Idle));
     }
 }

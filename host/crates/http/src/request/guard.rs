@@ -63,7 +63,7 @@ impl Guard {
         exchange.generation.record_begin();
         connection.supervisor.watch(exchange.clone(), !http2);
         // The supervisor tells those that are there when the client leaves. It may have left before.
-        if let Some(reason) = connection.link.departure() {
+        if let Some(reason) = connection.monitor.departure() {
             exchange.cancel(reason);
         }
         let (access, any_sent) = (Some(access), Arc::default());
@@ -89,7 +89,7 @@ impl Guard {
     }
 
     fn link(&self) -> &Arc<ClientLink> {
-        &self.connection.link
+        &self.connection.monitor
     }
 
     /// The head of a response is with hyper.
@@ -114,7 +114,7 @@ impl Guard {
         if let Some(trace) = self.exchange.trace() {
             trace.mark_passed_on();
         }
-        self.connection.supervisor.passed(&self.exchange);
+        self.connection.supervisor.mark_passed_on(&self.exchange);
     }
 
     /// The response says that the handler failed: what it took is for another try.

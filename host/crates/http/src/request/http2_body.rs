@@ -20,17 +20,17 @@ pub(crate) struct Http2Body {
     /// All data has come; trailers may.
     data_ended: bool,
     /// Given when the first part is asked for, where the client waits for it.
-    leave: Option<Arc<Leave>>,
+    leave: Option<Arc<ContinueSignal>>,
 }
 
 /// Leave to send a body, for a client that said `expect: 100-continue`.
 #[derive(Default)]
-pub(crate) struct Leave {
+pub(crate) struct ContinueSignal {
     wanted: AtomicBool,
     stream: AtomicWaker,
 }
 
-impl Leave {
+impl ContinueSignal {
     fn want(&self) {
         self.wanted.store(true, Ordering::Release);
         self.stream.wake();
@@ -44,7 +44,7 @@ impl Leave {
 }
 
 impl Http2Body {
-    pub(crate) fn new(stream: RecvStream, length: Option<u64>, leave: Option<Arc<Leave>>) -> Self {
+    pub(crate) fn new(stream: RecvStream, length: Option<u64>, leave: Option<Arc<ContinueSignal>>) -> Self {
         Self { stream, remaining: length, data_ended: false, leave }
     }
 }

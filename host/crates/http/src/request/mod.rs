@@ -31,10 +31,10 @@ use linger_telemetry::Reached;
 use linger_wasm::{App, BoundaryBody, CallError, ResponseGuard, empty};
 
 use crate::connection::{ClientLink, Connection, InProgress};
-use crate::context::Context;
+use crate::context::ShardContext;
 use crate::error_response;
-use crate::router::Match;
-use crate::settings::{Settings, Target};
+use crate::router::RouteMatch;
+use crate::settings::{HttpSettings, RouteTarget};
 use access::Access;
 use answer::{has_no_body, keep_out_of_caches};
 use body::GuardedBody;
@@ -54,7 +54,7 @@ pub(crate) struct ClientLeft;
 /// It begins here, not when the future is first polled: hyper does not poll one behind which it finds the end of
 /// the connection.
 pub(crate) fn handle(
-    context: Arc<Context>,
+    context: Arc<ShardContext>,
     connection: Arc<Connection>,
     token: InProgress,
     mut request: Request<Incoming>,
@@ -68,11 +68,11 @@ pub(crate) fn handle(
             Ok(begun) => {
                 let version = begun.request.version();
                 connection.probe.allow(version == Version::HTTP_11);
-                let response = call(&context, begun, upload, &connection.link).await;
+                let response = call(&context, begun, upload, &connection.monitor).await;
                 connection.probe.allow(false);
                 let mut response = response?;
                 if vet::fit(&mut response, version) {
-                    connection.quiet.close_is_awaited();
+                    connection.quiet.mark_close_awaited();
                 }
                 response
             }
@@ -105,7 +105,7 @@ impl Begun {
 
 /// Finds out where a request goes, and begins its exchange. An error is what the host answers by itself.
 fn begin(
-    context: &Context,
+    context: &ShardContext,
     connection: &Arc<Connection>,
     token: InProgress,
     mut request: Request<()>,
@@ -115,8 +115,8 @@ fn begin(
     let http2 = request.version() == Version::HTTP_2;
     connection.quiet.end();
     if !http2 {
-        connection.link.request_begins();
-        connection.spare.as_ref().inspect(|spare| context.spares.begins(spare));
+        connection.monitor.request_begins();
+        connection.spare.as_ref().inspect(|spare| context.spares.record_begin(spare));
     }
     head::tidy(request.headers_mut());
     let settings = context.settings.load();
@@ -132,7 +132,7 @@ fn begin(
         Err(answer) => return Err(refusal::refuse(context, &request, client, answer)),
     };
     let deployed = target.slot.choose(request.headers());
-    let link: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&connection.link);
+    let link: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&connection.monitor);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = RequestInfo { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);
@@ -150,27 +150,27 @@ fn begin(
 /// The host that a request is for, and where it goes. An error is the answer to one that
 /// goes nowhere.
 fn place<'a>(
-    context: &Context,
-    settings: &'a Settings,
+    context: &ShardContext,
+    settings: &'a HttpSettings,
     request: &Request<()>,
-) -> Result<(Authority, &'a Target), Box<Response<BoundaryBody>>> {
+) -> Result<(Authority, &'a RouteTarget), Box<Response<BoundaryBody>>> {
     if let Some(limit) = head::beyond(request, &settings.limits) {
         context.metrics.record_reached(limit);
         return Err(error_response::head_too_large(&settings.limits).into());
     }
     let host = head::check(request)?;
     let target = match settings.routes.find(host.as_str(), request.uri(), request.method()) {
-        Match::Found(target) => target,
-        Match::OtherMethods(allowed) => return Err(error_response::method_not_allowed(&allowed).into()),
-        Match::Nothing => return Err(error_response::not_found().into()),
-        Match::Ambiguous => return Err(error_response::ambiguous().into()),
+        RouteMatch::Found(target) => target,
+        RouteMatch::OtherMethods(allowed) => return Err(error_response::method_not_allowed(&allowed).into()),
+        RouteMatch::Nothing => return Err(error_response::not_found().into()),
+        RouteMatch::Ambiguous => return Err(error_response::ambiguous().into()),
     };
     Ok((host, target))
 }
 
 /// Gives a request to its app, and waits for the head of the response.
 async fn call(
-    context: &Context,
+    context: &ShardContext,
     begun: Box<Begun>,
     upload: Option<Box<Upload<Incoming>>>,
     link: &Arc<ClientLink>,
@@ -232,7 +232,7 @@ async fn call(
 
 /// The answer of an app, once it is known that it can be sent.
 async fn answer(
-    context: &Context,
+    context: &ShardContext,
     app: &App,
     exchange: &Arc<Exchange>,
     request: Box<Request<BoundaryBody>>,
@@ -244,7 +244,7 @@ async fn answer(
 
 /// The guest's response, whose body tells the guard how it ended.
 fn guarded(
-    context: &Context,
+    context: &ShardContext,
     (mut response, hold): (Response<BoundaryBody>, ResponseGuard),
     app: &App,
     head_only: bool,

@@ -6,13 +6,13 @@ use linger_base::ClientAddress;
 use linger_exchange::RequestId;
 use linger_wasm::BoundaryBody;
 
-use crate::Context;
+use crate::ShardContext;
 use crate::error_response;
 
 /// An answer to a request that goes to no app.
 #[expect(clippy::unnecessary_box_returns, reason = "it is boxed already, and goes on so")]
 pub(crate) fn refuse<B>(
-    context: &Context,
+    context: &ShardContext,
     request: &Request<B>,
     client: Option<ClientAddress>,
     mut answer: Box<Response<BoundaryBody>>,
@@ -31,7 +31,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Tells the log and the metrics, and gives the request a name. None is asked for where the head could not be read.
-    pub(crate) fn tell(&self, context: &Context, asked: Option<(&Method, &Uri)>) -> RequestId {
+    pub(crate) fn tell(&self, context: &ShardContext, asked: Option<(&Method, &Uri)>) -> RequestId {
         let (id, status) = (RequestId::next(), self.status.as_u16());
         context.metrics.record_refusal(self.status);
         let asked = asked.map_or_else(|| "no request".to_owned(), |(method, uri)| format!("{method} {uri}"));

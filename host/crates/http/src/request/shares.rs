@@ -9,15 +9,15 @@ use linger_base::permits::Permit;
 use linger_telemetry::Reached;
 use linger_wasm::BoundaryBody;
 
-use crate::connection::clients::{ClientShare, Kind};
+use crate::connection::clients::{ClientPermit, ClientQuota};
 use crate::connection::{Connection, InProgress};
 use crate::error_response;
-use crate::{Context, Settings, Target};
+use crate::{HttpSettings, RouteTarget, ShardContext};
 
 /// Given back when the request has ended.
 pub(crate) struct Shares {
     _server: Permit,
-    _client: Option<ClientShare>,
+    _client: Option<ClientPermit>,
     _app: Permit,
     _connection: InProgress,
 }
@@ -25,8 +25,8 @@ pub(crate) struct Shares {
 impl Shares {
     /// Those of a new request. An error is what its client is told where there is no room for one more.
     pub(crate) fn take(
-        context: &Context,
-        (settings, target): (&Settings, &Target),
+        context: &ShardContext,
+        (settings, target): (&HttpSettings, &RouteTarget),
         (connection, in_progress): (&Arc<Connection>, InProgress),
         client: Option<ClientAddress>,
         version: Version,
@@ -38,7 +38,7 @@ impl Shares {
         }
         // First: who has too many of its own need not know how many others have.
         let of_client = match client.and_then(|client| connection.place_of(client, &context.clients)) {
-            Some(place) => Some(place.try_take(Kind::Request).ok_or_else(|| {
+            Some(place) => Some(place.try_take(ClientQuota::Request).ok_or_else(|| {
                 context.metrics.reached_by(Reached::RequestsPerClient, client);
                 error_response::too_many_of_client()
             })?),

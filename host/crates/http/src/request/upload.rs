@@ -15,7 +15,7 @@ use linger_exchange::{Exchange, UnreadCause};
 use linger_telemetry::Reached;
 use linger_wasm::BoundaryBody;
 
-use crate::Context;
+use crate::ShardContext;
 use crate::buffers::Full;
 use crate::connection::ClientLink;
 use crate::request::incoming::Unreadable;
@@ -57,7 +57,7 @@ where
     /// Gives the body for the guest, and what tells how far it was read if there is more to come.
     pub(crate) async fn read_ahead(
         self: Box<Self>,
-        context: &Context,
+        context: &ShardContext,
         exchange: &Arc<Exchange>,
         link: &Arc<ClientLink>,
     ) -> (BoundaryBody, Option<Arc<Intake>>) {
@@ -72,7 +72,7 @@ where
     }
 
     /// The host answers by itself: reads on for the sake of the next request, or says in the head that there will be none.
-    pub(crate) async fn refuse(self: Box<Self>, context: &Context, headers: &mut HeaderMap) {
+    pub(crate) async fn refuse(self: Box<Self>, context: &ShardContext, headers: &mut HeaderMap) {
         let intake = self.intake();
         let bounds = context.settings.load().read_ahead.clone();
         let on_demand = self.on_demand;

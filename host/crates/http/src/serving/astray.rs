@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::Context;
+use crate::ShardContext;
 use crate::connection::{ClientLink, Connection};
 use crate::error_response;
 use crate::request::refusal::Refusal;
@@ -27,7 +27,7 @@ pub(crate) async fn speaks_plainly(link: &ClientLink) -> bool {
 pub(crate) async fn answer(
     socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     connection: &Connection,
-    context: &Context,
+    context: &ShardContext,
 ) {
     let refusal = Refusal { status: StatusCode::BAD_REQUEST, client: connection.peer().address() };
     let id = refusal.tell(context, None);

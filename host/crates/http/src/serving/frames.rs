@@ -27,7 +27,7 @@ pub(crate) fn carries_response(mut bytes: &[u8]) -> bool {
 
 /// Watches what a client sends for streams that it resets, however the bytes are cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Resets {
+pub(crate) enum ResetWatcher {
     /// So much of the preface has come, which tells HTTP/2 from HTTP/1.1.
     Preface(usize),
     /// So many bytes are left of a frame of this type; its length and type are in the first four.
@@ -36,13 +36,13 @@ pub(crate) enum Resets {
     None,
 }
 
-impl Default for Resets {
+impl Default for ResetWatcher {
     fn default() -> Self {
         Self::Preface(0)
     }
 }
 
-impl Resets {
+impl ResetWatcher {
     const NEXT: Self = Self::Frame { head: [0; 4], known: 0, left: 0 };
 
     /// Whether a frame that resets a stream begins in these bytes, the next that came.
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn http1_resets_no_stream() {
-        let mut resets = Resets::default();
+        let mut resets = ResetWatcher::default();
         assert!(!resets.begin_in(b"POST / HTTP/1.1\r\n\r\n"));
         assert!(!resets.begin_in(RESET));
     }
@@ -117,7 +117,7 @@ mod tests {
             size in 1..40_usize,
         ) {
             let bytes = [PREFACE, &frames.concat()].concat();
-            let mut resets = Resets::default();
+            let mut resets = ResetWatcher::default();
             let found = bytes.chunks(size).filter(|chunk| resets.begin_in(chunk)).count();
             let expected = frames.iter().filter(|frame| **frame == RESET).count();
             // A chunk may have several.

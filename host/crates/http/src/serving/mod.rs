@@ -23,14 +23,14 @@ use linger_config::ServerLimits;
 use linger_net::{SocketMonitor, SocketStream, Transport};
 use linger_telemetry::Reached;
 
-use crate::connection::supervisor::Ending;
-use crate::connection::{Connection, Entrance, Unflushed};
-use crate::context::Context;
+use crate::connection::supervisor::ConnectionClose;
+use crate::connection::{Connection, ListenerPolicy, Unflushed};
+use crate::context::ShardContext;
 use crate::request::handle;
 use opening::open;
-use protocol::{Serving, Terms};
+use protocol::{HyperSettings, ServedConnection};
 use stream::ClientStream;
-use version::Version;
+use version::HttpVersion;
 
 /// How long a connection that should end is waited for when no request is in progress on it.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -40,8 +40,8 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 pub async fn serve_connection(
     stream: SocketStream,
     from: Option<SocketAddr>,
-    entrance: &Entrance,
-    context: Arc<Context>,
+    entrance: &ListenerPolicy,
+    context: Arc<ShardContext>,
 ) {
     let detection = &context.detection;
     // It keeps to what is set now. Not all of it: that knows apps, which may be no more before it ends.
@@ -59,30 +59,30 @@ pub async fn serve_connection(
 
 async fn serve(
     stream: Transport<Unflushed>,
-    version: Version,
+    version: HttpVersion,
     connection: &Arc<Connection>,
-    context: &Arc<Context>,
+    context: &Arc<ShardContext>,
     limits: &ServerLimits,
 ) {
     let handler =
         service_fn(|request| handle(context.clone(), connection.clone(), connection.request(), request));
-    if version == Version::Http1 {
+    if version == HttpVersion::Http1 {
         connection.supervisor.heads_come_one_by_one();
     }
     let stream = ClientStream::new(stream, connection.clone()).answering(context.clone());
     let (detection, tasks) = (&context.detection, &context.lane.tasks);
-    let terms = Terms { limits, detection, eof: connection.eof, tasks };
-    let mut serving = Serving::new(version, stream, handler, &terms);
+    let terms = HyperSettings { limits, detection, eof: connection.eof, tasks };
+    let mut serving = ServedConnection::new(version, stream, handler, &terms);
     let beside = |ending: bool| {
         // Boxed, for a set has room for one more than are in it.
         Box::pin(async move {
             tokio::select! {
                 biased;
-                () = watch(connection), if detection.watch => Beside::GiveUp,
+                () = watch(connection), if detection.watch => SideEvent::GiveUp,
                 beside = supervise(connection, context) => beside,
-                () = connection.link.wait_abandoned() => Beside::GiveUp,
+                () = connection.monitor.wait_abandoned() => SideEvent::GiveUp,
                 // Boxed, for few connections come to that.
-                () = async { Box::pin(overdue(&connection.requests)).await }, if ending => Beside::GiveUp,
+                () = async { Box::pin(overdue(&connection.requests)).await }, if ending => SideEvent::GiveUp,
             }
         })
     };
@@ -94,11 +94,11 @@ async fn serve(
             biased;
             // First: what is known of the client counts in what hyper is polled for.
             Some(news) = aside.next() => match news {
-                Beside::End => {
+                SideEvent::End => {
                     serving.shut_down();
                     aside.push(beside(true));
                 }
-                Beside::GiveUp => return,
+                SideEvent::GiveUp => return,
             },
             ended = &mut serving => break ended,
         }
@@ -113,7 +113,7 @@ async fn serve(
 }
 
 /// What is noticed beside the requests and responses.
-enum Beside {
+enum SideEvent {
     /// The connection should end when its requests have.
     End,
     /// It should end at once.
@@ -121,15 +121,15 @@ enum Beside {
 }
 
 /// Watches over the requests until the connection should end.
-async fn supervise(connection: &Connection, context: &Context) -> Beside {
-    match connection.supervisor.run(&connection.link, &context.stopping, context.replaced.clone()).await {
-        Ending::AtOnce => Beside::GiveUp,
-        Ending::InOrder => {
+async fn supervise(connection: &Connection, context: &ShardContext) -> SideEvent {
+    match connection.supervisor.run(&connection.monitor, &context.stopping, context.replaced.clone()).await {
+        ConnectionClose::AtOnce => SideEvent::GiveUp,
+        ConnectionClose::InOrder => {
             if connection.requests.is_empty() {
                 // What has come in by now may be a request, which nobody has to send again then.
-                connection.link.read_dry(UNREAD).await;
+                connection.monitor.read_dry(UNREAD).await;
             }
-            Beside::End
+            SideEvent::End
         }
     }
 }
@@ -140,10 +140,10 @@ const UNREAD: Duration = Duration::from_millis(100);
 /// Notices how the client leaves, for as long as it is polled.
 async fn watch(connection: &Connection) {
     loop {
-        connection.link.watch().await;
-        match connection.link.departure() {
+        connection.monitor.watch().await;
+        match connection.monitor.departure() {
             Some(_) => std::future::pending().await,
-            None => connection.probe.wanted(),
+            None => connection.probe.request(),
         }
     }
 }

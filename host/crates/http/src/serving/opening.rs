@@ -6,36 +6,36 @@ use linger_base::ClientAddress;
 use linger_config::ServerLimits;
 use linger_net::{MonitoredSocket, TlsTerminator, Transport};
 
-use crate::connection::origin::Peer;
-use crate::connection::{ClientLink, Connection, Entrance, Unflushed};
-use crate::context::Context;
-use crate::serving::proxy::{self, Speaker};
-use crate::serving::version::Version;
+use crate::connection::origin::ConnectionPeer;
+use crate::connection::{ClientLink, Connection, ListenerPolicy, Unflushed};
+use crate::context::ShardContext;
+use crate::serving::proxy::{self, ProxySpeaker};
+use crate::serving::version::HttpVersion;
 use crate::serving::{LAST_WORDS, astray};
 
-type Opened = (Transport<Unflushed>, Version);
+type OpeningResult = (Transport<Unflushed>, HttpVersion);
 
 /// Waits until it is known what a client speaks; none if it does not say so in time, or while the server stops.
 pub(crate) async fn open(
     from: Option<SocketAddr>,
-    entrance: &Entrance,
+    entrance: &ListenerPolicy,
     connection: &Connection,
-    context: &Context,
+    context: &ShardContext,
     limits: &ServerLimits,
-) -> Option<Opened> {
+) -> Option<OpeningResult> {
     let opening = async {
-        let mut socket = connection.link.socket();
+        let mut socket = connection.monitor.socket();
         if !introduce(from.map(Into::into), entrance, connection, context, &mut socket).await {
             return None;
         }
         match &entrance.tls {
-            Some(_) if astray::speaks_plainly(&connection.link).await => {
+            Some(_) if astray::speaks_plainly(&connection.monitor).await => {
                 astray::answer(&mut socket, connection, context).await;
                 None
             }
             Some(tls) => negotiate(tls, socket).await,
             None => {
-                let version = Version::sent(&connection.link).await;
+                let version = HttpVersion::sent(&connection.monitor).await;
                 Some((Transport::Plain(socket), version))
             }
         }
@@ -46,23 +46,25 @@ pub(crate) async fn open(
             tracing::debug!("connection ended: no request came within {:?}", limits.head_timeout);
             None
         }),
-        () = given_up(&connection.link, context) => None,
+        () = given_up(&connection.monitor, context) => None,
     }
 }
 
 /// Finds out whose connection it is. False if it is to end.
 async fn introduce(
     from: Option<ClientAddress>,
-    entrance: &Entrance,
+    entrance: &ListenerPolicy,
     connection: &Connection,
-    context: &Context,
+    context: &ShardContext,
     socket: &mut MonitoredSocket<Unflushed>,
 ) -> bool {
-    let peer = Peer::new(from, &entrance.proxies);
+    let peer = ConnectionPeer::new(from, &entrance.proxies);
     let (peer, client, counts) = if entrance.proxy_protocol && peer.is_trusted() {
         match proxy::read_header(socket).await {
-            Ok(Speaker::Itself) => (Peer::stranger(from), None, true),
-            Ok(Speaker::Client(client)) => (Peer::behind_proxy(client, &entrance.proxies), client, true),
+            Ok(ProxySpeaker::Itself) => (ConnectionPeer::stranger(from), None, true),
+            Ok(ProxySpeaker::Client(client)) => {
+                (ConnectionPeer::behind_proxy(client, &entrance.proxies), client, true)
+            }
             Err(error) => {
                 tracing::debug!("connection ended: {error}");
                 return false;
@@ -76,10 +78,10 @@ async fn introduce(
     connection.is_of(client, &context.clients, &context.metrics, counts)
 }
 
-async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<Unflushed>) -> Option<Opened> {
+async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<Unflushed>) -> Option<OpeningResult> {
     match tls.acceptor().accept(socket).await {
         Ok(stream) => {
-            let version = Version::negotiated(stream.get_ref().1.alpn_protocol());
+            let version = HttpVersion::negotiated(stream.get_ref().1.alpn_protocol());
             Some((Transport::Tls(Box::new(stream)), version))
         }
         Err(error) => {
@@ -90,7 +92,7 @@ async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<Unflushed>) -> O
 }
 
 /// Resolves when the server stops: at once where nothing has come of a client, and otherwise when it had time to go on.
-async fn given_up(link: &ClientLink, context: &Context) {
+async fn given_up(link: &ClientLink, context: &ShardContext) {
     context.stopping.cancelled().await;
     if link.has_come() {
         tokio::time::sleep(LAST_WORDS).await;

@@ -15,18 +15,18 @@ use linger_config::{DetectionConfig, HalfClosePolicy, ServerLimits};
 
 use crate::request::body::GuardedBody;
 use crate::request::incoming::Incoming;
-use crate::serving::http2::{self, Http2};
+use crate::serving::http2::{self, Http2Connection};
 use crate::serving::stream::ClientStream;
-use crate::serving::version::Version;
+use crate::serving::version::HttpVersion;
 
 /// A connection that is served. Each version in a box of its own size: one of HTTP/2 needs twice the room.
-pub(crate) enum Serving<S: Handler> {
+pub(crate) enum ServedConnection<S: RequestHandler> {
     Http1(Pin<Box<http1::Connection<TokioIo<ClientStream>, OverHttp1<S>>>>),
-    Http2(Box<Http2<S>>),
+    Http2(Box<Http2Connection<S>>),
 }
 
 /// What answers requests.
-pub(crate) trait Handler:
+pub(crate) trait RequestHandler:
     Service<
         Request<Incoming>,
         Response = Response<GuardedBody>,
@@ -36,7 +36,7 @@ pub(crate) trait Handler:
 {
 }
 
-impl<S> Handler for S where
+impl<S> RequestHandler for S where
     S: Service<
             Request<Incoming>,
             Response = Response<GuardedBody>,
@@ -49,7 +49,7 @@ impl<S> Handler for S where
 /// The same, as hyper wants it.
 pub(crate) struct OverHttp1<S>(S);
 
-impl<S: Handler> Service<Request<hyper::body::Incoming>> for OverHttp1<S> {
+impl<S: RequestHandler> Service<Request<hyper::body::Incoming>> for OverHttp1<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -60,7 +60,7 @@ impl<S: Handler> Service<Request<hyper::body::Incoming>> for OverHttp1<S> {
 }
 
 /// What connections go by.
-pub(crate) struct Terms<'a> {
+pub(crate) struct HyperSettings<'a> {
     pub(crate) limits: &'a ServerLimits,
     pub(crate) detection: &'a DetectionConfig,
     pub(crate) eof: HalfClosePolicy,
@@ -68,16 +68,21 @@ pub(crate) struct Terms<'a> {
     pub(crate) tasks: &'a TaskTracker,
 }
 
-impl<S: Handler> Serving<S> {
-    pub(crate) fn new(version: Version, stream: ClientStream, handler: S, terms: &Terms<'_>) -> Self {
+impl<S: RequestHandler> ServedConnection<S> {
+    pub(crate) fn new(
+        version: HttpVersion,
+        stream: ClientStream,
+        handler: S,
+        terms: &HyperSettings<'_>,
+    ) -> Self {
         match version {
-            Version::Http1 => {
+            HttpVersion::Http1 => {
                 let stream = TokioIo::new(stream);
                 Self::Http1(Box::pin(terms.http1().serve_connection(stream, OverHttp1(handler))))
             }
-            Version::Http2 => {
-                let terms = http2::Terms::new(terms.limits, terms.detection, terms.tasks);
-                Self::Http2(Box::new(Http2::new(stream, handler, terms)))
+            HttpVersion::Http2 => {
+                let terms = http2::Http2Settings::new(terms.limits, terms.detection, terms.tasks);
+                Self::Http2(Box::new(Http2Connection::new(stream, handler, terms)))
             }
         }
     }
@@ -93,32 +98,32 @@ impl<S: Handler> Serving<S> {
 
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum EarlyEnd {
     #[error(transparent)]
     Http1(hyper::Error),
     #[error(transparent)]
-    Http2(http2::Ended),
+    Http2(http2::Http2EarlyEnd),
 }
 
-impl Ended {
+impl EarlyEnd {
     /// Whether the head of a request was too large.
     pub(crate) fn is_parse_too_large(&self) -> bool {
         matches!(self, Self::Http1(error) if error.is_parse_too_large())
     }
 }
 
-impl<S: Handler> Future for Serving<S> {
-    type Output = Result<(), Ended>;
+impl<S: RequestHandler> Future for ServedConnection<S> {
+    type Output = Result<(), EarlyEnd>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Http1(connection) => connection.as_mut().poll(cx).map_err(Ended::Http1),
-            Self::Http2(connection) => Pin::new(connection).poll(cx).map_err(Ended::Http2),
+            Self::Http1(connection) => connection.as_mut().poll(cx).map_err(EarlyEnd::Http1),
+            Self::Http2(connection) => Pin::new(connection).poll(cx).map_err(EarlyEnd::Http2),
         }
     }
 }
 
-impl Terms<'_> {
+impl HyperSettings<'_> {
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder

@@ -24,7 +24,7 @@ const MAX_HEADER: usize = 4096;
 
 /// For whom a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaker {
+pub(crate) enum ProxySpeaker {
     /// For itself: to see whether the server lives.
     Itself,
     /// For a client. None: it does not know where that is.
@@ -35,7 +35,7 @@ pub(crate) enum Speaker {
 const LOCAL: u8 = 0x20;
 
 /// Reads the header, and nothing after it: whose connection it is. Fails on anything else.
-pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Speaker> {
+pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxySpeaker> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == SIGNATURE {
@@ -49,7 +49,7 @@ pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
         stream.read_exact(&mut header[FIXED..]).await?;
         if header[SIGNATURE.len()] == LOCAL {
             // Whatever its family and addresses are: they are to be ignored.
-            return Ok(Speaker::Itself);
+            return Ok(ProxySpeaker::Itself);
         }
     } else {
         while !header.ends_with(b"\n") {
@@ -62,7 +62,7 @@ pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
     parse(&header)
 }
 
-fn parse(header: &[u8]) -> io::Result<Speaker> {
+fn parse(header: &[u8]) -> io::Result<ProxySpeaker> {
     let address = |ip: std::net::IpAddr, port| Some(SocketAddr::new(ip, port).into());
     let client = match HeaderResult::parse(header) {
         HeaderResult::V1(Ok(header)) => match header.addresses {
@@ -78,7 +78,7 @@ fn parse(header: &[u8]) -> io::Result<Speaker> {
         HeaderResult::V1(Err(error)) => return Err(refused(&error.to_string())),
         HeaderResult::V2(Err(error)) => return Err(refused(&error.to_string())),
     };
-    Ok(Speaker::Client(client))
+    Ok(ProxySpeaker::Client(client))
 }
 
 fn refused(why: &str) -> io::Error {
@@ -93,8 +93,8 @@ mod tests {
     async fn read(sent: &[u8]) -> io::Result<(Option<String>, Vec<u8>)> {
         let mut rest = sent;
         let speaker = match read_header(&mut rest).await? {
-            Speaker::Itself => Some("itself".to_owned()),
-            Speaker::Client(client) => client.map(|client| client.to_string()),
+            ProxySpeaker::Itself => Some("itself".to_owned()),
+            ProxySpeaker::Client(client) => client.map(|client| client.to_string()),
         };
         Ok((speaker, rest.to_vec()))
     }

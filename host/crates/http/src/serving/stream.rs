@@ -11,13 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use linger_net::{Transport, release};
 
-use crate::Context as Shared;
-use crate::connection::hold::Hold;
+use crate::ShardContext as Shared;
+use crate::connection::defer_writes::DeferWrites;
 use crate::connection::probe::INTERIM;
 use crate::connection::{Connection, Unflushed};
 use crate::error_response;
 use crate::request::refusal::{self, Refusal};
-use crate::serving::frames::{Resets, carries_response};
+use crate::serving::frames::{ResetWatcher, carries_response};
 
 /// What a client sends first that speaks TLS.
 const HANDSHAKE: u8 = 22;
@@ -35,19 +35,19 @@ pub(crate) struct ClientStream {
     context: Option<Arc<Shared>>,
     /// The first byte that the client sent.
     first: Option<u8>,
-    hold: Hold,
+    hold: DeferWrites,
     /// Whether the client has said its last word.
     ended: bool,
     /// How much came after the last answer.
     wasted: usize,
-    resets: Resets,
+    resets: ResetWatcher,
     /// Whether what was read last resets a stream.
     has_reset: bool,
 }
 
 impl ClientStream {
     pub(crate) fn new(stream: Transport<Unflushed>, connection: Arc<Connection>) -> Self {
-        let (hold, resets) = (Hold::default(), Resets::default());
+        let (hold, resets) = (DeferWrites::default(), ResetWatcher::default());
         Self {
             stream,
             connection,
@@ -135,7 +135,7 @@ impl AsyncRead for ClientStream {
         }
         let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
-            if self.connection.spare.as_ref().is_some_and(|spare| spare.goes(cx.waker())) {
+            if self.connection.spare.as_ref().is_some_and(|spare| spare.take_due(cx.waker())) {
                 release(buf);
             }
             return Poll::Pending;
@@ -159,7 +159,7 @@ impl AsyncWrite for ClientStream {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.connection.note_blocked(written.is_pending());
+        self.connection.mark_blocked(written.is_pending());
         written
     }
 
@@ -174,7 +174,7 @@ impl AsyncWrite for ClientStream {
             return Poll::Ready(Ok(first.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.connection.note_blocked(written.is_pending());
+        self.connection.mark_blocked(written.is_pending());
         written
     }
 
@@ -197,7 +197,7 @@ impl AsyncWrite for ClientStream {
             ready!(this.poll_last_word(cx));
             // It waits for an answer to that, or goes: as if it had closed first.
             this.ended = true;
-            this.hold = Hold::default();
+            this.hold = DeferWrites::default();
         }
         if this.ended {
             ready!(this.hold.poll(&this.connection, cx));

@@ -10,12 +10,12 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(crate) enum HttpVersion {
     Http1,
     Http2,
 }
 
-impl Version {
+impl HttpVersion {
     /// What TLS has negotiated: HTTP/2 has to be (RFC 9113, section 3.2).
     pub(crate) fn negotiated(protocol: Option<&[u8]>) -> Self {
         if protocol == Some(b"h2") { Self::Http2 } else { Self::Http1 }
@@ -43,18 +43,18 @@ mod tests {
 
     #[test]
     fn tls_negotiates_http2_or_it_is_none() {
-        assert_eq!(Version::negotiated(Some(b"h2")), Version::Http2);
-        assert_eq!(Version::negotiated(Some(b"http/1.1")), Version::Http1);
-        assert_eq!(Version::negotiated(None), Version::Http1);
+        assert_eq!(HttpVersion::negotiated(Some(b"h2")), HttpVersion::Http2);
+        assert_eq!(HttpVersion::negotiated(Some(b"http/1.1")), HttpVersion::Http1);
+        assert_eq!(HttpVersion::negotiated(None), HttpVersion::Http1);
     }
 
     #[test]
     fn first_bytes_tell_as_soon_as_they_differ() {
-        assert_eq!(Version::of(b"GET / HTTP/1.1"), Some(Version::Http1));
-        assert_eq!(Version::of(b"PO"), Some(Version::Http1));
-        assert_eq!(Version::of(b"PRI * HTTP/1.1\r\n"), Some(Version::Http1));
-        assert_eq!(Version::of(PREFACE), Some(Version::Http2));
-        assert_eq!(Version::of(b"PRI * HT"), None);
-        assert_eq!(Version::of(b""), None);
+        assert_eq!(HttpVersion::of(b"GET / HTTP/1.1"), Some(HttpVersion::Http1));
+        assert_eq!(HttpVersion::of(b"PO"), Some(HttpVersion::Http1));
+        assert_eq!(HttpVersion::of(b"PRI * HTTP/1.1\r\n"), Some(HttpVersion::Http1));
+        assert_eq!(HttpVersion::of(PREFACE), Some(HttpVersion::Http2));
+        assert_eq!(HttpVersion::of(b"PRI * HT"), None);
+        assert_eq!(HttpVersion::of(b""), None);
     }
 }

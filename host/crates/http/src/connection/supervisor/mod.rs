@@ -16,13 +16,13 @@ use linger_base::Reason;
 use linger_exchange::Exchange;
 
 use crate::connection::ClientLink;
-use crate::connection::wait::{Over, Timeouts, Wait};
+use crate::connection::wait::{RequestTimeouts, RequestWait, WaitEnd};
 
 pub(crate) struct Supervisor {
-    watched: Mutex<Watched>,
+    watched: Mutex<WatchedRequests>,
     /// Notified when something is due before what was due first.
     sooner: Notify,
-    timeouts: Timeouts,
+    timeouts: RequestTimeouts,
     /// Whether what comes next is the first byte of a head.
     at_head: AtomicBool,
     /// Whether a head comes only after the request before.
@@ -30,28 +30,28 @@ pub(crate) struct Supervisor {
 }
 
 #[derive(Default)]
-struct Watched {
-    requests: Vec<Request>,
+struct WatchedRequests {
+    requests: Vec<SupervisedRequest>,
     /// Nothing is due before.
     next: Option<Instant>,
     /// Requests in progress, also those of which nobody has to be told.
     in_progress: usize,
     /// For a request, while there is none. None: it was given up.
-    wait: Option<Wait>,
+    wait: Option<RequestWait>,
     /// Whether the server stops.
     stopping: bool,
 }
 
 /// How a connection should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ConnectionClose {
     /// When its requests have.
     InOrder,
     /// At once.
     AtOnce,
 }
 
-struct Request {
+struct SupervisedRequest {
     exchange: Arc<Exchange>,
     /// Whether the connection serves it alone.
     alone: bool,
@@ -64,11 +64,11 @@ struct Request {
 
 impl Supervisor {
     /// For a new connection, which has no request yet.
-    pub(crate) fn new(timeouts: Timeouts) -> Self {
+    pub(crate) fn new(timeouts: RequestTimeouts) -> Self {
         let now = Instant::now();
         let wait = timeouts.first(now);
         let next = Some(timeouts.look(wait, now));
-        let watched = Watched { wait: Some(wait), next, ..Watched::default() };
+        let watched = WatchedRequests { wait: Some(wait), next, ..WatchedRequests::default() };
         let (at_head, one_by_one) = Default::default();
         Self { watched: Mutex::new(watched), sooner: Notify::new(), timeouts, at_head, one_by_one }
     }
@@ -99,7 +99,7 @@ impl Supervisor {
     }
 
     /// A request that had come has ended, and all of its response has left. After the last one a next one is waited for.
-    pub(crate) fn request_ended(&self) {
+    pub(crate) fn record_request_end(&self) {
         let mut watched = self.watched();
         watched.in_progress = watched.in_progress.saturating_sub(1);
         if watched.in_progress > 0 {
@@ -123,7 +123,7 @@ impl Supervisor {
     /// Watches over a request, until it is [forgotten](Self::forget). `alone`: the connection has no other meanwhile.
     pub(crate) fn watch(&self, exchange: Arc<Exchange>, alone: bool) {
         let mut request =
-            Request { due: exchange.deadline(), exchange, alone, in_grace: false, passed: false };
+            SupervisedRequest { due: exchange.deadline(), exchange, alone, in_grace: false, passed: false };
         let mut watched = self.watched();
         if watched.stopping {
             request.cancel(Reason::Shutdown);
@@ -146,7 +146,7 @@ impl Supervisor {
     }
 
     /// All of its response is with hyper, and has to leave in time.
-    pub(crate) fn passed(&self, exchange: &Exchange) {
+    pub(crate) fn mark_passed_on(&self, exchange: &Exchange) {
         let mut watched = self.watched();
         if let Some(index) = watched.find(exchange) {
             watched.requests[index].pass();
@@ -168,7 +168,7 @@ impl Supervisor {
         link: &ClientLink,
         stopping: &CancellationToken,
         mut replaced: watch::Receiver<()>,
-    ) -> Ending {
+    ) -> ConnectionClose {
         let mut here = true;
         loop {
             let (next, serving) = {
@@ -188,7 +188,7 @@ impl Supervisor {
                 }
                 () = stopping.cancelled(), if serving => {
                     self.stop();
-                    return Ending::InOrder;
+                    return ConnectionClose::InOrder;
                 }
                 () = self.sooner.notified() => {}
                 // Without a sender nothing is replaced any more.
@@ -220,27 +220,27 @@ impl Supervisor {
     /// A generation was replaced.
     fn drain(&self) {
         let mut watched = self.watched();
-        watched.requests.iter_mut().for_each(Request::drain);
+        watched.requests.iter_mut().for_each(SupervisedRequest::drain);
         watched.find_next(self.timeouts);
     }
 
     /// How a connection ends for which nobody waits any more. For half a head there is no answer: as elsewhere, so that nobody
     /// takes it for one to the next request.
-    fn end(&self, over: Over) -> Ending {
-        let Timeouts { head, idle } = self.timeouts;
+    fn end(&self, over: WaitEnd) -> ConnectionClose {
+        let RequestTimeouts { head, idle } = self.timeouts;
         match over {
-            Over::Nothing => tracing::debug!("connection ended: no request came within {head:?}"),
-            Over::Idle => tracing::debug!("connection ended: it was idle for {idle:?}"),
-            Over::Head => {
+            WaitEnd::Nothing => tracing::debug!("connection ended: no request came within {head:?}"),
+            WaitEnd::Idle => tracing::debug!("connection ended: it was idle for {idle:?}"),
+            WaitEnd::Head => {
                 tracing::debug!("connection ended: the head of a request took longer than {head:?}");
-                return Ending::AtOnce;
+                return ConnectionClose::AtOnce;
             }
         }
-        Ending::InOrder
+        ConnectionClose::InOrder
     }
 
     /// Does what is due. Returns why nobody waits for the connection any more, if so.
-    fn act(&self, link: &ClientLink) -> Option<Over> {
+    fn act(&self, link: &ClientLink) -> Option<WaitEnd> {
         let mut over = Vec::new();
         let mut watched = self.watched();
         let now = Instant::now();
@@ -270,25 +270,25 @@ impl Supervisor {
         ended
     }
 
-    fn watched(&self) -> MutexGuard<'_, Watched> {
+    fn watched(&self) -> MutexGuard<'_, WatchedRequests> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watched {
+impl WatchedRequests {
     fn find(&self, exchange: &Exchange) -> Option<usize> {
         // The latest is likely to be the first to end.
         self.requests.iter().rposition(|request| request.exchange.id == exchange.id)
     }
 
-    fn find_next(&mut self, timeouts: Timeouts) {
+    fn find_next(&mut self, timeouts: RequestTimeouts) {
         let due = self.requests.iter().filter_map(|request| request.due);
         let look = self.wait.map(|wait| timeouts.look(wait, Instant::now()));
         self.next = due.chain(look).min();
     }
 }
 
-impl Request {
+impl SupervisedRequest {
     /// Tells its guest to stop. If there was a reason before, that one stays.
     fn cancel(&mut self, reason: Reason) {
         self.cancel_within(reason, self.exchange.grace());

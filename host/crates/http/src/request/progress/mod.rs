@@ -52,7 +52,7 @@ struct Tail {
 impl Progress {
     /// The progress of a body on `connection`, which notes in `any_sent` when the first bytes leave.
     pub(crate) fn new(connection: Arc<Connection>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
-        let (flushes, first) = (connection.link.flushes(), connection.link.written_bytes());
+        let (flushes, first) = (connection.monitor.flushes(), connection.monitor.written_bytes());
         Arc::new(Self {
             shared,
             first,
@@ -77,13 +77,13 @@ impl Progress {
         drop(tail);
         // With HTTP/1.1 this thread drives the connection, and has yet to write what comes after the last chunk.
         if !self.shared || rest == Rest::ToCome {
-            self.consumed_at.store(self.connection.link.flushes(), Ordering::Release);
+            self.consumed_at.store(self.connection.monitor.flushes(), Ordering::Release);
         }
         if self.shared && rest == Rest::ToCome {
             // Another thread may flush before it has that end to write.
-            self.more_than.store(self.connection.link.written_bytes(), Ordering::Release);
+            self.more_than.store(self.connection.monitor.written_bytes(), Ordering::Release);
         }
-        self.connection.link.when_flushed(Unflushed(self.clone()));
+        self.connection.monitor.when_flushed(Unflushed(self.clone()));
         // Another thread may have flushed before, or read that the stream was reset.
         if self.connection.resets() != self.resets.load(Ordering::Acquire) {
             self.lose_unwritten_end();
@@ -99,7 +99,7 @@ impl Progress {
     fn has_written_more(&self) -> bool {
         match self.more_than.load(Ordering::Acquire) {
             0 => true,
-            before => self.connection.link.written_bytes() > before,
+            before => self.connection.monitor.written_bytes() > before,
         }
     }
 
@@ -138,12 +138,12 @@ impl AwaitsFlush for Progress {
             return true;
         }
         let consumed = self.outstanding.load(Ordering::Acquire) == 0 && self.has_written_more();
-        if !consumed || self.connection.link.flushes() <= self.consumed_at.load(Ordering::Acquire) {
+        if !consumed || self.connection.monitor.flushes() <= self.consumed_at.load(Ordering::Acquire) {
             return false;
         }
         let guard = self.tail().guard.take();
         if let Some((guard, mark)) = guard {
-            guard.delivered(&(self.first..self.connection.link.written_bytes()), mark);
+            guard.delivered(&(self.first..self.connection.monitor.written_bytes()), mark);
         }
         true
     }
@@ -184,7 +184,7 @@ impl Chunk {
     fn consumed(&self, count: usize) {
         if let (Some(progress), 1..) = (&self.progress, count) {
             progress.any_sent.store(true, Ordering::Release);
-            progress.consumed_at.store(progress.connection.link.flushes(), Ordering::Release);
+            progress.consumed_at.store(progress.connection.monitor.flushes(), Ordering::Release);
             progress.outstanding.fetch_sub(count as u64, Ordering::AcqRel);
         }
     }

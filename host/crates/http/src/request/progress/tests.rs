@@ -11,7 +11,7 @@ use linger_net::{MonitoredSocket, SocketMonitor};
 
 use super::*;
 use crate::connection::ClientLink;
-use crate::connection::{Connection, Entrance};
+use crate::connection::{Connection, ListenerPolicy};
 use crate::request::access::Access;
 use crate::request::shares::Shares;
 
@@ -37,7 +37,8 @@ async fn fixture(http2: bool) -> Fixture {
         asked,
         RequestInfo::default(),
     ));
-    let connection = Connection::new(link.clone(), &Entrance::default(), &ServerLimits::default(), None);
+    let connection =
+        Connection::new(link.clone(), &ListenerPolicy::default(), &ServerLimits::default(), None);
     let access = Access::default();
     let shares = Shares::free(&connection);
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);

@@ -28,10 +28,10 @@ use crate::request::content_length;
 use crate::request::http2_body::Http2Body;
 use crate::request::incoming::Incoming;
 use crate::request::progress::Chunk;
-use crate::serving::protocol::Handler;
+use crate::serving::protocol::RequestHandler;
 use crate::serving::stream::ClientStream;
-use pings::Pings;
-use stream::Stream;
+use pings::PingTimer;
+use stream::StreamTask;
 
 /// Room for bodies of requests that nobody has read yet, of a stream and of all of a connection.
 const WINDOW: u32 = 1024 * 1024;
@@ -45,7 +45,7 @@ const RESET_STREAMS: usize = 512;
 const RESET_MEMORY: Duration = Duration::from_secs(10);
 
 /// What a connection goes by.
-pub(crate) struct Terms {
+pub(crate) struct Http2Settings {
     max_streams: u32,
     max_head: u32,
     /// The interval of PING frames, and how long an answer may take.
@@ -56,7 +56,7 @@ pub(crate) struct Terms {
     tasks: TaskTracker,
 }
 
-impl Terms {
+impl Http2Settings {
     pub(crate) fn new(limits: &ServerLimits, detection: &DetectionConfig, tasks: &TaskTracker) -> Self {
         Self {
             max_streams: limits.max_streams_per_connection,
@@ -84,7 +84,7 @@ impl Terms {
 
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum Http2EarlyEnd {
     #[error(transparent)]
     Broken(#[from] h2::Error),
     #[error("the client does not answer")]
@@ -92,34 +92,34 @@ pub(crate) enum Ended {
 }
 
 /// A connection that is served. Resolves at its end.
-pub(crate) struct Http2<S> {
-    phase: Phase,
+pub(crate) struct Http2Connection<S> {
+    phase: Http2Phase,
     handler: S,
     connection: Arc<Connection>,
-    terms: Terms,
+    terms: Http2Settings,
     shut_down: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the smaller one is there for a moment")]
-enum Phase {
+enum Http2Phase {
     Beginning(Handshake<ClientStream, Chunk>),
-    Open(h2::server::Connection<ClientStream, Chunk>, Option<Pings>),
+    Open(h2::server::Connection<ClientStream, Chunk>, Option<PingTimer>),
 }
 
 // Nothing in it is pinned.
-impl<S> Unpin for Http2<S> {}
+impl<S> Unpin for Http2Connection<S> {}
 
-impl<S: Handler> Http2<S> {
-    pub(crate) fn new(stream: ClientStream, handler: S, terms: Terms) -> Self {
+impl<S: RequestHandler> Http2Connection<S> {
+    pub(crate) fn new(stream: ClientStream, handler: S, terms: Http2Settings) -> Self {
         let connection = stream.connection().clone();
-        let phase = Phase::Beginning(terms.builder().handshake(stream));
+        let phase = Http2Phase::Beginning(terms.builder().handshake(stream));
         Self { phase, handler, connection, terms, shut_down: false }
     }
 
     /// It ends when its streams have, and takes no more. To be polled on.
     pub(crate) fn shut_down(&mut self) {
         self.shut_down = true;
-        if let Phase::Open(connection, _) = &mut self.phase {
+        if let Http2Phase::Open(connection, _) = &mut self.phase {
             connection.graceful_shutdown();
         }
     }
@@ -133,36 +133,36 @@ impl<S: Handler> Http2<S> {
         }
         let handling = self.handler.call(Request::from_parts(head, body));
         let terms = (self.connection.clone(), self.terms.pace);
-        self.terms.tasks.spawn(Stream::new(handling, respond, leave, terms));
+        self.terms.tasks.spawn(StreamTask::new(handling, respond, leave, terms));
     }
 }
 
-impl<S: Handler> Future for Http2<S> {
-    type Output = Result<(), Ended>;
+impl<S: RequestHandler> Future for Http2Connection<S> {
+    type Output = Result<(), Http2EarlyEnd>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Phase::Beginning(handshake) = &mut this.phase {
+        if let Http2Phase::Beginning(handshake) = &mut this.phase {
             let mut open = ready!(Pin::new(handshake).poll(cx))?;
             let pings = this.terms.ping.and_then(|times| {
-                Some(Pings::new(open.ping_pong()?, times, this.terms.pace, &this.connection))
+                Some(PingTimer::new(open.ping_pong()?, times, this.terms.pace, &this.connection))
             });
             if this.shut_down {
                 open.graceful_shutdown();
             }
-            this.phase = Phase::Open(open, pings);
+            this.phase = Http2Phase::Open(open, pings);
         }
         loop {
-            let Phase::Open(open, pings) = &mut this.phase else { return Poll::Pending };
+            let Http2Phase::Open(open, pings) = &mut this.phase else { return Poll::Pending };
             // First: what is sent for it goes out below.
             if let Some(pings) = pings
                 && pings.poll_silent(&this.connection, cx).is_ready()
             {
-                this.connection.link.note_unresponsive();
+                this.connection.monitor.note_unresponsive();
                 open.abrupt_shutdown(Reason::NO_ERROR);
                 // As much of that as there is room for.
                 let _ = open.poll_closed(cx);
-                return Poll::Ready(Err(Ended::Silent));
+                return Poll::Ready(Err(Http2EarlyEnd::Silent));
             }
             let Some(stream) = ready!(open.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = stream?;

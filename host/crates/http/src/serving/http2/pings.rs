@@ -12,7 +12,7 @@ use linger_base::rate::{self, RateTracker};
 use crate::connection::Connection;
 
 /// PING frames, to a client from which nothing comes.
-pub(super) struct Pings {
+pub(super) struct PingTimer {
     frames: PingPong,
     interval: Duration,
     timeout: Duration,
@@ -20,19 +20,19 @@ pub(super) struct Pings {
     pace: Option<rate::MinRate>,
     /// What had been written to the connection by the last PING that was answered.
     read: u64,
-    sent: Option<Sent>,
+    sent: Option<SentPing>,
     timer: Pin<Box<Sleep>>,
 }
 
 /// A PING that awaits its answer, or any other sign.
-struct Sent {
+struct SentPing {
     heard: Instant,
     written: u64,
     acknowledged: u64,
     pace: RateTracker,
 }
 
-impl Pings {
+impl PingTimer {
     /// `interval` of silence before each, `timeout` for its answer, and beside that what `pace` leaves a client that has much
     /// to read.
     pub(super) fn new(
@@ -41,7 +41,7 @@ impl Pings {
         pace: Option<rate::MinRate>,
         connection: &Connection,
     ) -> Self {
-        let timer = Box::pin(sleep_until(connection.link.last_read() + interval));
+        let timer = Box::pin(sleep_until(connection.monitor.last_read() + interval));
         Self { frames, interval, timeout, pace, read: 0, sent: None, timer }
     }
 
@@ -59,7 +59,7 @@ impl Pings {
 
     /// Sends one if it is time for that. Returns whether the client does not answer.
     fn look(&mut self, connection: &Connection, now: Instant, cx: &mut Context<'_>) -> bool {
-        let link = &connection.link;
+        let link = &connection.monitor;
         let heard = link.last_read();
         if let Some(sent) = &mut self.sent {
             if sent.heard == heard {
@@ -84,14 +84,14 @@ impl Pings {
         if rate > 0 {
             pace.advance(written.saturating_sub(self.read), now);
         }
-        self.sent = Some(Sent { heard, written, acknowledged: link.acknowledged_bytes(), pace });
+        self.sent = Some(SentPing { heard, written, acknowledged: link.acknowledged_bytes(), pace });
         false
     }
 
     fn next(&self, connection: &Connection) -> Instant {
         match &self.sent {
             Some(sent) => sent.pace.limit(),
-            None => connection.link.last_read() + self.interval,
+            None => connection.monitor.last_read() + self.interval,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::request::progress::Chunk;
 const FRAME: usize = 16 * 1024;
 
 /// A response whose head is with h2.
-pub(super) struct Sending {
+pub(super) struct SendingResponse {
     stream: SendStream<Chunk>,
     body: GuardedBody,
     connection: Arc<Connection>,
@@ -38,7 +38,7 @@ pub(super) struct Sending {
     leaving: Option<Leaving>,
 }
 
-impl Sending {
+impl SendingResponse {
     /// `ended`: there is nothing but the head.
     pub(super) fn new(
         stream: SendStream<Chunk>,
@@ -124,7 +124,7 @@ impl Sending {
         }
         let piece = chunk.split_to(room);
         let end = last && !chunk.has_remaining();
-        self.stall.moved(piece.remaining());
+        self.stall.record_progress(piece.remaining());
         if self.stream.send_data(piece, end).is_err() {
             self.lose();
         } else if end {

@@ -16,10 +16,10 @@ pub(super) struct StallTimer {
     /// Bytes that have gone since it was looked last.
     moved: u64,
     /// From when the client was waited for first.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<StallWait>>,
 }
 
-struct Waiting {
+struct StallWait {
     pace: RateTracker,
     /// Since when it is not waited for.
     paused: Option<Instant>,
@@ -34,7 +34,7 @@ impl StallTimer {
     }
 
     /// So many bytes have gone.
-    pub(super) fn moved(&mut self, bytes: usize) {
+    pub(super) fn record_progress(&mut self, bytes: usize) {
         self.moved += bytes as u64;
     }
 
@@ -51,10 +51,10 @@ impl StallTimer {
         let waiting = self.waiting.get_or_insert_with(|| {
             let pace = RateTracker::new(rate, Instant::now());
             let timer = Box::pin(sleep_until(pace.limit()));
-            Box::new(Waiting {
+            Box::new(StallWait {
                 pace,
                 paused: None,
-                acknowledged: connection.link.acknowledged_bytes(),
+                acknowledged: connection.monitor.acknowledged_bytes(),
                 timer,
             })
         });
@@ -72,7 +72,8 @@ impl StallTimer {
                 return Poll::Ready(());
             }
             // What waits may not be to blame: the socket takes nothing before much of what it has is acknowledged.
-            let before = std::mem::replace(&mut waiting.acknowledged, connection.link.acknowledged_bytes());
+            let before =
+                std::mem::replace(&mut waiting.acknowledged, connection.monitor.acknowledged_bytes());
             moved = waiting.acknowledged.saturating_sub(before);
             if moved == 0 {
                 return Poll::Ready(());

@@ -12,27 +12,27 @@ use http_body::Body as _;
 use linger_base::rate::MinRate;
 
 use super::head;
-use super::sending::Sending;
+use super::sending::SendingResponse;
 use crate::connection::Connection;
 use crate::request::body::GuardedBody;
-use crate::request::http2_body::Leave;
+use crate::request::http2_body::ContinueSignal;
 use crate::request::progress::Chunk;
 
 /// The task of one stream. Dropped, it has ended, and so has its request.
-pub(super) struct Stream<F> {
-    state: State<F>,
+pub(super) struct StreamTask<F> {
+    state: StreamState<F>,
     connection: Arc<Connection>,
     pace: Option<MinRate>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "most of the time it is the larger one, in a task of its own")]
-enum State<F> {
+enum StreamState<F> {
     /// In a box that is free as soon as there is a head: what handles requests is large.
-    Answering(Pin<Box<F>>, SendResponse<Chunk>, Option<Arc<Leave>>),
-    Sending(Sending),
+    Answering(Pin<Box<F>>, SendResponse<Chunk>, Option<Arc<ContinueSignal>>),
+    Sending(SendingResponse),
 }
 
-impl<F, E> Stream<F>
+impl<F, E> StreamTask<F>
 where
     F: Future<Output = Result<Response<GuardedBody>, E>>,
 {
@@ -40,15 +40,17 @@ where
     pub(super) fn new(
         handling: F,
         respond: SendResponse<Chunk>,
-        leave: Option<Arc<Leave>>,
+        leave: Option<Arc<ContinueSignal>>,
         (connection, pace): (Arc<Connection>, Option<MinRate>),
     ) -> Self {
-        Self { state: State::Answering(Box::pin(handling), respond, leave), connection, pace }
+        Self { state: StreamState::Answering(Box::pin(handling), respond, leave), connection, pace }
     }
 
     /// Ready with what follows the head; without one there is nobody to answer.
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Sending>> {
-        let State::Answering(handling, respond, leave) = &mut self.state else { return Poll::Ready(None) };
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<SendingResponse>> {
+        let StreamState::Answering(handling, respond, leave) = &mut self.state else {
+            return Poll::Ready(None);
+        };
         match handling.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => {
                 Poll::Ready(begin(response, respond, (self.connection.clone(), self.pace)))
@@ -77,13 +79,13 @@ fn begin(
     response: Response<GuardedBody>,
     respond: &mut SendResponse<Chunk>,
     terms: (Arc<Connection>, Option<MinRate>),
-) -> Option<Sending> {
+) -> Option<SendingResponse> {
     let (mut head, mut body) = response.into_parts();
     let ended = body.is_end_stream();
     let length = body.size_hint().exact().filter(|_| !ended);
     head::complete(&mut head.headers, length);
     match respond.send_response(Response::from_parts(head, ()), ended) {
-        Ok(stream) => Some(Sending::new(stream, body, ended, terms)),
+        Ok(stream) => Some(SendingResponse::new(stream, body, ended, terms)),
         Err(error) => {
             tracing::debug!("no answer on a stream: {error}");
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -93,7 +95,7 @@ fn begin(
     }
 }
 
-impl<F, E> Future for Stream<F>
+impl<F, E> Future for StreamTask<F>
 where
     F: Future<Output = Result<Response<GuardedBody>, E>>,
 {
@@ -103,11 +105,11 @@ where
         let this = self.get_mut();
         loop {
             match &mut this.state {
-                State::Answering(..) => match ready!(this.poll_answer(cx)) {
-                    Some(sending) => this.state = State::Sending(sending),
+                StreamState::Answering(..) => match ready!(this.poll_answer(cx)) {
+                    Some(sending) => this.state = StreamState::Sending(sending),
                     None => return Poll::Ready(()),
                 },
-                State::Sending(sending) => return sending.poll(cx),
+                StreamState::Sending(sending) => return sending.poll(cx),
             }
         }
     }

@@ -26,12 +26,12 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 
 /// Whether there is nothing to say but about the connection itself.
 #[derive(Default)]
-pub(crate) struct Quiet {
+pub(crate) struct QuietState {
     on: AtomicBool,
     close_awaited: AtomicBool,
 }
 
-impl Quiet {
+impl QuietState {
     /// A response has been written, and its receipt is awaited.
     pub(crate) fn begin(&self) {
         self.on.store(true, Ordering::Release);
@@ -43,7 +43,7 @@ impl Quiet {
     }
 
     /// The answer ends where the connection does, and nothing else says so.
-    pub(crate) fn close_is_awaited(&self) {
+    pub(crate) fn mark_close_awaited(&self) {
         self.close_awaited.store(true, Ordering::Release);
     }
 
@@ -54,9 +54,9 @@ impl Quiet {
 
 /// Holds a write back.
 #[derive(Default)]
-pub(crate) struct Hold(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(crate) struct DeferWrites(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
-impl Hold {
+impl DeferWrites {
     /// Ready when there is no reason to wait, or no longer.
     pub(crate) fn poll(&mut self, connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_for(LIMIT, connection, cx)
@@ -77,13 +77,13 @@ impl Hold {
         let holds = connection.quiet.is_on()
             && connection.requests.is_empty()
             && !connection.receipts.is_empty()
-            && connection.link.departure().is_none();
+            && connection.monitor.departure().is_none();
         if !holds {
             self.0 = None;
             return Poll::Ready(());
         }
         let waiting = self.0.get_or_insert_with(|| {
-            let link = connection.link.clone();
+            let link = connection.monitor.clone();
             Box::pin(async move {
                 // Either way there is nothing left to wait for.
                 let _ = tokio::time::timeout(limit, link.wait_departed()).await;

@@ -21,14 +21,14 @@ const AT_ONCE: usize = 64;
 
 /// The connections of a thread on which something began lately.
 #[derive(Default)]
-pub struct Spares {
-    lately: Mutex<Vec<Weak<Spare>>>,
+pub struct IdleBuffers {
+    lately: Mutex<Vec<Weak<IdleBuffer>>>,
     some: Notify,
 }
 
 /// What is known of one connection.
 #[derive(Default)]
-pub(crate) struct Spare {
+pub(crate) struct IdleBuffer {
     /// Looks at it until its pages go, if nothing begins meanwhile. None: it is not among those of lately.
     looks: AtomicU8,
     /// Its pages are to go.
@@ -39,9 +39,9 @@ pub(crate) struct Spare {
 /// The first look may be soon after the beginning.
 const LOOKS: u8 = 2;
 
-impl Spares {
+impl IdleBuffers {
     /// A request begins.
-    pub(crate) fn begins(&self, spare: &Arc<Spare>) {
+    pub(crate) fn record_begin(&self, spare: &Arc<IdleBuffer>) {
         spare.due.store(false, Ordering::Release);
         if spare.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
             self.lately().push(Arc::downgrade(spare));
@@ -66,13 +66,13 @@ impl Spares {
         }
     }
 
-    fn lately(&self) -> MutexGuard<'_, Vec<Weak<Spare>>> {
+    fn lately(&self) -> MutexGuard<'_, Vec<Weak<IdleBuffer>>> {
         self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks whether a connection has become quiet, or has gone. In that case its pages go.
-fn is_quiet(spare: &Weak<Spare>) -> bool {
+fn is_quiet(spare: &Weak<IdleBuffer>) -> bool {
     let Some(spare) = spare.upgrade() else { return true };
     let quiet = spare.looks.fetch_sub(1, Ordering::AcqRel) == 1;
     if quiet {
@@ -82,10 +82,10 @@ fn is_quiet(spare: &Weak<Spare>) -> bool {
     quiet
 }
 
-impl Spare {
+impl IdleBuffer {
     /// Hyper has a buffer, and nothing to read into it. Returns whether its pages go now; otherwise hyper is to be woken when
     /// they are to.
-    pub(crate) fn goes(&self, reader: &Waker) -> bool {
+    pub(crate) fn take_due(&self, reader: &Waker) -> bool {
         self.reader.register(reader);
         self.due.load(Ordering::Acquire) && self.due.swap(false, Ordering::AcqRel)
     }
@@ -109,17 +109,17 @@ mod tests {
     use linger_net::{SocketMonitor, Transport};
 
     use super::*;
-    use crate::connection::{Connection, Entrance};
+    use crate::connection::{Connection, ListenerPolicy};
     use crate::request::body::GuardedBody;
-    use crate::serving::protocol::{Serving, Terms};
+    use crate::serving::protocol::{HyperSettings, ServedConnection};
     use crate::serving::stream::ClientStream;
-    use crate::serving::version::Version;
+    use crate::serving::version::HttpVersion;
 
     async fn connection() -> (TcpStream, Arc<Connection>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let link = SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
-        (client, Connection::new(link, &Entrance::default(), &ServerLimits::default(), None))
+        (client, Connection::new(link, &ListenerPolicy::default(), &ServerLimits::default(), None))
     }
 
     /// Reads, as hyper does whenever it is polled, for this long. Returns how many bytes of the buffer are as they were: ones.
@@ -136,19 +136,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pages_go_once_when_nothing_begins_for_a_while() {
         let (_client, connection) = connection().await;
-        let mut stream = ClientStream::new(Transport::Plain(connection.link.socket()), connection.clone());
-        let (spares, mut tending) = (Arc::new(Spares::default()), JoinSet::new());
+        let mut stream = ClientStream::new(Transport::Plain(connection.monitor.socket()), connection.clone());
+        let (spares, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
         let tended = spares.clone();
         tending.spawn(async move { tended.tend().await });
         let (page, half) = (rustix::param::page_size(), QUIET / 2);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "nothing began before");
         for _ in 0..8 {
-            spares.begins(connection.spare.as_ref().unwrap());
+            spares.record_begin(connection.spare.as_ref().unwrap());
             assert_eq!(left_after(&mut stream, half).await, 4 * page, "something has begun");
         }
         assert!(left_after(&mut stream, 2 * QUIET).await < 2 * page);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "they went before");
-        spares.begins(connection.spare.as_ref().unwrap());
+        spares.record_begin(connection.spare.as_ref().unwrap());
         assert!(left_after(&mut stream, 3 * QUIET).await < 2 * page);
         assert!(spares.lately().is_empty());
     }
@@ -157,16 +157,20 @@ mod tests {
     async fn hyper_gives_pages_back_while_a_request_waits() {
         let (mut client, connection) = connection().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let stream = ClientStream::new(Transport::Plain(connection.link.socket()), connection.clone());
-        let (spares, spare) = (Spares::default(), connection.spare.clone().unwrap());
+        let stream = ClientStream::new(Transport::Plain(connection.monitor.socket()), connection.clone());
+        let (spares, spare) = (IdleBuffers::default(), connection.spare.clone().unwrap());
         let handler = service_fn(|_| {
-            spares.begins(&spare);
+            spares.record_begin(&spare);
             pending::<Result<Response<GuardedBody>, Infallible>>()
         });
         let (limits, detection, tasks) = Default::default();
-        let terms =
-            Terms { limits: &limits, detection: &detection, eof: HalfClosePolicy::Gone, tasks: &tasks };
-        let serving = Serving::new(Version::Http1, stream, handler, &terms);
+        let terms = HyperSettings {
+            limits: &limits,
+            detection: &detection,
+            eof: HalfClosePolicy::Gone,
+            tasks: &tasks,
+        };
+        let serving = ServedConnection::new(HttpVersion::Http1, stream, handler, &terms);
         let both = async { tokio::join!(serving, spares.tend()) };
         assert!(tokio::time::timeout(3 * QUIET, both).await.is_err());
         let (looks, due) = (spare.looks.load(Ordering::Acquire), spare.due.load(Ordering::Acquire));
@@ -176,11 +180,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn connection_that_has_gone_is_forgotten() {
-        let (spares, mut tending) = (Arc::new(Spares::default()), JoinSet::new());
+        let (spares, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
         let tended = spares.clone();
         tending.spawn(async move { tended.tend().await });
         let (_client, connection) = connection().await;
-        spares.begins(connection.spare.as_ref().unwrap());
+        spares.record_begin(connection.spare.as_ref().unwrap());
         drop(connection);
         tokio::time::sleep(2 * QUIET).await;
         assert!(spares.lately().is_empty());
