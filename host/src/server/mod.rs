@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use linger_config::Config;
 use linger_deploy::{AppSpec, ComponentLoader, Deployments};
 use linger_events::EventStore;
-use linger_http::{Buffers, ConnectionPermits, HttpSettings, ListenerPolicy, ShardContext};
+use linger_http::{BodyBuffers, ConnectionPermits, HttpSettings, ListenerPolicy, ShardContext};
 use linger_net::BoundListener;
 use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
 use linger_telemetry::{LogFilter, Metrics};
@@ -48,7 +48,7 @@ pub struct Server {
     reloader: Reloader,
     events: Arc<dyn EventStore>,
     places: ConnectionPermits,
-    body_buffers: Arc<Buffers>,
+    body_buffers: Arc<BodyBuffers>,
     metrics: Metrics,
     export: Option<SpanExport>,
     stopping: CancellationToken,

@@ -14,16 +14,16 @@ use linger_config::ServerLimits;
 
 /// Room for bodies that are read ahead, for all requests of the server.
 #[derive(Debug)]
-pub struct Buffers {
-    most: Most,
+pub struct BodyBuffers {
+    most: BufferLimits,
     taken: AtomicU64,
-    clients: Arc<Table<IpAddr>>,
-    apps: Arc<Table<Arc<str>>>,
+    clients: Arc<BufferTable<IpAddr>>,
+    apps: Arc<BufferTable<Arc<str>>>,
 }
 
 /// What there may be. Can change.
 #[derive(Debug, Default)]
-struct Most {
+struct BufferLimits {
     request: AtomicU64,
     client: AtomicU64,
     app: AtomicU64,
@@ -32,7 +32,7 @@ struct Most {
 
 /// What there is no more room in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum BufferFull {
     /// What one request may have.
     Request,
     /// `limits.max_body_buffers_per_client`.
@@ -43,7 +43,7 @@ pub(crate) enum Full {
     Total,
 }
 
-impl Buffers {
+impl BodyBuffers {
     /// What hyper reads at a time fits, unless there is less room than this.
     const FRAME: u64 = 64 * 1024;
 
@@ -51,7 +51,7 @@ impl Buffers {
     #[must_use]
     pub fn new(limits: &ServerLimits) -> Arc<Self> {
         let buffers = Self {
-            most: Most::default(),
+            most: BufferLimits::default(),
             taken: AtomicU64::new(0),
             clients: Arc::default(),
             apps: Arc::default(),
@@ -62,7 +62,7 @@ impl Buffers {
 
     /// Takes other bounds. What is there stays, also when it is more.
     pub fn set(&self, limits: &ServerLimits) {
-        let Most { request, client, app, total } = &self.most;
+        let BufferLimits { request, client, app, total } = &self.most;
         request.store(limits.max_body_buffer.as_u64(), Ordering::Relaxed);
         client.store(limits.body_buffers_per_client().as_u64(), Ordering::Relaxed);
         app.store(limits.body_buffers_per_app().as_u64(), Ordering::Relaxed);
@@ -82,8 +82,8 @@ impl Buffers {
     }
 
     /// Where what one request has is counted. A client without an address has no share of its own.
-    pub(crate) fn account(self: &Arc<Self>, client: Option<IpAddr>, app: Arc<str>) -> Arc<Account> {
-        Arc::new(Account {
+    pub(crate) fn account(self: &Arc<Self>, client: Option<IpAddr>, app: Arc<str>) -> Arc<BufferAccount> {
+        Arc::new(BufferAccount {
             client: client.map(|client| self.clients.pool(client)),
             app: self.apps.pool(app),
             buffers: self.clone(),
@@ -95,21 +95,21 @@ impl Buffers {
 
 /// What those have who have something; nothing is kept of others.
 #[derive(Debug)]
-struct Table<K: Eq + Hash + Clone>(Mutex<HashMap<K, Weak<Pool<K>>>>);
+struct BufferTable<K: Eq + Hash + Clone>(Mutex<HashMap<K, Weak<BufferPool<K>>>>);
 
-impl<K: Eq + Hash + Clone> Default for Table<K> {
+impl<K: Eq + Hash + Clone> Default for BufferTable<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash + Clone> Table<K> {
-    fn pool(self: &Arc<Self>, key: K) -> Arc<Pool<K>> {
+impl<K: Eq + Hash + Clone> BufferTable<K> {
+    fn pool(self: &Arc<Self>, key: K) -> Arc<BufferPool<K>> {
         let mut pools = lock(&self.0);
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return pool;
         }
-        let pool = Arc::new(Pool { key: key.clone(), taken: AtomicU64::new(0), table: self.clone() });
+        let pool = Arc::new(BufferPool { key: key.clone(), taken: AtomicU64::new(0), table: self.clone() });
         pools.insert(key, Arc::downgrade(&pool));
         pool
     }
@@ -117,13 +117,13 @@ impl<K: Eq + Hash + Clone> Table<K> {
 
 /// What one of them has. Its place in the table goes with it.
 #[derive(Debug)]
-struct Pool<K: Eq + Hash + Clone> {
+struct BufferPool<K: Eq + Hash + Clone> {
     key: K,
     taken: AtomicU64,
-    table: Arc<Table<K>>,
+    table: Arc<BufferTable<K>>,
 }
 
-impl<K: Eq + Hash + Clone> Drop for Pool<K> {
+impl<K: Eq + Hash + Clone> Drop for BufferPool<K> {
     fn drop(&mut self) {
         let mut pools = lock(&self.table.0);
         // Another one may have come in its place.
@@ -139,10 +139,10 @@ impl<K: Eq + Hash + Clone> Drop for Pool<K> {
 
 /// What one request has.
 #[derive(Debug)]
-pub(crate) struct Account {
-    buffers: Arc<Buffers>,
-    client: Option<Arc<Pool<IpAddr>>>,
-    app: Arc<Pool<Arc<str>>>,
+pub(crate) struct BufferAccount {
+    buffers: Arc<BodyBuffers>,
+    client: Option<Arc<BufferPool<IpAddr>>>,
+    app: Arc<BufferPool<Arc<str>>>,
     own: AtomicU64,
     /// Notified when it has less.
     freed: Notify,
@@ -150,27 +150,27 @@ pub(crate) struct Account {
 
 /// What a frame takes, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
-    account: Arc<Account>,
+pub(crate) struct BufferRoom {
+    account: Arc<BufferAccount>,
     bytes: u64,
     /// Whether it counts for others than the request itself.
     shared: bool,
 }
 
-impl Account {
+impl BufferAccount {
     /// Room for so many bytes, if there is. A request that has nothing may have a frame that is larger than its room.
-    pub(crate) fn try_take(self: &Arc<Self>, bytes: u64) -> Result<Room, Full> {
+    pub(crate) fn try_take(self: &Arc<Self>, bytes: u64) -> Result<BufferRoom, BufferFull> {
         let most = &self.buffers.most;
         let held = self.own.load(Ordering::Acquire);
         if held > 0 && held + bytes > self.buffers.per_request() {
-            return Err(Full::Request);
+            return Err(BufferFull::Request);
         }
-        take(&self.buffers.taken, bytes, &most.total).ok_or(Full::Total)?;
-        let room = take(&self.app.taken, bytes, &most.app).ok_or(Full::App).and_then(|()| {
+        take(&self.buffers.taken, bytes, &most.total).ok_or(BufferFull::Total)?;
+        let room = take(&self.app.taken, bytes, &most.app).ok_or(BufferFull::App).and_then(|()| {
             let client = self.client.as_ref();
             client.map_or(Some(()), |client| take(&client.taken, bytes, &most.client)).ok_or_else(|| {
                 self.app.taken.fetch_sub(bytes, Ordering::AcqRel);
-                Full::Client
+                BufferFull::Client
             })
         });
         if let Err(full) = room {
@@ -178,13 +178,13 @@ impl Account {
             return Err(full);
         }
         self.own.fetch_add(bytes, Ordering::AcqRel);
-        Ok(Room { account: self.clone(), bytes, shared: true })
+        Ok(BufferRoom { account: self.clone(), bytes, shared: true })
     }
 
     /// Room for a frame beyond all bounds but its own: for one who has begun, and has nothing but this.
-    pub(crate) fn take_one(self: &Arc<Self>, bytes: u64) -> Room {
+    pub(crate) fn take_one(self: &Arc<Self>, bytes: u64) -> BufferRoom {
         self.own.fetch_add(bytes, Ordering::AcqRel);
-        Room { account: self.clone(), bytes, shared: false }
+        BufferRoom { account: self.clone(), bytes, shared: false }
     }
 
     /// Waits until its guest has read something of what it has. Returns at once if that is nothing.
@@ -201,7 +201,7 @@ impl Account {
     }
 }
 
-impl Drop for Room {
+impl Drop for BufferRoom {
     fn drop(&mut self) {
         let Self { account, bytes, shared } = self;
         if *shared {
@@ -235,9 +235,9 @@ mod tests {
 
     use super::*;
 
-    fn buffers(request: u64, client: u64, app: u64, total: u64) -> Arc<Buffers> {
+    fn buffers(request: u64, client: u64, app: u64, total: u64) -> Arc<BodyBuffers> {
         let size = |bytes| ByteSize::b(bytes);
-        Buffers::new(&ServerLimits {
+        BodyBuffers::new(&ServerLimits {
             max_body_buffer: size(request),
             max_body_buffers: size(total),
             max_body_buffers_per_app: Some(size(app)),
@@ -246,7 +246,7 @@ mod tests {
         })
     }
 
-    fn account(buffers: &Arc<Buffers>, client: u8, app: &str) -> Arc<Account> {
+    fn account(buffers: &Arc<BodyBuffers>, client: u8, app: &str) -> Arc<BufferAccount> {
         buffers.account(Some(Ipv4Addr::new(192, 0, 2, client).into()), app.into())
     }
 
@@ -255,13 +255,13 @@ mod tests {
         let buffers = buffers(10, 20, 30, 40);
         let full = |client, app| account(&buffers, client, app).try_take(10);
         let (_one, _two) = (full(1, "a").unwrap(), full(1, "a").unwrap());
-        assert_eq!(full(1, "a").unwrap_err(), Full::Client);
-        assert_eq!(full(1, "b").unwrap_err(), Full::Client);
+        assert_eq!(full(1, "a").unwrap_err(), BufferFull::Client);
+        assert_eq!(full(1, "b").unwrap_err(), BufferFull::Client);
         let _three = full(2, "a").unwrap();
-        assert_eq!(full(3, "a").unwrap_err(), Full::App);
+        assert_eq!(full(3, "a").unwrap_err(), BufferFull::App);
         assert!(!buffers.clients.0.lock().unwrap().contains_key(&IpAddr::from([192, 0, 2, 3])));
         let four = full(3, "b").unwrap();
-        assert_eq!(full(4, "b").unwrap_err(), Full::Total);
+        assert_eq!(full(4, "b").unwrap_err(), BufferFull::Total);
         assert!(buffers.are_full());
         drop(four);
         assert!(full(4, "b").is_ok());
@@ -272,7 +272,7 @@ mod tests {
         let buffers = buffers(10, 100, 100, 100);
         let account = account(&buffers, 1, "a");
         let large = account.try_take(15).unwrap();
-        assert_eq!(account.try_take(1).unwrap_err(), Full::Request);
+        assert_eq!(account.try_take(1).unwrap_err(), BufferFull::Request);
         drop(large);
         let _fits = account.try_take(10).unwrap();
         assert_eq!(account.held(), 10);
@@ -302,7 +302,7 @@ mod tests {
                 } else if !rooms.is_empty() {
                     rooms.swap_remove(app % rooms.len());
                 }
-                let sum = rooms.iter().map(|room: &Room| room.bytes).sum::<u64>();
+                let sum = rooms.iter().map(|room: &BufferRoom| room.bytes).sum::<u64>();
                 prop_assert_eq!(buffers.taken.load(Ordering::Relaxed), sum);
                 prop_assert!(sum <= 80);
             }

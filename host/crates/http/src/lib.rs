@@ -16,7 +16,7 @@ mod router;
 mod serving;
 mod settings;
 
-pub use buffers::Buffers;
+pub use buffers::BodyBuffers;
 pub use connection::ListenerPolicy;
 pub use connection::clients::{ClientPermit, ClientQuota, ClientTable, ConnectionPermits};
 pub use connection::idle_buffers::IdleBuffers;

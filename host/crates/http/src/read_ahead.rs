@@ -6,13 +6,13 @@ use std::time::Duration;
 use linger_base::rate::MinRate;
 use linger_config::ServerLimits;
 
-use crate::buffers::Buffers;
+use crate::buffers::BodyBuffers;
 
 /// Bounds on what is read ahead, and on the time that it takes.
 #[derive(Clone, Debug)]
 pub struct ReadAhead {
     /// Bytes for all requests.
-    pub buffers: Arc<Buffers>,
+    pub buffers: Arc<BodyBuffers>,
     /// How slow a client may send.
     pub(crate) rate: MinRate,
 }
@@ -21,7 +21,7 @@ impl ReadAhead {
     /// Those of a configuration.
     #[must_use]
     pub fn new(limits: &ServerLimits) -> Self {
-        Self { buffers: Buffers::new(limits), rate: rate(limits) }
+        Self { buffers: BodyBuffers::new(limits), rate: rate(limits) }
     }
 
     /// Others, in the place of these. What is there counts against them too.

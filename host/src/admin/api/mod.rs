@@ -26,7 +26,7 @@ use linger_base::permits::Permits;
 use linger_config::AdminConfig;
 use linger_deploy::Deployments;
 use linger_events::EventStore;
-use linger_http::{Buffers, ConnectionList};
+use linger_http::{BodyBuffers, ConnectionList};
 use linger_telemetry::{LogFilter, Metrics};
 
 use super::access::{self, Refusal};
@@ -53,7 +53,7 @@ pub struct Operated {
     /// The connections of clients, for each core.
     pub connections: Vec<Arc<ConnectionList>>,
     /// Where the bodies of requests are until their guests read them.
-    pub body_buffers: Arc<Buffers>,
+    pub body_buffers: Arc<BodyBuffers>,
     /// What of the log is wanted.
     pub log: LogFilter,
     /// Cancelled when the server is to stop, and no load balancer should choose it any more.

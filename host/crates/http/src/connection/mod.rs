@@ -33,7 +33,7 @@ use supervisor::Supervisor;
 use wait::RequestTimeouts;
 
 /// The socket of a client, and what its kernel knows.
-pub(crate) type ClientLink = SocketMonitor<Unflushed>;
+pub(crate) type ClientLink = SocketMonitor<UnflushedResponse>;
 
 /// A response whose last bytes wait for the connection's next flush.
 pub(crate) trait AwaitsFlush: Send + Sync {
@@ -45,9 +45,9 @@ pub(crate) trait AwaitsFlush: Send + Sync {
 }
 
 /// Tells a response of each flush.
-pub(crate) struct Unflushed(pub(crate) Arc<dyn AwaitsFlush>);
+pub(crate) struct UnflushedResponse(pub(crate) Arc<dyn AwaitsFlush>);
 
-impl FlushObserver for Unflushed {
+impl FlushObserver for UnflushedResponse {
     fn on_flush(self) -> Option<Self> {
         if self.0.settle_if_flushed() { None } else { Some(self) }
     }

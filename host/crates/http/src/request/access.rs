@@ -15,13 +15,13 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// How far a response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum ResponsePhase {
     BeforeHead,
     DuringBody,
     AfterLastByte,
 }
 
-impl Phase {
+impl ResponsePhase {
     fn as_str(self) -> &'static str {
         match self {
             Self::BeforeHead => "before the head",
@@ -32,18 +32,18 @@ impl Phase {
 }
 
 /// What is told of one request.
-pub(crate) struct Access {
+pub(crate) struct AccessRecord {
     pub(crate) status: Option<StatusCode>,
-    pub(crate) phase: Phase,
+    pub(crate) phase: ResponsePhase,
     /// When the head of the response came.
     pub(crate) head: Option<Instant>,
     /// Of the response's body, as the guest has written it.
     pub(crate) bytes: u64,
 }
 
-impl Default for Access {
+impl Default for AccessRecord {
     fn default() -> Self {
-        Self { status: None, phase: Phase::BeforeHead, head: None, bytes: 0 }
+        Self { status: None, phase: ResponsePhase::BeforeHead, head: None, bytes: 0 }
     }
 }
 
@@ -52,7 +52,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl Access {
+impl AccessRecord {
     /// Tells the log and the trace how it ended, when all is known of that.
     pub(crate) fn tell(&self, exchange: &Exchange, outcome: Outcome, receipt: Option<Receipt>) {
         self.log(exchange, outcome, receipt);
@@ -131,7 +131,7 @@ impl Access {
     }
 
     /// Whether it ended in a way that its guest is to blame for.
-    pub(crate) fn failed(&self, outcome: Outcome) -> bool {
+    pub(crate) fn is_failure(&self, outcome: Outcome) -> bool {
         let answered_so = self.status.is_some_and(|status| status.is_server_error());
         answered_so || matches!(outcome, Outcome::Failed { .. })
     }

@@ -17,9 +17,9 @@ use linger_telemetry::Failure;
 use linger_wasm::BodyError;
 
 use crate::connection::{ClientLink, Connection};
-use crate::request::access::{Access, Phase};
-use crate::request::progress::Progress;
-use crate::request::shares::Shares;
+use crate::request::access::{AccessRecord, ResponsePhase};
+use crate::request::progress::BodyProgress;
+use crate::request::shares::RequestPermits;
 
 /// Held by the service future, then by the response body, then until all of it has left. Wherever it is
 /// dropped without a word, the client has left.
@@ -28,7 +28,7 @@ pub(crate) struct Guard {
     connection: Arc<Connection>,
     http2: bool,
     /// `None` once it has ended.
-    access: Option<Access>,
+    access: Option<AccessRecord>,
     /// Whether the response, once delivered, commits what was taken for it.
     commits: bool,
     /// Whether a guest had the request.
@@ -36,17 +36,17 @@ pub(crate) struct Guard {
     /// Whether a part of the response may have left.
     any_sent: Arc<AtomicBool>,
     /// Stands for what only the client can commit.
-    token: Option<Awaited>,
-    _shares: Shares,
+    token: Option<AwaitedAck>,
+    _shares: RequestPermits,
 }
 
 /// A token that is out. Dropped when its response has ended and its events are settled, or have their time.
-struct Awaited {
+struct AwaitedAck {
     token: AckToken,
     confirmations: Arc<AckTokens>,
 }
 
-impl Drop for Awaited {
+impl Drop for AwaitedAck {
     fn drop(&mut self) {
         self.confirmations.record_response_end(self.token);
     }
@@ -57,8 +57,8 @@ impl Guard {
         exchange: Arc<Exchange>,
         connection: Arc<Connection>,
         http2: bool,
-        access: Access,
-        shares: Shares,
+        access: AccessRecord,
+        shares: RequestPermits,
     ) -> Self {
         exchange.generation.record_begin();
         connection.supervisor.watch(exchange.clone(), !http2);
@@ -84,33 +84,33 @@ impl Guard {
         &self.exchange
     }
 
-    pub(crate) fn progress(&self) -> Arc<Progress> {
-        Progress::new(self.connection.clone(), self.http2, self.any_sent.clone())
+    pub(crate) fn progress(&self) -> Arc<BodyProgress> {
+        BodyProgress::new(self.connection.clone(), self.http2, self.any_sent.clone())
     }
 
-    fn link(&self) -> &Arc<ClientLink> {
+    fn monitor(&self) -> &Arc<ClientLink> {
         &self.connection.monitor
     }
 
     /// The head of a response is with hyper.
-    pub(crate) fn head(&mut self, status: StatusCode) {
+    pub(crate) fn record_head(&mut self, status: StatusCode) {
         if let Some(access) = &mut self.access {
             access.status = Some(status);
-            access.phase = Phase::DuringBody;
+            access.phase = ResponsePhase::DuringBody;
             access.head = Some(Instant::now());
         }
         self.exchange.mark_answered();
     }
 
     /// So many bytes of a body are with hyper.
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    pub(crate) fn record_sent(&mut self, bytes: usize) {
         if let Some(access) = &mut self.access {
             access.bytes += bytes as u64;
         }
     }
 
     /// All of the response is with hyper or h2. It is watched over until it has left.
-    pub(crate) fn passed(&self) {
+    pub(crate) fn mark_passed_on(&self) {
         if let Some(trace) = self.exchange.trace() {
             trace.mark_passed_on();
         }
@@ -118,46 +118,46 @@ impl Guard {
     }
 
     /// The response says that the handler failed: what it took is for another try.
-    pub(crate) fn does_not_commit(&mut self) {
+    pub(crate) fn mark_no_ack(&mut self) {
         self.commits = false;
     }
 
     /// The token for what was taken that only the client can commit, if there is any.
-    pub(crate) fn await_client(&mut self, confirmations: &Arc<AckTokens>) -> Option<AckToken> {
+    pub(crate) fn issue_ack_token(&mut self, confirmations: &Arc<AckTokens>) -> Option<AckToken> {
         let deliveries = self.exchange.deliveries.await_client();
         if deliveries.is_empty() {
             return None;
         }
         let token = confirmations.issue(deliveries)?;
-        self.token = Some(Awaited { token, confirmations: confirmations.clone() });
+        self.token = Some(AwaitedAck { token, confirmations: confirmations.clone() });
         Some(token)
     }
 
     /// The last bytes of the response are about to be written: notes what its receipt will be compared with.
     /// Only where requests come one after the other, and only for a response that holds events.
     pub(crate) fn mark(&self) -> Option<ReceiptBaseline> {
-        (!self.http2 && self.connection.waits.is_some() && self.holds_events()).then(|| self.link().mark())
+        (!self.http2 && self.connection.waits.is_some() && self.holds_events()).then(|| self.monitor().mark())
     }
 
     /// No guest had the request: its end says nothing of its generation.
-    pub(crate) fn not_tried(&mut self) {
+    pub(crate) fn mark_not_tried(&mut self) {
         self.tried = false;
     }
 
     /// A part of the response may have left.
-    pub(crate) fn part_may_have_left(&self) {
+    pub(crate) fn mark_part_sent(&self) {
         self.any_sent.store(true, Ordering::Release);
     }
 
     /// Whether the client has left, where it matters: where an event would be spent on it. The kernel may
     /// know before hyper has read it.
-    pub(crate) fn client_left(&self) -> bool {
-        self.holds_events() && self.link().ask_departure().is_some()
+    pub(crate) fn has_client_left(&self) -> bool {
+        self.holds_events() && self.monitor().ask_departure().is_some()
     }
 
     /// The same, where the last bytes were marked: what the kernel knew then was noted.
-    pub(crate) fn client_had_left(&self) -> bool {
-        self.link().departure().is_some()
+    pub(crate) fn had_client_left(&self) -> bool {
+        self.monitor().departure().is_some()
     }
 
     /// If there is something to read that could say that the client has left, where it matters, resolves
@@ -165,8 +165,8 @@ impl Guard {
     pub(crate) fn news(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         /// Reading takes microseconds; this is for a machine that is busy elsewhere.
         const LIMIT: Duration = Duration::from_millis(100);
-        let expected = self.wants_news() && self.link().has_unused_input();
-        let link = self.link().clone();
+        let expected = self.wants_news() && self.monitor().has_unused_input();
+        let link = self.monitor().clone();
         expected.then_some(async move { link.read_dry(LIMIT).await })
     }
 
@@ -180,15 +180,15 @@ impl Guard {
     }
 
     /// Whether the guest failed under way.
-    pub(crate) fn guest_failed(&self) -> bool {
+    pub(crate) fn has_guest_failed(&self) -> bool {
         self.exchange.has_failed()
     }
 
     /// All of the response has left for the kernel, as `span` of what the connection has written. What was taken
     /// for it is settled by what becomes of it there.
-    pub(crate) fn delivered(mut self, span: &Range<u64>, mark: Option<ReceiptBaseline>) {
+    pub(crate) fn end_delivered(mut self, span: &Range<u64>, mark: Option<ReceiptBaseline>) {
         if let Some(access) = &mut self.access {
-            access.phase = Phase::AfterLastByte;
+            access.phase = ResponsePhase::AfterLastByte;
         }
         match self.connection.waits {
             // It was given up on the way.
@@ -208,7 +208,7 @@ impl Guard {
         access.count(&self.exchange, Outcome::Delivered);
         let unsettled = self.exchange.mark_written();
         let waits = ReceiptWaits { resets_tell_nothing: self.connection.peer().is_trusted(), ..waits };
-        let receipt = self.link().receipt(span, mark, waits);
+        let receipt = self.monitor().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
         self.connection.quiet.begin();
         self.connection.receipts.spawn(async move {
@@ -221,12 +221,12 @@ impl Guard {
     }
 
     /// There is no response of the guest, or only a part of one.
-    pub(crate) fn failed(mut self) {
+    pub(crate) fn end_failed(mut self) {
         self.end(Outcome::Failed { maybe_delivered: self.any_sent.load(Ordering::Acquire) });
     }
 
     /// The client has stopped to read the response, or is too slow.
-    pub(crate) fn stalled(mut self) {
+    pub(crate) fn end_stalled(mut self) {
         let maybe_delivered = self.any_sent.load(Ordering::Acquire);
         self.end(Outcome::Lost { reason: Reason::Unresponsive, maybe_delivered });
     }
@@ -236,7 +236,7 @@ impl Guard {
         let (app, request) = (self.exchange.app(), self.exchange.id);
         tracing::warn!(app, request = %request, "response cut off: {error}");
         self.exchange.generation.metrics.record_failure(Failure::BrokeOff);
-        self.failed();
+        self.end_failed();
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -244,7 +244,7 @@ impl Guard {
             self.connection.supervisor.forget(&self.exchange);
             let generation = &self.exchange.generation;
             if self.tried {
-                generation.record_end(access.failed(outcome));
+                generation.record_end(access.is_failure(outcome));
             } else {
                 generation.record_refusal();
             }
@@ -269,9 +269,9 @@ impl Drop for Guard {
         if self.access.is_none() {
             return;
         }
-        let reason = self.link().ask_ending().unwrap_or_else(|| match self.http2 {
+        let reason = self.monitor().ask_ending().unwrap_or_else(|| match self.http2 {
             // A stream of HTTP/2 ends early only by a reset, or with a connection that hyper gave up.
-            true if self.link().is_silent() => Reason::Unresponsive,
+            true if self.monitor().is_silent() => Reason::Unresponsive,
             true => Reason::Reset,
             // It was given up before it had all of the response.
             false if self.exchange.has_ended() => Reason::Unresponsive,

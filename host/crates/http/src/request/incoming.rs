@@ -14,30 +14,30 @@ use linger_wasm::BodyError;
 use crate::request::http2_body::Http2Body;
 
 /// What a client sends after the head of its request.
-pub(crate) enum Incoming {
+pub(crate) enum IncomingBody {
     Http1(Http1Body),
     Http2(Http2Body),
     /// Nothing, as the head said.
     None,
 }
 
-impl From<Http1Body> for Incoming {
+impl From<Http1Body> for IncomingBody {
     fn from(body: Http1Body) -> Self {
         Self::Http1(body)
     }
 }
 
-impl Body for Incoming {
+impl Body for IncomingBody {
     type Data = Bytes;
-    type Error = Unreadable;
+    type Error = BodyReadError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Unreadable>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyReadError>>> {
         match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Unreadable::from),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Unreadable::from),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyReadError::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(BodyReadError::from),
             Self::None => Poll::Ready(None),
         }
     }
@@ -61,20 +61,20 @@ impl Body for Incoming {
 
 /// Why a body cannot be read on.
 #[derive(Debug)]
-pub(crate) struct Unreadable {
+pub(crate) struct BodyReadError {
     /// What its guest is told.
     pub(crate) error: BodyError,
     /// It is not as HTTP has it. Otherwise its client has left, or its stream has.
     pub(crate) malformed: bool,
 }
 
-impl From<BodyError> for Unreadable {
+impl From<BodyError> for BodyReadError {
     fn from(error: BodyError) -> Self {
         Self { error, malformed: false }
     }
 }
 
-impl From<hyper::Error> for Unreadable {
+impl From<hyper::Error> for BodyReadError {
     fn from(error: hyper::Error) -> Self {
         // Of an end that came too early hyper says so, and of what it cannot read that.
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());

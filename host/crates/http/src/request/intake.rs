@@ -21,8 +21,8 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// The reader of a body tells it how far it is.
 #[derive(Debug)]
-pub(crate) struct Intake {
-    connection: Kept,
+pub(crate) struct BodyIntake {
+    connection: KeepConnection,
     state: AtomicU8,
     /// Bytes that are still to come.
     left: AtomicU64,
@@ -33,7 +33,7 @@ pub(crate) struct Intake {
 
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum KeepConnection {
     /// Its client may send another request behind this one.
     Yes,
     /// The client has said that this is the last one.
@@ -42,9 +42,9 @@ pub(crate) enum Kept {
     Streams,
 }
 
-impl Intake {
+impl BodyIntake {
     /// Of a body of which so much is to come, if that is known.
-    pub(crate) fn new(connection: Kept, on_demand: bool, length: Option<u64>) -> Self {
+    pub(crate) fn new(connection: KeepConnection, on_demand: bool, length: Option<u64>) -> Self {
         Self {
             connection,
             state: AtomicU8::new(if on_demand { WAITS } else { OPEN }),
@@ -60,7 +60,7 @@ impl Intake {
     }
 
     /// So many bytes of it have come.
-    pub(crate) fn came(&self, bytes: usize) {
+    pub(crate) fn record_bytes(&self, bytes: usize) {
         let left = self.left.load(Ordering::Relaxed);
         if left != UNKNOWN {
             self.left.store(left.saturating_sub(bytes as u64), Ordering::Relaxed);
@@ -68,12 +68,12 @@ impl Intake {
         self.frames.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn ended(&self) {
+    pub(crate) fn mark_ended(&self) {
         self.state.store(ENDED, Ordering::Release);
     }
 
     /// Nothing more of it will be read.
-    pub(crate) fn stopped(&self) {
+    pub(crate) fn mark_stopped(&self) {
         self.state.store(STOPPED, Ordering::Release);
     }
 
@@ -94,7 +94,7 @@ impl Intake {
     /// The head of the answer is about to be sent: settles what becomes of the rest of the body, and says so in the head.
     /// Of up to `bound` bytes it is read, and the connection stays. Takes no time but turns of what is there to be read.
     pub(crate) async fn conclude(&self, headers: &mut HeaderMap, bound: u64) {
-        if self.connection == Kept::Streams {
+        if self.connection == KeepConnection::Streams {
             return;
         }
         self.take_turns().await;
@@ -122,7 +122,7 @@ impl Intake {
     fn is_kept(&self, bound: u64) -> bool {
         match self.state() {
             ENDED => true,
-            OPEN if self.connection == Kept::Yes && self.left.load(Ordering::Relaxed) <= bound => {
+            OPEN if self.connection == KeepConnection::Yes && self.left.load(Ordering::Relaxed) <= bound => {
                 self.drains.store(true, Ordering::Release);
                 true
             }
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn says_close(intake: &Intake) -> bool {
+    fn says_close(intake: &BodyIntake) -> bool {
         let mut headers = HeaderMap::new();
         intake.conclude(&mut headers, 10).now_or_never();
         headers.contains_key(header::CONNECTION)
@@ -146,28 +146,28 @@ mod tests {
     #[test]
     fn what_is_little_is_read_and_what_is_not_ends_the_connection() {
         for (connection, on_demand, length, closes) in [
-            (Kept::Yes, false, Some(10), false),
-            (Kept::Yes, false, Some(11), true),
-            (Kept::Yes, true, Some(10), true),
-            (Kept::No, false, Some(10), true),
-            (Kept::Streams, false, Some(11), false),
+            (KeepConnection::Yes, false, Some(10), false),
+            (KeepConnection::Yes, false, Some(11), true),
+            (KeepConnection::Yes, true, Some(10), true),
+            (KeepConnection::No, false, Some(10), true),
+            (KeepConnection::Streams, false, Some(11), false),
         ] {
-            let intake = Intake::new(connection, on_demand, length);
+            let intake = BodyIntake::new(connection, on_demand, length);
             assert_eq!(says_close(&intake), closes, "{intake:?}");
-            assert_eq!(intake.drains(), connection == Kept::Yes && !closes);
+            assert_eq!(intake.drains(), connection == KeepConnection::Yes && !closes);
         }
     }
 
     #[test]
     fn what_was_read_counts_no_more() {
-        let intake = Intake::new(Kept::Yes, false, Some(30));
-        intake.came(15);
+        let intake = BodyIntake::new(KeepConnection::Yes, false, Some(30));
+        intake.record_bytes(15);
         assert!(says_close(&intake));
-        intake.came(5);
+        intake.record_bytes(5);
         assert!(!says_close(&intake));
-        intake.stopped();
+        intake.mark_stopped();
         assert!(says_close(&intake));
-        intake.ended();
+        intake.mark_ended();
         assert!(!says_close(&intake));
     }
 }

@@ -35,14 +35,14 @@ use crate::context::ShardContext;
 use crate::error_response;
 use crate::router::RouteMatch;
 use crate::settings::{HttpSettings, RouteTarget};
-use access::Access;
+use access::AccessRecord;
 use answer::{has_no_body, keep_out_of_caches};
 use body::GuardedBody;
 use compact::compact;
 use guard::Guard;
-use incoming::Incoming;
-use shares::Shares;
-use upload::Upload;
+use incoming::IncomingBody;
+use shares::RequestPermits;
+use upload::RequestUpload;
 
 /// The client has left, so there is nobody to answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +57,11 @@ pub(crate) fn handle(
     context: Arc<ShardContext>,
     connection: Arc<Connection>,
     token: InProgress,
-    mut request: Request<Incoming>,
+    mut request: Request<IncomingBody>,
 ) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
     // Before it takes the next event, and whatever comes of it.
     let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
-    let (request, upload) = Upload::take_from(request);
+    let (request, upload) = RequestUpload::take_from(request);
     let begun = begin(&context, &connection, token, request);
     async move {
         let mut response = match begun {
@@ -89,14 +89,14 @@ pub(crate) fn handle(
 }
 
 /// A request whose exchange has begun.
-struct Begun {
+struct BegunRequest {
     app: Arc<App>,
     guard: Guard,
     /// Without its body.
     request: Request<()>,
 }
 
-impl Begun {
+impl BegunRequest {
     /// Out of its box, which is free then: one that is moved out of stays until its scope ends.
     fn open(self: Box<Self>) -> Self {
         *self
@@ -109,7 +109,7 @@ fn begin(
     connection: &Arc<Connection>,
     token: InProgress,
     mut request: Request<()>,
-) -> Result<Box<Begun>, Box<Response<BoundaryBody>>> {
+) -> Result<Box<BegunRequest>, Box<Response<BoundaryBody>>> {
     context.begun.fetch_add(1, Ordering::Relaxed);
     compact(&mut request);
     let http2 = request.version() == Version::HTTP_2;
@@ -125,7 +125,11 @@ fn begin(
     let (client, scheme) = connection.peer().identify(request.headers_mut(), &connection.proxies);
     let found = found.and_then(|(host, target)| {
         let (place, request_in_progress) = ((&**settings, target), (connection, token));
-        Ok((host, target, Shares::take(context, place, request_in_progress, client, request.version())?))
+        Ok((
+            host,
+            target,
+            RequestPermits::take(context, place, request_in_progress, client, request.version())?,
+        ))
     });
     let (host, target, shares) = match found {
         Ok(found) => found,
@@ -141,10 +145,10 @@ fn begin(
     let generation = deployed.generation.clone();
     let exchange = Exchange::new(generation, target.terms, context.max_deliveries, link, asked);
     let exchange = Arc::new(exchange.traced(trace));
-    let access = Access::default();
+    let access = AccessRecord::default();
     let guard = Guard::new(exchange, connection.clone(), http2, access, shares);
     // Boxed, as below: what is moved through async functions takes its room in each of them, for as long as they run.
-    Ok(Box::new(Begun { app: deployed.app.clone(), guard, request }))
+    Ok(Box::new(BegunRequest { app: deployed.app.clone(), guard, request }))
 }
 
 /// The host that a request is for, and where it goes. An error is the answer to one that
@@ -171,11 +175,11 @@ fn place<'a>(
 /// Gives a request to its app, and waits for the head of the response.
 async fn call(
     context: &ShardContext,
-    begun: Box<Begun>,
-    upload: Option<Box<Upload<Incoming>>>,
+    begun: Box<BegunRequest>,
+    upload: Option<Box<RequestUpload<IncomingBody>>>,
     link: &Arc<ClientLink>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
-    let Begun { app, mut guard, request } = begun.open();
+    let BegunRequest { app, mut guard, request } = begun.open();
     let exchange = guard.exchange().clone();
     let head_only = request.method() == Method::HEAD;
     let (body, intake) = match upload {
@@ -208,16 +212,16 @@ async fn call(
                 _ => tracing::warn!(app, request = %request, "request failed: {error}"),
             }
             let response = error_response::failure(&error, request);
-            guard.head(response.status());
+            guard.record_head(response.status());
             let metrics = &exchange.generation.metrics;
             match vet::failure(&error) {
                 Some(failure) => metrics.record_failure(failure),
-                None => guard.not_tried(),
+                None => guard.mark_not_tried(),
             }
             if matches!(error, CallError::Busy) {
                 metrics.record_reached(Reached::Instances);
             }
-            guard.failed();
+            guard.end_failed();
             response.map(GuardedBody::plain)
         }
     };
@@ -251,7 +255,7 @@ fn guarded(
     mut guard: Guard,
 ) -> Response<GuardedBody> {
     let status = response.status();
-    guard.head(status);
+    guard.record_head(status);
     let exchange = guard.exchange();
     keep_out_of_caches(&mut response, exchange, app);
     let bodiless = head_only || has_no_body(status);
@@ -259,8 +263,8 @@ fn guarded(
         exchange.mark_bodiless();
     }
     if status.is_server_error() {
-        guard.does_not_commit();
-    } else if let Some(token) = guard.await_client(&context.confirmations) {
+        guard.mark_no_ack();
+    } else if let Some(token) = guard.issue_ack_token(&context.confirmations) {
         ack::put_token(response.headers_mut(), token);
     }
     if status == StatusCode::RESET_CONTENT {

@@ -19,14 +19,14 @@ use linger_base::rate::RateTracker;
 use linger_exchange::Exchange;
 use linger_wasm::BodyError;
 
-use crate::buffers::{Account, Full, Room};
+use crate::buffers::{BufferAccount, BufferFull, BufferRoom};
 use crate::read_ahead::ReadAhead;
-use crate::request::incoming::Unreadable;
-use crate::request::intake::Intake;
+use crate::request::incoming::BodyReadError;
+use crate::request::intake::BodyIntake;
 
 /// Why a body is not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum BodyBreak {
     /// Nothing more comes of it: its client has left.
     Left,
     /// It is not as HTTP has it: what came was read, and nothing more can be.
@@ -34,13 +34,13 @@ pub(crate) enum Broken {
     /// Its client has stopped, or is too slow.
     TooSlow,
     /// Its first bytes have no room.
-    NoRoom(Full),
+    NoRoom(BufferFull),
 }
 
 /// What is on its way to the guest.
-enum Item {
+enum PumpItem {
     /// A frame, with its share of the buffers.
-    Frame(Frame<Bytes>, Option<Room>),
+    Frame(Frame<Bytes>, Option<BufferRoom>),
     Error(BodyError),
     /// Without it, a channel that closes means a body that broke off.
     End,
@@ -49,18 +49,18 @@ enum Item {
 /// The reading end.
 pub(crate) struct Pump<B> {
     body: B,
-    items: mpsc::UnboundedSender<Item>,
+    items: mpsc::UnboundedSender<PumpItem>,
     exchange: Arc<Exchange>,
-    intake: Arc<Intake>,
+    intake: Arc<BodyIntake>,
     bounds: ReadAhead,
     /// From its first bytes on.
-    account: Option<Arc<Account>>,
+    account: Option<Arc<BufferAccount>>,
     start: Arc<Notify>,
 }
 
 /// The guest's end.
 pub(crate) struct PumpedBody {
-    items: mpsc::UnboundedReceiver<Item>,
+    items: mpsc::UnboundedReceiver<PumpItem>,
     hint: SizeHint,
     start: Arc<Notify>,
     ended: bool,
@@ -71,12 +71,12 @@ pub(crate) struct PumpedBody {
 pub(crate) fn split<B>(
     body: B,
     exchange: Arc<Exchange>,
-    intake: Arc<Intake>,
+    intake: Arc<BodyIntake>,
     bounds: ReadAhead,
     on_demand: bool,
 ) -> (Pump<B>, PumpedBody)
 where
-    B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin,
+    B: Body<Data = Bytes, Error: Into<BodyReadError> + Send> + Unpin,
 {
     let (items, receiver) = mpsc::unbounded_channel();
     let start = Arc::new(Notify::new());
@@ -88,45 +88,47 @@ where
     (pump, PumpedBody { items: receiver, hint, start, ended: false })
 }
 
-impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
+impl<B: Body<Data = Bytes, Error: Into<BodyReadError> + Send> + Unpin> Pump<B> {
     /// Reads to the end. An error says why it stopped before: the guest has been told, as far as it
     /// reads. A body that the guest has dropped is read on and thrown away, up to the bound. Cancel-safe, but that the guest
     /// may miss something.
-    pub(crate) async fn run(&mut self) -> Result<(), Broken> {
+    pub(crate) async fn run(&mut self) -> Result<(), BodyBreak> {
         let read = self.read().await;
         match read {
-            Ok(true) => self.intake.ended(),
+            Ok(true) => self.intake.mark_ended(),
             // What has no room is not read for its guest, but may be for the next request.
-            Err(Broken::NoRoom(_)) => {}
-            Ok(false) | Err(Broken::Left | Broken::Malformed | Broken::TooSlow) => self.intake.stopped(),
+            Err(BodyBreak::NoRoom(_)) => {}
+            Ok(false) | Err(BodyBreak::Left | BodyBreak::Malformed | BodyBreak::TooSlow) => {
+                self.intake.mark_stopped()
+            }
         }
         read.map(drop)
     }
 
     /// Returns whether it was read to the end.
-    async fn read(&mut self) -> Result<bool, Broken> {
+    async fn read(&mut self) -> Result<bool, BodyBreak> {
         self.start.notified().await;
         self.intake.begin();
         let (mut wasted, mut pace) = (0, RateTracker::new(self.bounds.rate, Instant::now()));
         loop {
             let Ok(frame) = timeout_at(pace.limit(), self.body.frame()).await else {
-                self.send(Item::Error(BodyError::ConnectionReadTimeout));
-                return Err(Broken::TooSlow);
+                self.send(PumpItem::Error(BodyError::ConnectionReadTimeout));
+                return Err(BodyBreak::TooSlow);
             };
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
-                    let Unreadable { error, malformed } = error.into();
-                    self.send(Item::Error(error));
-                    return Err(if malformed { Broken::Malformed } else { Broken::Left });
+                    let BodyReadError { error, malformed } = error.into();
+                    self.send(PumpItem::Error(error));
+                    return Err(if malformed { BodyBreak::Malformed } else { BodyBreak::Left });
                 }
                 None => {
-                    self.send(Item::End);
+                    self.send(PumpItem::End);
                     return Ok(true);
                 }
             };
             let (length, now) = (frame.data_ref().map_or(0, Bytes::len), Instant::now());
-            self.intake.came(length);
+            self.intake.record_bytes(length);
             pace.advance(length as u64, now);
             if self.items.is_closed() {
                 wasted += length as u64;
@@ -137,19 +139,19 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
                 let room = self.room_for(length as u64).await?;
                 // While the host did not read on, the client had nothing to do.
                 pace.pause(now.elapsed());
-                self.send(Item::Frame(frame, room));
+                self.send(PumpItem::Frame(frame, room));
             }
         }
     }
 
-    fn send(&self, item: Item) {
+    fn send(&self, item: PumpItem) {
         // A guest that has dropped the body wants no more of it.
         let _ = self.items.send(item);
     }
 
     /// Room for a frame; none if the guest has dropped the body. One that has begun waits for its guest, and has room for one
     /// frame when that has read all: so none waits for others.
-    async fn room_for(&mut self, length: u64) -> Result<Option<Room>, Broken> {
+    async fn room_for(&mut self, length: u64) -> Result<Option<BufferRoom>, BodyBreak> {
         if length == 0 {
             return Ok(None);
         }
@@ -171,8 +173,8 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
                 },
                 Err(_) if begun => return Ok(Some(account.take_one(bytes))),
                 Err(full) => {
-                    self.send(Item::Error(BodyError::InternalError(None)));
-                    return Err(Broken::NoRoom(full));
+                    self.send(PumpItem::Error(BodyError::InternalError(None)));
+                    return Err(BodyBreak::NoRoom(full));
                 }
             }
         }
@@ -189,18 +191,18 @@ impl<B: Body<Data = Bytes, Error: Into<Unreadable> + Send> + Unpin> Pump<B> {
 }
 
 /// Reads a body to its end for nothing, but not for longer than this.
-pub(crate) async fn discard<B>(mut body: B, intake: &Intake, limit: Duration)
+pub(crate) async fn discard<B>(mut body: B, intake: &BodyIntake, limit: Duration)
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let read = async {
         while let Some(frame) = body.frame().await {
             match frame {
-                Ok(frame) => intake.came(frame.data_ref().map_or(0, Bytes::len)),
-                Err(_) => return intake.stopped(),
+                Ok(frame) => intake.record_bytes(frame.data_ref().map_or(0, Bytes::len)),
+                Err(_) => return intake.mark_stopped(),
             }
         }
-        intake.ended();
+        intake.mark_ended();
     };
     // After that the connection goes with it.
     let _ = timeout(limit, read).await;
@@ -219,14 +221,14 @@ impl Body for PumpedBody {
         }
         self.start.notify_one();
         match ready!(self.items.poll_recv(cx)) {
-            Some(Item::Frame(frame, _room)) => {
+            Some(PumpItem::Frame(frame, _room)) => {
                 if let (Some(rest), Some(data)) = (self.hint.exact(), frame.data_ref()) {
                     self.hint.set_exact(rest.saturating_sub(data.len() as u64));
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Some(Item::End) => self.ended = true,
-            Some(Item::Error(error)) => {
+            Some(PumpItem::End) => self.ended = true,
+            Some(PumpItem::Error(error)) => {
                 self.ended = true;
                 return Poll::Ready(Some(Err(error)));
             }

@@ -15,14 +15,14 @@ use crate::error_response;
 use crate::{HttpSettings, RouteTarget, ShardContext};
 
 /// Given back when the request has ended.
-pub(crate) struct Shares {
+pub(crate) struct RequestPermits {
     _server: Permit,
     _client: Option<ClientPermit>,
     _app: Permit,
     _connection: InProgress,
 }
 
-impl Shares {
+impl RequestPermits {
     /// Those of a new request. An error is what its client is told where there is no room for one more.
     pub(crate) fn take(
         context: &ShardContext,

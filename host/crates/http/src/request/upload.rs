@@ -16,32 +16,32 @@ use linger_telemetry::Reached;
 use linger_wasm::BoundaryBody;
 
 use crate::ShardContext;
-use crate::buffers::Full;
+use crate::buffers::BufferFull;
 use crate::connection::ClientLink;
-use crate::request::incoming::Unreadable;
-use crate::request::intake::{Intake, Kept};
-use crate::request::pump::{self, Broken, Pump};
+use crate::request::incoming::BodyReadError;
+use crate::request::intake::{BodyIntake, KeepConnection};
+use crate::request::pump::{self, BodyBreak, Pump};
 
 /// A body of which nothing was read yet.
-pub(crate) struct Upload<B> {
+pub(crate) struct RequestUpload<B> {
     body: B,
-    connection: Kept,
+    connection: KeepConnection,
     /// Its client waits for leave to send it.
     on_demand: bool,
 }
 
-impl<B> Upload<B>
+impl<B> RequestUpload<B>
 where
-    B: HttpBody<Data = Bytes, Error: Into<Unreadable> + Send> + Send + Unpin + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BodyReadError> + Send> + Send + Unpin + 'static,
 {
     /// Takes the body out of a request, if it has one.
     pub(crate) fn take_from(request: Request<B>) -> (Request<()>, Option<Box<Self>>) {
         let (parts, body) = request.into_parts();
         let upload = (!body.is_end_stream()).then(|| {
             let connection = match parts.version {
-                Version::HTTP_2 | Version::HTTP_3 => Kept::Streams,
-                Version::HTTP_11 if !says_close(&parts.headers) => Kept::Yes,
-                _ => Kept::No,
+                Version::HTTP_2 | Version::HTTP_3 => KeepConnection::Streams,
+                Version::HTTP_11 if !says_close(&parts.headers) => KeepConnection::Yes,
+                _ => KeepConnection::No,
             };
             let on_demand = parts.headers.contains_key(header::EXPECT);
             Box::new(Self { body, connection, on_demand })
@@ -49,8 +49,8 @@ where
         (Request::from_parts(parts, ()), upload)
     }
 
-    fn intake(&self) -> Arc<Intake> {
-        Arc::new(Intake::new(self.connection, self.on_demand, self.body.size_hint().exact()))
+    fn intake(&self) -> Arc<BodyIntake> {
+        Arc::new(BodyIntake::new(self.connection, self.on_demand, self.body.size_hint().exact()))
     }
 
     /// Reads it ahead, where it is not there yet in a task that ends with the exchange, or when the next request can come.
@@ -60,7 +60,7 @@ where
         context: &ShardContext,
         exchange: &Arc<Exchange>,
         link: &Arc<ClientLink>,
-    ) -> (BoundaryBody, Option<Arc<Intake>>) {
+    ) -> (BoundaryBody, Option<Arc<BodyIntake>>) {
         let (intake, on_demand) = (self.intake(), self.on_demand);
         let bounds = context.settings.load().read_ahead.clone();
         let (pump, body) = pump::split(self.body, exchange.clone(), intake.clone(), bounds, on_demand);
@@ -99,7 +99,7 @@ fn says_close(headers: &HeaderMap) -> bool {
 /// Reads until the exchange has ended, and for a while after that.
 async fn read<B>(mut pump: Pump<B>, exchange: Arc<Exchange>, link: Arc<ClientLink>)
 where
-    B: HttpBody<Data = Bytes, Error: Into<Unreadable> + Send> + Send + Unpin,
+    B: HttpBody<Data = Bytes, Error: Into<BodyReadError> + Send> + Send + Unpin,
 {
     let broken = tokio::select! {
         read = pump.run() => match read {
@@ -111,21 +111,21 @@ where
     let metrics = &exchange.generation.metrics;
     match broken {
         // In the middle.
-        Some(Broken::Left) => return exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset)),
-        Some(Broken::Malformed) => return exchange.mark_unread(UnreadCause::Malformed),
-        Some(Broken::TooSlow) => {
+        Some(BodyBreak::Left) => return exchange.cancel(link.ask_ending().unwrap_or(Reason::Reset)),
+        Some(BodyBreak::Malformed) => return exchange.mark_unread(UnreadCause::Malformed),
+        Some(BodyBreak::TooSlow) => {
             metrics.server_reached_by(Reached::BodyTimeout, exchange.info.client);
             exchange.mark_unread(UnreadCause::TooSlow);
             return exchange.cancel(Reason::Unresponsive);
         }
-        Some(Broken::NoRoom(full)) => {
+        Some(BodyBreak::NoRoom(full)) => {
             match full {
-                Full::Request => {}
-                Full::Client => {
+                BufferFull::Request => {}
+                BufferFull::Client => {
                     metrics.server_reached_by(Reached::BodyBuffersPerClient, exchange.info.client);
                 }
-                Full::App => metrics.record_reached(Reached::BodyBuffersPerApp),
-                Full::Total => metrics.server_reached_by(Reached::BodyBuffers, None),
+                BufferFull::App => metrics.record_reached(Reached::BodyBuffersPerApp),
+                BufferFull::Total => metrics.server_reached_by(Reached::BodyBuffers, None),
             }
             exchange.mark_unread(UnreadCause::NoRoom);
             exchange.wait_ended().await;

@@ -36,7 +36,7 @@ pub(crate) async fn check(
     if is_whole || head_only || has_no_body(parts.status) {
         return Ok(Response::from_parts(parts, body));
     }
-    let mut begun = Begun { first: VecDeque::new(), rest: Some(body), left: length };
+    let mut begun = BegunBody { first: VecDeque::new(), rest: Some(body), left: length };
     // What the guest writes when all others had their turn goes out with the head, in one packet.
     for turn in 0..2 {
         tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ pub(crate) fn fit<B: http_body::Body>(response: &mut Response<B>, asked: Version
 }
 
 /// A body of which some has come.
-struct Begun {
+struct BegunBody {
     first: VecDeque<Frame<Bytes>>,
     /// None once it has ended.
     rest: Option<BoundaryBody>,
@@ -93,7 +93,7 @@ struct Begun {
     left: Option<u64>,
 }
 
-impl Begun {
+impl BegunBody {
     /// Takes what there is now. Returns whether it is to be left at that.
     async fn fetch(&mut self) -> Result<bool, CallError> {
         let left = self.left;
@@ -179,7 +179,7 @@ fn wrong_length(length: u64, what: &str) -> CallError {
 }
 
 /// A frame, or that the body breaks off because it does not have the length that its head names.
-impl http_body::Body for Begun {
+impl http_body::Body for BegunBody {
     type Data = Bytes;
     type Error = BodyError;
 

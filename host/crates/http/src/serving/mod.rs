@@ -24,7 +24,7 @@ use linger_net::{SocketMonitor, SocketStream, Transport};
 use linger_telemetry::Reached;
 
 use crate::connection::supervisor::ConnectionClose;
-use crate::connection::{Connection, ListenerPolicy, Unflushed};
+use crate::connection::{Connection, ListenerPolicy, UnflushedResponse};
 use crate::context::ShardContext;
 use crate::request::handle;
 use opening::open;
@@ -58,7 +58,7 @@ pub async fn serve_connection(
 }
 
 async fn serve(
-    stream: Transport<Unflushed>,
+    stream: Transport<UnflushedResponse>,
     version: HttpVersion,
     connection: &Arc<Connection>,
     context: &Arc<ShardContext>,

@@ -7,13 +7,13 @@ use linger_config::ServerLimits;
 use linger_net::{MonitoredSocket, TlsTerminator, Transport};
 
 use crate::connection::origin::ConnectionPeer;
-use crate::connection::{ClientLink, Connection, ListenerPolicy, Unflushed};
+use crate::connection::{ClientLink, Connection, ListenerPolicy, UnflushedResponse};
 use crate::context::ShardContext;
 use crate::serving::proxy::{self, ProxySpeaker};
 use crate::serving::version::HttpVersion;
 use crate::serving::{LAST_WORDS, astray};
 
-type OpeningResult = (Transport<Unflushed>, HttpVersion);
+type OpeningResult = (Transport<UnflushedResponse>, HttpVersion);
 
 /// Waits until it is known what a client speaks; none if it does not say so in time, or while the server stops.
 pub(crate) async fn open(
@@ -56,7 +56,7 @@ async fn introduce(
     entrance: &ListenerPolicy,
     connection: &Connection,
     context: &ShardContext,
-    socket: &mut MonitoredSocket<Unflushed>,
+    socket: &mut MonitoredSocket<UnflushedResponse>,
 ) -> bool {
     let peer = ConnectionPeer::new(from, &entrance.proxies);
     let (peer, client, counts) = if entrance.proxy_protocol && peer.is_trusted() {
@@ -78,7 +78,7 @@ async fn introduce(
     connection.is_of(client, &context.clients, &context.metrics, counts)
 }
 
-async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<Unflushed>) -> Option<OpeningResult> {
+async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<UnflushedResponse>) -> Option<OpeningResult> {
     match tls.acceptor().accept(socket).await {
         Ok(stream) => {
             let version = HttpVersion::negotiated(stream.get_ref().1.alpn_protocol());

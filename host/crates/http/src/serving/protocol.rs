@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use linger_config::{DetectionConfig, HalfClosePolicy, ServerLimits};
 
 use crate::request::body::GuardedBody;
-use crate::request::incoming::Incoming;
+use crate::request::incoming::IncomingBody;
 use crate::serving::http2::{self, Http2Connection};
 use crate::serving::stream::ClientStream;
 use crate::serving::version::HttpVersion;
@@ -28,7 +28,7 @@ pub(crate) enum ServedConnection<S: RequestHandler> {
 /// What answers requests.
 pub(crate) trait RequestHandler:
     Service<
-        Request<Incoming>,
+        Request<IncomingBody>,
         Response = Response<GuardedBody>,
         Error: Into<Box<dyn Error + Send + Sync>>,
         Future: Send + 'static,
@@ -38,7 +38,7 @@ pub(crate) trait RequestHandler:
 
 impl<S> RequestHandler for S where
     S: Service<
-            Request<Incoming>,
+            Request<IncomingBody>,
             Response = Response<GuardedBody>,
             Error: Into<Box<dyn Error + Send + Sync>>,
             Future: Send + 'static,
@@ -55,7 +55,7 @@ impl<S: RequestHandler> Service<Request<hyper::body::Incoming>> for OverHttp1<S>
     type Future = S::Future;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> S::Future {
-        self.0.call(request.map(Incoming::from))
+        self.0.call(request.map(IncomingBody::from))
     }
 }
 

@@ -14,7 +14,7 @@ use linger_net::{Transport, release};
 use crate::ShardContext as Shared;
 use crate::connection::defer_writes::DeferWrites;
 use crate::connection::probe::INTERIM;
-use crate::connection::{Connection, Unflushed};
+use crate::connection::{Connection, UnflushedResponse};
 use crate::error_response;
 use crate::request::refusal::{self, Refusal};
 use crate::serving::frames::{ResetWatcher, carries_response};
@@ -27,7 +27,7 @@ const TLS: &str = "this is TLS, and this address speaks HTTP without it";
 /// The transport of one connection. Hyper flushes it whenever it is polled, and only when it has nothing to
 /// write, so that a probe never falls into a response.
 pub(crate) struct ClientStream {
-    stream: Transport<Unflushed>,
+    stream: Transport<UnflushedResponse>,
     connection: Arc<Connection>,
     /// What is left of the probe, or of an answer in the place of hyper's.
     rest: Bytes,
@@ -46,7 +46,7 @@ pub(crate) struct ClientStream {
 }
 
 impl ClientStream {
-    pub(crate) fn new(stream: Transport<Unflushed>, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(stream: Transport<UnflushedResponse>, connection: Arc<Connection>) -> Self {
         let (hold, resets) = (DeferWrites::default(), ResetWatcher::default());
         Self {
             stream,

@@ -7,15 +7,15 @@ use bytes::{Buf, Bytes};
 
 use linger_net::ReceiptBaseline;
 
-use crate::connection::{AwaitsFlush, Connection, Unflushed};
+use crate::connection::{AwaitsFlush, Connection, UnflushedResponse};
 use crate::request::guard::Guard;
 
 /// The bytes of one body that are with hyper, and who wants to know when they have left.
 ///
 /// Hyper asks for a body's last frame long before it can send it, where the client's window is full. So the
-/// end of the body means nothing: each frame is a [`Chunk`], which hyper and h2 consume only as it is
+/// end of the body means nothing: each frame is a [`TrackedChunk`], which hyper and h2 consume only as it is
 /// written. The response is delivered when all of it was consumed, and the connection flushed after that.
-pub(crate) struct Progress {
+pub(crate) struct BodyProgress {
     connection: Arc<Connection>,
     /// Whether other threads drive the connection, as with HTTP/2.
     shared: bool,
@@ -29,12 +29,12 @@ pub(crate) struct Progress {
     /// The connection's count of resets when hyper last looked whether this stream was reset, or before.
     resets: AtomicU64,
     any_sent: Arc<AtomicBool>,
-    tail: Mutex<Tail>,
+    tail: Mutex<BodyTail>,
 }
 
 /// What ends a response after its last chunk: the last chunk of all, or the end of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum ResponseRest {
     /// Hyper is told now that it comes.
     ToCome,
     /// It went along with the last chunk, if it was of HTTP/2, and may have been flushed with it.
@@ -42,14 +42,14 @@ pub(crate) enum Rest {
 }
 
 #[derive(Default)]
-struct Tail {
+struct BodyTail {
     /// From the end of the body on.
     guard: Option<(Guard, Option<ReceiptBaseline>)>,
     /// A chunk was dropped before all of it was consumed.
     torn: bool,
 }
 
-impl Progress {
+impl BodyProgress {
     /// The progress of a body on `connection`, which notes in `any_sent` when the first bytes leave.
     pub(crate) fn new(connection: Arc<Connection>, shared: bool, any_sent: Arc<AtomicBool>) -> Arc<Self> {
         let (flushes, first) = (connection.monitor.flushes(), connection.monitor.written_bytes());
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// The whole body is with hyper: settles the guard when it is known what became of it.
-    pub(crate) fn end(self: Arc<Self>, guard: Guard, mark: Option<ReceiptBaseline>, rest: Rest) {
+    pub(crate) fn end(self: Arc<Self>, guard: Guard, mark: Option<ReceiptBaseline>, rest: ResponseRest) {
         let mut tail = self.tail();
         if tail.torn {
             drop(tail);
@@ -76,14 +76,14 @@ impl Progress {
         tail.guard = Some((guard, mark));
         drop(tail);
         // With HTTP/1.1 this thread drives the connection, and has yet to write what comes after the last chunk.
-        if !self.shared || rest == Rest::ToCome {
+        if !self.shared || rest == ResponseRest::ToCome {
             self.consumed_at.store(self.connection.monitor.flushes(), Ordering::Release);
         }
-        if self.shared && rest == Rest::ToCome {
+        if self.shared && rest == ResponseRest::ToCome {
             // Another thread may flush before it has that end to write.
             self.more_than.store(self.connection.monitor.written_bytes(), Ordering::Release);
         }
-        self.connection.monitor.when_flushed(Unflushed(self.clone()));
+        self.connection.monitor.when_flushed(UnflushedResponse(self.clone()));
         // Another thread may have flushed before, or read that the stream was reset.
         if self.connection.resets() != self.resets.load(Ordering::Acquire) {
             self.lose_unwritten_end();
@@ -127,12 +127,12 @@ impl Progress {
         self.shared && (self.outstanding() > SMALL || self.connection.is_blocked())
     }
 
-    fn tail(&self) -> MutexGuard<'_, Tail> {
+    fn tail(&self) -> MutexGuard<'_, BodyTail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl AwaitsFlush for Progress {
+impl AwaitsFlush for BodyProgress {
     fn settle_if_flushed(&self) -> bool {
         if self.tail().torn {
             return true;
@@ -143,7 +143,7 @@ impl AwaitsFlush for Progress {
         }
         let guard = self.tail().guard.take();
         if let Some((guard, mark)) = guard {
-            guard.delivered(&(self.first..self.connection.monitor.written_bytes()), mark);
+            guard.end_delivered(&(self.first..self.connection.monitor.written_bytes()), mark);
         }
         true
     }
@@ -161,14 +161,14 @@ impl AwaitsFlush for Progress {
 }
 
 /// Bytes on their way into the socket.
-pub(crate) struct Chunk {
+pub(crate) struct TrackedChunk {
     bytes: Bytes,
     /// `None` for what nobody asks about.
-    progress: Option<Arc<Progress>>,
+    progress: Option<Arc<BodyProgress>>,
 }
 
-impl Chunk {
-    pub(crate) fn new(bytes: Bytes, progress: Option<&Arc<Progress>>) -> Self {
+impl TrackedChunk {
+    pub(crate) fn new(bytes: Bytes, progress: Option<&Arc<BodyProgress>>) -> Self {
         if let Some(progress) = progress {
             progress.outstanding.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         }
@@ -181,7 +181,7 @@ impl Chunk {
         Self { bytes: self.bytes.split_to(count), progress: self.progress.clone() }
     }
 
-    fn consumed(&self, count: usize) {
+    fn record_consumed(&self, count: usize) {
         if let (Some(progress), 1..) = (&self.progress, count) {
             progress.any_sent.store(true, Ordering::Release);
             progress.consumed_at.store(progress.connection.monitor.flushes(), Ordering::Release);
@@ -190,7 +190,7 @@ impl Chunk {
     }
 }
 
-impl Buf for Chunk {
+impl Buf for TrackedChunk {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
     }
@@ -201,17 +201,17 @@ impl Buf for Chunk {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.consumed(count);
+        self.record_consumed(count);
     }
 
     fn copy_to_bytes(&mut self, count: usize) -> Bytes {
         let bytes = self.bytes.copy_to_bytes(count);
-        self.consumed(count);
+        self.record_consumed(count);
         bytes
     }
 }
 
-impl Drop for Chunk {
+impl Drop for TrackedChunk {
     fn drop(&mut self) {
         if let (Some(progress), true) = (&self.progress, self.bytes.has_remaining()) {
             progress.tear();

@@ -12,16 +12,16 @@ use linger_net::{MonitoredSocket, SocketMonitor};
 use super::*;
 use crate::connection::ClientLink;
 use crate::connection::{Connection, ListenerPolicy};
-use crate::request::access::Access;
-use crate::request::shares::Shares;
+use crate::request::access::AccessRecord;
+use crate::request::shares::RequestPermits;
 
 struct Fixture {
     _client: TcpStream,
-    socket: MonitoredSocket<Unflushed>,
+    socket: MonitoredSocket<UnflushedResponse>,
     connection: Arc<Connection>,
     exchange: Arc<Exchange>,
     guard: Guard,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
 }
 
 async fn fixture(http2: bool) -> Fixture {
@@ -39,8 +39,8 @@ async fn fixture(http2: bool) -> Fixture {
     ));
     let connection =
         Connection::new(link.clone(), &ListenerPolicy::default(), &ServerLimits::default(), None);
-    let access = Access::default();
-    let shares = Shares::free(&connection);
+    let access = AccessRecord::default();
+    let shares = RequestPermits::free(&connection);
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
     Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }
@@ -52,8 +52,8 @@ fn reason(exchange: &Exchange) -> Option<Reason> {
     exchange.cancellation.reason()
 }
 
-fn chunk(fixture: &Fixture, text: &'static str) -> Chunk {
-    Chunk::new(Bytes::from_static(text.as_bytes()), Some(&fixture.progress))
+fn chunk(fixture: &Fixture, text: &'static str) -> TrackedChunk {
+    TrackedChunk::new(Bytes::from_static(text.as_bytes()), Some(&fixture.progress))
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn flush_delivers_only_after_all_was_consumed() {
     let mut f = fixture(false).await;
     let mut chunk = chunk(&f, "hello");
     chunk.advance(2);
-    f.progress.end(f.guard, None, Rest::Passed);
+    f.progress.end(f.guard, None, ResponseRest::Passed);
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), None);
     chunk.advance(3);
@@ -77,11 +77,11 @@ async fn torn_chunk_is_a_loss() {
         let mut chunk = chunk(&f, "hello");
         chunk.advance(4);
         if ended_first {
-            f.progress.end(f.guard, None, Rest::Passed);
+            f.progress.end(f.guard, None, ResponseRest::Passed);
             drop(chunk);
         } else {
             drop(chunk);
-            f.progress.end(f.guard, None, Rest::Passed);
+            f.progress.end(f.guard, None, ResponseRest::Passed);
         }
         assert_eq!(reason(&f.exchange), Some(Reason::Reset));
     }
@@ -91,7 +91,7 @@ async fn torn_chunk_is_a_loss() {
 async fn lost_connection_is_a_loss() {
     let f = fixture(false).await;
     chunk(&f, "hello").advance(5);
-    f.progress.end(f.guard, None, Rest::Passed);
+    f.progress.end(f.guard, None, ResponseRest::Passed);
     drop(f.socket);
     assert_eq!(reason(&f.exchange), Some(Reason::Closed));
 }
@@ -100,7 +100,7 @@ async fn lost_connection_is_a_loss() {
 async fn bodiless_response_waits_for_its_head() {
     let mut f = fixture(false).await;
     f.socket.flush().await.unwrap();
-    f.progress.end(f.guard, None, Rest::Passed);
+    f.progress.end(f.guard, None, ResponseRest::Passed);
     assert_eq!(reason(&f.exchange), None, "the flush before was of another response");
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
@@ -111,7 +111,7 @@ async fn flush_by_another_thread_counts_for_http2() {
     let mut f = fixture(true).await;
     chunk(&f, "hello").advance(5);
     f.socket.flush().await.unwrap();
-    f.progress.end(f.guard, None, Rest::Passed);
+    f.progress.end(f.guard, None, ResponseRest::Passed);
     assert_eq!(reason(&f.exchange), Some(Reason::Completed));
 }
 
@@ -121,7 +121,7 @@ async fn end_of_a_stream_is_flushed_as_well() {
     chunk(&f, "hello").advance(5);
     f.socket.write_all(b"hello").await.unwrap();
     f.socket.flush().await.unwrap();
-    f.progress.end(f.guard, None, Rest::ToCome);
+    f.progress.end(f.guard, None, ResponseRest::ToCome);
     assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be flushed");
     f.socket.flush().await.unwrap();
     assert_eq!(reason(&f.exchange), None, "the end of the stream is yet to be written");
@@ -139,7 +139,7 @@ async fn reset_before_the_end_of_a_stream_is_a_loss() {
         if noticed_before {
             f.connection.stream_was_reset();
         }
-        f.progress.end(f.guard, None, Rest::ToCome);
+        f.progress.end(f.guard, None, ResponseRest::ToCome);
         if !noticed_before {
             assert_eq!(reason(&f.exchange), None);
             f.connection.stream_was_reset();
@@ -154,7 +154,7 @@ async fn reset_that_hyper_saw_is_of_another_stream() {
     f.socket.write_all(b"head").await.unwrap();
     f.connection.stream_was_reset();
     f.progress.note_resets();
-    f.progress.end(f.guard, None, Rest::ToCome);
+    f.progress.end(f.guard, None, ResponseRest::ToCome);
     f.socket.write_all(b"end").await.unwrap();
     f.connection.stream_was_reset();
     assert_eq!(reason(&f.exchange), None, "the end of the stream has been written");

@@ -26,8 +26,8 @@ use linger_config::{DetectionConfig, ServerLimits};
 use crate::connection::Connection;
 use crate::request::content_length;
 use crate::request::http2_body::Http2Body;
-use crate::request::incoming::Incoming;
-use crate::request::progress::Chunk;
+use crate::request::incoming::IncomingBody;
+use crate::request::progress::TrackedChunk;
 use crate::serving::protocol::RequestHandler;
 use crate::serving::stream::ClientStream;
 use pings::PingTimer;
@@ -102,8 +102,8 @@ pub(crate) struct Http2Connection<S> {
 
 #[expect(clippy::large_enum_variant, reason = "the smaller one is there for a moment")]
 enum Http2Phase {
-    Beginning(Handshake<ClientStream, Chunk>),
-    Open(h2::server::Connection<ClientStream, Chunk>, Option<PingTimer>),
+    Beginning(Handshake<ClientStream, TrackedChunk>),
+    Open(h2::server::Connection<ClientStream, TrackedChunk>, Option<PingTimer>),
 }
 
 // Nothing in it is pinned.
@@ -124,12 +124,12 @@ impl<S: RequestHandler> Http2Connection<S> {
         }
     }
 
-    fn accept(&self, request: Request<RecvStream>, respond: SendResponse<Chunk>) {
+    fn accept(&self, request: Request<RecvStream>, respond: SendResponse<TrackedChunk>) {
         let (head, stream) = request.into_parts();
-        let (mut body, mut leave) = (Incoming::None, None);
+        let (mut body, mut leave) = (IncomingBody::None, None);
         if !stream.is_end_stream() {
             leave = head.headers.contains_key(header::EXPECT).then(Arc::default);
-            body = Incoming::Http2(Http2Body::new(stream, content_length(&head.headers), leave.clone()));
+            body = IncomingBody::Http2(Http2Body::new(stream, content_length(&head.headers), leave.clone()));
         }
         let handling = self.handler.call(Request::from_parts(head, body));
         let terms = (self.connection.clone(), self.terms.pace);

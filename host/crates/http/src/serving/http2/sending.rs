@@ -17,8 +17,8 @@ use linger_wasm::BodyError;
 use super::head;
 use super::stall::StallTimer;
 use crate::connection::Connection;
-use crate::request::body::{GuardedBody, Leaving};
-use crate::request::progress::Chunk;
+use crate::request::body::{FlushedBody, GuardedBody};
+use crate::request::progress::TrackedChunk;
 
 /// A frame that every client takes (RFC 9113, section 4.2). A larger one could be cut by h2, which then cannot take the
 /// rest of the last one back.
@@ -26,22 +26,22 @@ const FRAME: usize = 16 * 1024;
 
 /// A response whose head is with h2.
 pub(super) struct SendingResponse {
-    stream: SendStream<Chunk>,
+    stream: SendStream<TrackedChunk>,
     body: GuardedBody,
     connection: Arc<Connection>,
     /// What there was no room for yet, and whether it is the last of the body.
-    rest: Option<(Chunk, bool)>,
+    rest: Option<(TrackedChunk, bool)>,
     stall: StallTimer,
     /// Nothing is left here.
     ended: bool,
     /// All of it is with h2, and may wait for the socket.
-    leaving: Option<Leaving>,
+    leaving: Option<FlushedBody>,
 }
 
 impl SendingResponse {
     /// `ended`: there is nothing but the head.
     pub(super) fn new(
-        stream: SendStream<Chunk>,
+        stream: SendStream<TrackedChunk>,
         body: GuardedBody,
         ended: bool,
         (connection, pace): (Arc<Connection>, Option<MinRate>),
@@ -74,7 +74,7 @@ impl SendingResponse {
         self.poll_leaving(cx)
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TrackedChunk>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_pending() {
             self.stall.pause();
@@ -83,7 +83,7 @@ impl SendingResponse {
     }
 
     /// A frame of the body.
-    fn take(&mut self, frame: Frame<Chunk>) {
+    fn take(&mut self, frame: Frame<TrackedChunk>) {
         let frame = match frame.into_data() {
             Ok(chunk) => {
                 let last = self.body.is_end_stream();
@@ -105,13 +105,13 @@ impl SendingResponse {
 
     /// Keeps what is to be sent, and asks for room for its next piece; for no more, so that streams share the
     /// connection's window.
-    fn keep(&mut self, chunk: Chunk, last: bool) {
+    fn keep(&mut self, chunk: TrackedChunk, last: bool) {
         self.stream.reserve_capacity(chunk.remaining().min(FRAME));
         self.rest = Some((chunk, last));
     }
 
     /// Sends the next piece. Pending without room for it.
-    fn poll_send(&mut self, mut chunk: Chunk, last: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_send(&mut self, mut chunk: TrackedChunk, last: bool, cx: &mut Context<'_>) -> Poll<()> {
         let room = self.stream.capacity().min(FRAME);
         if room == 0 && chunk.has_remaining() {
             self.rest = Some((chunk, last));
@@ -141,7 +141,7 @@ impl SendingResponse {
             self.body.give_up();
         } else {
             ready!(self.stall.poll_over(&self.connection, cx));
-            self.body.stalled();
+            self.body.mark_stalled();
         }
         self.reset(Reason::CANCEL);
         Poll::Ready(())
@@ -150,7 +150,7 @@ impl SendingResponse {
     /// The end of the stream, which is known only now.
     fn send_end(&mut self) {
         // It fails for a stream that was reset; what that means for the response shows where it is settled.
-        let _ = self.stream.send_data(Chunk::new(Bytes::new(), None), true);
+        let _ = self.stream.send_data(TrackedChunk::new(Bytes::new(), None), true);
         self.finish();
     }
 
@@ -191,7 +191,7 @@ impl SendingResponse {
             return Poll::Ready(());
         }
         ready!(self.stall.poll_over(&self.connection, cx));
-        leaving.stalled();
+        leaving.mark_stalled();
         self.reset(Reason::CANCEL);
         Poll::Ready(())
     }

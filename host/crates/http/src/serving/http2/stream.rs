@@ -16,7 +16,7 @@ use super::sending::SendingResponse;
 use crate::connection::Connection;
 use crate::request::body::GuardedBody;
 use crate::request::http2_body::ContinueSignal;
-use crate::request::progress::Chunk;
+use crate::request::progress::TrackedChunk;
 
 /// The task of one stream. Dropped, it has ended, and so has its request.
 pub(super) struct StreamTask<F> {
@@ -28,7 +28,7 @@ pub(super) struct StreamTask<F> {
 #[expect(clippy::large_enum_variant, reason = "most of the time it is the larger one, in a task of its own")]
 enum StreamState<F> {
     /// In a box that is free as soon as there is a head: what handles requests is large.
-    Answering(Pin<Box<F>>, SendResponse<Chunk>, Option<Arc<ContinueSignal>>),
+    Answering(Pin<Box<F>>, SendResponse<TrackedChunk>, Option<Arc<ContinueSignal>>),
     Sending(SendingResponse),
 }
 
@@ -39,7 +39,7 @@ where
     /// `pace`: how slow the client may read.
     pub(super) fn new(
         handling: F,
-        respond: SendResponse<Chunk>,
+        respond: SendResponse<TrackedChunk>,
         leave: Option<Arc<ContinueSignal>>,
         (connection, pace): (Arc<Connection>, Option<MinRate>),
     ) -> Self {
@@ -77,7 +77,7 @@ where
 /// Sends the head of a response.
 fn begin(
     response: Response<GuardedBody>,
-    respond: &mut SendResponse<Chunk>,
+    respond: &mut SendResponse<TrackedChunk>,
     terms: (Arc<Connection>, Option<MinRate>),
 ) -> Option<SendingResponse> {
     let (mut head, mut body) = response.into_parts();
