@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use linger_conformance::{CASES, Case, Protocol, Report, Suite, Trust};
+use linger_conformance::{CASES, CertificateTrust, ConformanceReport, Protocol, TestCase, TestSuite};
 
 use crate::harness::{Certificate, Fault, Naive, Peer, Server, assert_refused, both, linger, text};
 
@@ -53,10 +53,10 @@ fn each_case_is_in_one_group() {
 
 async fn linger_passes(component: &str, numbers: &[u32]) {
     let server = Server::patient(component).await;
-    passes(&format!("http://{}", server.address()), &Trust::Public, numbers).await;
+    passes(&format!("http://{}", server.address()), &CertificateTrust::Public, numbers).await;
     let certificate = Certificate::new();
     let server = Server::with_tls(component, &certificate).await;
-    let trust = Trust::File(certificate.file());
+    let trust = CertificateTrust::File(certificate.file());
     passes(&format!("https://{}", server.address()), &trust, numbers).await;
 }
 
@@ -67,8 +67,9 @@ async fn tolerant_listener_loses_nothing_and_answers_who_reads_on(component: &st
     let certificate = Certificate::new();
     for (scheme, tls) in [("http", None), ("https", Some(&certificate))] {
         let server = Server::tolerant(component, tls).await;
-        let trust = tls.map_or(Trust::Public, |certificate| Trust::File(certificate.file()));
-        let suite = Suite::find(&format!("{scheme}://{}", server.address()), &trust).await.unwrap();
+        let trust =
+            tls.map_or(CertificateTrust::Public, |certificate| CertificateTrust::File(certificate.file()));
+        let suite = TestSuite::find(&format!("{scheme}://{}", server.address()), &trust).await.unwrap();
         let report = suite.run(CASES, suite.protocols(), 3, |_, _| {}).await;
         for row in &report.rows {
             let reads_on = matches!(row.case.name, "half-close" | "tls-close-notify");
@@ -79,8 +80,8 @@ async fn tolerant_listener_loses_nothing_and_answers_who_reads_on(component: &st
 }
 
 /// These cases pass, over all protocols of the scheme.
-async fn passes(url: &str, trust: &Trust, numbers: &[u32]) {
-    let suite = Suite::find(url, trust).await.unwrap();
+async fn passes(url: &str, trust: &CertificateTrust, numbers: &[u32]) {
+    let suite = TestSuite::find(url, trust).await.unwrap();
     assert_eq!(suite.protocols(), protocols_of(url));
     let report = suite.run(&with_numbers(numbers), suite.protocols(), ROUNDS, |_, _| {}).await;
     assert_complete(&report, suite.protocols(), numbers, ROUNDS);
@@ -95,13 +96,13 @@ fn protocols_of(url: &str) -> &'static [Protocol] {
     }
 }
 
-fn with_numbers(numbers: &[u32]) -> Vec<Case> {
+fn with_numbers(numbers: &[u32]) -> Vec<TestCase> {
     CASES.iter().filter(|case| numbers.contains(&case.number)).copied().collect()
 }
 
 /// There is a result for each round of each case that applies.
 #[track_caller]
-fn assert_complete(report: &Report, protocols: &[Protocol], numbers: &[u32], rounds: u32) {
+fn assert_complete(report: &ConformanceReport, protocols: &[Protocol], numbers: &[u32], rounds: u32) {
     let cases = with_numbers(numbers);
     let count = |protocol: &Protocol| cases.iter().filter(|case| case.applies_to(*protocol)).count();
     assert_eq!(report.rows.len(), protocols.iter().map(count).sum::<usize>(), "\n{report}");
@@ -109,8 +110,8 @@ fn assert_complete(report: &Report, protocols: &[Protocol], numbers: &[u32], rou
 }
 
 /// The suite runs to its end on a server that may pass or not. Who behaves is served by any.
-async fn suite_runs(url: &str, trust: &Trust, protocols: &[Protocol]) {
-    let suite = Suite::find(url, trust).await.unwrap();
+async fn suite_runs(url: &str, trust: &CertificateTrust, protocols: &[Protocol]) {
+    let suite = TestSuite::find(url, trust).await.unwrap();
     assert_eq!(suite.protocols(), protocols);
     let report = suite.run(CASES, protocols, 1, |_, _| {}).await;
     let numbers: Vec<_> = CASES.iter().map(|case| case.number).collect();
@@ -123,7 +124,7 @@ async fn suite_runs(url: &str, trust: &Trust, protocols: &[Protocol]) {
 #[tokio::test]
 async fn suite_runs_on_go() {
     if let Some(peer) = Peer::go(None).await {
-        suite_runs(peer.url(), &Trust::Public, &[Protocol::Http1]).await;
+        suite_runs(peer.url(), &CertificateTrust::Public, &[Protocol::Http1]).await;
     }
 }
 
@@ -132,14 +133,14 @@ async fn suite_runs_on_go_over_tls() {
     let certificate = Certificate::new();
     if let Some(peer) = Peer::go(Some(&certificate)).await {
         let protocols = protocols_of(peer.url());
-        suite_runs(peer.url(), &Trust::File(certificate.file()), protocols).await;
+        suite_runs(peer.url(), &CertificateTrust::File(certificate.file()), protocols).await;
     }
 }
 
 #[tokio::test]
 async fn suite_runs_on_node() {
     if let Some(peer) = Peer::node(None).await {
-        suite_runs(peer.url(), &Trust::Public, &[Protocol::Http1]).await;
+        suite_runs(peer.url(), &CertificateTrust::Public, &[Protocol::Http1]).await;
     }
 }
 
@@ -148,7 +149,7 @@ async fn suite_runs_on_node_over_tls() {
     let certificate = Certificate::new();
     if let Some(peer) = Peer::node(Some(&certificate)).await {
         let protocols = protocols_of(peer.url());
-        suite_runs(peer.url(), &Trust::Anybody, protocols).await;
+        suite_runs(peer.url(), &CertificateTrust::Anybody, protocols).await;
     }
 }
 
@@ -196,7 +197,8 @@ async fn table_has_a_line_for_each_result_and_one_that_sums_up() {
 #[tokio::test]
 async fn server_that_repeats_events_is_found_out() {
     let naive = Naive::start(Fault::Repeats).await;
-    let suite = Suite::find(&format!("http://{}", naive.address), &Trust::Public).await.unwrap();
+    let suite =
+        TestSuite::find(&format!("http://{}", naive.address), &CertificateTrust::Public).await.unwrap();
     let report = suite.run(&with_numbers(&[0, 26, 27]), suite.protocols(), 2, |_, _| {}).await;
     assert!(!report.passed());
     for row in &report.rows {

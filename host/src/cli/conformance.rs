@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use linger_conformance::{CASES, Case, Suite, Trust};
+use linger_conformance::{CASES, CertificateTrust, TestCase, TestSuite};
 
 use super::output::Output;
 use super::progress::Parts;
@@ -55,13 +55,13 @@ impl Conformance {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let cases = self.cases()?;
         let trust = match self.ca {
-            Some(file) => Trust::File(file),
-            None if self.insecure => Trust::Anybody,
-            None => Trust::Public,
+            Some(file) => CertificateTrust::File(file),
+            None if self.insecure => CertificateTrust::Anybody,
+            None => CertificateTrust::Public,
         };
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
         let report = runtime.block_on(async {
-            let suite = Suite::find(&self.url, &trust).await?;
+            let suite = TestSuite::find(&self.url, &trust).await?;
             let parts = Parts::new("rounds");
             let played = |count, of| parts.done(count, of);
             anyhow::Ok(suite.run(&cases, suite.protocols(), self.rounds, played).await)
@@ -70,7 +70,7 @@ impl Conformance {
         Ok(if report.passed() { code } else { ExitCode::FAILURE })
     }
 
-    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+    fn cases(&self) -> anyhow::Result<Vec<TestCase>> {
         if let Some(unknown) =
             self.cases.iter().find(|&&number| CASES.iter().all(|case| case.number != number))
         {
@@ -78,7 +78,7 @@ impl Conformance {
             known.dedup();
             return Err(anyhow!("--case {unknown}: there is no such case; there are {}", known.join(", ")));
         }
-        let wanted = |case: &&Case| self.cases.is_empty() || self.cases.contains(&case.number);
+        let wanted = |case: &&TestCase| self.cases.is_empty() || self.cases.contains(&case.number);
         Ok(CASES.iter().filter(wanted).copied().collect())
     }
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Protocol {
 
 /// The request of a client that will leave: a poll, and what comes with it or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum PollRequest {
     /// A poll, and nothing else.
     Plain,
     /// HTTP/1.1: another request right behind it.
@@ -78,7 +78,7 @@ pub enum Request {
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
+pub enum LeaveMode {
     /// In order: over TLS with `close_notify`, then FIN.
     Close,
     /// With a FIN only: over TLS without `close_notify`.
@@ -93,7 +93,7 @@ pub enum Leave {
     ResetStream,
 }
 
-impl Leave {
+impl LeaveMode {
     /// Whether such a client may still get an answer.
     #[must_use]
     pub fn reads_on(self) -> bool {
@@ -103,7 +103,7 @@ impl Leave {
 
 /// How large the event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
+pub enum EventSize {
     /// Some 60 bytes.
     Small,
     /// 256 KiB.
@@ -112,7 +112,7 @@ pub enum Size {
 
 /// How much of its answer a client takes from its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Portion {
+pub enum ReadPortion {
     /// Nothing.
     None,
     /// Half of it.
@@ -121,20 +121,20 @@ pub enum Portion {
 
 /// What happens in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Play {
+pub enum RoundPlan {
     /// A parked client leaves, then an event is pushed: the next poll gets it.
-    LeaveThenPush(Request, Leave),
+    LeaveThenPush(PollRequest, LeaveMode),
     /// The same with nothing in between, so that the server may learn both at once.
-    LeaveAndPush(Leave),
+    LeaveAndPush(LeaveMode),
     /// An event is pushed, and the parked client leaves without waiting for it: the next poll gets it.
-    PushAndLeave(Leave),
+    PushAndLeave(LeaveMode),
     /// A client that is still there gets its event.
-    Stay(Request),
+    Stay(PollRequest),
     /// The answer reaches the client's kernel, and the client closes without reading all of it: the next
     /// poll gets the event again.
-    Unread(Size, Portion),
+    Unread(EventSize, ReadPortion),
     /// The client reads its answer to the end and closes: the event does not come again.
-    ReadThenClose(Size),
+    ReadThenClose(EventSize),
     /// The client reads its answer to the end and asks for something else on the same connection: the event
     /// does not come again.
     ReadThenAsk,
@@ -142,7 +142,7 @@ pub enum Play {
 
 /// A way to leave (or to stay), and what has to become of the event.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub struct TestCase {
     /// The number of the stimulus. Several cases can share one.
     pub number: u32,
     /// A name that no other case has.
@@ -157,10 +157,10 @@ pub struct Case {
     /// Over what it makes sense.
     pub protocols: &'static [Protocol],
     /// What happens.
-    pub play: Play,
+    pub play: RoundPlan,
 }
 
-impl Case {
+impl TestCase {
     /// Whether it makes sense over this protocol.
     #[must_use]
     pub fn applies_to(&self, protocol: Protocol) -> bool {

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::case::Protocol;
-use super::http1::{self, Answer};
-use super::target::Target;
-use super::wire::Wire;
+use super::http1::{self, HttpResponse};
+use super::target::TestTarget;
+use super::wire::WireConnection;
 
 /// What an answer may take beyond the time that it was asked to wait.
 const LATE: Duration = Duration::from_secs(10);
@@ -22,13 +22,13 @@ const LATE: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1024 * 1024;
 
 /// A connection that asks one thing after the other.
-pub(super) struct Healthy {
-    target: Target,
-    speaker: Speaker,
+pub(super) struct HealthyClient {
+    target: TestTarget,
+    speaker: HttpSpeaker,
 }
 
-enum Speaker {
-    One(Wire),
+enum HttpSpeaker {
+    One(WireConnection),
     Two {
         requests: SendRequest<Bytes>,
         /// Drives the connection.
@@ -36,10 +36,11 @@ enum Speaker {
     },
 }
 
-impl Healthy {
-    pub(super) async fn connect(target: &Target, protocol: Protocol) -> io::Result<Self> {
+impl HealthyClient {
+    pub(super) async fn connect(target: &TestTarget, protocol: Protocol) -> io::Result<Self> {
         let wire = target.connect(protocol.is_http2()).await?;
-        let speaker = if protocol.is_http2() { timely(LATE, greet(wire)).await? } else { Speaker::One(wire) };
+        let speaker =
+            if protocol.is_http2() { timely(LATE, greet(wire)).await? } else { HttpSpeaker::One(wire) };
         Ok(Self { target: target.clone(), speaker })
     }
 
@@ -66,9 +67,9 @@ impl Healthy {
         }
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> io::Result<Answer> {
+    async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> io::Result<HttpResponse> {
         match &mut self.speaker {
-            Speaker::One(wire) => {
+            HttpSpeaker::One(wire) => {
                 let more = match method {
                     Method::GET => String::new(),
                     _ => format!("content-length: {}\r\n", body.len()),
@@ -81,7 +82,7 @@ impl Healthy {
                     io::Error::other(format!("the server closed instead of an answer to {path}"))
                 })
             }
-            Speaker::Two { requests, .. } => {
+            HttpSpeaker::Two { requests, .. } => {
                 let uri = format!("{}://{}{path}", self.target.scheme(), self.target.authority);
                 ask_http2(requests, method, &uri, body).await.map_err(|error| {
                     if error.is_io() {
@@ -95,14 +96,14 @@ impl Healthy {
     }
 }
 
-async fn greet(wire: Wire) -> io::Result<Speaker> {
+async fn greet(wire: WireConnection) -> io::Result<HttpSpeaker> {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let (requests, connection) = builder.handshake(wire.into_io()).await.map_err(io::Error::other)?;
     let mut driver = JoinSet::new();
     // How it ends is seen by who asks something.
     driver.spawn(async move { drop(connection.await) });
-    Ok(Speaker::Two { requests, _driver: driver })
+    Ok(HttpSpeaker::Two { requests, _driver: driver })
 }
 
 async fn ask_http2(
@@ -110,7 +111,7 @@ async fn ask_http2(
     method: Method,
     uri: &str,
     mut body: Bytes,
-) -> Result<Answer, h2::Error> {
+) -> Result<HttpResponse, h2::Error> {
     poll_fn(|cx| requests.poll_ready(cx)).await?;
     let mut request = http::Request::new(());
     *request.method_mut() = method;
@@ -132,7 +133,7 @@ async fn ask_http2(
         incoming.flow_control().release_capacity(data.len())?;
         body.extend_from_slice(&data);
     }
-    Ok(Answer { status: head.status.as_u16(), body: body.freeze() })
+    Ok(HttpResponse { status: head.status.as_u16(), body: body.freeze() })
 }
 
 async fn timely<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {

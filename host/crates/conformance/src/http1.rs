@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::time::sleep;
 
-use super::case::Request;
-use super::target::Target;
-use super::wire::Wire;
+use super::case::PollRequest;
+use super::target::TestTarget;
+use super::wire::WireConnection;
 
 /// A whole response.
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
@@ -19,10 +19,10 @@ pub(super) struct Answer {
 /// What is sent at a time where a body has no end.
 const PIECE: usize = 64 * 1024;
 
-/// The body of [`Request::LargeBody`].
+/// The body of [`PollRequest::LargeBody`].
 const LARGE: usize = 300_000;
 
-/// The body of [`Request::EndlessBody`].
+/// The body of [`PollRequest::EndlessBody`].
 const ENDLESS: usize = 20_000_000;
 
 /// What comes later comes after this time.
@@ -32,48 +32,48 @@ const LATER: Duration = Duration::from_millis(50);
 const STUCK: Duration = Duration::from_millis(200);
 
 /// The head of a request, with more header lines.
-pub(super) fn head(target: &Target, method: &str, path: &str, more: &str) -> String {
+pub(super) fn head(target: &TestTarget, method: &str, path: &str, more: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{more}\r\n", target.authority)
 }
 
 /// Sends a poll, and what comes with it.
 pub(super) async fn send_poll(
-    wire: &mut Wire,
-    target: &Target,
+    wire: &mut WireConnection,
+    target: &TestTarget,
     path: &str,
-    request: Request,
+    request: PollRequest,
 ) -> io::Result<()> {
     let get = |more: &str| head(target, "GET", path, more);
     match request {
-        Request::Plain => wire.send(get("").as_bytes()).await,
-        Request::Pipelined => wire.send(get("").repeat(2).as_bytes()).await,
-        Request::LatePipelined => {
+        PollRequest::Plain => wire.send(get("").as_bytes()).await,
+        PollRequest::Pipelined => wire.send(get("").repeat(2).as_bytes()).await,
+        PollRequest::LatePipelined => {
             wire.send(get("").as_bytes()).await?;
             sleep(LATER).await;
             wire.send(get("").as_bytes()).await
         }
-        Request::LateStrayLine => {
+        PollRequest::LateStrayLine => {
             wire.send(get("").as_bytes()).await?;
             sleep(LATER).await;
             wire.send(b"\r\n").await
         }
-        Request::StrayLine => wire.send((get("") + "\r\n").as_bytes()).await,
-        Request::SmallBody => {
+        PollRequest::StrayLine => wire.send((get("") + "\r\n").as_bytes()).await,
+        PollRequest::SmallBody => {
             wire.send((get("content-length: 20\r\n") + "twenty bytes of body").as_bytes()).await
         }
-        Request::LargeBody => {
+        PollRequest::LargeBody => {
             wire.send(get(&format!("content-length: {LARGE}\r\n")).as_bytes()).await?;
             wire.send_what_fits(&vec![b'x'; LARGE], STUCK).await
         }
-        Request::ChunkedBody => {
+        PollRequest::ChunkedBody => {
             let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
             let body = chunk.repeat(4) + "0\r\n\r\n";
             wire.send((get("transfer-encoding: chunked\r\n") + &body).as_bytes()).await
         }
-        Request::ExpectBody => {
+        PollRequest::ExpectBody => {
             wire.send(get("content-length: 20\r\nexpect: 100-continue\r\n").as_bytes()).await
         }
-        Request::EndlessBody => {
+        PollRequest::EndlessBody => {
             wire.send(get(&format!("content-length: {ENDLESS}\r\n")).as_bytes()).await?;
             let piece = vec![b'x'; PIECE];
             for _ in 0..ENDLESS / PIECE {
@@ -84,21 +84,21 @@ pub(super) async fn send_poll(
             }
             Ok(())
         }
-        Request::HalfBody => wire.send((get("content-length: 20\r\n") + "ten bytes ").as_bytes()).await,
-        Request::HalfChunks => {
+        PollRequest::HalfBody => wire.send((get("content-length: 20\r\n") + "ten bytes ").as_bytes()).await,
+        PollRequest::HalfChunks => {
             wire.send((get("transfer-encoding: chunked\r\n") + "14\r\nten bytes ").as_bytes()).await
         }
-        Request::LateBody => {
+        PollRequest::LateBody => {
             wire.send((get("content-length: 2000\r\n") + &"x".repeat(1000)).as_bytes()).await?;
             sleep(LATER).await;
             wire.send(&[b'x'; 1000]).await
         }
-        Request::OpenBody | Request::GoAway => Err(io::Error::other("this is for HTTP/2 only")),
+        PollRequest::OpenBody | PollRequest::GoAway => Err(io::Error::other("this is for HTTP/2 only")),
     }
 }
 
 /// Reads the next response. None if the connection ended before its head.
-pub(super) async fn read_answer(wire: &mut Wire) -> io::Result<Option<Answer>> {
+pub(super) async fn read_answer(wire: &mut WireConnection) -> io::Result<Option<HttpResponse>> {
     loop {
         let Some(head) = read_head(wire).await? else { return Ok(None) };
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
@@ -123,11 +123,11 @@ pub(super) async fn read_answer(wire: &mut Wire) -> io::Result<Option<Answer>> {
             while wire.receive().await? > 0 {}
             wire.received.split().freeze()
         };
-        return Ok(Some(Answer { status, body }));
+        return Ok(Some(HttpResponse { status, body }));
     }
 }
 
-async fn read_head(wire: &mut Wire) -> io::Result<Option<String>> {
+async fn read_head(wire: &mut WireConnection) -> io::Result<Option<String>> {
     const END: &[u8] = b"\r\n\r\n";
     loop {
         if let Some(end) = find(&wire.received, END) {
@@ -141,7 +141,7 @@ async fn read_head(wire: &mut Wire) -> io::Result<Option<String>> {
     }
 }
 
-async fn read_chunks(wire: &mut Wire) -> io::Result<Bytes> {
+async fn read_chunks(wire: &mut WireConnection) -> io::Result<Bytes> {
     let mut body = BytesMut::new();
     loop {
         let line = loop {
@@ -167,7 +167,7 @@ async fn read_chunks(wire: &mut Wire) -> io::Result<Bytes> {
     }
 }
 
-async fn take(wire: &mut Wire, length: usize) -> io::Result<Bytes> {
+async fn take(wire: &mut WireConnection, length: usize) -> io::Result<Bytes> {
     while wire.received.len() < length {
         if wire.receive().await? == 0 {
             return Err(cut());

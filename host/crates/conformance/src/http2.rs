@@ -5,8 +5,8 @@ use std::io;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::target::Target;
-use super::wire::Wire;
+use super::target::TestTarget;
+use super::wire::WireConnection;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -41,7 +41,7 @@ const CANCEL: u32 = 8;
 
 /// What has come in for the request in progress.
 #[derive(Default)]
-pub(super) struct Inbox {
+pub(super) struct ResponseInbox {
     stream: u32,
     data: BytesMut,
     ended: bool,
@@ -49,7 +49,7 @@ pub(super) struct Inbox {
 }
 
 /// Starts the connection.
-pub(super) async fn greet(wire: &mut Wire) -> io::Result<()> {
+pub(super) async fn greet(wire: &mut WireConnection) -> io::Result<()> {
     let mut bytes = PREFACE.to_vec();
     let mut settings = INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
     settings.extend(WINDOW.to_be_bytes());
@@ -60,31 +60,31 @@ pub(super) async fn greet(wire: &mut Wire) -> io::Result<()> {
 
 /// Sends a GET on a stream of its own, whose body is at its end or still to come.
 pub(super) async fn send_get(
-    wire: &mut Wire,
-    inbox: &mut Inbox,
-    target: &Target,
+    wire: &mut WireConnection,
+    inbox: &mut ResponseInbox,
+    target: &TestTarget,
     path: &str,
     end: bool,
 ) -> io::Result<()> {
     let stream = if inbox.stream == 0 { 1 } else { inbox.stream + 2 };
-    *inbox = Inbox { stream, ..Inbox::default() };
+    *inbox = ResponseInbox { stream, ..ResponseInbox::default() };
     let flags = END_HEADERS | if end { END_STREAM } else { 0 };
     wire.send(&frame(HEADERS, flags, stream, &fields(target, path))).await
 }
 
 /// Resets the stream of the request in progress.
-pub(super) async fn reset_stream(wire: &mut Wire, inbox: &Inbox) -> io::Result<()> {
+pub(super) async fn reset_stream(wire: &mut WireConnection, inbox: &ResponseInbox) -> io::Result<()> {
     wire.send(&frame(RST_STREAM, 0, inbox.stream, &CANCEL.to_be_bytes())).await
 }
 
 /// Says that this side takes no new streams, without an error.
-pub(super) async fn go_away(wire: &mut Wire) -> io::Result<()> {
+pub(super) async fn go_away(wire: &mut WireConnection) -> io::Result<()> {
     // The last stream of the server's own, of which there are none, and NO_ERROR.
     wire.send(&frame(GOAWAY, 0, 0, &[0; 8])).await
 }
 
 /// Reads on until something comes in, and deals with it. False at the end of the connection.
-pub(super) async fn receive(wire: &mut Wire, inbox: &mut Inbox) -> io::Result<bool> {
+pub(super) async fn receive(wire: &mut WireConnection, inbox: &mut ResponseInbox) -> io::Result<bool> {
     if wire.receive().await? == 0 {
         return Ok(false);
     }
@@ -111,7 +111,10 @@ pub(super) async fn receive(wire: &mut Wire, inbox: &mut Inbox) -> io::Result<bo
 }
 
 /// The body of the response, read to its end. None if there will be none.
-pub(super) async fn read_body(wire: &mut Wire, inbox: &mut Inbox) -> io::Result<Option<Bytes>> {
+pub(super) async fn read_body(
+    wire: &mut WireConnection,
+    inbox: &mut ResponseInbox,
+) -> io::Result<Option<Bytes>> {
     while !inbox.ended {
         if let Some(what) = inbox.broken {
             return Err(io::Error::other(format!("the server answered with {what}")));
@@ -153,7 +156,7 @@ fn data_of(flags: u8, payload: &[u8]) -> &[u8] {
 }
 
 /// The header block of a GET, in HPACK without its tables and without Huffman's code.
-fn fields(target: &Target, path: &str) -> Vec<u8> {
+fn fields(target: &TestTarget, path: &str) -> Vec<u8> {
     /// Static entries: `:method: GET`, `:scheme: http`, `:scheme: https`.
     const GET: u8 = 0x82;
     const HTTP: u8 = 0x86;

@@ -2,7 +2,7 @@
 //!
 //! Works against any server that keeps the contract of the long-poll example: `POST /push/{queue}` stores
 //! its body and answers 2xx; `GET /poll/{queue}?wait=SECONDS` answers 200 with one event, or 204 when there
-//! was none for that long. A client polls, leaves in the way of a [`Case`], an event is pushed, and a client
+//! was none for that long. A client polls, leaves in the way of a [`TestCase`], an event is pushed, and a client
 //! that behaves asks for it.
 //!
 //! - `table` lists the cases, `case` says what they are made of
@@ -26,9 +26,9 @@ mod table;
 mod target;
 mod wire;
 
-pub use case::{Case, Leave, Play, Portion, Protocol, Request, Size};
-pub use report::{Report, Row, Tally};
-pub use round::Outcome;
-pub use suite::Suite;
+pub use case::{EventSize, LeaveMode, PollRequest, Protocol, ReadPortion, RoundPlan, TestCase};
+pub use report::{ConformanceReport, OutcomeTally, ReportRow};
+pub use round::EventFate;
+pub use suite::TestSuite;
 pub use table::CASES;
-pub use target::{Trust, Unusable};
+pub use target::{CertificateTrust, TargetError};

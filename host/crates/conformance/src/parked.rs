@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::case::{Leave, Portion, Protocol, Request, Size};
-use super::target::Target;
-use super::wire::Wire;
+use super::case::{EventSize, LeaveMode, PollRequest, Protocol, ReadPortion};
+use super::target::TestTarget;
+use super::wire::WireConnection;
 use super::{http1, http2};
 
 /// How long a parked poll is to wait: longer than a round takes.
@@ -21,19 +21,19 @@ const CHATTER: Duration = Duration::from_millis(30);
 /// What may go wrong on the way to a connection that has no answer yet.
 const ANSWERED_EARLY: &str = "the parked poll was answered before there was an event";
 
-pub(super) struct Parked {
-    wire: Wire,
+pub(super) struct ParkedPoll {
+    wire: WireConnection,
     /// For HTTP/2.
-    inbox: Option<http2::Inbox>,
+    inbox: Option<http2::ResponseInbox>,
 }
 
-impl Parked {
+impl ParkedPoll {
     /// Connects and sends a poll.
     pub(super) async fn poll(
-        target: &Target,
+        target: &TestTarget,
         protocol: Protocol,
         queue: &str,
-        request: Request,
+        request: PollRequest,
     ) -> io::Result<Self> {
         let mut wire = target.connect(protocol.is_http2()).await?;
         let path = target.poll_path(queue, PARKED);
@@ -41,10 +41,10 @@ impl Parked {
             http1::send_poll(&mut wire, target, &path, request).await?;
             return Ok(Self { wire, inbox: None });
         }
-        let mut inbox = http2::Inbox::default();
+        let mut inbox = http2::ResponseInbox::default();
         http2::greet(&mut wire).await?;
-        http2::send_get(&mut wire, &mut inbox, target, &path, request != Request::OpenBody).await?;
-        if request == Request::GoAway {
+        http2::send_get(&mut wire, &mut inbox, target, &path, request != PollRequest::OpenBody).await?;
+        if request == PollRequest::GoAway {
             http2::go_away(&mut wire).await?;
         }
         Ok(Self { wire, inbox: Some(inbox) })
@@ -76,24 +76,24 @@ impl Parked {
     }
 
     /// Leaves. What is left of the client, if anything, goes with the value.
-    pub(super) async fn leave(mut self, how: Leave) -> io::Result<Option<Self>> {
+    pub(super) async fn leave(mut self, how: LeaveMode) -> io::Result<Option<Self>> {
         match how {
-            Leave::Close => self.wire.close_notify().await?,
-            Leave::Fin => {}
-            Leave::Reset => {
+            LeaveMode::Close => self.wire.close_notify().await?,
+            LeaveMode::Fin => {}
+            LeaveMode::Reset => {
                 self.wire.reset()?;
                 return Ok(None);
             }
-            Leave::HalfClose => {
+            LeaveMode::HalfClose => {
                 self.wire.close_notify().await?;
                 self.wire.half_close()?;
                 return Ok(Some(self));
             }
-            Leave::CloseNotify => {
+            LeaveMode::CloseNotify => {
                 self.wire.close_notify().await?;
                 return Ok(Some(self));
             }
-            Leave::ResetStream => {
+            LeaveMode::ResetStream => {
                 let inbox = self.inbox.as_ref().ok_or_else(|| io::Error::other("this is for HTTP/2 only"))?;
                 http2::reset_stream(&mut self.wire, inbox).await?;
                 return Ok(Some(self));
@@ -105,17 +105,17 @@ impl Parked {
 
     /// Waits until the answer, or as much of it as fits, is in the kernel, and takes a portion of it away.
     /// Something is left unread.
-    pub(super) async fn let_arrive(&mut self, size: Size, portion: Portion) -> io::Result<()> {
+    pub(super) async fn let_arrive(&mut self, size: EventSize, portion: ReadPortion) -> io::Result<()> {
         // Below it are settings and the like; above, what a kernel holds of it depends on its buffers.
         let least = match size {
-            Size::Small => 64,
-            Size::Large => 16 * 1024,
+            EventSize::Small => 64,
+            EventSize::Large => 16 * 1024,
         };
         let there = self.wire.unread_settles(least).await?;
-        if portion == Portion::Half {
+        if portion == ReadPortion::Half {
             let half = match size {
-                Size::Small => there / 2,
-                Size::Large => 128 * 1024,
+                EventSize::Small => there / 2,
+                EventSize::Large => 128 * 1024,
             };
             self.wire.discard(half).await?;
             self.wire.unread_settles(1).await?;
@@ -133,7 +133,7 @@ impl Parked {
     }
 
     /// Sends another poll on the same connection.
-    pub(super) async fn poll_again(&mut self, target: &Target, queue: &str) -> io::Result<()> {
+    pub(super) async fn poll_again(&mut self, target: &TestTarget, queue: &str) -> io::Result<()> {
         let path = target.poll_path(queue, PARKED);
         match &mut self.inbox {
             Some(inbox) => http2::send_get(&mut self.wire, inbox, target, &path, true).await,
@@ -151,6 +151,6 @@ impl Parked {
                 }
             }
         }
-        self.leave(Leave::Close).await.map(drop)
+        self.leave(LeaveMode::Close).await.map(drop)
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::case::{Case, Protocol};
-use super::round::Outcome;
+use super::case::{Protocol, TestCase};
+use super::round::EventFate;
 use super::table::CASES;
 
 /// How often each outcome was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct OutcomeTally {
     /// The next poll got the event.
     pub kept: u32,
     /// The client that was there for the event got it.
@@ -25,14 +25,14 @@ pub struct Tally {
     pub problem: Option<String>,
 }
 
-impl Tally {
-    pub(super) fn count(&mut self, outcome: Outcome) {
+impl OutcomeTally {
+    pub(super) fn count(&mut self, outcome: EventFate) {
         match outcome {
-            Outcome::Kept => self.kept += 1,
-            Outcome::Delivered => self.delivered += 1,
-            Outcome::Lost => self.lost += 1,
-            Outcome::Again => self.again += 1,
-            Outcome::Failed(problem) => {
+            EventFate::Kept => self.kept += 1,
+            EventFate::Delivered => self.delivered += 1,
+            EventFate::Lost => self.lost += 1,
+            EventFate::Again => self.again += 1,
+            EventFate::Failed(problem) => {
                 self.failed += 1;
                 self.problem.get_or_insert(problem);
             }
@@ -63,33 +63,33 @@ impl Tally {
 
 /// A case over a protocol.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct ReportRow {
     /// The case.
-    pub case: Case,
+    pub case: TestCase,
     /// The protocol.
     pub protocol: Protocol,
     /// What came of it.
-    pub tally: Tally,
+    pub tally: OutcomeTally,
 }
 
-impl Row {
-    pub(super) fn new(case: Case, protocol: Protocol) -> Self {
-        Self { case, protocol, tally: Tally::default() }
+impl ReportRow {
+    pub(super) fn new(case: TestCase, protocol: Protocol) -> Self {
+        Self { case, protocol, tally: OutcomeTally::default() }
     }
 }
 
 /// What came of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ConformanceReport {
     /// The server.
     pub url: String,
     /// How often each case was played over each protocol.
     pub rounds: u32,
     /// Each case over each protocol.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ReportRow>,
 }
 
-impl Report {
+impl ConformanceReport {
     /// Whether nothing was lost, nothing came twice, and nothing else went wrong.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -112,12 +112,12 @@ impl Report {
         })
     }
 
-    fn sum(&self, count: impl Fn(&Tally) -> u32) -> u32 {
+    fn sum(&self, count: impl Fn(&OutcomeTally) -> u32) -> u32 {
         self.rows.iter().map(|row| count(&row.tally)).sum()
     }
 
     /// Cases that apply to none of the protocols.
-    fn not_applicable(&self) -> impl Iterator<Item = &'static Case> {
+    fn not_applicable(&self) -> impl Iterator<Item = &'static TestCase> {
         CASES.iter().filter(|case| !self.rows.iter().any(|row| case.applies_to(row.protocol)))
     }
 
@@ -135,8 +135,8 @@ impl Report {
     }
 }
 
-fn row_to_json(row: &Row) -> Value {
-    let Row { case, protocol, tally } = row;
+fn row_to_json(row: &ReportRow) -> Value {
+    let ReportRow { case, protocol, tally } = row;
     json!({
         "case": case.number,
         "name": case.name,
@@ -155,15 +155,15 @@ fn row_to_json(row: &Row) -> Value {
 }
 
 /// A table, one line for each case and protocol, and a line that sums it up.
-impl fmt::Display for Report {
+impl fmt::Display for ConformanceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "{:>4} {:<22} {:<13} {:>5} {:>5} {:>5} {:>5} {:>6}  result",
             "case", "name", "protocol", "kept", "deliv", "lost", "again", "failed"
         )?;
-        for Row { case, protocol, tally } in &self.rows {
-            let Tally { kept, delivered, lost, again, failed, problem } = tally;
+        for ReportRow { case, protocol, tally } in &self.rows {
+            let OutcomeTally { kept, delivered, lost, again, failed, problem } = tally;
             let verdict = tally.verdict();
             write!(
                 f,
@@ -190,23 +190,23 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn report(outcomes: &[Outcome]) -> Report {
-        let mut row = Row::new(CASES[1], Protocol::Http1);
+    fn report(outcomes: &[EventFate]) -> ConformanceReport {
+        let mut row = ReportRow::new(CASES[1], Protocol::Http1);
         for outcome in outcomes {
             row.tally.count(outcome.clone());
         }
-        Report { url: "http://x".to_owned(), rounds: 2, rows: vec![row] }
+        ConformanceReport { url: "http://x".to_owned(), rounds: 2, rows: vec![row] }
     }
 
     #[test]
     fn one_bad_round_is_enough() {
-        assert!(report(&[Outcome::Kept, Outcome::Delivered]).passed());
+        assert!(report(&[EventFate::Kept, EventFate::Delivered]).passed());
         for (bad, verdict) in [
-            (Outcome::Lost, "LOST"),
-            (Outcome::Again, "AGAIN"),
-            (Outcome::Failed("why".to_owned()), "FAILED: why"),
+            (EventFate::Lost, "LOST"),
+            (EventFate::Again, "AGAIN"),
+            (EventFate::Failed("why".to_owned()), "FAILED: why"),
         ] {
-            let report = report(&[Outcome::Kept, bad]);
+            let report = report(&[EventFate::Kept, bad]);
             assert!(!report.passed());
             assert_eq!(report.to_json()["passed"], false);
             assert!(report.to_string().contains(verdict), "{report}");
@@ -216,12 +216,12 @@ mod tests {
     #[test]
     fn nothing_played_is_nothing_passed() {
         assert!(!report(&[]).passed());
-        assert!(!Report { url: String::new(), rounds: 1, rows: Vec::new() }.passed());
+        assert!(!ConformanceReport { url: String::new(), rounds: 1, rows: Vec::new() }.passed());
     }
 
     #[test]
     fn cases_that_do_not_apply_are_listed() {
-        let report = report(&[Outcome::Kept]);
+        let report = report(&[EventFate::Kept]);
         let list = report.to_json()["not_applicable"].to_string();
         assert!(list.contains("stream-reset") && list.contains("tls-fin"), "{list}");
         assert!(!list.contains("\"reset\""), "{list}");

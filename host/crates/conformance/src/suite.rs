@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use super::case::{Case, Protocol};
-use super::healthy::Healthy;
-use super::report::{Report, Row};
-use super::round::Round;
-use super::target::{Target, Trust, Unusable};
+use super::case::{Protocol, TestCase};
+use super::healthy::HealthyClient;
+use super::report::{ConformanceReport, ReportRow};
+use super::round::TestRound;
+use super::target::{CertificateTrust, TargetError, TestTarget};
 
 /// Rounds that are played at a time.
 const CONCURRENCY: usize = 8;
@@ -26,18 +26,18 @@ const OFFSETS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(5), Durati
 const PROBE: Duration = Duration::from_secs(5);
 
 /// A server that keeps the contract, as far as a client that behaves can tell.
-pub struct Suite {
-    target: Target,
+pub struct TestSuite {
+    target: TestTarget,
     protocols: Vec<Protocol>,
     /// Sets this run's queues apart from those of others.
     run: u64,
     queues: AtomicU64,
 }
 
-impl Suite {
+impl TestSuite {
     /// Finds the server of a URL, and which protocols it speaks.
-    pub async fn find(url: &str, trust: &Trust) -> Result<Self, Unusable> {
-        let target = Target::find(url, trust).await?;
+    pub async fn find(url: &str, trust: &CertificateTrust) -> Result<Self, TargetError> {
+        let target = TestTarget::find(url, trust).await?;
         let of_scheme = if target.is_tls() {
             [Protocol::Http1Tls, Protocol::Http2Tls]
         } else {
@@ -66,15 +66,15 @@ impl Suite {
     /// Plays these cases over these protocols, where they apply. `played` is told how many rounds have been, of how many.
     pub async fn run(
         &self,
-        cases: &[Case],
+        cases: &[TestCase],
         protocols: &[Protocol],
         rounds: u32,
         played: impl Fn(u64, u64),
-    ) -> Report {
-        let mut rows: Vec<Row> = Vec::new();
+    ) -> ConformanceReport {
+        let mut rows: Vec<ReportRow> = Vec::new();
         for &protocol in protocols {
             let applying = cases.iter().filter(|case| case.applies_to(protocol));
-            rows.extend(applying.map(|&case| Row::new(case, protocol)));
+            rows.extend(applying.map(|&case| ReportRow::new(case, protocol)));
         }
         let jobs = rows
             .iter()
@@ -86,7 +86,7 @@ impl Suite {
             .map(|(index, case, protocol, round)| async move {
                 let offset = OFFSETS[round as usize % OFFSETS.len()];
                 let round =
-                    Round { target: &self.target, case: &case, protocol, queue: self.queue(), offset };
+                    TestRound { target: &self.target, case: &case, protocol, queue: self.queue(), offset };
                 (index, round.play().await)
             })
             .buffer_unordered(CONCURRENCY);
@@ -95,7 +95,7 @@ impl Suite {
             count += 1;
             played(count, all);
         }
-        Report { url: self.target.url.clone(), rounds, rows }
+        ConformanceReport { url: self.target.url.clone(), rounds, rows }
     }
 
     /// A queue's name that was not used before.
@@ -104,11 +104,12 @@ impl Suite {
     }
 
     /// Tries the contract.
-    async fn probe(&self, protocol: Protocol) -> Result<(), Unusable> {
+    async fn probe(&self, protocol: Protocol) -> Result<(), TargetError> {
         let url = || self.target.url.clone();
-        let unreachable = |error: io::Error| Unusable::Unreachable { url: url(), problem: error.to_string() };
-        let contract = |problem: String| Unusable::Contract { url: url(), problem };
-        let mut client = match timeout(PROBE, Healthy::connect(&self.target, protocol)).await {
+        let unreachable =
+            |error: io::Error| TargetError::Unreachable { url: url(), problem: error.to_string() };
+        let contract = |problem: String| TargetError::Contract { url: url(), problem };
+        let mut client = match timeout(PROBE, HealthyClient::connect(&self.target, protocol)).await {
             Ok(client) => client.map_err(unreachable)?,
             Err(_) => return Err(contract(format!("no {protocol} for {} s", PROBE.as_secs()))),
         };
@@ -121,7 +122,7 @@ impl Suite {
 }
 
 /// What a client that behaves sees of the contract.
-async fn exchange(client: &mut Healthy, queue: &str) -> io::Result<()> {
+async fn exchange(client: &mut HealthyClient, queue: &str) -> io::Result<()> {
     let event = Bytes::from_static(b"an event\n");
     let first = client.poll(queue, Duration::ZERO).await?;
     if first.is_some() {

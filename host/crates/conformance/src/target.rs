@@ -17,14 +17,14 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::wire::{Socket, Wire};
+use super::wire::{SharedSocket, WireConnection};
 
 /// How long connecting may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum CertificateTrust {
     /// Those of the public authorities.
     Public,
     /// Those that the certificates in this PEM file stand for.
@@ -35,7 +35,7 @@ pub enum Trust {
 
 /// Why a server cannot be tested.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum TargetError {
     /// The URL names no server.
     #[error("{0}: no URL of a server; give one as http://HOST:PORT or https://HOST:PORT")]
     Url(String),
@@ -73,27 +73,27 @@ fn hint(problem: &str) -> &'static str {
 
 /// A server.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct TestTarget {
     pub(super) url: String,
     /// What `host` says.
     pub(super) authority: String,
     /// Comes before `/push` and `/poll`.
     base: String,
     addresses: Vec<SocketAddr>,
-    tls: Option<Tls>,
+    tls: Option<TargetTls>,
 }
 
 /// How to speak TLS with it.
 #[derive(Clone)]
-struct Tls {
+struct TargetTls {
     name: ServerName<'static>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
 }
 
-impl Target {
-    pub(super) async fn find(url: &str, trust: &Trust) -> Result<Self, Unusable> {
-        let bad_url = || Unusable::Url(url.to_owned());
+impl TestTarget {
+    pub(super) async fn find(url: &str, trust: &CertificateTrust) -> Result<Self, TargetError> {
+        let bad_url = || TargetError::Url(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| bad_url())?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(bad_url());
@@ -105,11 +105,13 @@ impl Target {
             _ => return Err(bad_url()),
         };
         let tls = match scheme {
-            "https" => Some(Tls::new(ServerName::try_from(host.clone()).map_err(|_| bad_url())?, trust)?),
+            "https" => {
+                Some(TargetTls::new(ServerName::try_from(host.clone()).map_err(|_| bad_url())?, trust)?)
+            }
             _ => None,
         };
         let port = authority.port_u16().unwrap_or(port);
-        let unreachable = |problem: String| Unusable::Unreachable { url: url.to_owned(), problem };
+        let unreachable = |problem: String| TargetError::Unreachable { url: url.to_owned(), problem };
         let addresses = tokio::net::lookup_host((host, port))
             .await
             .map_err(|error| unreachable(error.to_string()))?
@@ -136,41 +138,41 @@ impl Target {
     }
 
     /// Connects. Over TLS it is an error if HTTP/2 is wanted and the server does not choose it.
-    pub(super) async fn connect(&self, http2: bool) -> io::Result<Wire> {
+    pub(super) async fn connect(&self, http2: bool) -> io::Result<WireConnection> {
         timeout(CONNECT, self.connect_patiently(http2))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer for 5 s")))
     }
 
-    async fn connect_patiently(&self, http2: bool) -> io::Result<Wire> {
+    async fn connect_patiently(&self, http2: bool) -> io::Result<WireConnection> {
         let socket = Arc::new(TcpStream::connect(&self.addresses[..]).await?);
         socket.set_nodelay(true)?;
-        let io = Socket(socket.clone());
+        let io = SharedSocket(socket.clone());
         let Some(tls) = &self.tls else {
-            return Ok(Wire::new(Box::new(io), socket));
+            return Ok(WireConnection::new(Box::new(io), socket));
         };
         let config = if http2 { &tls.http2 } else { &tls.http1 };
         let io = TlsConnector::from(config.clone()).connect(tls.name.clone(), io).await?;
         if http2 && io.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(io::Error::other("HTTP/2 was not chosen"));
         }
-        Ok(Wire::new(Box::new(io), socket))
+        Ok(WireConnection::new(Box::new(io), socket))
     }
 }
 
-impl Tls {
-    fn new(name: ServerName<'static>, trust: &Trust) -> Result<Self, Unusable> {
+impl TargetTls {
+    fn new(name: ServerName<'static>, trust: &CertificateTrust) -> Result<Self, TargetError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(rustls::ALL_VERSIONS)
-            .map_err(|error| Unusable::Url(error.to_string()))?;
+            .map_err(|error| TargetError::Url(error.to_string()))?;
         let mut config = match trust {
-            Trust::Public => builder.with_root_certificates(
+            CertificateTrust::Public => builder.with_root_certificates(
                 webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<RootCertStore>(),
             ),
-            Trust::File(file) => builder.with_root_certificates(authorities(file)?),
-            Trust::Anybody => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            CertificateTrust::File(file) => builder.with_root_certificates(authorities(file)?),
+            CertificateTrust::Anybody => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             }
         }
         .with_no_client_auth();
@@ -185,8 +187,8 @@ impl Tls {
     }
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, Unusable> {
-    let wrong = |problem: String| Unusable::Authorities { file: file.to_owned(), problem };
+fn authorities(file: &Path) -> Result<RootCertStore, TargetError> {
+    let wrong = |problem: String| TargetError::Authorities { file: file.to_owned(), problem };
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))? {
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
@@ -197,9 +199,9 @@ fn authorities(file: &Path) -> Result<RootCertStore, Unusable> {
 
 /// Believes any certificate, and still checks that the server has its key.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,

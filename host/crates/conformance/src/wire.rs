@@ -14,25 +14,25 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// What bytes go through: the socket, or TLS over it.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait WireIo: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> WireIo for T {}
 
 /// A connection. Dropped, it is closed: the kernel sends FIN, or RST if it holds bytes that nobody read.
-pub(super) struct Wire {
-    io: Box<dyn Io>,
+pub(super) struct WireConnection {
+    io: Box<dyn WireIo>,
     socket: Arc<TcpStream>,
     /// What was read and not used yet.
     pub(super) received: BytesMut,
 }
 
-impl Wire {
-    pub(super) fn new(io: Box<dyn Io>, socket: Arc<TcpStream>) -> Self {
+impl WireConnection {
+    pub(super) fn new(io: Box<dyn WireIo>, socket: Arc<TcpStream>) -> Self {
         Self { io, socket, received: BytesMut::new() }
     }
 
     /// What speaks HTTP by itself takes over.
-    pub(super) fn into_io(self) -> Box<dyn Io> {
+    pub(super) fn into_io(self) -> Box<dyn WireIo> {
         self.io
     }
 
@@ -115,9 +115,9 @@ impl Wire {
 }
 
 /// A socket that others look at while it is read and written.
-pub(super) struct Socket(pub(super) Arc<TcpStream>);
+pub(super) struct SharedSocket(pub(super) Arc<TcpStream>);
 
-impl AsyncRead for Socket {
+impl AsyncRead for SharedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
@@ -133,7 +133,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for SharedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(cx))?;
@@ -148,7 +148,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// How the socket ends is the business of [`Wire`].
+    /// How the socket ends is the business of [`WireConnection`].
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
