@@ -10,7 +10,7 @@ use http::Method;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use linger::admin::client::{Sent, ask};
+use linger::admin::client::{RequestContent, ask};
 use linger_config::ListenAddress;
 
 use crate::client::{Client, request};
@@ -129,7 +129,7 @@ struct Deployed {
 
 async fn deploy(socket: &Path, component: Bytes) -> anyhow::Result<Deployed> {
     let start = Instant::now();
-    let sent = Sent { bytes: component, ..Sent::default() };
+    let sent = RequestContent { bytes: component, ..RequestContent::default() };
     let record = ask(&ListenAddress::Unix(socket.to_owned()), None, Method::PUT, "/apps/bench", sent).await?;
     let all = start.elapsed().as_secs_f64() * 1e3;
     let steps = record["steps"].as_array().into_iter().flatten();

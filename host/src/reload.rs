@@ -14,7 +14,7 @@ use linger_http::{ConnectionPermits, HttpSettings};
 use linger_telemetry::{Metrics, Reload};
 
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
-pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type ConfigReader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Why nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum ReloadError {
 
 /// What a changed configuration came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reloaded {
+pub struct ReloadOutcome {
     /// What changed of each app.
     pub apps: BTreeMap<String, AppChange>,
     /// Keys, beside the apps', whose changes are in force.
@@ -42,8 +42,8 @@ pub struct Reloaded {
 }
 
 /// Whoever can have the configuration read again.
-pub struct Reloader {
-    reread: Option<Reread>,
+pub struct ConfigReloader {
+    reread: Option<ConfigReader>,
     deployments: Arc<Deployments>,
     settings: Arc<ArcSwap<HttpSettings>>,
     places: ConnectionPermits,
@@ -53,11 +53,11 @@ pub struct Reloader {
     reloading: tokio::sync::Mutex<()>,
 }
 
-impl Reloader {
+impl ConfigReloader {
     /// For a server with this configuration.
     pub(crate) fn new(
         config: Config,
-        reread: Option<Reread>,
+        reread: Option<ConfigReader>,
         deployments: Arc<Deployments>,
         settings: Arc<ArcSwap<HttpSettings>>,
         places: ConnectionPermits,
@@ -86,14 +86,14 @@ impl Reloader {
 
     /// Reads the configuration, and puts it in force. Takes as long as new components need to compile and to start. After an
     /// error all is as it was.
-    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+    pub async fn reload(&self) -> Result<ReloadOutcome, ReloadError> {
         let _only = self.reloading.lock().await;
         let result = self.put_in_force().await;
         self.metrics.record_reload(if result.is_ok() { Reload::Done } else { Reload::Refused });
         result
     }
 
-    async fn put_in_force(&self) -> Result<Reloaded, ReloadError> {
+    async fn put_in_force(&self) -> Result<ReloadOutcome, ReloadError> {
         let reread = self.reread.clone().ok_or(ReloadError::NoConfiguration)?;
         let read = tokio::task::spawn_blocking(move || reread()).await;
         let wanted = read.map_err(|error| ReloadError::Configuration(error.to_string()))?;
@@ -108,7 +108,8 @@ impl Reloader {
         let apps = self.deployments.carry_out(plan, || self.settings.store(Arc::new(settings)));
         self.places.set(&wanted.limits);
         let before = self.config.load_full();
-        let reloaded = Reloaded { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
+        let reloaded =
+            ReloadOutcome { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
         self.config.store(Arc::new(in_force(&before, wanted)));
         tracing::info!("configuration read again: {reloaded}");
         Ok(reloaded)
@@ -151,7 +152,7 @@ fn in_force(before: &Config, wanted: Config) -> Config {
     Config { listen, shutdown_delay, shutdown_timeout, limits, components, apps, routes, ..before.clone() }
 }
 
-impl Reloaded {
+impl ReloadOutcome {
     /// The same in words, for people: a sentence for each change.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
@@ -169,7 +170,7 @@ impl Reloaded {
     }
 }
 
-impl fmt::Display for Reloaded {
+impl fmt::Display for ReloadOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentences().join("; "))
     }

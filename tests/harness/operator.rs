@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use linger::admin::client::{Sent, ask};
+use linger::admin::client::{RequestContent, ask};
 use linger_config::ListenAddress;
 
 use super::{Answer, Http1, Request, Server, component, linger, text};
@@ -84,7 +84,7 @@ impl Server {
     /// What the admin listener shows.
     pub(crate) async fn shown(&self, path: &str) -> Value {
         let admin = ListenAddress::Unix(self.folder().join("admin.sock"));
-        ask(&admin, None, http::Method::GET, path, Sent::default()).await.unwrap()
+        ask(&admin, None, http::Method::GET, path, RequestContent::default()).await.unwrap()
     }
 }
 

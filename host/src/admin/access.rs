@@ -8,7 +8,7 @@ use linger_config::{AdminConfig, ListenAddress};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AccessRefusal {
     /// It does not bring the token.
     NoToken,
     /// A page in a browser sent it, which may be anybody's.
@@ -18,16 +18,16 @@ pub(super) enum Refusal {
 }
 
 /// Whether a request may be answered.
-pub(super) fn check(config: &AdminConfig, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check(config: &AdminConfig, headers: &HeaderMap) -> Result<(), AccessRefusal> {
     if !is_of_own_page(headers) {
-        return Err(Refusal::Browser);
+        return Err(AccessRefusal::Browser);
     }
     match &config.token {
         Some(token) if bearer(headers).is_some_and(|given| same(given, token.reveal())) => Ok(()),
-        Some(_) => Err(Refusal::NoToken),
+        Some(_) => Err(AccessRefusal::NoToken),
         // Without a token it is of this machine alone.
         None if matches!(config.listen, ListenAddress::Unix(_)) || is_local(headers) => Ok(()),
-        None => Err(Refusal::ForeignHost),
+        None => Err(AccessRefusal::ForeignHost),
     }
 }
 
@@ -78,9 +78,9 @@ mod tests {
         assert_eq!(check("Bearer 0123456789abcdef"), Ok(()));
         assert_eq!(check("bearer  0123456789abcdef"), Ok(()));
         for wrong in ["Bearer 0123456789abcdeg", "Bearer", "Basic 0123456789abcdef", "0123456789abcdef"] {
-            assert_eq!(check(wrong), Err(Refusal::NoToken), "{wrong}");
+            assert_eq!(check(wrong), Err(AccessRefusal::NoToken), "{wrong}");
         }
-        assert_eq!(super::check(&config, &headers(&[("host", "localhost")])), Err(Refusal::NoToken));
+        assert_eq!(super::check(&config, &headers(&[("host", "localhost")])), Err(AccessRefusal::NoToken));
     }
 
     #[test]
@@ -90,8 +90,8 @@ mod tests {
         for local in ["127.0.0.1:1", "localhost:1", "[::1]:1"] {
             assert_eq!(check(local), Ok(()), "{local}");
         }
-        assert_eq!(check("rebound.example:1"), Err(Refusal::ForeignHost));
-        assert_eq!(super::check(&config, &headers(&[])), Err(Refusal::ForeignHost));
+        assert_eq!(check("rebound.example:1"), Err(AccessRefusal::ForeignHost));
+        assert_eq!(super::check(&config, &headers(&[])), Err(AccessRefusal::ForeignHost));
     }
 
     #[test]
@@ -99,11 +99,11 @@ mod tests {
         let config = config("listen = '127.0.0.1:1'");
         for other in ["http://localhost:8080", "http://example.org", "null", ""] {
             let headers = headers(&[("host", "localhost"), ("origin", other)]);
-            assert_eq!(check(&config, &headers), Err(Refusal::Browser), "{other}");
+            assert_eq!(check(&config, &headers), Err(AccessRefusal::Browser), "{other}");
         }
         // But for the one of this listener, under a name of this machine.
         let own = |host: &str| headers(&[("host", host), ("origin", &format!("http://{host}"))]);
         assert_eq!(check(&config, &own("localhost:1")), Ok(()));
-        assert_eq!(check(&config, &own("rebound.example:1")), Err(Refusal::ForeignHost));
+        assert_eq!(check(&config, &own("rebound.example:1")), Err(AccessRefusal::ForeignHost));
     }
 }

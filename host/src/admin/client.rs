@@ -22,7 +22,7 @@ use super::{CANARY, SOURCE};
 
 /// What is sent: a component, or an event.
 #[derive(Clone, Debug, Default)]
-pub struct Sent {
+pub struct RequestContent {
     /// All of it.
     pub bytes: Bytes,
     /// The media type of an event.
@@ -43,7 +43,7 @@ pub async fn ask(
     token: Option<&str>,
     method: Method,
     path: &str,
-    sent: Sent,
+    sent: RequestContent,
 ) -> anyhow::Result<Value> {
     let answer = succeeded(exchange(address, token, method, path, sent).await?)?;
     Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
@@ -67,7 +67,7 @@ pub async fn exchange(
     token: Option<&str>,
     method: Method,
     path: &str,
-    sent: Sent,
+    sent: RequestContent,
 ) -> anyhow::Result<Response<Bytes>> {
     let mut request = request(token, method, path);
     if !sent.source.is_empty() {

@@ -16,16 +16,16 @@ use linger_events::EventStore;
 use linger_telemetry::{Metrics, process};
 
 /// All metrics, as text for Prometheus.
-pub struct Exposition(Registry);
+pub struct MetricsExposition(Registry);
 
 /// What there is to look up. The apps may be gone before the metrics are.
-struct Live {
+struct LiveSources {
     deployments: Weak<Deployments>,
     events: Arc<dyn EventStore>,
     connections: Arc<Permits>,
 }
 
-impl Exposition {
+impl MetricsExposition {
     /// All that is counted, and all that is looked up.
     #[must_use]
     pub fn new(
@@ -37,7 +37,7 @@ impl Exposition {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let deployments = Arc::downgrade(deployments);
-        registry.register_collector(Box::new(Live { deployments, events, connections }));
+        registry.register_collector(Box::new(LiveSources { deployments, events, connections }));
         Self(registry)
     }
 
@@ -56,16 +56,16 @@ impl Exposition {
     }
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for LiveSources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Live")
     }
 }
 
 /// Writes metrics one by one.
-struct Writer<'a>(DescriptorEncoder<'a>);
+struct MetricsWriter<'a>(DescriptorEncoder<'a>);
 
-impl Writer<'_> {
+impl MetricsWriter<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
         let gauge = ConstGauge::new(value);
         gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
@@ -104,9 +104,9 @@ impl Writer<'_> {
     }
 }
 
-impl Collector for Live {
+impl Collector for LiveSources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut writer = Writer(encoder);
+        let mut writer = MetricsWriter(encoder);
         writer.gauges(
             "linger_build_info",
             "The version that runs",
@@ -124,8 +124,8 @@ impl Collector for Live {
     }
 }
 
-impl Live {
-    fn encode_apps(&self, writer: &mut Writer<'_>) -> fmt::Result {
+impl LiveSources {
+    fn encode_apps(&self, writer: &mut MetricsWriter<'_>) -> fmt::Result {
         let Some(deployments) = self.deployments.upgrade() else { return Ok(()) };
         let slots = deployments.slots();
         let running = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.requests.in_use())));
@@ -150,7 +150,7 @@ impl Live {
         Ok(())
     }
 
-    fn encode_link(&self, writer: &mut Writer<'_>) -> fmt::Result {
+    fn encode_link(&self, writer: &mut MetricsWriter<'_>) -> fmt::Result {
         let Some(linked) = self.events.connection() else { return Ok(()) };
         writer.gauge("linger_nats_ready", "Whether NATS can store events now", i64::from(linked.is_ready))?;
         let connections = [([("to", "nats")], linked.connections)];
@@ -167,7 +167,7 @@ impl Live {
         )
     }
 
-    fn encode_events(&self, writer: &mut Writer<'_>) -> fmt::Result {
+    fn encode_events(&self, writer: &mut MetricsWriter<'_>) -> fmt::Result {
         let usage = self.events.usage();
         let place = |place: &'static str| [("place", place)];
         let events = [(place("queues"), count(usage.events)), (place("topics"), count(usage.published))];

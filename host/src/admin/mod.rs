@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use linger_config::{AdminConfig, FileMode, ListenAddress, SilenceTimeouts};
 use linger_net::{AcceptedSocket, SocketStream};
 
-pub use api::Operated;
-pub use exposition::Exposition;
+pub use api::AdminContext;
+pub use exposition::MetricsExposition;
 
 /// The header in which the client says what file a component is from.
 const SOURCE: &str = "linger-source";
@@ -36,13 +36,13 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open admin listener.
-pub struct Listener {
+pub struct AdminListener {
     /// One, but for what systemd passes.
     sockets: Vec<linger_net::BoundListener>,
     config: AdminConfig,
 }
 
-impl Listener {
+impl AdminListener {
     /// Opens it. A Unix socket that nobody listens at any more is replaced. To be called in the runtime that serves.
     pub fn open(config: AdminConfig) -> io::Result<Self> {
         let sockets = linger_net::BoundListener::open(
@@ -60,8 +60,8 @@ impl Listener {
     }
 
     /// Serves for as long as it is polled.
-    pub async fn serve(self, operated: Operated) {
-        let api = Arc::new(api::Api::new(operated, self.config));
+    pub async fn serve(self, operated: AdminContext) {
+        let api = Arc::new(api::AdminApi::new(operated, self.config));
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
@@ -85,7 +85,7 @@ impl Listener {
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    api: Arc<api::Api>,
+    api: Arc<api::AdminApi>,
     permit: OwnedSemaphorePermit,
 ) {
     let service = service_fn(|request| api.answer(request));

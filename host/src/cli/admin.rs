@@ -13,11 +13,11 @@ use tokio::runtime::Runtime;
 use linger_config::ListenAddress;
 use linger_events::NewEvent;
 
-use crate::admin::client::{Sent, exchange, follow, succeeded};
+use crate::admin::client::{RequestContent, exchange, follow, succeeded};
 
 /// Which server is meant.
 #[derive(Debug, Args)]
-pub(super) struct Server {
+pub(super) struct AdminServer {
     /// The admin listener of the server: IP:PORT or unix:PATH
     #[arg(long = "admin", value_name = "ADDRESS", env = "LINGER_ADMIN", default_value = "127.0.0.1:9070")]
     address: ListenAddress,
@@ -27,10 +27,10 @@ pub(super) struct Server {
     token_file: Option<std::path::PathBuf>,
 }
 
-impl Server {
+impl AdminServer {
     /// Fails if the server has no app of this name.
     pub(super) fn find(&self, app: &str) -> anyhow::Result<()> {
-        let found = self.ask(http::Method::GET, "/apps", Sent::default())?;
+        let found = self.ask(http::Method::GET, "/apps", RequestContent::default())?;
         let apps = found["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut names = apps.iter().filter_map(|app| app["app"].as_str());
         if names.any(|name| name == app) {
@@ -44,19 +44,24 @@ impl Server {
     /// Asks for something to be done with an app, and gives the record of the generation that it was done with.
     pub(super) fn tell(&self, app: &str, what: &str) -> anyhow::Result<Value> {
         self.find(app)?;
-        self.ask(http::Method::POST, &format!("/apps/{app}/{what}"), Sent::default())
+        self.ask(http::Method::POST, &format!("/apps/{app}/{what}"), RequestContent::default())
     }
 
     /// Has an event stored, and gives what the answer says under this key.
     pub(super) fn store(&self, path: &str, event: NewEvent, key: &str) -> anyhow::Result<String> {
         let NewEvent { data, content_type } = event;
-        let sent = Sent { bytes: data, content_type, ..Sent::default() };
+        let sent = RequestContent { bytes: data, content_type, ..RequestContent::default() };
         let answer = self.ask(http::Method::POST, path, sent)?;
         Ok(answer[key].as_str().unwrap_or("?").to_owned())
     }
 
     /// Asks for something, and gives what an answer of JSON says. Fails if it is not one of success.
-    pub(super) fn ask(&self, method: http::Method, path: &str, sent: Sent) -> anyhow::Result<Value> {
+    pub(super) fn ask(
+        &self,
+        method: http::Method,
+        path: &str,
+        sent: RequestContent,
+    ) -> anyhow::Result<Value> {
         let answer = succeeded(self.exchange(method, path, sent)?)?;
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
@@ -66,7 +71,7 @@ impl Server {
         let query = wanted.map(|wanted| format!("?log={}", utf8_percent_encode(wanted, NON_ALPHANUMERIC)));
         let path = format!("/stream{}", query.unwrap_or_default());
         let token = self.token()?;
-        let mut lines = Lines::default();
+        let mut lines = EventLines::default();
         let print = |bytes: &[u8]| match std::io::stdout().write_all(&lines.take(bytes)) {
             Ok(()) => ControlFlow::Continue(()),
             // Who reads no further has seen enough.
@@ -80,7 +85,7 @@ impl Server {
         &self,
         method: http::Method,
         path: &str,
-        sent: Sent,
+        sent: RequestContent,
     ) -> anyhow::Result<http::Response<Bytes>> {
         let token = self.token()?;
         runtime()?.block_on(exchange(&self.address, token.as_deref(), method, path, sent))
@@ -100,12 +105,12 @@ fn runtime() -> std::io::Result<Runtime> {
 
 /// What server-sent events hold, a line each.
 #[derive(Default)]
-struct Lines {
+struct EventLines {
     /// The beginning of a line.
     rest: Vec<u8>,
 }
 
-impl Lines {
+impl EventLines {
     fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.rest.extend_from_slice(bytes);
         let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -123,7 +128,7 @@ mod tests {
     fn lines_are_whole_whatever_the_pieces() {
         let sent = b": nothing\n\nevent: log\ndata: {\"a\":1}\n\nevent: missed\ndata: {\"missed\":2}\n\n";
         for size in 1..sent.len() {
-            let mut lines = Lines::default();
+            let mut lines = EventLines::default();
             let seen: Vec<u8> = sent.chunks(size).flat_map(|piece| lines.take(piece)).collect();
             assert_eq!(seen, b"{\"a\":1}\n{\"missed\":2}\n");
         }

@@ -4,36 +4,36 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::admin::Server;
-use super::output::Output;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
 
 /// Let an app's canary serve all requests
 #[derive(Debug, Args)]
-pub(super) struct Promote {
+pub(super) struct PromoteArgs {
     /// The app, as the server's configuration names it
     app: String,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
 /// End an app's canary: what serves the other requests serves all
 #[derive(Debug, Args)]
-pub(super) struct Abort {
+pub(super) struct AbortArgs {
     /// The app, as the server's configuration names it
     app: String,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
-impl Promote {
+impl PromoteArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "promote")?;
         let text = || format!("{}: generation {} serves\n", self.app, record["generation"]);
@@ -41,7 +41,7 @@ impl Promote {
     }
 }
 
-impl Abort {
+impl AbortArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "abort")?;
         let text = || format!("{}: generation {} serves no more\n", self.app, record["generation"]);

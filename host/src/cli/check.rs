@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use linger_config::CodeCache;
 use linger_wasm::{ComponentReport, Engine, inspect};
 
-use super::output::Output;
+use super::output::OutputArgs;
 use super::serve::variable;
 
 /// Print which world a component fits, what it imports, and what of that this host lacks
@@ -21,15 +21,15 @@ use super::serve::variable;
 #[command(after_help = examples!(
     "linger check poll.wasm",
 ))]
-pub(super) struct Check {
+pub(super) struct CheckArgs {
     /// The component's file
     component: PathBuf,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 }
 
-impl Check {
+impl CheckArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         // What is compiled here need not be when it is served.
         let cache = CodeCache::default().directory(variable);

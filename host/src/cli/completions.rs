@@ -13,12 +13,12 @@ use super::{Cli, print};
     "linger completions bash > ~/.local/share/bash-completion/completions/linger",
     "linger completions fish > ~/.config/fish/completions/linger.fish",
 ))]
-pub(super) struct Completions {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
-impl Completions {
+impl CompletionsArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         // Not at once to standard output: if its reader has gone, this panics.
         let mut text = Vec::new();

@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use linger_config::{AppConfig, ListenAddress};
 use linger_net::TlsTerminator;
 
-use super::output::Output;
+use super::output::OutputArgs;
 
 /// Check a configuration, or print what one can say
 #[derive(Debug, Args)]
-pub(super) struct Config {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
-    action: Action,
+    action: ConfigAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
-    Check(Check),
+enum ConfigAction {
+    Check(ConfigCheckArgs),
     /// Print a linger.toml with every key at its default, and what each is for
     Default,
     /// Print the JSON Schema of a linger.toml, for editors
@@ -38,26 +38,26 @@ enum Action {
 /// there. It does not load components: `linger check` tells whether one can be served. Exits with 0 if nothing is wrong, and
 /// with 2 otherwise.
 #[derive(Debug, Args)]
-struct Check {
+struct ConfigCheckArgs {
     /// The configuration, a linger.toml
     file: PathBuf,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 }
 
-impl Config {
+impl ConfigArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = match self.action {
-            Action::Check(Check { file, output }) => {
+            ConfigAction::Check(ConfigCheckArgs { file, output }) => {
                 let config = read(&file, "name a linger.toml")?;
                 look(&config).map_err(|error| error.context(file.display().to_string()))?;
                 let text = || format!("{}: {}\n", file.display(), summary(&config));
                 return Ok(output.print(&to_json(&config), text));
             }
-            Action::Default => linger_config::template(),
-            Action::Schema => linger_config::schema(),
-            Action::Docs => linger_config::reference(),
+            ConfigAction::Default => linger_config::template(),
+            ConfigAction::Schema => linger_config::schema(),
+            ConfigAction::Docs => linger_config::reference(),
         };
         // Who reads no further has seen enough.
         let _ = std::io::stdout().write_all(text.as_bytes());

@@ -8,8 +8,8 @@ use clap::Args;
 
 use linger_conformance::{CASES, CertificateTrust, TestCase, TestSuite};
 
-use super::output::Output;
-use super::progress::Parts;
+use super::output::OutputArgs;
+use super::progress::PartsProgress;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,12 +27,12 @@ Examples:
 /// cannot be tested.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Conformance {
+pub(super) struct ConformanceArgs {
     /// Where the server is: http://HOST:PORT or https://HOST:PORT, with a path if `/push` and `/poll` have one
     url: String,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     /// How often each case is played
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
@@ -51,7 +51,7 @@ pub(super) struct Conformance {
     ca: Option<PathBuf>,
 }
 
-impl Conformance {
+impl ConformanceArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let cases = self.cases()?;
         let trust = match self.ca {
@@ -62,7 +62,7 @@ impl Conformance {
         let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
         let report = runtime.block_on(async {
             let suite = TestSuite::find(&self.url, &trust).await?;
-            let parts = Parts::new("rounds");
+            let parts = PartsProgress::new("rounds");
             let played = |count, of| parts.done(count, of);
             anyhow::Ok(suite.run(&cases, suite.protocols(), self.rounds, played).await)
         })?;

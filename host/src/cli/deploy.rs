@@ -11,10 +11,10 @@ use serde_json::Value;
 use linger_deploy::TrafficSplit;
 use linger_wasm::ComponentSource;
 
-use super::admin::Server;
-use super::output::Output;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
 use super::progress;
-use crate::admin::client::Sent;
+use crate::admin::client::RequestContent;
 
 /// Put a component in the place of an app's current one, without a failed request
 ///
@@ -31,7 +31,7 @@ use crate::admin::client::Sent;
     "linger deploy poll.wasm --app poll --canary 10%",
     r#"linger deploy poll.wasm --app poll --canary "x-beta: 1" --admin unix:admin.sock"#,
 ))]
-pub(super) struct Deploy {
+pub(super) struct DeployArgs {
     /// The component's file
     component: PathBuf,
 
@@ -48,26 +48,26 @@ pub(super) struct Deploy {
     wait: bool,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
 /// How often the server is asked whether they have.
 const LOOK: Duration = Duration::from_millis(200);
 
-impl Deploy {
+impl DeployArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let ComponentSource { name, bytes } = ComponentSource::read(&self.component)?;
         // Before all of it is sent: who may not deploy, or names no app, is told at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
-        let sent = Sent {
+        let sent = RequestContent {
             bytes,
             source: name.display().to_string(),
             canary: self.canary.clone(),
-            ..Sent::default()
+            ..RequestContent::default()
         };
         let deploys = progress::spinner("the server loads it, and tries it");
         let record = self.server.ask(Method::PUT, &path, sent)?;
@@ -91,7 +91,7 @@ impl Deploy {
 
     /// Whether requests are left in generations that serve no more.
     fn drains(&self) -> anyhow::Result<bool> {
-        let shown = self.server.ask(Method::GET, "/apps", Sent::default())?;
+        let shown = self.server.ask(Method::GET, "/apps", RequestContent::default())?;
         let apps = shown["apps"].as_array().into_iter().flatten();
         let generations =
             apps.filter(|app| app["app"] == *self.app).filter_map(|app| app["generations"].as_array());

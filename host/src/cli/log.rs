@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use http::Method;
 
-use super::admin::Server;
-use super::output::Output;
-use crate::admin::client::Sent;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
+use crate::admin::client::RequestContent;
 
 /// Print what of the log a server wants, or have it want something else from now on
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ use crate::admin::client::Sent;
     "linger log --follow                        what happens, as it happens",
     "linger log --follow warn",
 ))]
-pub(super) struct Log {
+pub(super) struct LogArgs {
     /// A level (error, warn, info, debug or trace), or one for each target, as TARGET=LEVEL
     #[arg(value_name = "LEVEL")]
     wanted: Option<String>,
@@ -27,22 +27,24 @@ pub(super) struct Log {
     follow: bool,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
-impl Log {
+impl LogArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         if self.follow {
             return self.server.follow(self.wanted.as_deref());
         }
         let answer = match self.wanted {
-            Some(wanted) => {
-                self.server.ask(Method::PUT, "/log", Sent { bytes: wanted.into(), ..Sent::default() })
-            }
-            None => self.server.ask(Method::GET, "/log", Sent::default()),
+            Some(wanted) => self.server.ask(
+                Method::PUT,
+                "/log",
+                RequestContent { bytes: wanted.into(), ..RequestContent::default() },
+            ),
+            None => self.server.ask(Method::GET, "/log", RequestContent::default()),
         }?;
         Ok(self.output.print(&answer, || format!("{}\n", answer["log"].as_str().unwrap_or("?"))))
     }

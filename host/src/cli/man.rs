@@ -12,12 +12,12 @@ use super::{Cli, print};
 /// Print the manual page, or write that of each command to a folder
 #[derive(Debug, Args)]
 #[command(after_help = examples!("linger man | man -l -", "linger man ~/.local/share/man/man1"))]
-pub(super) struct Man {
+pub(super) struct ManArgs {
     /// The folder that `linger.1` and the pages of the commands are written to; it is made if it is not there
     directory: Option<PathBuf>,
 }
 
-impl Man {
+impl ManArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let command = Cli::command();
         if let Some(directory) = self.directory {

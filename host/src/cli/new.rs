@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
-use crate::project::{Language, Template, files};
+use crate::project::{ProjectLanguage, ProjectTemplate, files};
 
 /// Make a new project for a handler, with all that it needs of Linger
 ///
@@ -19,20 +19,20 @@ use crate::project::{Language, Template, files};
     "linger new chat --template longpoll",
     "linger new chat --lang python",
 ))]
-pub(super) struct New {
+pub(super) struct NewArgs {
     /// The project's name, and that of its folder
     name: String,
 
     /// What it is written in
     #[arg(long, value_enum, default_value = "rust")]
-    lang: Language,
+    lang: ProjectLanguage,
 
     /// What it starts as: `hello` in Rust, else `longpoll`, if not said
     #[arg(long, value_enum)]
-    template: Option<Template>,
+    template: Option<ProjectTemplate>,
 }
 
-impl New {
+impl NewArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { name, lang, template } = self;
         let files = files(&name, lang, template.unwrap_or_else(|| lang.usual_template()))

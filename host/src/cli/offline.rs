@@ -12,11 +12,11 @@ use linger_config::{EventsConfig, QueuesConfig, TopicsConfig};
 use linger_events::{DirectoryContents, EventStore, NewEvent};
 
 /// The directory of a store.
-pub(super) struct Directory {
+pub(super) struct DirectoryArgs {
     store: PathBuf,
 }
 
-impl Directory {
+impl DirectoryArgs {
     pub(super) fn new(store: PathBuf) -> Self {
         Self { store }
     }
@@ -43,7 +43,7 @@ impl Directory {
 
 /// What the event is.
 #[derive(Debug, Args)]
-pub(super) struct Payload {
+pub(super) struct PayloadArgs {
     /// The file with the event's bytes; standard input unless given, or if it is `-`
     file: Option<PathBuf>,
 
@@ -52,7 +52,7 @@ pub(super) struct Payload {
     content_type: Option<Arc<str>>,
 }
 
-impl Payload {
+impl PayloadArgs {
     pub(super) fn read(self) -> anyhow::Result<NewEvent> {
         let data = match self.file.filter(|file| file != Path::new("-")) {
             Some(file) => std::fs::read(&file)

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Output {
+pub(super) struct OutputArgs {
     /// Print one JSON document instead
     #[arg(long)]
     json: bool,
 }
 
-impl Output {
+impl OutputArgs {
     /// Prints one of the two.
     pub(super) fn print(self, value: &Value, text: impl FnOnce() -> String) -> ExitCode {
         let text = if self.json { format!("{value:#}\n") } else { text() };

@@ -4,32 +4,32 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::admin::Server;
-use super::offline::Directory;
+use super::admin::AdminServer;
+use super::offline::DirectoryArgs;
 
 /// Where the events are.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct EventsArgs {
     /// The directory that `linger serve` is given by `--store`, which no server may have open; without it, those of the server
     /// are meant whose admin listener is named
     #[arg(long, value_name = "DIRECTORY")]
     store: Option<PathBuf>,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
 /// One of the two.
-pub(super) enum Events {
-    Stored(Directory),
-    Served(Server),
+pub(super) enum EventsPlace {
+    Stored(DirectoryArgs),
+    Served(AdminServer),
 }
 
-impl Place {
-    pub(super) fn events(self) -> Events {
+impl EventsArgs {
+    pub(super) fn events(self) -> EventsPlace {
         match self.store {
-            Some(directory) => Events::Stored(Directory::new(directory)),
-            None => Events::Served(self.server),
+            Some(directory) => EventsPlace::Stored(DirectoryArgs::new(directory)),
+            None => EventsPlace::Served(self.server),
         }
     }
 }

@@ -14,12 +14,12 @@ pub(super) fn spinner(what: &'static str) -> ProgressBar {
 
 /// Something that has so many parts, and takes minutes. It is told to standard error: what is printed is for whoever reads
 /// standard output.
-pub(super) struct Parts {
+pub(super) struct PartsProgress {
     name: &'static str,
     bar: ProgressBar,
 }
 
-impl Parts {
+impl PartsProgress {
     /// Begins. `name` is what the parts are.
     pub(super) fn new(name: &'static str) -> Self {
         let bar = ProgressBar::no_length().with_message(name);
@@ -41,7 +41,7 @@ impl Parts {
     }
 }
 
-impl Drop for Parts {
+impl Drop for PartsProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use linger_base::Name;
 
-use super::offline::Payload;
-use super::output::Output;
-use super::place::{Events, Place};
+use super::offline::PayloadArgs;
+use super::output::OutputArgs;
+use super::place::{EventsArgs, EventsPlace};
 
 /// Store an event at the end of a topic, and print the cursor after it
 #[derive(Debug, Args)]
@@ -17,29 +17,29 @@ use super::place::{Events, Place};
     "echo hello | linger publish news                   to the server at 127.0.0.1:9070",
     "echo hello | linger publish news --store events",
 ))]
-pub(super) struct Publish {
+pub(super) struct PublishArgs {
     /// The topic's name
     topic: Name,
 
     #[command(flatten)]
-    payload: Payload,
+    payload: PayloadArgs,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    place: Place,
+    place: EventsArgs,
 }
 
-impl Publish {
+impl PublishArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { topic, payload, output, place } = self;
         let event = payload.read()?;
         let cursor = match place.events() {
-            Events::Stored(directory) => {
+            EventsPlace::Stored(directory) => {
                 directory.with(async |store| Ok(store.publish(&topic, event).await?))?.to_string()
             }
-            Events::Served(server) => server.store(&format!("/topics/{topic}"), event, "cursor")?,
+            EventsPlace::Served(server) => server.store(&format!("/topics/{topic}"), event, "cursor")?,
         };
         Ok(output.print(&json!({ "cursor": cursor }), || format!("{cursor}\n")))
     }

@@ -9,9 +9,9 @@ use serde_json::json;
 use linger_base::Name;
 use linger_events::Schedule;
 
-use super::offline::Payload;
-use super::output::Output;
-use super::place::{Events, Place};
+use super::offline::PayloadArgs;
+use super::output::OutputArgs;
+use super::place::{EventsArgs, EventsPlace};
 
 /// Store an event at the end of a queue, and print its id
 #[derive(Debug, Args)]
@@ -20,12 +20,12 @@ use super::place::{Events, Place};
     "echo hello | linger push jobs --store events",
     "linger push jobs job.json --content-type application/json --delay 10s --store events",
 ))]
-pub(super) struct Push {
+pub(super) struct PushArgs {
     /// The queue's name
     queue: Name,
 
     #[command(flatten)]
-    payload: Payload,
+    payload: PayloadArgs,
 
     /// How long nobody can take it, as `10s` or `5m`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -36,23 +36,23 @@ pub(super) struct Push {
     ttl: Option<Duration>,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    place: Place,
+    place: EventsArgs,
 }
 
-impl Push {
+impl PushArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { queue, payload, delay, ttl, output, place } = self;
         let event = payload.read()?;
         let id = match place.events() {
-            Events::Stored(directory) => {
+            EventsPlace::Stored(directory) => {
                 let schedule = Schedule { delay, time_to_live: ttl };
                 let id = directory.with(async |store| Ok(store.push(&queue, event, schedule).await?))?;
                 id.to_string()
             }
-            Events::Served(server) => {
+            EventsPlace::Served(server) => {
                 let times = [("delay", delay), ("ttl", ttl)];
                 let times = times
                     .iter()

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use linger_events::{ContentCount, DirectoryContents};
 
-use super::admin::Server;
-use super::output::Output;
-use super::place::{Events, Place};
-use crate::admin::client::Sent;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
+use super::place::{EventsArgs, EventsPlace};
+use crate::admin::client::RequestContent;
 
 /// List the queues and topics of a server or a store, with how much they hold
 #[derive(Debug, Args)]
@@ -22,28 +22,28 @@ use crate::admin::client::Sent;
     "linger queues --store events",
     "linger queues --store events --json",
 ))]
-pub(super) struct Queues {
+pub(super) struct QueuesArgs {
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    place: Place,
+    place: EventsArgs,
 }
 
-impl Queues {
+impl QueuesArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let contents = match self.place.events() {
-            Events::Stored(directory) => directory.contents()?,
-            Events::Served(server) => contents(&server)?,
+            EventsPlace::Stored(directory) => directory.contents()?,
+            EventsPlace::Served(server) => contents(&server)?,
         };
         Ok(self.output.print(&to_json(&contents), || to_table(&contents)))
     }
 }
 
 /// Those of a server.
-fn contents(server: &Server) -> anyhow::Result<DirectoryContents> {
+fn contents(server: &AdminServer) -> anyhow::Result<DirectoryContents> {
     let list = |kind: &str, name: &str, counts: &[&str]| {
-        let answer = server.ask(Method::GET, &format!("/{kind}"), Sent::default())?;
+        let answer = server.ask(Method::GET, &format!("/{kind}"), RequestContent::default())?;
         let content = |one: &Value| {
             let count = |key: &&str| one[*key].as_u64().unwrap_or_default();
             let events: u64 = counts.iter().map(count).sum();

@@ -6,9 +6,9 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::admin::Server;
-use super::output::Output;
-use crate::admin::client::Sent;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
+use crate::admin::client::RequestContent;
 
 /// Have a server read its configuration again, without dropping a connection
 ///
@@ -20,17 +20,17 @@ use crate::admin::client::Sent;
     "linger reload",
     "linger reload --admin unix:admin.sock",
 ))]
-pub(super) struct Reload {
+pub(super) struct ReloadArgs {
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
-impl Reload {
+impl ReloadArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let reloaded = self.server.ask(Method::POST, "/reload", Sent::default())?;
+        let reloaded = self.server.ask(Method::POST, "/reload", RequestContent::default())?;
         let changes = reloaded["changes"].as_array().into_iter().flatten().filter_map(Value::as_str);
         Ok(self.output.print(&reloaded, || changes.flat_map(|change| [change, "\n"]).collect()))
     }

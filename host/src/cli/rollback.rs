@@ -4,23 +4,23 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::admin::Server;
-use super::output::Output;
+use super::admin::AdminServer;
+use super::output::OutputArgs;
 
 /// Let the component serve again that an app had before its current one
 #[derive(Debug, Args)]
-pub(super) struct Rollback {
+pub(super) struct RollbackArgs {
     /// The app, as the server's configuration names it
     app: String,
 
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
-impl Rollback {
+impl RollbackArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "rollback")?;
         let (generation, source) = (&record["generation"], record["source"].as_str().unwrap_or("?"));

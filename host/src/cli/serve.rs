@@ -20,7 +20,7 @@ use linger_wasm::Engine;
 
 use super::config::read;
 use crate::admin;
-use crate::reload::Reread;
+use crate::reload::ConfigReader;
 use crate::server::Server;
 
 /// The exit code after a second signal: 128 + SIGINT, as shells have it.
@@ -37,7 +37,7 @@ const INTERRUPTED: u8 = 130;
     "linger serve poll.wasm --listen 0.0.0.0:80 --store events",
     "linger serve linger.toml --admin unix:admin.sock",
 ))]
-pub(super) struct Serve {
+pub(super) struct ServeArgs {
     /// A component's file, or a configuration (a file whose name ends with `.toml`)
     #[arg(value_name = "COMPONENT|CONFIG")]
     source: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct Serve {
     store: Option<PathBuf>,
 }
 
-impl Serve {
+impl ServeArgs {
     pub(super) fn run(self, log: LogFilter) -> anyhow::Result<ExitCode> {
         let config = self.read()?;
         // It accepts and keeps time; those who serve have threads of their own.
@@ -65,7 +65,7 @@ impl Serve {
             .context("the runtime does not start")?;
         let reread = self
             .has_configuration()
-            .then(|| -> Reread { Arc::new(move || self.read().map_err(|error| format!("{error:#}"))) });
+            .then(|| -> ConfigReader { Arc::new(move || self.read().map_err(|error| format!("{error:#}"))) });
         let result = runtime.block_on(serve(config, reread, log));
         // What did not end in time is not waited for.
         runtime.shutdown_background();
@@ -103,9 +103,9 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config, reread: Option<Reread>, log: LogFilter) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new(reread.is_some())?;
-    let asked = Asked::default();
+async fn serve(config: Config, reread: Option<ConfigReader>, log: LogFilter) -> anyhow::Result<ExitCode> {
+    let mut signals = ServerSignals::new(reread.is_some())?;
+    let asked = SignalRequest::default();
     tokio::select! {
         served = load_and_run(config, reread, &asked, log) => served.map(|()| ExitCode::SUCCESS),
         () = signals.pass(&asked) => Ok(ExitCode::from(INTERRUPTED)),
@@ -114,15 +114,15 @@ async fn serve(config: Config, reread: Option<Reread>, log: LogFilter) -> anyhow
 
 /// What signals ask for.
 #[derive(Default)]
-struct Asked {
+struct SignalRequest {
     stop: CancellationToken,
     reload: Notify,
 }
 
 async fn load_and_run(
     config: Config,
-    reread: Option<Reread>,
-    asked: &Asked,
+    reread: Option<ConfigReader>,
+    asked: &SignalRequest,
     log: LogFilter,
 ) -> anyhow::Result<()> {
     warn_of_few_files(config.limits.max_connections);
@@ -145,7 +145,7 @@ async fn load_and_run(
     };
     let (listeners, admin) = opened?;
     let names: Vec<_> = listeners.iter().map(name).collect();
-    let address = admin.as_ref().map(admin::Listener::address);
+    let address = admin.as_ref().map(admin::AdminListener::address);
     let running =
         server.start(listeners, admin.map(|admin| (admin, log))).context("the server does not start")?;
     for name in names {
@@ -202,9 +202,9 @@ fn entrances(config: &Config) -> anyhow::Result<Vec<ListenerPolicy>> {
 }
 
 /// All listeners, and that for operators.
-type Opened = (Vec<(BoundListener, ListenerPolicy)>, Option<admin::Listener>);
+type OpenedListeners = (Vec<(BoundListener, ListenerPolicy)>, Option<admin::AdminListener>);
 
-fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<Opened> {
+fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<OpenedListeners> {
     let silence = config.detection.silence();
     let mut open = Vec::new();
     for (listener, entrance) in config.listeners.iter().zip(entrances) {
@@ -215,9 +215,9 @@ fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<Opene
     Ok((open, config.admin.clone().map(open_admin).transpose()?))
 }
 
-fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::Listener> {
+fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::AdminListener> {
     let address = admin.listen.clone();
-    admin::Listener::open(admin).map_err(|error| {
+    admin::AdminListener::open(admin).map_err(|error| {
         anyhow!("{address}: the admin listener cannot be opened: {error}; choose another `admin.listen`")
     })
 }
@@ -251,7 +251,7 @@ fn unopened(address: &ListenAddress, error: &std::io::Error) -> anyhow::Error {
 }
 
 /// SIGTERM, SIGINT and SIGHUP.
-struct Signals {
+struct ServerSignals {
     terminate: Signal,
     interrupt: Signal,
     /// None where whoever started this does not want it to hear of that: `nohup`, say.
@@ -260,7 +260,7 @@ struct Signals {
     reloads: bool,
 }
 
-impl Signals {
+impl ServerSignals {
     fn new(reloads: bool) -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
@@ -304,7 +304,7 @@ impl Signals {
     }
 
     /// Passes on what they ask for, and resolves at the second that stops.
-    async fn pass(&mut self, asked: &Asked) {
+    async fn pass(&mut self, asked: &SignalRequest) {
         self.first(&asked.reload).await;
         tell_systemd(NotifyState::Stopping);
         tracing::info!("stopping; a second signal ends the process at once");

@@ -9,8 +9,8 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::admin::Server;
-use crate::admin::client::Sent;
+use super::admin::AdminServer;
+use crate::admin::client::RequestContent;
 
 /// Clears a terminal, and starts at its top: ECMA-48, ED and CUP.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -18,7 +18,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// Show the apps of a server, their generations, and what it does now
 #[derive(Debug, Args)]
 #[command(after_help = examples!("linger status --watch", "linger status --json | jq .apps"))]
-pub(super) struct Status {
+pub(super) struct StatusArgs {
     /// Print one JSON document instead of tables
     #[arg(long)]
     json: bool,
@@ -28,10 +28,10 @@ pub(super) struct Status {
     watch: bool,
 
     #[command(flatten)]
-    server: Server,
+    server: AdminServer,
 }
 
-impl Status {
+impl StatusArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         loop {
             let status = self.ask()?;
@@ -47,7 +47,7 @@ impl Status {
     }
 
     fn ask(&self) -> anyhow::Result<Value> {
-        let ask = |path: &str| self.server.ask(Method::GET, path, Sent::default());
+        let ask = |path: &str| self.server.ask(Method::GET, path, RequestContent::default());
         let (apps, requests) = (ask("/apps")?, ask("/requests")?);
         let (queues, topics) = (ask("/queues")?, ask("/topics")?);
         Ok(json!({

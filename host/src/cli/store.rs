@@ -10,18 +10,18 @@ use clap::{Args, Subcommand};
 
 use linger_events::{DirectoryContents, OpenError, check};
 
-use super::output::Output;
+use super::output::OutputArgs;
 use super::queues::to_json;
 
 /// Look after the directory of a store
 #[derive(Debug, Args)]
-pub(super) struct Store {
+pub(super) struct StoreArgs {
     #[command(subcommand)]
-    command: Command,
+    command: StoreCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum StoreCommand {
     /// Read all that a store's directory holds, and print how much that is
     ///
     /// No host may have it open. Exits with 0 if all can be read, and with 1 if the directory is damaged.
@@ -30,13 +30,13 @@ enum Command {
         directory: PathBuf,
 
         #[command(flatten)]
-        output: Output,
+        output: OutputArgs,
     },
 }
 
-impl Store {
+impl StoreArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Command::Check { directory, output } = self.command;
+        let StoreCommand::Check { directory, output } = self.command;
         let contents = match check(&directory) {
             Err(error @ OpenError::Damaged(..)) => {
                 // Nobody is left to tell if this fails.

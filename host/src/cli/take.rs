@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use linger_base::Name;
 use linger_events::{Lease, Settlement};
 
-use super::admin::Server;
-use super::place::{Events, Place};
-use crate::admin::client::{Sent, succeeded};
+use super::admin::AdminServer;
+use super::place::{EventsArgs, EventsPlace};
+use crate::admin::client::{RequestContent, succeeded};
 
 /// Take the event at the head of a queue, and print its bytes
 ///
@@ -28,7 +28,7 @@ use crate::admin::client::{Sent, succeeded};
     "linger take jobs --store events",
     "linger take jobs --store events --peek | jq .",
 ))]
-pub(super) struct Take {
+pub(super) struct TakeArgs {
     /// The queue's name
     queue: Name,
 
@@ -42,18 +42,18 @@ pub(super) struct Take {
     json: bool,
 
     #[command(flatten)]
-    place: Place,
+    place: EventsArgs,
 }
 
 /// Within this time an event that can be taken is, unless the disk hangs.
 const LOOK: Duration = Duration::from_secs(5);
 
-impl Take {
+impl TakeArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { queue, peek, json, place } = self;
         let directory = match place.events() {
-            Events::Stored(directory) => directory,
-            Events::Served(server) => return take_served(&server, &queue, peek, json),
+            EventsPlace::Stored(directory) => directory,
+            EventsPlace::Served(server) => return take_served(&server, &queue, peek, json),
         };
         if !directory.contents()?.queues.iter().any(|content| content.name == queue) {
             return Ok(nothing(&queue));
@@ -77,16 +77,16 @@ fn nothing(queue: &Name) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn take_served(server: &Server, queue: &Name, peek: bool, json: bool) -> anyhow::Result<ExitCode> {
+fn take_served(server: &AdminServer, queue: &Name, peek: bool, json: bool) -> anyhow::Result<ExitCode> {
     let path = format!("/queues/{queue}/take?peek={peek}");
-    let answer = server.exchange(Method::POST, &path, Sent::default())?;
+    let answer = server.exchange(Method::POST, &path, RequestContent::default())?;
     if answer.status() == StatusCode::NOT_FOUND {
         return Ok(nothing(queue));
     }
     let answer = succeeded(answer)?;
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
     let word = |name| header(name).unwrap_or("?");
-    let taken = Taken {
+    let taken = PrintedEvent {
         id: word("event-id"),
         content_type: word("content-type"),
         attempt: word("attempt").parse().unwrap_or_default(),
@@ -98,7 +98,7 @@ fn take_served(server: &Server, queue: &Name, peek: bool, json: bool) -> anyhow:
 }
 
 /// What is printed of an event.
-struct Taken<'a> {
+struct PrintedEvent<'a> {
     id: &'a str,
     content_type: &'a str,
     attempt: u32,
@@ -106,7 +106,7 @@ struct Taken<'a> {
     data: &'a [u8],
 }
 
-impl Taken<'_> {
+impl PrintedEvent<'_> {
     fn write(&self, json: bool) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         if json {
@@ -138,7 +138,7 @@ impl Taken<'_> {
 
 async fn hand_over(lease: Lease, peek: bool, json: bool) -> anyhow::Result<ExitCode> {
     let event = lease.event();
-    let taken = Taken {
+    let taken = PrintedEvent {
         id: &event.id.to_string(),
         content_type: event.content_type.as_deref().unwrap_or("application/octet-stream"),
         attempt: event.attempt,

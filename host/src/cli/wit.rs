@@ -14,9 +14,9 @@ use super::print;
 #[command(after_help = examples!(
     "linger wit > linger.wit",
 ))]
-pub(super) struct Wit {}
+pub(super) struct WitArgs {}
 
-impl Wit {
+impl WitArgs {
     pub(super) fn run() -> anyhow::Result<ExitCode> {
         print(linger_base::wit::document().as_bytes())
     }

@@ -7,13 +7,13 @@ const WORKSPACE: &str = include_str!("../../../guest/Cargo.lock");
 
 /// A package of the workspace's lock file.
 #[derive(Clone, Copy)]
-struct Package {
+struct LockedPackage {
     name: &'static str,
     version: &'static str,
     text: &'static str,
 }
 
-impl Package {
+impl LockedPackage {
     fn all() -> impl Iterator<Item = Self> {
         WORKSPACE.split("\n\n").filter_map(|text| {
             let text = text.trim().strip_prefix("[[package]]\n")?;
@@ -36,12 +36,12 @@ impl Package {
 }
 
 /// What a crate of the workspace needs, and what that needs, by name and version. Without the crate itself.
-fn closure(root: &str) -> BTreeMap<(&'static str, &'static str), Package> {
+fn closure(root: &str) -> BTreeMap<(&'static str, &'static str), LockedPackage> {
     let mut found = BTreeMap::new();
-    let mut next: Vec<_> = Package::all().filter(|package| package.name == root).collect();
+    let mut next: Vec<_> = LockedPackage::all().filter(|package| package.name == root).collect();
     while let Some(package) = next.pop() {
         for needed in package.needs() {
-            for other in Package::all().filter(|other| other.is(needed)) {
+            for other in LockedPackage::all().filter(|other| other.is(needed)) {
                 if found.insert((other.name, other.version), other).is_none() {
                     next.push(other);
                 }
@@ -61,19 +61,20 @@ pub(super) fn of_project(root: &str, name: &str) -> String {
     let found = closure(root);
     let mut packages: Vec<_> =
         found.values().map(|package| (package.name, package.text.to_owned())).collect();
-    if let Some(root) = Package::all().find(|package| package.name == root) {
+    if let Some(root) = LockedPackage::all().find(|package| package.name == root) {
         let renamed =
             root.text.replacen(&format!("name = \"{}\"", root.name), &format!("name = \"{name}\""), 1);
         packages.push((name, renamed));
     }
     packages.sort_by_key(|(name, _)| *name);
     // As Cargo writes it, only that of several versions is named.
-    let several = |package: &Package| found.keys().filter(|(name, _)| *name == package.name).count() > 1;
+    let several =
+        |package: &LockedPackage| found.keys().filter(|(name, _)| *name == package.name).count() > 1;
     let alone: Vec<_> = found.values().filter(|package| !several(package)).collect();
     let header = WORKSPACE.split_once("\n\n").map_or("", |(header, _)| header);
     let mut lock = format!("{header}\n");
     for (_, mut text) in packages {
-        for Package { name, version, .. } in &alone {
+        for LockedPackage { name, version, .. } in &alone {
             text = text.replace(&format!(" \"{name} {version}\","), &format!(" \"{name}\","));
         }
         // Writing to a string cannot fail.

@@ -2,7 +2,7 @@
 //! alone, and writes no file.
 
 /// A file's path within its folder, and its text.
-type Embedded = [(&'static str, &'static str)];
+type EmbeddedFile = [(&'static str, &'static str)];
 
 macro_rules! embedded {
     ($folder:literal: $($path:literal),* $(,)?) => {
@@ -21,7 +21,7 @@ use clap::ValueEnum;
 
 /// What a project is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Language {
+pub enum ProjectLanguage {
     /// With the SDK `linger-guest`, for WASI 0.3
     Rust,
     /// With a helper module, for WASI 0.3 or 0.2
@@ -30,13 +30,13 @@ pub enum Language {
     Js,
 }
 
-impl Language {
+impl ProjectLanguage {
     /// What a project starts as if nothing else is said.
     #[must_use]
-    pub fn usual_template(self) -> Template {
+    pub fn usual_template(self) -> ProjectTemplate {
         match self {
-            Self::Rust => Template::Hello,
-            Self::Python | Self::Js => Template::Longpoll,
+            Self::Rust => ProjectTemplate::Hello,
+            Self::Python | Self::Js => ProjectTemplate::Longpoll,
         }
     }
 
@@ -57,7 +57,7 @@ impl Language {
 
 /// What a project starts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Template {
+pub enum ProjectTemplate {
     /// The smallest handler
     Hello,
     /// Long polling over queues and topics
@@ -66,7 +66,7 @@ pub enum Template {
     Sse,
 }
 
-impl Template {
+impl ProjectTemplate {
     fn name(self) -> &'static str {
         match self {
             Self::Hello => "hello",
@@ -78,7 +78,7 @@ impl Template {
 
 /// A file of a project.
 #[derive(Debug)]
-pub struct File {
+pub struct ProjectFile {
     /// Its path within the project's folder.
     pub path: String,
     /// What it holds.
@@ -87,25 +87,29 @@ pub struct File {
 
 /// All files of a project. Its name is the one of its folder and its app, and in Rust of its crate. An error says what is
 /// wrong, and what to do.
-pub fn files(name: &str, language: Language, template: Template) -> Result<Vec<File>, String> {
+pub fn files(
+    name: &str,
+    language: ProjectLanguage,
+    template: ProjectTemplate,
+) -> Result<Vec<ProjectFile>, String> {
     check_name(name)?;
     let (mut files, component) = match language {
-        Language::Rust => {
+        ProjectLanguage::Rust => {
             rust::check_name(name, template)?;
             (rust::files(name, template), rust::component(name))
         }
-        Language::Python | Language::Js => {
+        ProjectLanguage::Python | ProjectLanguage::Js => {
             let files = script::files(name, language, template);
             (files.ok_or_else(|| not_there(language, template))?, script::COMPONENT.to_owned())
         }
     };
     let text = include_str!("linger.toml").replace("{name}", name).replace("{component}", &component);
-    files.push(File { path: "linger.toml".into(), text: text.into() });
+    files.push(ProjectFile { path: "linger.toml".into(), text: text.into() });
     Ok(files)
 }
 
-fn not_there(language: Language, template: Template) -> String {
-    let there: Vec<_> = Template::value_variants()
+fn not_there(language: ProjectLanguage, template: ProjectTemplate) -> String {
+    let there: Vec<_> = ProjectTemplate::value_variants()
         .iter()
         .filter(|&&other| script::files("name", language, other).is_some())
         .map(|other| format!("--template {}", other.name()))

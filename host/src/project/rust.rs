@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{Embedded, File, Template, lock, manifest};
+use super::{EmbeddedFile, ProjectFile, ProjectTemplate, lock, manifest};
 
 const LICENSE: &str = include_str!("../../../LICENSE");
 
-pub(super) const SDK: &Embedded = embedded!["guest/sdk":
+pub(super) const SDK: &EmbeddedFile = embedded!["guest/sdk":
     "Cargo.toml",
     "src/bindings.rs",
     "src/body.rs",
@@ -26,9 +26,9 @@ pub(super) const SDK: &Embedded = embedded!["guest/sdk":
     "src/topic.rs",
 ];
 
-pub(super) const HELLO: &Embedded = embedded!["guest/examples/hello": "Cargo.toml", "src/lib.rs"];
+pub(super) const HELLO: &EmbeddedFile = embedded!["guest/examples/hello": "Cargo.toml", "src/lib.rs"];
 
-pub(super) const LONGPOLL: &Embedded = embedded!["guest/examples/longpoll":
+pub(super) const LONGPOLL: &EmbeddedFile = embedded!["guest/examples/longpoll":
     "Cargo.toml",
     "src/answer.rs",
     "src/lib.rs",
@@ -36,7 +36,7 @@ pub(super) const LONGPOLL: &Embedded = embedded!["guest/examples/longpoll":
     "src/topic.rs",
 ];
 
-pub(super) const SSE: &Embedded = embedded!["guest/examples/sse":
+pub(super) const SSE: &EmbeddedFile = embedded!["guest/examples/sse":
     "Cargo.toml",
     "src/answer.rs",
     "src/events.rs",
@@ -52,9 +52,9 @@ const WIT_HERE: &str = "path: \"../../wit\"";
 const WIT_THERE: &str = "path: \"wit\"";
 
 /// All files of a project.
-pub(super) fn files(name: &str, template: Template) -> Vec<File> {
+pub(super) fn files(name: &str, template: ProjectTemplate) -> Vec<ProjectFile> {
     let mut files: Vec<_> = SDK.iter().map(sdk_file).collect();
-    let mut add = |path: &str, text: Cow<'static, str>| files.push(File { path: path.into(), text });
+    let mut add = |path: &str, text: Cow<'static, str>| files.push(ProjectFile { path: path.into(), text });
     add(&format!("{SDK_NAME}/wit/linger.wit"), linger_base::wit::document().into());
     add(&format!("{SDK_NAME}/LICENSE"), LICENSE.into());
     for &(path, text) in example(template) {
@@ -70,24 +70,24 @@ pub(super) fn files(name: &str, template: Template) -> Vec<File> {
     files
 }
 
-fn example(template: Template) -> &'static Embedded {
+fn example(template: ProjectTemplate) -> &'static EmbeddedFile {
     match template {
-        Template::Hello => HELLO,
-        Template::Longpoll => LONGPOLL,
-        Template::Sse => SSE,
+        ProjectTemplate::Hello => HELLO,
+        ProjectTemplate::Longpoll => LONGPOLL,
+        ProjectTemplate::Sse => SSE,
     }
 }
 
-fn sdk_file(&(path, text): &(&'static str, &'static str)) -> File {
+fn sdk_file(&(path, text): &(&'static str, &'static str)) -> ProjectFile {
     let text = match path {
         "Cargo.toml" => manifest::of_sdk(text).into(),
         "src/bindings.rs" => text.replace(WIT_HERE, WIT_THERE).into(),
         _ => Cow::Borrowed(text),
     };
-    File { path: format!("{SDK_NAME}/{path}"), text }
+    ProjectFile { path: format!("{SDK_NAME}/{path}"), text }
 }
 
-fn readme(name: &str, template: Template) -> String {
+fn readme(name: &str, template: ProjectTemplate) -> String {
     include_str!("README.md")
         .replace("{name}", name)
         .replace("{template}", template.name())
@@ -96,14 +96,14 @@ fn readme(name: &str, template: Template) -> String {
 }
 
 /// What shows that it works, once it is served.
-fn trial(template: Template) -> &'static str {
+fn trial(template: ProjectTemplate) -> &'static str {
     match template {
-        Template::Hello => "curl 'http://127.0.0.1:8080/?name=you'",
-        Template::Longpoll => {
+        ProjectTemplate::Hello => "curl 'http://127.0.0.1:8080/?name=you'",
+        ProjectTemplate::Longpoll => {
             "curl -i 'http://127.0.0.1:8080/poll/greetings?wait=30'    # parks; meanwhile, elsewhere:\n    \
              curl -i -d hello http://127.0.0.1:8080/push/greetings"
         }
-        Template::Sse => {
+        ProjectTemplate::Sse => {
             "curl -N http://127.0.0.1:8080/events/news            # or open http://127.0.0.1:8080/\n    \
              curl -d hello http://127.0.0.1:8080/publish/news"
         }
@@ -176,7 +176,7 @@ const TAKEN: &[&str] = &[
 ];
 
 /// Whether a crate can have this name. An error says why not, and what to do.
-pub(super) fn check_name(name: &str, template: Template) -> Result<(), String> {
+pub(super) fn check_name(name: &str, template: ProjectTemplate) -> Result<(), String> {
     let spelled = |name: &str| name.replace('-', "_");
     if TAKEN.contains(&spelled(name).as_str()) {
         return Err(format!("`{name}` means something else in Rust; take another name"));

@@ -1,8 +1,8 @@
 //! A project in Python or JavaScript: an example as it is, with the WIT package that its bindings come from.
 
-use super::{Embedded, File, Language, Template};
+use super::{EmbeddedFile, ProjectFile, ProjectLanguage, ProjectTemplate};
 
-pub(super) const PYTHON_LONGPOLL: &Embedded = embedded!["guest/examples/python-longpoll":
+pub(super) const PYTHON_LONGPOLL: &EmbeddedFile = embedded!["guest/examples/python-longpoll":
     ".gitignore",
     "README.md",
     "answer.py",
@@ -19,7 +19,7 @@ pub(super) const PYTHON_LONGPOLL: &Embedded = embedded!["guest/examples/python-l
     "test_app.py",
 ];
 
-pub(super) const JS_LONGPOLL: &Embedded = embedded!["guest/examples/js-longpoll":
+pub(super) const JS_LONGPOLL: &EmbeddedFile = embedded!["guest/examples/js-longpoll":
     ".gitignore",
     ".npmrc",
     "README.md",
@@ -34,7 +34,7 @@ pub(super) const JS_LONGPOLL: &Embedded = embedded!["guest/examples/js-longpoll"
     "package.json",
 ];
 
-pub(super) const JS_HELLO: &Embedded = embedded!["guest/examples/js-hello":
+pub(super) const JS_HELLO: &EmbeddedFile = embedded!["guest/examples/js-hello":
     ".gitignore",
     ".npmrc",
     "README.md",
@@ -48,21 +48,25 @@ pub(super) const JS_HELLO: &Embedded = embedded!["guest/examples/js-hello":
 pub(super) const COMPONENT: &str = "app.wasm";
 
 /// All files of a project; none if there is no such one.
-pub(super) fn files(name: &str, language: Language, template: Template) -> Option<Vec<File>> {
+pub(super) fn files(
+    name: &str,
+    language: ProjectLanguage,
+    template: ProjectTemplate,
+) -> Option<Vec<ProjectFile>> {
     let (example, wit) = match (language, template) {
-        (Language::Python, Template::Longpoll) => (PYTHON_LONGPOLL, "wit/linger.wit"),
-        (Language::Js, Template::Longpoll) => (JS_LONGPOLL, "wit/linger.wit"),
+        (ProjectLanguage::Python, ProjectTemplate::Longpoll) => (PYTHON_LONGPOLL, "wit/linger.wit"),
+        (ProjectLanguage::Js, ProjectTemplate::Longpoll) => (JS_LONGPOLL, "wit/linger.wit"),
         // What it imports is a world of its own, beside the package.
-        (Language::Js, Template::Hello) => (JS_HELLO, "wit/deps/linger.wit"),
+        (ProjectLanguage::Js, ProjectTemplate::Hello) => (JS_HELLO, "wit/deps/linger.wit"),
         _ => return None,
     };
     let mut files: Vec<_> = example.iter().map(|&(path, text)| file(path, text, name)).collect();
-    files.push(File { path: wit.into(), text: linger_base::wit::document().into() });
+    files.push(ProjectFile { path: wit.into(), text: linger_base::wit::document().into() });
     Some(files)
 }
 
 /// The tools of JavaScript want to know the project's name, in lower case.
-fn file(path: &str, text: &'static str, name: &str) -> File {
+fn file(path: &str, text: &'static str, name: &str) -> ProjectFile {
     let renamed = |before: &str| {
         let (before, after) =
             (format!("\"name\": \"{before}\""), format!("\"name\": \"{}\"", name.to_lowercase()));
@@ -73,5 +77,5 @@ fn file(path: &str, text: &'static str, name: &str) -> File {
         "package.json" | "package-lock.json" => renamed("js-longpoll"),
         _ => text.into(),
     };
-    File { path: path.into(), text }
+    ProjectFile { path: path.into(), text }
 }

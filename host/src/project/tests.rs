@@ -5,13 +5,13 @@ use super::rust::{HELLO, LONGPOLL, SDK, SSE};
 use super::script::{JS_HELLO, JS_LONGPOLL, PYTHON_LONGPOLL};
 use super::*;
 
-const ALL: [(Language, Template); 6] = [
-    (Language::Rust, Template::Hello),
-    (Language::Rust, Template::Longpoll),
-    (Language::Rust, Template::Sse),
-    (Language::Python, Template::Longpoll),
-    (Language::Js, Template::Longpoll),
-    (Language::Js, Template::Hello),
+const ALL: [(ProjectLanguage, ProjectTemplate); 6] = [
+    (ProjectLanguage::Rust, ProjectTemplate::Hello),
+    (ProjectLanguage::Rust, ProjectTemplate::Longpoll),
+    (ProjectLanguage::Rust, ProjectTemplate::Sse),
+    (ProjectLanguage::Python, ProjectTemplate::Longpoll),
+    (ProjectLanguage::Js, ProjectTemplate::Longpoll),
+    (ProjectLanguage::Js, ProjectTemplate::Hello),
 ];
 
 /// What a build leaves beside the sources.
@@ -60,14 +60,14 @@ fn every_file_of_a_folder_is_embedded() {
 #[test]
 fn project_refers_to_nothing_outside() {
     for (language, template) in ALL {
-        for File { path, text } in files("a-b", language, template).unwrap() {
+        for ProjectFile { path, text } in files("a-b", language, template).unwrap() {
             assert!(!text.contains("../"), "{path}");
             if path.ends_with("Cargo.toml") {
                 assert!(!text.contains("workspace = true"), "{path}: {text}");
                 toml::from_str::<toml::Table>(&text)
                     .unwrap_or_else(|error| panic!("{path}: {error}\n{text}"));
             }
-            if path == "linger.toml" || (path == "README.md" && language == Language::Rust) {
+            if path == "linger.toml" || (path == "README.md" && language == ProjectLanguage::Rust) {
                 assert!(!text.contains('{'), "{path}: {text}");
             }
         }
@@ -76,8 +76,8 @@ fn project_refers_to_nothing_outside() {
 
 #[test]
 fn project_in_javascript_has_its_name() {
-    for template in [Template::Longpoll, Template::Hello] {
-        let files = files("Mine", Language::Js, template).unwrap();
+    for template in [ProjectTemplate::Longpoll, ProjectTemplate::Hello] {
+        let files = files("Mine", ProjectLanguage::Js, template).unwrap();
         let names = |path: &str| {
             let file = files.iter().find(|file| file.path == path).unwrap();
             file.text.matches("\"name\": \"mine\"").count()
@@ -89,8 +89,11 @@ fn project_in_javascript_has_its_name() {
 #[test]
 fn template_that_a_language_lacks_is_refused_with_those_that_it_has() {
     let refusal = |language, template| files("a", language, template).unwrap_err();
-    assert!(refusal(Language::Js, Template::Sse).contains("--template hello or --template longpoll"));
-    let error = refusal(Language::Python, Template::Hello);
+    assert!(
+        refusal(ProjectLanguage::Js, ProjectTemplate::Sse)
+            .contains("--template hello or --template longpoll")
+    );
+    let error = refusal(ProjectLanguage::Python, ProjectTemplate::Hello);
     assert!(error.contains("--template longpoll") && error.contains("--lang rust"), "{error}");
     for (language, _) in ALL {
         files("a", language, language.usual_template()).unwrap();
@@ -113,9 +116,9 @@ fn lock_has_what_the_project_needs_and_no_more() {
 
 #[test]
 fn name_that_no_crate_can_have_is_refused() {
-    let check = |name, template| files(name, Language::Rust, template).map(drop);
+    let check = |name, template| files(name, ProjectLanguage::Rust, template).map(drop);
     for name in ["hello", "a", "my-app_2", "base64"] {
-        assert_eq!(check(name, Template::Hello), Ok(()));
+        assert_eq!(check(name, ProjectTemplate::Hello), Ok(()));
     }
     for (name, reason) in [
         ("", "letters"),
@@ -129,10 +132,10 @@ fn name_that_no_crate_can_have_is_refused() {
         ("linger_guest", "needs"),
         ("tokio", "needs"),
     ] {
-        let error = check(name, Template::Hello).unwrap_err();
+        let error = check(name, ProjectTemplate::Hello).unwrap_err();
         assert!(error.contains(reason), "{name}: {error}");
     }
-    check("base64", Template::Sse).unwrap_err();
+    check("base64", ProjectTemplate::Sse).unwrap_err();
     // Elsewhere they mean nothing.
-    files("test", Language::Python, Template::Longpoll).unwrap();
+    files("test", ProjectLanguage::Python, ProjectTemplate::Longpoll).unwrap();
 }

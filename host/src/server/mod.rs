@@ -1,10 +1,10 @@
 //! The composition: doors where connections come in, cores that serve them, and the drain.
 
-mod core;
-mod door;
+mod acceptor;
 mod polling;
+mod shard;
 
-use core::Core;
+use shard::Shard;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
 use linger_telemetry::{LogFilter, Metrics};
 use linger_wasm::{Engine, LoadError, ShardHandle};
 
-use crate::admin::Exposition;
-use crate::admin::{self, Operated};
-use crate::reload::{Reloader, Reread};
-use door::Door;
+use crate::admin::MetricsExposition;
+use crate::admin::{self, AdminContext};
+use crate::reload::{ConfigReader, ConfigReloader};
+use acceptor::Acceptor;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub struct Server {
     /// One for each core.
     contexts: Vec<Arc<ShardContext>>,
     deployments: Arc<Deployments>,
-    reloader: Reloader,
+    reloader: ConfigReloader,
     events: Arc<dyn EventStore>,
     places: ConnectionPermits,
     body_buffers: Arc<BodyBuffers>,
@@ -61,7 +61,7 @@ impl Server {
         config: Config,
         engine: Arc<Engine>,
         events: Arc<dyn EventStore>,
-        reread: Option<Reread>,
+        reread: Option<ConfigReader>,
     ) -> Result<Self, ServerError> {
         let metrics = Metrics::default();
         let opened = config.traces.as_ref().map(|traces| traces::open(traces, &metrics)).transpose()?;
@@ -98,7 +98,7 @@ impl Server {
             Arc::new(ShardContext { connections, spares, begun, lane, ..shared.clone() })
         });
         let contexts = contexts.collect();
-        let reloader = Reloader::new(
+        let reloader = ConfigReloader::new(
             config,
             reread,
             deployments.clone(),
@@ -120,14 +120,15 @@ impl Server {
     pub fn start(
         self,
         listeners: Vec<(BoundListener, ListenerPolicy)>,
-        admin: Option<(admin::Listener, LogFilter)>,
-    ) -> io::Result<Running> {
+        admin: Option<(admin::AdminListener, LogFilter)>,
+    ) -> io::Result<RunningServer> {
         let Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping } =
             self;
         let (reloader, leaving) = (Arc::new(reloader), CancellationToken::new());
         let admin = admin.map(|(listener, log)| {
-            let exposition = Exposition::new(&metrics, &deployments, events.clone(), places.all.clone());
-            let operated = Operated {
+            let exposition =
+                MetricsExposition::new(&metrics, &deployments, events.clone(), places.all.clone());
+            let operated = AdminContext {
                 deployments: Arc::downgrade(&deployments),
                 reloader: Arc::downgrade(&reloader),
                 events: events.clone(),
@@ -142,17 +143,17 @@ impl Server {
             (listener, operated)
         });
         let exporting = export.map(SpanExport::start).transpose()?;
-        let cores = contexts.into_iter().map(Core::start).collect::<io::Result<Vec<_>>>()?;
+        let cores = contexts.into_iter().map(Shard::start).collect::<io::Result<Vec<_>>>()?;
         let doors = listeners
             .into_iter()
-            .map(|(listener, entrance)| Door::open(listener, entrance, places.clone(), metrics.clone()))
+            .map(|(listener, entrance)| Acceptor::open(listener, entrance, places.clone(), metrics.clone()))
             .collect();
-        Ok(Running { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping })
+        Ok(RunningServer { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping })
     }
 }
 
 /// Serves operators, if they have a listener, for as long as it is polled.
-async fn operated(admin: Option<(admin::Listener, Operated)>) {
+async fn operated(admin: Option<(admin::AdminListener, AdminContext)>) {
     match admin {
         Some((listener, operated)) => listener.serve(operated).await,
         None => std::future::pending().await,
@@ -160,7 +161,7 @@ async fn operated(admin: Option<(admin::Listener, Operated)>) {
 }
 
 /// Reads the configuration again whenever that is asked for, for as long as it is polled.
-async fn reload_when(asked: &Notify, reloader: &Reloader) {
+async fn reload_when(asked: &Notify, reloader: &ConfigReloader) {
     loop {
         asked.notified().await;
         if let Err(error) = reloader.reload().await {
@@ -170,7 +171,7 @@ async fn reload_when(asked: &Notify, reloader: &Reloader) {
 }
 
 /// Waits until load balancers should know that the server is not ready.
-async fn take_leave(reloader: &Reloader) {
+async fn take_leave(reloader: &ConfigReloader) {
     let delay = reloader.shutdown_delay();
     if !delay.is_zero() {
         tracing::info!("not ready any more; connections and requests are taken for another {delay:?}");
@@ -179,19 +180,19 @@ async fn take_leave(reloader: &Reloader) {
 }
 
 /// A server that has started.
-pub struct Running {
-    cores: Vec<Core>,
-    doors: Vec<Door>,
-    admin: Option<(admin::Listener, Operated)>,
+pub struct RunningServer {
+    cores: Vec<Shard>,
+    doors: Vec<Acceptor>,
+    admin: Option<(admin::AdminListener, AdminContext)>,
     deployments: Arc<Deployments>,
-    reloader: Arc<Reloader>,
+    reloader: Arc<ConfigReloader>,
     events: Arc<dyn EventStore>,
     exporting: Option<ExportThread>,
     leaving: CancellationToken,
     stopping: CancellationToken,
 }
 
-impl Running {
+impl RunningServer {
     /// Serves until `shutdown` resolves, and for the configured time after that, as one that is not ready; then cancels the parked requests with `shutdown`, and lets all
     /// requests and guests end within the configured time. Returns whether they did. Meanwhile the configuration is read
     /// again whenever `reload` is notified.
@@ -200,7 +201,7 @@ impl Running {
         let served = async {
             tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
-                _ = join_all(doors.iter().map(Door::tend)) => {}
+                _ = join_all(doors.iter().map(Acceptor::tend)) => {}
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
                 () = reload_when(reload, &reloader) => {}
@@ -220,7 +221,7 @@ impl Running {
                 let loader = deployments.end().await;
                 // With the last connection of all cores the apps go, and their instances end.
                 drop(deployments);
-                join_all(cores.into_iter().map(Core::drain)).await;
+                join_all(cores.into_iter().map(Shard::drain)).await;
                 // Its thread ends the turns of guests.
                 drop(loader);
             };

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Decides for one thread whether it polls or sleeps.
-pub(super) struct Polling {
+pub(super) struct PollingPolicy {
     window: Duration,
     /// Requests that began on the thread.
     requests: Arc<AtomicU64>,
@@ -28,7 +28,7 @@ pub(super) struct Polling {
     wanted: Notify,
 }
 
-impl Polling {
+impl PollingPolicy {
     /// Of a thread that polls for as long as `window` after each request, and whose requests are counted in `requests`.
     pub(super) fn new(window: Duration, requests: Arc<AtomicU64>) -> Arc<Self> {
         let (seen, pays) = Default::default();
@@ -94,7 +94,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_micros(50);
 
     /// Whether it polls instead of its next sleep, after one of this length and so many requests.
-    fn polls_after(polling: &Polling, sleep: Duration, requests: u64) -> bool {
+    fn polls_after(polling: &PollingPolicy, sleep: Duration, requests: u64) -> bool {
         let (start, before) = (Instant::now(), polling.asleep_since.lock().unwrap().take());
         assert_eq!(before, None);
         polling.before_sleep(start);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_short_sleeps_before_requests_make_it_poll() {
-        let polling = Polling::new(WINDOW, Arc::default());
+        let polling = PollingPolicy::new(WINDOW, Arc::default());
         assert!(!polls_after(&polling, 2 * WINDOW, 1));
         assert!(!polls_after(&polling, WINDOW, 0));
         assert!(polls_after(&polling, WINDOW, 1));
@@ -117,7 +117,7 @@ mod tests {
     /// How many times a thread slept while so many requests came that far apart.
     fn sleeps(window: Duration, pause: Duration, requests: u64) -> u64 {
         let begun = Arc::<AtomicU64>::default();
-        let polling = Polling::new(window, begun.clone());
+        let polling = PollingPolicy::new(window, begun.clone());
         let mut builder = Builder::new_current_thread();
         polling.observe(&mut builder);
         builder.enable_time().build().unwrap().block_on(async {

@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 
 use linger_events::StoreError;
 
-use super::Answer;
+use super::ApiResponse;
 
 /// Why something was not done.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ApiProblem {
     status: StatusCode,
     message: String,
 }
 
-impl Problem {
+impl ApiProblem {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> ApiResponse {
         error(self.status, &self.message)
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for ApiProblem {
     fn from(failure: StoreError) -> Self {
         let status = match failure {
             StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -45,21 +45,21 @@ impl From<StoreError> for Problem {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-pub(super) fn error(status: StatusCode, message: &str) -> Answer {
+pub(super) fn error(status: StatusCode, message: &str) -> ApiResponse {
     json(status, &json!({ "error": message }))
 }
 
-pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
+pub(super) fn json(status: StatusCode, value: &Value) -> ApiResponse {
     with(status, JSON, format!("{value}\n").into())
 }
 
 /// A document that was made before.
-pub(super) fn document(json: &'static str) -> Answer {
+pub(super) fn document(json: &'static str) -> ApiResponse {
     with(StatusCode::OK, JSON, json.into())
 }
 
 /// A part of the dashboard, which uses nothing from elsewhere, and is in no frame.
-pub(super) fn page(content_type: &'static str, text: &'static str) -> Answer {
+pub(super) fn page(content_type: &'static str, text: &'static str) -> ApiResponse {
     let mut answer = with(StatusCode::OK, HeaderValue::from_static(content_type), text.into());
     let headers = answer.headers_mut();
     headers.insert(
@@ -73,18 +73,18 @@ pub(super) fn page(content_type: &'static str, text: &'static str) -> Answer {
     answer
 }
 
-pub(super) fn text(status: StatusCode, text: &str) -> Answer {
+pub(super) fn text(status: StatusCode, text: &str) -> ApiResponse {
     with(status, TEXT, text.to_owned().into())
 }
 
-pub(super) fn with(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
+pub(super) fn with(status: StatusCode, content_type: HeaderValue, body: Bytes) -> ApiResponse {
     let mut answer = Response::new(Full::new(body).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }
 
-pub(super) fn not_allowed(allowed: &[&'static str]) -> Answer {
+pub(super) fn not_allowed(allowed: &[&'static str]) -> ApiResponse {
     let allowed = allowed.join(", ");
     let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} here"));
     // Methods are of ASCII.
@@ -94,7 +94,7 @@ pub(super) fn not_allowed(allowed: &[&'static str]) -> Answer {
     answer
 }
 
-pub(super) fn unauthorized() -> Answer {
+pub(super) fn unauthorized() -> ApiResponse {
     let mut answer = error(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN`, with admin.token");
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer

@@ -12,31 +12,31 @@ use linger_deploy::{AppSlot, DeployError, DeployRecord, Deployments, TrafficSpli
 use linger_wasm::ComponentSource;
 
 use super::answer::{error, json};
-use super::routes::Route;
-use super::{Answer, Api, receive};
+use super::routes::ApiRoute;
+use super::{AdminApi, ApiResponse, receive};
 use crate::admin::{CANARY, SOURCE};
 
-impl Api {
+impl AdminApi {
     /// None when the apps have gone.
     pub(super) async fn answer_of_apps(
         &self,
-        route: Route,
+        route: ApiRoute,
         names: &[&str],
         request: Request<Incoming>,
-    ) -> Option<Answer> {
+    ) -> Option<ApiResponse> {
         let deployments = self.operated.deployments.upgrade()?;
         let app = names.first().copied().unwrap_or_default();
         Some(match route {
-            Route::Deploy => self.deploy(&deployments, app, request).await,
-            Route::Promote => result(deployments.promote(app)),
-            Route::Abort => result(deployments.abort(app)),
-            Route::RollBack => result(deployments.roll_back(app)),
-            Route::Reload => self.reload().await?,
+            ApiRoute::Deploy => self.deploy(&deployments, app, request).await,
+            ApiRoute::Promote => result(deployments.promote(app)),
+            ApiRoute::Abort => result(deployments.abort(app)),
+            ApiRoute::RollBack => result(deployments.roll_back(app)),
+            ApiRoute::Reload => self.reload().await?,
             _ => json(StatusCode::OK, &apps(&deployments)),
         })
     }
 
-    async fn deploy(&self, deployments: &Deployments, app: &str, request: Request<Incoming>) -> Answer {
+    async fn deploy(&self, deployments: &Deployments, app: &str, request: Request<Incoming>) -> ApiResponse {
         let name = request.headers().get(SOURCE);
         let name = name.map(|name| percent_decode(name.as_bytes()).decode_utf8_lossy().into_owned());
         let name = name.map_or_else(|| PathBuf::from("the component"), PathBuf::from);
@@ -80,7 +80,7 @@ fn canary(headers: &HeaderMap) -> Result<Option<TrafficSplit>, String> {
     split.parse().map(Some).map_err(|message| format!("{CANARY}: {message}"))
 }
 
-fn result(result: Result<DeployRecord, DeployError>) -> Answer {
+fn result(result: Result<DeployRecord, DeployError>) -> ApiResponse {
     let failure = match result {
         Ok(record) => return json(StatusCode::OK, &json!(record)),
         Err(failure) => failure,

@@ -29,27 +29,27 @@ use linger_events::EventStore;
 use linger_http::{BodyBuffers, ConnectionList};
 use linger_telemetry::{LogFilter, Metrics};
 
-use super::access::{self, Refusal};
-use crate::admin::Exposition;
-use crate::reload::{ReloadError, Reloader};
-use answer::{Problem, error, json, text};
-use routes::{Found, Route};
+use super::access::{self, AccessRefusal};
+use crate::admin::MetricsExposition;
+use crate::reload::{ConfigReloader, ReloadError};
+use answer::{ApiProblem, error, json, text};
+use routes::{ApiRoute, FoundRoute};
 
 /// How long a body may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What operators can see and change. The apps go with the last request to them, and not with this.
-pub struct Operated {
+pub struct AdminContext {
     /// All apps.
     pub deployments: Weak<Deployments>,
     /// Reads the configuration again.
-    pub reloader: Weak<Reloader>,
+    pub reloader: Weak<ConfigReloader>,
     /// The queues and topics.
     pub events: Arc<dyn EventStore>,
     /// What is counted.
     pub metrics: Metrics,
     /// All metrics, as text.
-    pub exposition: Exposition,
+    pub exposition: MetricsExposition,
     /// The connections of clients, for each core.
     pub connections: Vec<Arc<ConnectionList>>,
     /// Where the bodies of requests are until their guests read them.
@@ -62,8 +62,8 @@ pub struct Operated {
     pub stopping: CancellationToken,
 }
 
-pub(super) struct Api {
-    operated: Operated,
+pub(super) struct AdminApi {
+    operated: AdminContext,
     config: AdminConfig,
     /// Requests that take long, and leave connections to those that ask how the server is.
     long: Arc<Permits>,
@@ -77,25 +77,25 @@ const MAX_LONG: usize = 64;
 /// How many may follow what happens.
 const MAX_FOLLOWERS: usize = 16;
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type ApiResponse = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-impl Api {
-    pub(super) fn new(operated: Operated, config: AdminConfig) -> Self {
+impl AdminApi {
+    pub(super) fn new(operated: AdminContext, config: AdminConfig) -> Self {
         let followers = Permits::new(MAX_FOLLOWERS);
         Self { operated, config, long: Permits::new(MAX_LONG), followers }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<ApiResponse, Infallible> {
         let path = request.uri().path().to_owned();
         let found = routes::find(request.method(), &path);
-        let open = matches!(&found, Found::Route(route, _) if route.is_open());
+        let open = matches!(&found, FoundRoute::Route(route, _) if route.is_open());
         if !open && let Err(refusal) = access::check(&self.config, request.headers()) {
             return Ok(refused(refusal));
         }
         Ok(match found {
-            Found::Route(route, names) => self.act(route, &names, request).await,
-            Found::OtherMethods(allowed) => answer::not_allowed(&allowed),
-            Found::Nothing => error(
+            FoundRoute::Route(route, names) => self.act(route, &names, request).await,
+            FoundRoute::OtherMethods(allowed) => answer::not_allowed(&allowed),
+            FoundRoute::Nothing => error(
                 StatusCode::NOT_FOUND,
                 "there is no such thing here; GET /openapi.json lists what there is",
             ),
@@ -103,25 +103,27 @@ impl Api {
     }
 
     /// What reads is answered to the end; what changes apps is given up when the server stops, which waits for them.
-    async fn act(&self, route: Route, names: &[&str], request: Request<Incoming>) -> Answer {
-        let takes_long = matches!(route, Route::Take | Route::Deploy | Route::Reload);
+    async fn act(&self, route: ApiRoute, names: &[&str], request: Request<Incoming>) -> ApiResponse {
+        let takes_long = matches!(route, ApiRoute::Take | ApiRoute::Deploy | ApiRoute::Reload);
         let share = takes_long.then(|| self.long.try_take());
         if matches!(share, Some(None)) {
             return error(StatusCode::SERVICE_UNAVAILABLE, "too many requests take long already; try again");
         }
         match route {
-            Route::Page => answer::page("text/html; charset=utf-8", include_str!("../dashboard/index.html")),
-            Route::Style => {
+            ApiRoute::Page => {
+                answer::page("text/html; charset=utf-8", include_str!("../dashboard/index.html"))
+            }
+            ApiRoute::Style => {
                 answer::page("text/css; charset=utf-8", include_str!("../dashboard/dashboard.css"))
             }
-            Route::Script => {
+            ApiRoute::Script => {
                 answer::page("text/javascript; charset=utf-8", include_str!("../dashboard/dashboard.js"))
             }
-            Route::Live => text(StatusCode::OK, "the server runs\n"),
-            Route::Ready if self.operated.leaving.is_cancelled() => {
+            ApiRoute::Live => text(StatusCode::OK, "the server runs\n"),
+            ApiRoute::Ready if self.operated.leaving.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
             }
-            Route::Ready => match self.operated.events.trouble() {
+            ApiRoute::Ready => match self.operated.events.trouble() {
                 Some(trouble) => {
                     text(StatusCode::SERVICE_UNAVAILABLE, &format!("events cannot be stored: {trouble}\n"))
                 }
@@ -131,20 +133,30 @@ impl Api {
                 ),
                 None => text(StatusCode::OK, "the server takes requests\n"),
             },
-            Route::Metrics => {
+            ApiRoute::Metrics => {
                 let mut answer = text(StatusCode::OK, &self.operated.exposition.text());
-                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));
+                answer
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static(MetricsExposition::CONTENT_TYPE));
                 answer
             }
-            Route::OpenApi => answer::document(include_str!("openapi.json")),
-            Route::Log => self.log(),
-            Route::SetLog => self.set_log(request).await,
-            Route::Stream => self.stream(request.uri().query().unwrap_or_default()),
-            Route::Requests => self.requests(request.uri().query()),
-            Route::Queues | Route::Push | Route::Take | Route::Purge | Route::Topics | Route::Publish => {
-                self.answer_of_events(route, names, request).await
-            }
-            Route::Apps | Route::Deploy | Route::Promote | Route::Abort | Route::RollBack | Route::Reload => {
+            ApiRoute::OpenApi => answer::document(include_str!("openapi.json")),
+            ApiRoute::Log => self.log(),
+            ApiRoute::SetLog => self.set_log(request).await,
+            ApiRoute::Stream => self.stream(request.uri().query().unwrap_or_default()),
+            ApiRoute::Requests => self.requests(request.uri().query()),
+            ApiRoute::Queues
+            | ApiRoute::Push
+            | ApiRoute::Take
+            | ApiRoute::Purge
+            | ApiRoute::Topics
+            | ApiRoute::Publish => self.answer_of_events(route, names, request).await,
+            ApiRoute::Apps
+            | ApiRoute::Deploy
+            | ApiRoute::Promote
+            | ApiRoute::Abort
+            | ApiRoute::RollBack
+            | ApiRoute::Reload => {
                 let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server stops");
                 tokio::select! {
                     biased;
@@ -155,11 +167,11 @@ impl Api {
         }
     }
 
-    fn log(&self) -> Answer {
+    fn log(&self) -> ApiResponse {
         json(StatusCode::OK, &json!({ "log": self.operated.log.wanted() }))
     }
 
-    async fn set_log(&self, request: Request<Incoming>) -> Answer {
+    async fn set_log(&self, request: Request<Incoming>) -> ApiResponse {
         /// More than anybody writes.
         const MOST: usize = 4096;
         let wanted =
@@ -174,7 +186,7 @@ impl Api {
         }
     }
 
-    async fn reload(&self) -> Option<Answer> {
+    async fn reload(&self) -> Option<ApiResponse> {
         let reloader = self.operated.reloader.upgrade()?;
         Some(match reloader.reload().await {
             Ok(changes) => {
@@ -189,12 +201,14 @@ impl Api {
 }
 
 /// All of a body.
-async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, Problem> {
+async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, ApiProblem> {
     match tokio::time::timeout(BODY_TIMEOUT, collect(body, most)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
-        Ok(Err(cause)) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {cause}"))),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
+        Ok(Ok(None)) => Err(ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
+        Ok(Err(cause)) => {
+            Err(ApiProblem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {cause}")))
+        }
+        Err(_) => Err(ApiProblem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
     }
 }
 
@@ -211,11 +225,11 @@ async fn collect(mut body: Incoming, most: usize) -> hyper::Result<Option<Bytes>
     Ok(fits.then(|| all.freeze()))
 }
 
-fn refused(refusal: Refusal) -> Answer {
+fn refused(refusal: AccessRefusal) -> ApiResponse {
     match refusal {
-        Refusal::NoToken => answer::unauthorized(),
-        Refusal::Browser => error(StatusCode::FORBIDDEN, "pages in browsers have no access here"),
-        Refusal::ForeignHost => error(
+        AccessRefusal::NoToken => answer::unauthorized(),
+        AccessRefusal::Browser => error(StatusCode::FORBIDDEN, "pages in browsers have no access here"),
+        AccessRefusal::ForeignHost => error(
             StatusCode::FORBIDDEN,
             "ask for 127.0.0.1, [::1] or localhost, or set admin.token for other names",
         ),

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use linger_http::InFlightRequest;
 
 use super::answer::{error, json};
-use super::{Answer, Api};
+use super::{AdminApi, ApiResponse};
 
 /// How many are listed where nothing is said, and at most.
 const LISTED: usize = 100;
 const MOST: usize = 10_000;
 
-impl Api {
+impl AdminApi {
     /// The oldest requests in progress. `?limit=N` says how many of them.
-    pub(super) fn requests(&self, query: Option<&str>) -> Answer {
+    pub(super) fn requests(&self, query: Option<&str>) -> ApiResponse {
         let Some(limit) = limit(query.unwrap_or_default()) else {
             return error(StatusCode::BAD_REQUEST, &format!("`limit` is a number from 1 to {MOST}"));
         };

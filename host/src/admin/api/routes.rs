@@ -4,7 +4,7 @@ use http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum ApiRoute {
     Page,
     Style,
     Script,
@@ -30,7 +30,7 @@ pub(super) enum Route {
     Publish,
 }
 
-impl Route {
+impl ApiRoute {
     /// Whether it tells and changes nothing: it needs no token.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Page | Self::Style | Self::Script | Self::Live | Self::Ready)
@@ -38,53 +38,53 @@ impl Route {
 }
 
 /// All of them, with paths as `openapi.json` writes them.
-const ROUTES: [(&str, &str, Route); 23] = [
-    ("GET", "/", Route::Page),
-    ("GET", "/dashboard.css", Route::Style),
-    ("GET", "/dashboard.js", Route::Script),
-    ("GET", "/livez", Route::Live),
-    ("GET", "/readyz", Route::Ready),
-    ("GET", "/metrics", Route::Metrics),
-    ("GET", "/openapi.json", Route::OpenApi),
-    ("GET", "/log", Route::Log),
-    ("PUT", "/log", Route::SetLog),
-    ("GET", "/stream", Route::Stream),
-    ("GET", "/requests", Route::Requests),
-    ("GET", "/apps", Route::Apps),
-    ("PUT", "/apps/{app}", Route::Deploy),
-    ("POST", "/apps/{app}/promote", Route::Promote),
-    ("POST", "/apps/{app}/abort", Route::Abort),
-    ("POST", "/apps/{app}/rollback", Route::RollBack),
-    ("POST", "/reload", Route::Reload),
-    ("GET", "/queues", Route::Queues),
-    ("POST", "/queues/{queue}", Route::Push),
-    ("DELETE", "/queues/{queue}", Route::Purge),
-    ("POST", "/queues/{queue}/take", Route::Take),
-    ("GET", "/topics", Route::Topics),
-    ("POST", "/topics/{topic}", Route::Publish),
+const ROUTES: [(&str, &str, ApiRoute); 23] = [
+    ("GET", "/", ApiRoute::Page),
+    ("GET", "/dashboard.css", ApiRoute::Style),
+    ("GET", "/dashboard.js", ApiRoute::Script),
+    ("GET", "/livez", ApiRoute::Live),
+    ("GET", "/readyz", ApiRoute::Ready),
+    ("GET", "/metrics", ApiRoute::Metrics),
+    ("GET", "/openapi.json", ApiRoute::OpenApi),
+    ("GET", "/log", ApiRoute::Log),
+    ("PUT", "/log", ApiRoute::SetLog),
+    ("GET", "/stream", ApiRoute::Stream),
+    ("GET", "/requests", ApiRoute::Requests),
+    ("GET", "/apps", ApiRoute::Apps),
+    ("PUT", "/apps/{app}", ApiRoute::Deploy),
+    ("POST", "/apps/{app}/promote", ApiRoute::Promote),
+    ("POST", "/apps/{app}/abort", ApiRoute::Abort),
+    ("POST", "/apps/{app}/rollback", ApiRoute::RollBack),
+    ("POST", "/reload", ApiRoute::Reload),
+    ("GET", "/queues", ApiRoute::Queues),
+    ("POST", "/queues/{queue}", ApiRoute::Push),
+    ("DELETE", "/queues/{queue}", ApiRoute::Purge),
+    ("POST", "/queues/{queue}/take", ApiRoute::Take),
+    ("GET", "/topics", ApiRoute::Topics),
+    ("POST", "/topics/{topic}", ApiRoute::Publish),
 ];
 
 /// What there is at a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum FoundRoute<'a> {
     /// This, with the names that the path has.
-    Route(Route, Vec<&'a str>),
+    Route(ApiRoute, Vec<&'a str>),
     /// Something for these other methods.
     OtherMethods(Vec<&'static str>),
     Nothing,
 }
 
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> FoundRoute<'a> {
     let here = || {
         ROUTES.iter().filter_map(|&(method, template, route)| Some((method, route, names(template, path)?)))
     };
     // Who may read may ask how long it would be.
     let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
     if let Some((_, route, names)) = here().find(|&(method, ..)| method == asked) {
-        return Found::Route(route, names);
+        return FoundRoute::Route(route, names);
     }
     let others: Vec<_> = here().map(|(method, ..)| method).collect();
-    if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
+    if others.is_empty() { FoundRoute::Nothing } else { FoundRoute::OtherMethods(others) }
 }
 
 /// The names in a path that fits.
@@ -109,12 +109,15 @@ mod tests {
 
     #[test]
     fn path_leads_to_its_route_with_its_names() {
-        assert_eq!(find(&Method::PUT, "/apps/a"), Found::Route(Route::Deploy, vec!["a"]));
-        assert_eq!(find(&Method::HEAD, "/livez"), Found::Route(Route::Live, vec![]));
-        assert_eq!(find(&Method::GET, "/queues/q"), Found::OtherMethods(vec!["POST", "DELETE"]));
+        assert_eq!(find(&Method::PUT, "/apps/a"), FoundRoute::Route(ApiRoute::Deploy, vec!["a"]));
+        assert_eq!(find(&Method::HEAD, "/livez"), FoundRoute::Route(ApiRoute::Live, vec![]));
+        assert_eq!(find(&Method::GET, "/queues/q"), FoundRoute::OtherMethods(vec!["POST", "DELETE"]));
         for nothing in ["", "/apps/a/b", "/apps/", "/livez/"] {
             let found = find(&Method::GET, nothing);
-            assert!(matches!(found, Found::Nothing | Found::OtherMethods(_)), "{nothing}: {found:?}");
+            assert!(
+                matches!(found, FoundRoute::Nothing | FoundRoute::OtherMethods(_)),
+                "{nothing}: {found:?}"
+            );
         }
     }
 

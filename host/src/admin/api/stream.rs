@@ -14,7 +14,7 @@ use linger_telemetry::{FollowStep, LogFollower};
 
 use super::answer::error;
 use super::events::parameter;
-use super::{Answer, Api};
+use super::{AdminApi, ApiResponse};
 
 /// What is told where nothing is said: all that matters, and each request that has ended.
 const WANTED: &str = "info,linger::access=debug";
@@ -22,9 +22,9 @@ const WANTED: &str = "info,linger::access=debug";
 /// After so long without a word comes one that means nothing, so that one who has left is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-impl Api {
+impl AdminApi {
     /// Follows what happens. `?log=LEVEL` says what of it, as for the log.
-    pub(super) fn stream(&self, query: &str) -> Answer {
+    pub(super) fn stream(&self, query: &str) -> ApiResponse {
         let Some(share) = self.followers.try_take() else {
             return error(StatusCode::SERVICE_UNAVAILABLE, "too many follow what happens already; try again");
         };

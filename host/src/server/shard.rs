@@ -14,17 +14,17 @@ use linger_base::permits::Permit;
 use linger_http::{ClientPermit, ListenerPolicy, ShardContext, serve_connection};
 use linger_net::AcceptedSocket;
 
-use super::polling::Polling;
+use super::polling::PollingPolicy;
 
 /// The way to a core.
-pub(super) struct Core {
-    arrivals: mpsc::UnboundedSender<Arrival>,
+pub(super) struct Shard {
+    arrivals: mpsc::UnboundedSender<AcceptedConnection>,
     connections: Arc<AtomicUsize>,
     ended: oneshot::Receiver<()>,
 }
 
 /// A connection that was accepted.
-pub(super) struct Arrival {
+pub(super) struct AcceptedConnection {
     pub(super) accepted: AcceptedSocket,
     pub(super) entrance: ListenerPolicy,
     pub(super) share: Permit,
@@ -32,11 +32,11 @@ pub(super) struct Arrival {
     pub(super) of_client: Option<ClientPermit>,
 }
 
-impl Core {
+impl Shard {
     /// Starts the thread.
     pub(super) fn start(context: Arc<ShardContext>) -> io::Result<Self> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let polling = context.busy_poll.map(|window| Polling::new(window, context.begun.clone()));
+        let polling = context.busy_poll.map(|window| PollingPolicy::new(window, context.begun.clone()));
         if let Some(polling) = &polling {
             polling.observe(&mut runtime);
         }
@@ -71,7 +71,7 @@ impl Core {
     }
 
     /// Hands it a connection.
-    pub(super) fn take(&self, arrival: Arrival) {
+    pub(super) fn take(&self, arrival: AcceptedConnection) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         if self.arrivals.send(arrival).is_err() {
             tracing::error!("a thread that serves has ended, which is a mistake in Linger");
@@ -88,14 +88,14 @@ impl Core {
 
 async fn serve(
     context: Arc<ShardContext>,
-    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+    mut inbox: mpsc::UnboundedReceiver<AcceptedConnection>,
     open: &Arc<AtomicUsize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             arrival = inbox.recv() => match arrival {
-                Some(arrival) => begin(&mut connections, arrival, context.clone(), Open(open.clone())),
+                Some(arrival) => begin(&mut connections, arrival, context.clone(), OpenConnection(open.clone())),
                 None => break,
             },
             // Those that have ended leave the set.
@@ -113,8 +113,13 @@ async fn serve(
 }
 
 /// Begins to serve a connection, in a task whose future holds no more than it needs: many stay open for long.
-fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<ShardContext>, open: Open) {
-    let Arrival { accepted, entrance, share, of_client } = arrival;
+fn begin(
+    connections: &mut JoinSet<()>,
+    arrival: AcceptedConnection,
+    context: Arc<ShardContext>,
+    open: OpenConnection,
+) {
+    let AcceptedConnection { accepted, entrance, share, of_client } = arrival;
     let from = accepted.from;
     match accepted.stream() {
         Ok(stream) => {
@@ -128,9 +133,9 @@ fn begin(connections: &mut JoinSet<()>, arrival: Arrival, context: Arc<ShardCont
 }
 
 /// Counts a connection, until it is dropped.
-struct Open(Arc<AtomicUsize>);
+struct OpenConnection(Arc<AtomicUsize>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

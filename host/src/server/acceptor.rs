@@ -8,19 +8,19 @@ use linger_http::{ClientPermit, ClientQuota, ConnectionPermits, ListenerPolicy};
 use linger_net::{AcceptedSocket, BoundListener};
 use linger_telemetry::{Metrics, Reached};
 
-use super::core::{Arrival, Core};
+use super::shard::{AcceptedConnection, Shard};
 
 /// A pause after the kernel refused to accept, so that a lack of file descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) struct Door {
+pub(super) struct Acceptor {
     listener: BoundListener,
     entrance: ListenerPolicy,
     places: ConnectionPermits,
     metrics: Metrics,
 }
 
-impl Door {
+impl Acceptor {
     pub(super) fn open(
         listener: BoundListener,
         entrance: ListenerPolicy,
@@ -39,7 +39,7 @@ impl Door {
     }
 
     /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
-    pub(super) async fn accept(&self, cores: &[Core]) {
+    pub(super) async fn accept(&self, cores: &[Shard]) {
         let mut failing = false;
         loop {
             let accepted = match self.listener.accept().await {
@@ -59,14 +59,14 @@ impl Door {
             let share = self.place().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
             if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
-                core.take(Arrival { accepted, entrance: self.entrance.clone(), share, of_client });
+                core.take(AcceptedConnection { accepted, entrance: self.entrance.clone(), share, of_client });
             }
         }
     }
 
     /// Whether a client may have one more, and its share. Proxies and Unix sockets are no clients: whose connections they
     /// bring is not known here. Nothing was read yet, so there is nothing to be answered: it is closed.
-    fn admit(&self, accepted: &AcceptedSocket) -> Result<Option<ClientPermit>, Full> {
+    fn admit(&self, accepted: &AcceptedSocket) -> Result<Option<ClientPermit>, ClientFull> {
         let Some(from) = accepted.from.map(ClientAddress::from) else { return Ok(None) };
         if self.entrance.is_proxy(Some(from.ip)) {
             return Ok(None);
@@ -75,7 +75,7 @@ impl Door {
         if share.is_none() {
             self.metrics.reached_by(Reached::ConnectionsPerClient, Some(from));
         }
-        share.map(Some).ok_or(Full)
+        share.map(Some).ok_or(ClientFull)
     }
 
     /// A place among all, when there is one.
@@ -89,4 +89,4 @@ impl Door {
 }
 
 /// A client has as many connections as it may.
-struct Full;
+struct ClientFull;
