@@ -1,4 +1,4 @@
-//! A door: a listener, from which each connection goes to the core that has the fewest.
+//! A acceptor: a listener, from which each connection goes to the shard that has the fewest.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Acceptor {
     }
 
     /// Accepts for ever. At the limit of connections one waits here, and the others in the kernel's backlog.
-    pub(super) async fn accept(&self, cores: &[Shard]) {
+    pub(super) async fn accept(&self, shards: &[Shard]) {
         let mut failing = false;
         loop {
             let accepted = match self.listener.accept().await {
@@ -58,8 +58,13 @@ impl Acceptor {
             let Ok(of_client) = self.admit(&accepted) else { continue };
             let share = self.place().await;
             // Requests park for long: who has the fewest connections now is the best choice for one more.
-            if let Some(core) = cores.iter().min_by_key(|core| core.load()) {
-                core.take(AcceptedConnection { accepted, entrance: self.entrance.clone(), share, of_client });
+            if let Some(shard) = shards.iter().min_by_key(|shard| shard.load()) {
+                shard.take(AcceptedConnection {
+                    accepted,
+                    entrance: self.entrance.clone(),
+                    share,
+                    of_client,
+                });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The composition: doors where connections come in, cores that serve them, and the drain.
+//! The composition: acceptors where connections come in, shards that serve them, and the drain.
 
 mod acceptor;
 mod polling;
@@ -42,7 +42,7 @@ pub enum ServerError {
 
 /// A server with its apps loaded.
 pub struct Server {
-    /// One for each core.
+    /// One for each shard.
     contexts: Vec<Arc<ShardContext>>,
     deployments: Arc<Deployments>,
     reloader: ConfigReloader,
@@ -69,7 +69,7 @@ impl Server {
         let loader = ComponentLoader {
             engine,
             events: events.clone(),
-            lanes: config.threads,
+            shards: config.threads,
             metrics: metrics.clone(),
         };
         let deployments = Arc::new(Deployments::load(loader, AppSpec::all(&config))?);
@@ -81,7 +81,7 @@ impl Server {
             detection: config.detection.clone(),
             metrics: metrics.clone(),
             tracer,
-            confirmations: Arc::default(),
+            ack_tokens: Arc::default(),
             max_deliveries: config.queues.max_deliveries_per_request,
             replaced: deployments.subscribe_replaced(),
             clients: places.clients.clone(),
@@ -90,12 +90,12 @@ impl Server {
             busy_poll: config.busy_poll,
             begun: Arc::default(),
             stopping: CancellationToken::new(),
-            lane: ShardHandle::default(),
+            shard: ShardHandle::default(),
         };
-        let contexts = (0..config.threads).map(|core| {
-            let lane = ShardHandle { core, tasks: TaskTracker::new() };
+        let contexts = (0..config.threads).map(|index| {
+            let shard = ShardHandle { index, tasks: TaskTracker::new() };
             let (connections, spares, begun) = Default::default();
-            Arc::new(ShardContext { connections, spares, begun, lane, ..shared.clone() })
+            Arc::new(ShardContext { connections, spares, begun, shard, ..shared.clone() })
         });
         let contexts = contexts.collect();
         let reloader = ConfigReloader::new(
@@ -143,12 +143,22 @@ impl Server {
             (listener, operated)
         });
         let exporting = export.map(SpanExport::start).transpose()?;
-        let cores = contexts.into_iter().map(Shard::start).collect::<io::Result<Vec<_>>>()?;
-        let doors = listeners
+        let shards = contexts.into_iter().map(Shard::start).collect::<io::Result<Vec<_>>>()?;
+        let acceptors = listeners
             .into_iter()
             .map(|(listener, entrance)| Acceptor::open(listener, entrance, places.clone(), metrics.clone()))
             .collect();
-        Ok(RunningServer { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping })
+        Ok(RunningServer {
+            shards,
+            acceptors,
+            admin,
+            deployments,
+            reloader,
+            events,
+            exporting,
+            leaving,
+            stopping,
+        })
     }
 }
 
@@ -181,8 +191,8 @@ async fn take_leave(reloader: &ConfigReloader) {
 
 /// A server that has started.
 pub struct RunningServer {
-    cores: Vec<Shard>,
-    doors: Vec<Acceptor>,
+    shards: Vec<Shard>,
+    acceptors: Vec<Acceptor>,
     admin: Option<(admin::AdminListener, AdminContext)>,
     deployments: Arc<Deployments>,
     reloader: Arc<ConfigReloader>,
@@ -197,11 +207,12 @@ impl RunningServer {
     /// requests and guests end within the configured time. Returns whether they did. Meanwhile the configuration is read
     /// again whenever `reload` is notified.
     pub async fn until(self, shutdown: impl Future<Output = ()>, reload: &Notify) -> bool {
-        let Self { cores, doors, admin, deployments, reloader, events, exporting, leaving, stopping } = self;
+        let Self { shards, acceptors, admin, deployments, reloader, events, exporting, leaving, stopping } =
+            self;
         let served = async {
             tokio::select! {
-                _ = join_all(doors.iter().map(|door| door.accept(&cores))) => {}
-                _ = join_all(doors.iter().map(Acceptor::tend)) => {}
+                _ = join_all(acceptors.iter().map(|acceptor| acceptor.accept(&shards))) => {}
+                _ = join_all(acceptors.iter().map(Acceptor::tend)) => {}
                 () = deployments.judge() => {}
                 () = deployments.watch() => {}
                 () = reload_when(reload, &reloader) => {}
@@ -212,16 +223,16 @@ impl RunningServer {
                 } => {}
             }
             // From here on the kernel refuses new connections.
-            drop(doors);
+            drop(acceptors);
             stopping.cancel();
             let shutdown_timeout = reloader.shutdown_timeout();
             // It knows the apps.
             drop(reloader);
             let drained = async {
                 let loader = deployments.end().await;
-                // With the last connection of all cores the apps go, and their instances end.
+                // With the last connection of all shards the apps go, and their instances end.
                 drop(deployments);
-                join_all(cores.into_iter().map(Shard::drain)).await;
+                join_all(shards.into_iter().map(Shard::drain)).await;
                 // Its thread ends the turns of guests.
                 drop(loader);
             };

@@ -1,4 +1,4 @@
-//! A core: a thread that serves connections, in a runtime of its own.
+//! A shard: a thread that serves connections, in a runtime of its own.
 //!
 //! All that a connection needs stays on its thread: its tasks, its timers, the instances that work for it. No thread
 //! wakes another one on the way of a request, but for an event that comes in elsewhere.
@@ -16,7 +16,7 @@ use linger_net::AcceptedSocket;
 
 use super::polling::PollingPolicy;
 
-/// The way to a core.
+/// The way to a shard.
 pub(super) struct Shard {
     arrivals: mpsc::UnboundedSender<AcceptedConnection>,
     connections: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ impl Shard {
         let (ending, ended) = oneshot::channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let open = connections.clone();
-        let name = format!("core-{}", context.lane.core);
+        let name = format!("core-{}", context.shard.index);
         std::thread::Builder::new().name(name).spawn(move || {
             runtime.block_on(async {
                 let mut beside = JoinSet::new();
@@ -105,8 +105,8 @@ async fn serve(
     while let Some(ended) = connections.join_next().await {
         log_panic(ended);
     }
-    // With the last connection of all cores the apps go, and their instances end.
-    let tasks = context.lane.tasks.clone();
+    // With the last connection of all shards the apps go, and their instances end.
+    let tasks = context.shard.tasks.clone();
     drop(context);
     tasks.close();
     tasks.wait().await;

@@ -1,6 +1,6 @@
 //! What every crate of Linger builds on: cancellations, who a client is, permits, rates, names, and the WIT package as text.
 //!
-//! It names no other crate of Linger, does no IO but looking at a file's metadata ([`stamp`]), and names none of Wasmtime,
+//! It names no other crate of Linger, does no IO but looking at a file's metadata ([`file_stamp`]), and names none of Wasmtime,
 //! hyper, NATS or the disk store. Everything else may name it, so only what two crates need is here.
 #![forbid(unsafe_code)]
 

@@ -91,7 +91,7 @@ pub struct ComponentLoader {
     /// What their guests push to and take from.
     pub events: Arc<dyn EventStore>,
     /// How many threads call them.
-    pub lanes: usize,
+    pub shards: usize,
     /// What is counted of them.
     pub metrics: Metrics,
 }
@@ -412,7 +412,7 @@ impl ComponentLoader {
         spec: &AppSpec,
     ) -> Result<App, LoadError> {
         let source = behind(&component.middleware, &component.source)?;
-        App::load(metrics, &source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.lanes)
+        App::load(metrics, &source, spec.kinds, &spec.config, &self.engine, self.events.clone(), self.shards)
     }
 
     fn first(&self, name: &str, spec: AppSpec) -> Result<AppSlot, LoadError> {

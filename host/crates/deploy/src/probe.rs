@@ -47,9 +47,9 @@ pub(super) async fn probe(
     let exchange =
         Arc::new(Exchange::new(generation, RoutePolicy::default(), 1, watching, asked).for_nobody());
     // Of no core: its instance is nobody else's.
-    let lane = ShardHandle { core: usize::MAX, tasks };
+    let shard = ShardHandle { index: usize::MAX, tasks };
     let _ends = ProbeExchange(exchange.clone());
-    let answered = tokio::time::timeout(probe.timeout, answer(app, &lane, &exchange, probe)).await;
+    let answered = tokio::time::timeout(probe.timeout, answer(app, &shard, &exchange, probe)).await;
     let (path, wanted) = (&probe.path, probe.status);
     Err(match answered {
         Ok(Ok(status)) if status == wanted => return Ok(()),
@@ -72,7 +72,7 @@ impl Drop for ProbeExchange {
 /// The status of the answer, all of which has come.
 async fn answer(
     app: &App,
-    lane: &ShardHandle,
+    shard: &ShardHandle,
     exchange: &Arc<Exchange>,
     probe: &ProbeConfig,
 ) -> Result<u16, ProbeFailure> {
@@ -81,7 +81,7 @@ async fn answer(
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
     *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
-    let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
+    let called = app.call_apart(shard, exchange.clone(), Box::new(request)).await;
     let (response, hold) = called.map_err(|error| match error {
         CallError::Busy => ProbeFailure::Busy,
         other => wrong(other.to_string()),

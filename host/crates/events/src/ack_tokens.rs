@@ -131,14 +131,14 @@ mod tests {
 
     struct Fixture {
         store: Arc<MemoryStore>,
-        confirmations: AckTokens,
+        ack_tokens: AckTokens,
         queue: Name,
     }
 
     fn fixture(text: &str) -> Fixture {
         let queues: QueuesConfig = toml::from_str(text).unwrap();
         let store = MemoryStore::new(queues, TopicsConfig::default());
-        Fixture { store, confirmations: AckTokens::default(), queue: "q".parse().unwrap() }
+        Fixture { store, ack_tokens: AckTokens::default(), queue: "q".parse().unwrap() }
     }
 
     impl Fixture {
@@ -153,16 +153,16 @@ mod tests {
 
         /// A response with one event has been sent, and its receipt is good.
         fn respond(&self) -> AckToken {
-            let holdings = Deliveries::new(10);
-            holdings.hold(self.take().unwrap()).unwrap().see();
-            let token = self.confirmations.issue(holdings.await_client()).unwrap();
-            holdings.settle(Settlement::Ack);
-            self.confirmations.record_response_end(token);
+            let deliveries = Deliveries::new(10);
+            deliveries.hold(self.take().unwrap()).unwrap().see();
+            let token = self.ack_tokens.issue(deliveries.await_client()).unwrap();
+            deliveries.settle(Settlement::Ack);
+            self.ack_tokens.record_response_end(token);
             token
         }
 
         fn outstanding(&self) -> usize {
-            self.confirmations.state().awaited.len()
+            self.ack_tokens.state().awaited.len()
         }
     }
 
@@ -177,9 +177,9 @@ mod tests {
         let token = f.respond();
         assert!(f.take().is_none());
         assert_eq!(f.store.usage().events, 1, "no receipt commits it");
-        assert!(f.confirmations.ack(token.to_string().parse().unwrap()));
+        assert!(f.ack_tokens.ack(token.to_string().parse().unwrap()));
         assert_eq!(f.store.usage().events, 0);
-        assert!(!f.confirmations.ack(token));
+        assert!(!f.ack_tokens.ack(token));
         assert_eq!(f.outstanding(), 0);
     }
 
@@ -193,7 +193,7 @@ mod tests {
             () = f.store.clone().keep_time() => unreachable!(),
             lease = returned => lease.unwrap(),
         };
-        assert!(!f.confirmations.ack(token), "too late");
+        assert!(!f.ack_tokens.ack(token), "too late");
         assert_eq!(seen(lease.event()), (&b"a"[..], 2, true));
     }
 
@@ -214,11 +214,11 @@ mod tests {
     async fn response_that_did_not_arrive_leaves_no_token() {
         let f = fixture("commit = 'client'");
         f.push("a");
-        let holdings = Deliveries::new(10);
-        holdings.hold(f.take().unwrap()).unwrap();
-        let token = f.confirmations.issue(holdings.await_client()).unwrap();
-        holdings.settle(Settlement::Requeue { maybe_delivered: false });
-        f.confirmations.record_response_end(token);
+        let deliveries = Deliveries::new(10);
+        deliveries.hold(f.take().unwrap()).unwrap();
+        let token = f.ack_tokens.issue(deliveries.await_client()).unwrap();
+        deliveries.settle(Settlement::Requeue { maybe_delivered: false });
+        f.ack_tokens.record_response_end(token);
         assert_eq!(f.outstanding(), 0);
         assert_eq!(seen(f.take().unwrap().event()), (&b"a"[..], 2, false));
     }
@@ -227,13 +227,13 @@ mod tests {
     async fn client_can_confirm_what_the_receipt_says_it_has_not_read() {
         let f = fixture("commit = 'client'");
         f.push("a");
-        let holdings = Deliveries::new(10);
-        holdings.hold(f.take().unwrap()).unwrap().see();
-        let token = f.confirmations.issue(holdings.await_client()).unwrap();
-        holdings.settle(Settlement::Requeue { maybe_delivered: true });
-        f.confirmations.record_response_end(token);
+        let deliveries = Deliveries::new(10);
+        deliveries.hold(f.take().unwrap()).unwrap().see();
+        let token = f.ack_tokens.issue(deliveries.await_client()).unwrap();
+        deliveries.settle(Settlement::Requeue { maybe_delivered: true });
+        f.ack_tokens.record_response_end(token);
         assert!(f.take().is_none());
-        assert!(f.confirmations.ack(token));
+        assert!(f.ack_tokens.ack(token));
         assert_eq!(f.store.usage().events, 0);
     }
 
@@ -241,10 +241,10 @@ mod tests {
     async fn receipt_commits_what_was_not_asked_for() {
         let f = fixture("");
         f.push("a");
-        let holdings = Deliveries::new(10);
-        holdings.hold(f.take().unwrap()).unwrap();
-        assert!(holdings.await_client().is_empty());
-        holdings.settle(Settlement::Ack);
+        let deliveries = Deliveries::new(10);
+        deliveries.hold(f.take().unwrap()).unwrap();
+        assert!(deliveries.await_client().is_empty());
+        deliveries.settle(Settlement::Ack);
         assert_eq!(f.store.usage().events, 0);
     }
 

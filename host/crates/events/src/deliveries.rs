@@ -296,8 +296,8 @@ mod tests {
             fixture
         }
 
-        fn wait(&self, holdings: &Deliveries) -> Result<PendingLease, HoldError> {
-            holdings.wait(|| self.store.clone().take(&self.queue))
+        fn wait(&self, deliveries: &Deliveries) -> Result<PendingLease, HoldError> {
+            deliveries.wait(|| self.store.clone().take(&self.queue))
         }
 
         fn take(&self) -> Option<Lease> {
@@ -308,40 +308,40 @@ mod tests {
     #[test]
     fn commit_ends_all_deliveries_together() {
         let fixture = Fixture::with_events(2);
-        let holdings = Deliveries::new(10);
-        holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.settle(Settlement::Ack);
-        holdings.settle(Settlement::Requeue { maybe_delivered: true });
+        let deliveries = Deliveries::new(10);
+        deliveries.hold(fixture.take().unwrap()).unwrap();
+        deliveries.hold(fixture.take().unwrap()).unwrap();
+        deliveries.settle(Settlement::Ack);
+        deliveries.settle(Settlement::Requeue { maybe_delivered: true });
         assert!(fixture.take().is_none());
     }
 
     #[test]
     fn put_back_raises_the_attempt() {
         let fixture = Fixture::with_events(1);
-        let holdings = Deliveries::new(10);
-        holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.settle(Settlement::Requeue { maybe_delivered: false });
+        let deliveries = Deliveries::new(10);
+        deliveries.hold(fixture.take().unwrap()).unwrap();
+        deliveries.settle(Settlement::Requeue { maybe_delivered: false });
         assert_eq!(fixture.take().unwrap().event().attempt, 2);
     }
 
     #[test]
     fn settled_early_stays_settled() {
         let fixture = Fixture::with_events(1);
-        let holdings = Deliveries::new(10);
-        let delivery = holdings.hold(fixture.take().unwrap()).unwrap();
+        let deliveries = Deliveries::new(10);
+        let delivery = deliveries.hold(fixture.take().unwrap()).unwrap();
         drop(delivery.claim().unwrap().settle(Settlement::Ack));
         assert_eq!(delivery.claim().unwrap_err(), StoreError::Settled);
-        holdings.settle(Settlement::Requeue { maybe_delivered: false });
+        deliveries.settle(Settlement::Requeue { maybe_delivered: false });
         assert!(fixture.take().is_none());
     }
 
     #[test]
     fn letting_go_returns_only_what_was_not_seen() {
         let fixture = Fixture::with_events(2);
-        let holdings = Deliveries::new(10);
-        let unseen = holdings.hold(fixture.take().unwrap()).unwrap();
-        let seen = holdings.hold(fixture.take().unwrap()).unwrap();
+        let deliveries = Deliveries::new(10);
+        let unseen = deliveries.hold(fixture.take().unwrap()).unwrap();
+        let seen = deliveries.hold(fixture.take().unwrap()).unwrap();
         assert_eq!(seen.see().data, "1");
         unseen.release();
         seen.release();
@@ -353,45 +353,45 @@ mod tests {
     #[test]
     fn ended_request_holds_nothing() {
         let fixture = Fixture::with_events(1);
-        let holdings = Deliveries::new(10);
-        holdings.settle(Settlement::Ack);
-        assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::Ended);
+        let deliveries = Deliveries::new(10);
+        deliveries.settle(Settlement::Ack);
+        assert_eq!(deliveries.hold(fixture.take().unwrap()).unwrap_err(), HoldError::Ended);
         assert_eq!(fixture.take().unwrap().event().attempt, 1);
     }
 
     #[test]
     fn full_request_makes_room_by_settling() {
         let fixture = Fixture::with_events(3);
-        let holdings = Deliveries::new(2);
-        let first = holdings.hold(fixture.take().unwrap()).unwrap();
-        holdings.hold(fixture.take().unwrap()).unwrap();
-        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);
-        assert_eq!(holdings.hold(fixture.take().unwrap()).unwrap_err(), HoldError::TooMany);
+        let deliveries = Deliveries::new(2);
+        let first = deliveries.hold(fixture.take().unwrap()).unwrap();
+        deliveries.hold(fixture.take().unwrap()).unwrap();
+        assert_eq!(fixture.wait(&deliveries).unwrap_err(), HoldError::TooMany);
+        assert_eq!(deliveries.hold(fixture.take().unwrap()).unwrap_err(), HoldError::TooMany);
         drop(first.claim().unwrap().settle(Settlement::Ack));
-        holdings.hold(fixture.take().unwrap()).unwrap();
+        deliveries.hold(fixture.take().unwrap()).unwrap();
     }
 
     #[test]
     fn wait_that_nobody_polls_is_given_up_with_its_request() {
         let fixture = Fixture::with_events(1);
-        let holdings = Deliveries::new(2);
-        let wait = fixture.wait(&holdings).unwrap();
+        let deliveries = Deliveries::new(2);
+        let wait = fixture.wait(&deliveries).unwrap();
         assert!(fixture.take().is_none(), "the event has arrived for the wait");
-        holdings.settle(Settlement::Ack);
+        deliveries.settle(Settlement::Ack);
         assert_eq!(fixture.take().unwrap().event().attempt, 1);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(matches!(wait.poll(&mut cx), Poll::Ready(None)));
-        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::Ended);
+        assert_eq!(fixture.wait(&deliveries).unwrap_err(), HoldError::Ended);
     }
 
     #[test]
     fn waits_of_a_request_are_bounded() {
         let fixture = Fixture::with_events(0);
-        let holdings = Deliveries::new(2);
-        let first = fixture.wait(&holdings).unwrap();
-        let _second = fixture.wait(&holdings).unwrap();
-        assert_eq!(fixture.wait(&holdings).unwrap_err(), HoldError::TooMany);
+        let deliveries = Deliveries::new(2);
+        let first = fixture.wait(&deliveries).unwrap();
+        let _second = fixture.wait(&deliveries).unwrap();
+        assert_eq!(fixture.wait(&deliveries).unwrap_err(), HoldError::TooMany);
         drop(first);
-        fixture.wait(&holdings).unwrap();
+        fixture.wait(&deliveries).unwrap();
     }
 }

@@ -201,10 +201,10 @@ impl Exchange {
         self.cancel(reason);
         // Only the first counts.
         let _ = self.ending.set(reason);
-        let unsettled = self.deliveries.close();
+        let pending = self.deliveries.close();
         // Only the first counts.
         let _ = self.ended.set(());
-        unsettled
+        pending
     }
 
     /// Tells the guest to stop, for this reason, unless it should not hear of it: one that is detached does not learn

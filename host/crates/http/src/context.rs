@@ -30,7 +30,7 @@ pub struct ShardContext {
     /// Begins the spans of requests, if there are traces.
     pub tracer: Option<Arc<RequestTracer>>,
     /// Deliveries that their clients have to commit.
-    pub confirmations: Arc<AckTokens>,
+    pub ack_tokens: Arc<AckTokens>,
     /// Unsettled deliveries of one request.
     pub max_deliveries: usize,
     /// Changes when a generation of an app was replaced.
@@ -48,5 +48,5 @@ pub struct ShardContext {
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// The thread's instances, and the owner of all its tasks.
-    pub lane: ShardHandle,
+    pub shard: ShardHandle,
 }

@@ -34,6 +34,6 @@ pub fn proxy_header(mut sent: &[u8]) -> Option<(Option<ClientAddress>, usize)> {
 }
 
 /// Commits what the client says that it got, and what is answered to that.
-pub fn acknowledge(confirmations: &AckTokens, headers: &mut HeaderMap) -> Option<HeaderValue> {
-    ack::acknowledge(confirmations, headers)
+pub fn acknowledge(ack_tokens: &AckTokens, headers: &mut HeaderMap) -> Option<HeaderValue> {
+    ack::acknowledge(ack_tokens, headers)
 }

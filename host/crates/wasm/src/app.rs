@@ -37,7 +37,7 @@ enum AppInstances {
 }
 
 impl App {
-    /// Compiles and links a component, for calls from so many lanes. Blocks for as long as that takes: up to seconds.
+    /// Compiles and links a component, for calls from so many shards. Blocks for as long as that takes: up to seconds.
     pub fn load(
         metrics: &Arc<AppMetrics>,
         source: &ComponentSource,
@@ -45,7 +45,7 @@ impl App {
         config: &linger_config::AppConfig,
         engine: &Engine,
         events: Arc<dyn EventStore>,
-        lanes: usize,
+        shards: usize,
     ) -> Result<Self, LoadError> {
         let factory = StoreFactory {
             app: metrics.app.clone(),
@@ -61,7 +61,7 @@ impl App {
         factory
             .store(&CpuMeter::default(), &Arc::default(), factory.budget(|| ()))
             .map_err(|error| LoadError::Folder { app: metrics.app.to_string(), message: one_line(&error) })?;
-        let (instances, cancelling) = instances(source, kinds, factory, engine, lanes)?;
+        let (instances, cancelling) = instances(source, kinds, factory, engine, shards)?;
         let may_ask_for_events = instances.may_ask_for_events();
         Ok(Self { instances, cancelling, may_ask_for_events })
     }
@@ -93,13 +93,13 @@ impl App {
     /// Like [`call`](Self::call), in an instance of its own if there is room for one. Does not wait for room.
     pub async fn call_apart(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         match &self.instances {
-            AppInstances::P2(instances) => instances.call_apart(lane, exchange, request).await,
-            AppInstances::P3(pool) => pool.call_apart(lane, exchange, request).await,
+            AppInstances::P2(instances) => instances.call_apart(shard, exchange, request).await,
+            AppInstances::P3(pool) => pool.call_apart(shard, exchange, request).await,
         }
     }
 
@@ -115,14 +115,14 @@ impl App {
     /// Dropping the future leaves the guest running: `exchange` tells it, and bounds it.
     pub async fn call(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let watched = exchange.clone();
         let answer = match self.instances(exchange.on_disconnect()) {
-            AppInstances::P2(instances) => instances.call(lane, exchange, request).await,
-            AppInstances::P3(pool) => pool.call(lane, exchange, request).await,
+            AppInstances::P2(instances) => instances.call(shard, exchange, request).await,
+            AppInstances::P3(pool) => pool.call(shard, exchange, request).await,
         };
         unless_over_limit(&watched, answer)
     }
@@ -156,13 +156,13 @@ fn instances(
     kinds: InstanceKinds,
     factory: StoreFactory,
     engine: &Engine,
-    lanes: usize,
+    shards: usize,
 ) -> Result<(AppInstances, Option<AppInstances>), LoadError> {
     let pre = match engine.load(source)? {
         // An instance of WASI 0.2 is dropped instead.
         ComponentHandler::P2(pre) => {
             let uses = factory.max_uses(WasiVersion::P2, source);
-            return Ok((AppInstances::P2(p2::SoloInstances::new(pre, factory, uses, lanes)), None));
+            return Ok((AppInstances::P2(p2::SoloInstances::new(pre, factory, uses, shards)), None));
         }
         ComponentHandler::P3(pre) => pre,
     };
@@ -170,14 +170,14 @@ fn instances(
     let cancelling = match kinds.cancelling.then(|| engine.load_cancelling(source)).transpose()? {
         Some(ComponentHandler::P3(pre)) => {
             let factory = StoreFactory { cancels: Some(Arc::default()), ..factory.clone() };
-            Some(p3::InstancePool::new(pre, factory, uses, lanes, None))
+            Some(p3::InstancePool::new(pre, factory, uses, shards, None))
         }
         Some(ComponentHandler::P2(_)) | None => None,
     };
     Ok(match cancelling {
         Some(pool) if !kinds.plain => (AppInstances::P3(pool), None),
         cancelling => {
-            let plain = p3::InstancePool::new(pre, factory, uses, lanes, cancelling.as_ref());
+            let plain = p3::InstancePool::new(pre, factory, uses, shards, cancelling.as_ref());
             (AppInstances::P3(plain), cancelling.map(AppInstances::P3))
         }
     })

@@ -1,4 +1,4 @@
-//! A lane: one of the threads that serve, with instances of its own.
+//! A shard: one of the threads that serve, with instances of its own.
 
 use tokio_util::task::TaskTracker;
 
@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug, Default)]
 pub struct ShardHandle {
     /// Its number, from 0.
-    pub core: usize,
+    pub index: usize,
     /// Owns the tasks that run on it.
     pub tasks: TaskTracker,
 }

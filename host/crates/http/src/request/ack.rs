@@ -10,14 +10,14 @@ const ACK: HeaderName = HeaderName::from_static("linger-ack");
 
 /// Commits what the client of a request says that it got: one token or several, with commas between. Gives what
 /// is answered to that, and takes the header away: it is for the host.
-pub(crate) fn acknowledge(confirmations: &AckTokens, request: &mut HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn acknowledge(ack_tokens: &AckTokens, request: &mut HeaderMap) -> Option<HeaderValue> {
     if !request.contains_key(&ACK) {
         return None;
     }
     let tokens = request.get_all(&ACK).iter().flat_map(|value| value.to_str().unwrap_or_default().split(','));
     let mut all = true;
     for token in tokens {
-        all &= token.trim().parse().is_ok_and(|token: AckToken| confirmations.ack(token));
+        all &= token.trim().parse().is_ok_and(|token: AckToken| ack_tokens.ack(token));
     }
     request.remove(&ACK);
     Some(HeaderValue::from_static(if all { "committed" } else { "unknown" }))
@@ -43,12 +43,12 @@ mod tests {
     use super::*;
 
     fn outcome(values: &[&str]) -> Option<String> {
-        let confirmations = AckTokens::default();
+        let ack_tokens = AckTokens::default();
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(ACK, HeaderValue::from_str(value).unwrap());
         }
-        let outcome = acknowledge(&confirmations, &mut headers);
+        let outcome = acknowledge(&ack_tokens, &mut headers);
         assert!(headers.is_empty());
         outcome.map(|outcome| outcome.to_str().unwrap().to_owned())
     }

@@ -43,12 +43,12 @@ pub(crate) struct Guard {
 /// A token that is out. Dropped when its response has ended and its events are settled, or have their time.
 struct AwaitedAck {
     token: AckToken,
-    confirmations: Arc<AckTokens>,
+    ack_tokens: Arc<AckTokens>,
 }
 
 impl Drop for AwaitedAck {
     fn drop(&mut self) {
-        self.confirmations.record_response_end(self.token);
+        self.ack_tokens.record_response_end(self.token);
     }
 }
 
@@ -123,13 +123,13 @@ impl Guard {
     }
 
     /// The token for what was taken that only the client can commit, if there is any.
-    pub(crate) fn issue_ack_token(&mut self, confirmations: &Arc<AckTokens>) -> Option<AckToken> {
+    pub(crate) fn issue_ack_token(&mut self, ack_tokens: &Arc<AckTokens>) -> Option<AckToken> {
         let deliveries = self.exchange.deliveries.await_client();
         if deliveries.is_empty() {
             return None;
         }
-        let token = confirmations.issue(deliveries)?;
-        self.token = Some(AwaitedAck { token, confirmations: confirmations.clone() });
+        let token = ack_tokens.issue(deliveries)?;
+        self.token = Some(AwaitedAck { token, ack_tokens: ack_tokens.clone() });
         Some(token)
     }
 
@@ -206,7 +206,7 @@ impl Guard {
         let generation = &self.exchange.generation;
         generation.record_end(false);
         access.count(&self.exchange, Outcome::Delivered);
-        let unsettled = self.exchange.mark_written();
+        let pending = self.exchange.mark_written();
         let waits = ReceiptWaits { resets_tell_nothing: self.connection.peer().is_trusted(), ..waits };
         let receipt = self.monitor().receipt(span, mark, waits);
         let (exchange, token) = (self.exchange.clone(), self.token.take());
@@ -214,7 +214,7 @@ impl Guard {
         self.connection.receipts.spawn(async move {
             let receipt = receipt.await;
             exchange.generation.metrics.record_receipt(receipt);
-            unsettled.settle(settlement(receipt));
+            pending.settle(settlement(receipt));
             drop(token);
             access.tell(&exchange, Outcome::Delivered, Some(receipt));
         });

@@ -60,7 +60,7 @@ pub(crate) fn handle(
     mut request: Request<IncomingBody>,
 ) -> impl Future<Output = Result<Response<GuardedBody>, ClientLeft>> + Send {
     // Before it takes the next event, and whatever comes of it.
-    let outcome = ack::acknowledge(&context.confirmations, request.headers_mut());
+    let outcome = ack::acknowledge(&context.ack_tokens, request.headers_mut());
     let (request, upload) = RequestUpload::take_from(request);
     let begun = begin(&context, &connection, token, request);
     async move {
@@ -242,7 +242,7 @@ async fn answer(
     request: Box<Request<BoundaryBody>>,
 ) -> Result<(Response<BoundaryBody>, ResponseGuard), CallError> {
     let head_only = request.method() == Method::HEAD;
-    let (response, hold) = app.call(&context.lane, exchange.clone(), request).await?;
+    let (response, hold) = app.call(&context.shard, exchange.clone(), request).await?;
     Ok((vet::check(response, head_only).await?, hold))
 }
 
@@ -264,7 +264,7 @@ fn guarded(
     }
     if status.is_server_error() {
         guard.mark_no_ack();
-    } else if let Some(token) = guard.issue_ack_token(&context.confirmations) {
+    } else if let Some(token) = guard.issue_ack_token(&context.ack_tokens) {
         ack::put_token(response.headers_mut(), token);
     }
     if status == StatusCode::RESET_CONTENT {

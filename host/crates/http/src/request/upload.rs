@@ -66,7 +66,7 @@ where
         let (pump, body) = pump::split(self.body, exchange.clone(), intake.clone(), bounds, on_demand);
         let mut reading = Box::pin(read(pump, exchange.clone(), link.clone()));
         if on_demand || !ends_at_once(reading.as_mut()).await {
-            context.lane.tasks.spawn(reading);
+            context.shard.tasks.spawn(reading);
         }
         (body.boxed_unsync(), (!intake.has_ended()).then_some(intake))
     }
@@ -86,7 +86,7 @@ where
         }
         intake.conclude(headers, bounds.bound()).await;
         if intake.drains() {
-            context.lane.tasks.spawn(reading);
+            context.shard.tasks.spawn(reading);
         }
     }
 }

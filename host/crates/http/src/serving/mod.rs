@@ -70,7 +70,7 @@ async fn serve(
         connection.supervisor.heads_come_one_by_one();
     }
     let stream = ClientStream::new(stream, connection.clone()).answering(context.clone());
-    let (detection, tasks) = (&context.detection, &context.lane.tasks);
+    let (detection, tasks) = (&context.detection, &context.shard.tasks);
     let terms = HyperSettings { limits, detection, eof: connection.eof, tasks };
     let mut serving = ServedConnection::new(version, stream, handler, &terms);
     let beside = |ending: bool| {

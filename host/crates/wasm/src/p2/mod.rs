@@ -40,7 +40,7 @@ struct SoloState {
     /// Instances that there may be.
     places: Arc<Permits>,
     queue: InstanceQueue,
-    /// For each lane, those that have no request.
+    /// For each shard, those that have no request.
     warm: Box<[Arc<WarmInstances>]>,
 }
 
@@ -74,31 +74,36 @@ impl Drop for InstanceSlot {
 }
 
 impl SoloInstances {
-    pub(super) fn new(pre: ProxyPre<StoreState>, factory: StoreFactory, max_uses: u64, lanes: usize) -> Self {
+    pub(super) fn new(
+        pre: ProxyPre<StoreState>,
+        factory: StoreFactory,
+        max_uses: u64,
+        shards: usize,
+    ) -> Self {
         let limits = &factory.config.instances;
         let queue = InstanceQueue::new(limits);
         let places = Permits::new(limits.max);
-        let warm = (0..lanes).map(|_| WarmInstances::new(limits.ready)).collect();
+        let warm = (0..shards).map(|_| WarmInstances::new(limits.ready)).collect();
         Self(Arc::new(SoloState { pre, factory, max_uses, places, queue, warm }))
     }
 
     /// Runs a request. If its instance trapped, and had served others before, it runs once more in a fresh one.
     pub(super) async fn call(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = self.0.wait_for_seat(lane).await?;
+        let seat = self.0.wait_for_seat(shard).await?;
         let replay = match &seat {
             Checkout::Warm(instance) if instance.uses > 0 => RequestReplay::of(&request),
             Checkout::Warm(_) | Checkout::New(_) => None,
         };
-        let result = self.attempt(lane, seat, &exchange, request).await;
+        let result = self.attempt(shard, seat, &exchange, request).await;
         let response = match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 let seat = self.0.queue.wait(|| self.0.fresh_seat()).await?;
-                self.attempt(lane, seat, &exchange, replay.request()).await
+                self.attempt(shard, seat, &exchange, replay.request()).await
             }
             (result, _) => result,
         }?;
@@ -116,12 +121,12 @@ impl SoloInstances {
     /// The same once, if there is room for it at once.
     pub(super) async fn call_apart(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = self.0.seat(lane).ok_or(CallError::Busy)?;
-        let response = self.attempt(lane, seat, &exchange, request).await?;
+        let seat = self.0.seat(shard).ok_or(CallError::Busy)?;
+        let response = self.attempt(shard, seat, &exchange, request).await?;
         Ok((response, ResponseGuard::nothing()))
     }
 
@@ -133,17 +138,17 @@ impl SoloInstances {
 
     async fn attempt(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         seat: Checkout,
         exchange: &Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<http::Response<BoundaryBody>, CallError> {
         exchange.mark_handed_over();
         let (sender, answer) = oneshot::channel();
-        let task = RequestTask { shared: self.0.clone(), lane: lane.clone(), exchange: exchange.clone() };
+        let task = RequestTask { shared: self.0.clone(), shard: shard.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
-        let guest = lane.tasks.spawn(task.run(seat, request, sender));
-        self.0.make_ready(lane);
+        let guest = shard.tasks.spawn(task.run(seat, request, sender));
+        self.0.make_ready(shard);
         match answer.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(CallError::Refused(format!("{error:?}"))),
@@ -168,18 +173,18 @@ impl Drop for SoloInstances {
 }
 
 impl SoloState {
-    async fn wait_for_seat(self: &Arc<Self>, lane: &ShardHandle) -> Result<Checkout, CallError> {
-        match self.seat(lane) {
+    async fn wait_for_seat(self: &Arc<Self>, shard: &ShardHandle) -> Result<Checkout, CallError> {
+        match self.seat(shard) {
             Some(seat) => Ok(seat),
-            None => self.queue.wait(|| self.seat(lane)).await,
+            None => self.queue.wait(|| self.seat(shard)).await,
         }
     }
 
-    /// A warm instance of the lane, or room for a new one, or a warm one of another lane.
-    fn seat(self: &Arc<Self>, lane: &ShardHandle) -> Option<Checkout> {
+    /// A warm instance of the shard, or room for a new one, or a warm one of another shard.
+    fn seat(self: &Arc<Self>, shard: &ShardHandle) -> Option<Checkout> {
         let warm = |warm: &Arc<WarmInstances>| warm.take().map(|instance| Checkout::Warm(Box::new(instance)));
         self.warm
-            .get(lane.core)
+            .get(shard.index)
             .and_then(warm)
             .or_else(|| self.place().map(Checkout::New))
             .or_else(|| self.warm.iter().find_map(warm))
@@ -219,11 +224,11 @@ impl SoloState {
     }
 
     /// Starts what should be ready for the next requests, after what runs now.
-    fn make_ready(self: &Arc<Self>, lane: &ShardHandle) {
-        let Some(warm) = self.warm.get(lane.core) else { return };
+    fn make_ready(self: &Arc<Self>, shard: &ShardHandle) {
+        let Some(warm) = self.warm.get(shard.index) else { return };
         let Some(starting) = warm.begin() else { return };
-        let (shared, warm, here) = (self.clone(), warm.clone(), lane.clone());
-        lane.tasks.spawn(async move {
+        let (shared, warm, here) = (self.clone(), warm.clone(), shard.clone());
+        shard.tasks.spawn(async move {
             let _only = starting;
             // Who waits for a place comes first.
             while warm.lacks()
@@ -252,7 +257,7 @@ impl SoloState {
 /// What runs one request.
 struct RequestTask {
     shared: Arc<SoloState>,
-    lane: ShardHandle,
+    shard: ShardHandle,
     exchange: Arc<Exchange>,
 }
 
@@ -282,9 +287,9 @@ impl RequestTask {
             }
         };
         if self.shared.may_serve_again(&mut instance)
-            && let Some(warm) = self.shared.warm.get(self.lane.core)
+            && let Some(warm) = self.shared.warm.get(self.shard.index)
         {
-            warm.put(*instance, &self.lane);
+            warm.put(*instance, &self.shard);
             self.shared.queue.notify_freed();
         }
         Ok(())

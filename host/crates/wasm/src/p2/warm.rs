@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How long those that should be ready are, after the last request. Those of a generation that was replaced go so, too.
 const READY: Duration = Duration::from_mins(5);
 
-/// The warm instances of a lane. The one that was used last is used next, so that the others can go.
+/// The warm instances of a shard. The one that was used last is used next, so that the others can go.
 pub(super) struct WarmInstances {
     /// So many are kept as long as requests come.
     ready: usize,
@@ -36,7 +36,7 @@ struct IdleInstance {
     closed: bool,
 }
 
-/// Who starts instances for a lane. There is one at a time.
+/// Who starts instances for a shard. There is one at a time.
 pub(super) struct StartingTurn(Arc<WarmInstances>);
 
 impl Drop for StartingTurn {
@@ -86,8 +86,8 @@ impl WarmInstances {
         begins.then(|| StartingTurn(self.clone()))
     }
 
-    /// Keeps an instance for a while, if the app is still there. Somebody in `lane` sees to it that it is not for longer.
-    pub(super) fn put(self: &Arc<Self>, instance: SoloInstance, lane: &ShardHandle) {
+    /// Keeps an instance for a while, if the app is still there. Somebody in `shard` sees to it that it is not for longer.
+    pub(super) fn put(self: &Arc<Self>, instance: SoloInstance, shard: &ShardHandle) {
         let mut kept = self.lock();
         if kept.closed {
             drop(kept);
@@ -96,7 +96,7 @@ impl WarmInstances {
         kept.instances.push((Instant::now(), instance));
         if !std::mem::replace(&mut kept.watched, true) {
             let this = self.clone();
-            lane.tasks.spawn(async move { this.expire().await });
+            shard.tasks.spawn(async move { this.expire().await });
         }
     }
 

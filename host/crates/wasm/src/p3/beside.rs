@@ -1,6 +1,6 @@
 //! The other pool of an app, and what both do for the places that they share.
 //!
-//! Each lane keeps an instance without requests for the next one. So that those of one pool do not keep all places from the
+//! Each shard keeps an instance without requests for the next one. So that those of one pool do not keep all places from the
 //! other, one of them goes when somebody waits there: at once if there is one, or as soon as there is.
 
 use std::sync::{Arc, OnceLock, Weak};

@@ -1,7 +1,7 @@
 //! WASI 0.3: many requests share an instance.
 //!
-//! A worker is a task that owns a store and its one instance. Each lane has workers of its own; only when the app may
-//! have no further instance does a request go to another lane's.
+//! A worker is a task that owns a store and its one instance. Each shard has workers of its own; only when the app may
+//! have no further instance does a request go to another shard's.
 //!
 //! An app has a second pool where calls can be cancelled for some of its routes and not for others. Both share the places for
 //! instances.
@@ -44,7 +44,7 @@ struct PoolState {
     factory: StoreFactory,
     /// Requests that an instance is used for.
     max_uses: u64,
-    /// For each lane the workers that take requests, the oldest first. One that is to end leaves the list before it
+    /// For each shard the workers that take requests, the oldest first. One that is to end leaves the list before it
     /// ends, under the lock, so that no request is sent to one that has gone.
     open: Box<[Mutex<Vec<Arc<Worker>>>]>,
     /// Instances that there may be, here and beside.
@@ -71,7 +71,7 @@ impl InstancePool {
         pre: ServicePre<StoreState>,
         factory: StoreFactory,
         max_uses: u64,
-        lanes: usize,
+        shards: usize,
         other: Option<&Self>,
     ) -> Self {
         let limits = &factory.config.instances;
@@ -81,7 +81,7 @@ impl InstancePool {
             pre,
             factory,
             max_uses,
-            open: (0..lanes).map(|_| Mutex::default()).collect(),
+            open: (0..shards).map(|_| Mutex::default()).collect(),
             places,
             next_number: AtomicU64::new(0),
             queue,
@@ -103,7 +103,7 @@ impl InstancePool {
     /// Runs a request. One whose instance trapped before there was a response runs once more, if it is one that may.
     pub(super) async fn call(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
@@ -113,11 +113,11 @@ impl InstancePool {
         let incoming = GuestRequest::of(request);
         // By itself it would trap again.
         let replay = if apart { None } else { incoming.replay() };
-        let result = self.attempt(&exchange, incoming, || self.0.seat(lane, company)).await;
+        let result = self.attempt(&exchange, incoming, || self.0.seat(shard, company)).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 // By itself, if there may be so many instances.
-                let seat = |company| self.0.seat(lane, company);
+                let seat = |company| self.0.seat(shard, company);
                 let find = || seat(Isolation::Nobody).or_else(|| seat(Isolation::Others));
                 self.attempt(&exchange, replay, find).await
             }
@@ -128,11 +128,11 @@ impl InstancePool {
     /// Runs a request in an instance of its own, or with others if there is no room for one more. Does not wait for room.
     pub(super) async fn call_apart(
         &self,
-        lane: &ShardHandle,
+        shard: &ShardHandle,
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = |company| self.0.seat(lane, company);
+        let seat = |company| self.0.seat(shard, company);
         let seat = seat(Isolation::Nobody).or_else(|| seat(Isolation::Others)).ok_or(CallError::Busy)?;
         self.run(&exchange, GuestRequest::of(request), seat).await
     }
@@ -245,20 +245,20 @@ impl PoolState {
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
-    fn seat(self: &Arc<Self>, lane: &ShardHandle, company: Isolation) -> Option<InstancePermit> {
+    fn seat(self: &Arc<Self>, shard: &ShardHandle, company: Isolation) -> Option<InstancePermit> {
         if company == Isolation::Nobody {
-            let seat = InstancePermit::take(&self.start_worker(lane)?);
+            let seat = InstancePermit::take(&self.start_worker(shard)?);
             seat.worker().retire();
             return Some(seat);
         }
-        // One of no lane has those of the first.
-        let own = self.open.get(lane.core).or_else(|| self.open.first())?;
+        // One of no shard has those of the first.
+        let own = self.open.get(shard.index).or_else(|| self.open.first())?;
         let others = || self.open.iter().filter(|open| !std::ptr::eq(*open, own));
         let idle = |worker: &Worker| !worker.is_busy();
         let any = |_: &Worker| true;
         self.seat_in(own, idle)
             .or_else(|| {
-                let worker = self.start_worker(lane)?;
+                let worker = self.start_worker(shard)?;
                 let seat = InstancePermit::take(&worker);
                 lock(own).push(worker);
                 Some(seat)
@@ -286,22 +286,22 @@ impl PoolState {
         Some(seat)
     }
 
-    fn start_worker(self: &Arc<Self>, lane: &ShardHandle) -> Option<Arc<Worker>> {
+    fn start_worker(self: &Arc<Self>, shard: &ShardHandle) -> Option<Arc<Worker>> {
         let place = self.places.try_take()?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Some(Worker::start(number, self.clone(), lane, place))
+        Some(Worker::start(number, self.clone(), shard, place))
     }
 
     /// Takes a worker out of the list, so that it gets no more requests.
-    fn close(&self, lane: usize, number: u64) {
-        if let Some(open) = self.open.get(lane) {
+    fn close(&self, shard: usize, number: u64) {
+        if let Some(open) = self.open.get(shard) {
             lock(open).retain(|worker| worker.number() != number);
         }
     }
 
-    /// The same for one without requests, if the lane has others.
-    fn close_idle(&self, lane: usize, number: u64) {
-        let Some(open) = self.open.get(lane) else { return };
+    /// The same for one without requests, if the shard has others.
+    fn close_idle(&self, shard: usize, number: u64) {
+        let Some(open) = self.open.get(shard) else { return };
         let mut open = lock(open);
         let idle = |worker: &Arc<Worker>| worker.number() == number && worker.load() == 0;
         if open.len() > 1

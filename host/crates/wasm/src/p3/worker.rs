@@ -25,13 +25,13 @@ use crate::meter::{CpuMeter, end};
 use crate::state::StoreState;
 use crate::{CallError, ShardHandle, not_started};
 
-/// How long an instance without requests is kept, if it is not the only one of its lane.
+/// How long an instance without requests is kept, if it is not the only one of its shard.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The way to a worker.
 pub(super) struct Worker {
     number: u64,
-    lane: usize,
+    shard: usize,
     shared: Arc<PoolState>,
     /// Requests that have a seat.
     load: Arc<AtomicUsize>,
@@ -56,15 +56,20 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts one in a task of the lane.
-    pub(super) fn start(number: u64, shared: Arc<PoolState>, lane: &ShardHandle, place: Permit) -> Arc<Self> {
+    /// Starts one in a task of the shard.
+    pub(super) fn start(
+        number: u64,
+        shared: Arc<PoolState>,
+        shard: &ShardHandle,
+        place: Permit,
+    ) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let queue = shared.queue.clone();
         let budget = shared.factory.budget(move || queue.notify_freed());
         let worker = Arc::new(Self {
             number,
-            lane: lane.core,
+            shard: shard.index,
             shared,
             budget,
             load: Arc::default(),
@@ -81,7 +86,7 @@ impl Worker {
             gone: SetOnce::new(),
         });
         let running = WorkerTask { worker: worker.clone(), place: Some(place) };
-        lane.tasks.spawn(async move { running.worker.run(job_queue, abandoned_queue).await });
+        shard.tasks.spawn(async move { running.worker.run(job_queue, abandoned_queue).await });
         worker
     }
 
@@ -175,7 +180,7 @@ impl Worker {
 
     /// Takes no more requests, and ends when those it has have.
     fn close(&self) {
-        self.shared.close(self.lane, self.number);
+        self.shared.close(self.shard, self.number);
         self.retire();
     }
 
@@ -298,7 +303,7 @@ impl Worker {
                 () = self.empty.notified() => break,
                 () = tokio::time::sleep(IDLE) => {
                     if self.uses() == uses {
-                        self.shared.close_idle(self.lane, self.number);
+                        self.shared.close_idle(self.shard, self.number);
                     }
                     uses = self.uses();
                 }
