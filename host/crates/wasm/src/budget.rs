@@ -85,7 +85,7 @@ impl HostBudget {
 
 impl fmt::Debug for HostBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget")
+        f.debug_struct("HostBudget")
             .field("total", &self.0.total)
             .field("held", &self.0.held)
             .finish_non_exhaustive()

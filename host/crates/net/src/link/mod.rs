@@ -362,7 +362,7 @@ impl<T: FlushObserver> ClientProbe for SocketMonitor<T> {
 
 impl<T> fmt::Debug for SocketMonitor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("SocketMonitor")
             .field("stream", &self.stream)
             .field("departure", &self.departure)
             .finish_non_exhaustive()
