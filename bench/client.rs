@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection that is kept. Dropped, it is closed.
-pub(crate) struct Client<S = TcpStream> {
+pub(crate) struct BenchClient<S = TcpStream> {
     stream: S,
     received: Vec<u8>,
 }
@@ -18,7 +18,7 @@ pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nhost: bench\r\n{length}\r\n{body}")
 }
 
-impl Client {
+impl BenchClient {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         Self::over(TcpStream::connect(address).await?)
     }
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> BenchClient<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self { stream, received: Vec::with_capacity(1024) }
     }

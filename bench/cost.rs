@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use linger_config::DetectionConfig;
 use linger_wasm::Engine;
 
-use crate::load::{self, CONNECTIONS, Work};
-use crate::server::Server;
+use crate::load::{self, CONNECTIONS, LoadWork};
+use crate::server::BenchServer;
 use crate::summary::{median, quartiles, verdict};
 
 /// Many short ones: what else the machine does then falls on both servers of a pair.
@@ -29,7 +29,7 @@ pub(crate) async fn hello(engine: &Arc<Engine>) -> anyhow::Result<()> {
         detection.watch = false;
         detection.confirm_window = None;
     };
-    let ratio = compare(engine, HELLO, off, Work::Hello).await?;
+    let ratio = compare(engine, HELLO, off, LoadWork::Hello).await?;
     println!("hello: on/off {ratio:.3}, target at least {TARGET}: {}", verdict(ratio >= TARGET));
     Ok(())
 }
@@ -38,14 +38,14 @@ pub(crate) async fn hello(engine: &Arc<Engine>) -> anyhow::Result<()> {
 pub(crate) async fn poll(engine: &Arc<Engine>) -> anyhow::Result<()> {
     println!("poll: {CONNECTIONS} pollers and pushers, events a second; receipts on, and off");
     let off = |detection: &mut DetectionConfig| detection.confirm_window = None;
-    let ratio = compare(engine, POLL, off, Work::Poll).await?;
+    let ratio = compare(engine, POLL, off, LoadWork::Poll).await?;
     println!("poll: on/off {ratio:.3}, no target");
     Ok(())
 }
 
 /// What one round came to.
 #[derive(Clone, Copy)]
-struct Round {
+struct CostRound {
     /// How often a second the work was done.
     rate: f64,
     /// Microseconds of processor time for each, the clients' included. Other jobs of the machine weigh less on it.
@@ -57,10 +57,10 @@ async fn compare(
     engine: &Arc<Engine>,
     config: &str,
     off: impl FnOnce(&mut DetectionConfig),
-    work: Work,
+    work: LoadWork,
 ) -> anyhow::Result<f64> {
-    let on = Server::start(engine, config, |_| ())?;
-    let off = Server::start(engine, config, off)?;
+    let on = BenchServer::start(engine, config, |_| ())?;
+    let off = BenchServer::start(engine, config, off)?;
     for server in [&on, &off] {
         // To be warm.
         round(server.address(), work).await?;
@@ -80,11 +80,11 @@ async fn compare(
     Ok(median(&ratios(&with, &without, |round| round.rate)))
 }
 
-fn ratios(with: &[Round], without: &[Round], figure: fn(&Round) -> f64) -> Vec<f64> {
+fn ratios(with: &[CostRound], without: &[CostRound], figure: fn(&CostRound) -> f64) -> Vec<f64> {
     with.iter().zip(without).map(|(on, off)| figure(on) / figure(off)).collect()
 }
 
-fn report(name: &str, with: &[Round], without: &[Round], figure: fn(&Round) -> f64) {
+fn report(name: &str, with: &[CostRound], without: &[CostRound], figure: fn(&CostRound) -> f64) {
     let [on, off] = [with, without].map(|rounds| median(&rounds.iter().map(figure).collect::<Vec<_>>()));
     let ratios = ratios(with, without, figure);
     let (middle, [low, high]) = (median(&ratios), quartiles(&ratios));
@@ -94,13 +94,13 @@ fn report(name: &str, with: &[Round], without: &[Round], figure: fn(&Round) -> f
 }
 
 /// Does the work for a while, on new connections.
-async fn round(address: SocketAddr, work: Work) -> anyhow::Result<Round> {
+async fn round(address: SocketAddr, work: LoadWork) -> anyhow::Result<CostRound> {
     let before = processor_time();
     let done = load::round(address, work, ROUND).await?;
     let cpu = processor_time().saturating_sub(before);
     // What a round leaves behind should not fall to the next.
     sleep(Duration::from_millis(100)).await;
-    Ok(Round { rate: done.rate(), cpu: cpu.as_secs_f64() * 1e6 / f64::from(done.count) })
+    Ok(CostRound { rate: done.rate(), cpu: cpu.as_secs_f64() * 1e6 / f64::from(done.count) })
 }
 
 /// What this process has used so far.

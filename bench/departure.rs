@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use linger_wasm::Engine;
 
-use crate::client::{Client, request};
+use crate::client::{BenchClient, request};
 use crate::reference::Reference;
-use crate::server::Server;
+use crate::server::BenchServer;
 use crate::summary::{Times, verdict};
 
 const CLOSES: usize = 2_000;
@@ -49,12 +49,12 @@ pub(crate) async fn measure(engine: &Arc<Engine>) -> anyhow::Result<()> {
         "  {:>14} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "others parked", "", "p50", "p99", "p99.9", "max"
     );
-    let server = Server::start(engine, CONFIG, |_| ())?;
+    let server = BenchServer::start(engine, CONFIG, |_| ())?;
     let reference = Reference::start()?;
     let idle = closes(&server, &reference, 0).await?;
     let mut others = Vec::with_capacity(OTHERS);
     for number in 0..OTHERS {
-        let mut client = Client::connect(server.address()).await?;
+        let mut client = BenchClient::connect(server.address()).await?;
         client.send(&request("GET", &format!("/poll/other-{number}?wait=60"), "")).await?;
         others.push(client);
     }
@@ -69,10 +69,10 @@ pub(crate) async fn measure(engine: &Arc<Engine>) -> anyhow::Result<()> {
 }
 
 /// The 99th percentile.
-async fn closes(server: &Server, reference: &Reference, others: usize) -> anyhow::Result<Duration> {
+async fn closes(server: &BenchServer, reference: &Reference, others: usize) -> anyhow::Result<Duration> {
     let (mut own, mut without) = (Vec::with_capacity(CLOSES), Vec::with_capacity(CLOSES));
-    let mut told = Client::connect(server.address()).await?;
-    let mut told_without = Client::connect(reference.address()).await?;
+    let mut told = BenchClient::connect(server.address()).await?;
+    let mut told_without = BenchClient::connect(reference.address()).await?;
     while own.len() < CLOSES {
         batch(server.address(), &mut told, &mut own).await?;
         batch(reference.address(), &mut told_without, &mut without).await?;
@@ -85,10 +85,10 @@ async fn closes(server: &Server, reference: &Reference, others: usize) -> anyhow
     Ok(own.permille(990))
 }
 
-async fn batch(address: SocketAddr, told: &mut Client, times: &mut Vec<Duration>) -> anyhow::Result<()> {
+async fn batch(address: SocketAddr, told: &mut BenchClient, times: &mut Vec<Duration>) -> anyhow::Result<()> {
     let mut parked = Vec::with_capacity(BATCH);
     for _ in 0..BATCH {
-        let mut client = Client::connect(address).await?;
+        let mut client = BenchClient::connect(address).await?;
         client.send(&request("GET", "/park/me", "")).await?;
         parked.push(client);
     }

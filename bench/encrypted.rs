@@ -14,8 +14,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::client::Client;
-use crate::load::{self, CONNECTIONS, Done, Work};
+use crate::client::BenchClient;
+use crate::load::{self, CONNECTIONS, Done, LoadWork};
 
 /// The protocols, as TLS has them.
 pub(crate) const HTTP1: &[u8] = b"http/1.1";
@@ -45,7 +45,7 @@ pub(crate) async fn round(
             if protocol == HTTP2 {
                 return http2(stream, end).await;
             }
-            load::ask(Client::new(stream), &Work::Hello.requests(0), end).await
+            load::ask(BenchClient::new(stream), &LoadWork::Hello.requests(0), end).await
         });
     }
     let mut count = 0;

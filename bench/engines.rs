@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use linger_config::{Durability, EventsConfig};
 
 use crate::store::disk::{copy, taken};
-use crate::store::raw::{Engine, Fjall, Key, Redb, keys};
+use crate::store::raw::{Fjall, Key, RawEngine, Redb, keys};
 use crate::store::{config, folder, open, push};
 
 const BATCH: usize = 64;
@@ -32,7 +32,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
 }
 
 /// Events come and the oldest go, while this many wait; and what the disk has then.
-fn churn<E: Engine>(waiting: usize, cycles: usize) -> anyhow::Result<()> {
+fn churn<E: RawEngine>(waiting: usize, cycles: usize) -> anyhow::Result<()> {
     let folder = folder()?;
     let mut engine = E::open(folder.path(), Durability::Fsync)?;
     let (mut next, mut most) = (0, 0);
@@ -69,7 +69,7 @@ fn churn<E: Engine>(waiting: usize, cycles: usize) -> anyhow::Result<()> {
 }
 
 /// From the call that opens it until all was read.
-fn start<E: Engine>() -> anyhow::Result<()> {
+fn start<E: RawEngine>() -> anyhow::Result<()> {
     let (folder, killed) = (folder()?, folder()?);
     let mut engine = E::open(folder.path(), Durability::Fsync)?;
     let keys: Vec<Key> = keys(&mut 0, EVENTS, BATCH);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::load::{CONNECTIONS, Work};
+use crate::load::{CONNECTIONS, LoadWork};
 use crate::process::Process;
 use crate::throughput::{Comparison, compare};
 use crate::{peers, throughput};
@@ -69,8 +69,9 @@ async fn run(
     contestants: impl IntoIterator<Item = (&'static str, Option<Process>)>,
     comparisons: &[Comparison],
 ) -> anyhow::Result<()> {
-    let contestants = compare(contestants, comparisons, Work::Hello).await?;
-    let loaded = contestants.iter().map(throughput::Contestant::resident).collect::<Result<Vec<_>, _>>()?;
+    let contestants = compare(contestants, comparisons, LoadWork::Hello).await?;
+    let loaded =
+        contestants.iter().map(throughput::ThroughputContestant::resident).collect::<Result<Vec<_>, _>>()?;
     sleep(IDLE).await;
     for (contestant, loaded) in contestants.iter().zip(loaded) {
         let idle = contestant.resident()?;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::{Client, request};
+use crate::client::{BenchClient, request};
 
 /// How many do so at a time.
 pub(crate) const CONNECTIONS: usize = 32;
@@ -18,7 +18,7 @@ const ECHOED: usize = 16 * 1024;
 
 /// What a client does all the time.
 #[derive(Clone, Copy)]
-pub(crate) enum Work {
+pub(crate) enum LoadWork {
     /// Asks, and reads the answer.
     Hello,
     /// Polls with one connection, pushes with another, and reads both answers.
@@ -31,7 +31,7 @@ pub(crate) enum Work {
     Echo,
 }
 
-impl Work {
+impl LoadWork {
     /// What a client with this number asks for in turn, and the status that each has.
     pub(crate) fn requests(self, number: usize) -> Vec<(String, u16)> {
         match self {
@@ -70,10 +70,10 @@ impl Done {
 }
 
 /// Does the work for a while, on new connections.
-pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> anyhow::Result<Done> {
+pub(crate) async fn round(address: SocketAddr, work: LoadWork, length: Duration) -> anyhow::Result<Done> {
     let mut connected = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        connected.push(Client::connect(address).await?);
+        connected.push(BenchClient::connect(address).await?);
     }
     let start = Instant::now();
     let end = start + length;
@@ -81,7 +81,7 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
     for (number, client) in connected.into_iter().enumerate() {
         clients.spawn(async move {
             match work {
-                Work::Poll => poll(client, Client::connect(address).await?, number, end).await,
+                LoadWork::Poll => poll(client, BenchClient::connect(address).await?, number, end).await,
                 other => ask(client, &other.requests(number), end).await,
             }
         });
@@ -95,7 +95,7 @@ pub(crate) async fn round(address: SocketAddr, work: Work, length: Duration) -> 
 
 /// Asks for these in turn until then, and gives how often that was done.
 pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
-    mut client: Client<S>,
+    mut client: BenchClient<S>,
     requests: &[(String, u16)],
     end: Instant,
 ) -> anyhow::Result<u32> {
@@ -110,7 +110,12 @@ pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(done)
 }
 
-async fn poll(mut consumer: Client, mut producer: Client, queue: usize, end: Instant) -> anyhow::Result<u32> {
+async fn poll(
+    mut consumer: BenchClient,
+    mut producer: BenchClient,
+    queue: usize,
+    end: Instant,
+) -> anyhow::Result<u32> {
     let (push, poll) = (to_push(queue), to_poll(queue));
     let mut done = 0;
     while Instant::now() < end {

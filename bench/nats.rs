@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 use linger_nats_server::Nats;
 
 use crate::awake::Awake;
-use crate::client::{Client, request};
-use crate::load::{self, Work};
+use crate::client::{BenchClient, request};
+use crate::load::{self, LoadWork};
 use crate::parked::{self, Figures};
 use crate::peers;
 use crate::process::{Process, Used, resident, used};
@@ -102,15 +102,15 @@ async fn latency(nats: &Nats, how: &str) -> anyhow::Result<()> {
 
 /// Two servers that share their events, one to push to and one to poll.
 struct Pair {
-    pusher: Client,
-    poller: Client,
+    pusher: BenchClient,
+    poller: BenchClient,
 }
 
 impl Pair {
     async fn connect([one, other]: &[Process; 2]) -> anyhow::Result<Self> {
         Ok(Self {
-            pusher: Client::connect(one.address()).await?,
-            poller: Client::connect(other.address()).await?,
+            pusher: BenchClient::connect(one.address()).await?,
+            poller: BenchClient::connect(other.address()).await?,
         })
     }
 
@@ -178,8 +178,9 @@ impl Bare {
 async fn settle(count: usize) -> anyhow::Result<()> {
     let Some(nats) = Nats::start() else { return Ok(()) };
     let hosts = (0..count).map(|_| host(&nats)).collect::<anyhow::Result<Vec<_>>>()?;
-    let all =
-        |length| try_join_all(hosts.iter().map(move |host| load::round(host.address(), Work::Push, length)));
+    let all = |length| {
+        try_join_all(hosts.iter().map(move |host| load::round(host.address(), LoadWork::Push, length)))
+    };
     // To be warm.
     all(Duration::from_secs(1)).await?;
     let before = used(nats.id())?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, request};
+use crate::client::{BenchClient, request};
 use crate::peers;
 use crate::process::Process;
 use crate::summary::{Goal, Times, median};
@@ -92,7 +92,7 @@ async fn linger(figures: &mut Figures) -> anyhow::Result<()> {
     let process = peers::linger("longpoll.wasm")?;
     let target = |number| format!("/poll/{number}?wait=60");
     let mut clients = park(&process, target, figures, true).await?;
-    let mut pusher = Client::connect(process.address()).await?;
+    let mut pusher = BenchClient::connect(process.address()).await?;
     for event in 0..EVENTS {
         let number = event * STRIDE % MANY;
         let start = Instant::now();
@@ -113,7 +113,7 @@ pub(crate) async fn park(
     target: impl Fn(usize) -> String,
     figures: &mut Figures,
     idle: bool,
-) -> anyhow::Result<Vec<Client>> {
+) -> anyhow::Result<Vec<BenchClient>> {
     // To be warm.
     knock(process).await?;
     process.idle().await?;
@@ -123,7 +123,7 @@ pub(crate) async fn park(
     for (place, count) in [FEW, MANY].into_iter().enumerate() {
         let start = Instant::now();
         while clients.len() < count {
-            let mut client = Client::connect_from(source(clients.len())?, process.address()).await?;
+            let mut client = BenchClient::connect_from(source(clients.len())?, process.address()).await?;
             client.send(&request("GET", &target(clients.len()), "")).await?;
             clients.push(client);
             if clients.len() % AHEAD == 0 {
@@ -157,7 +157,7 @@ fn source(number: usize) -> anyhow::Result<SocketAddr> {
 async fn knock(process: &Process) -> anyhow::Result<()> {
     let mut knocking = Vec::with_capacity(KNOCKS);
     for _ in 0..KNOCKS {
-        let mut client = Client::connect(process.address()).await?;
+        let mut client = BenchClient::connect(process.address()).await?;
         client.send(&request("GET", "/", "")).await?;
         knocking.push(client);
     }

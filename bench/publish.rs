@@ -7,10 +7,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{Client, request};
+use crate::client::{BenchClient, request};
 use crate::peers;
 use crate::process::Process;
-use crate::redis::{self, Connection, Redis};
+use crate::redis::{self, Redis, RedisConnection};
 use crate::summary::{Times, median};
 
 const READERS: usize = 10_000;
@@ -25,11 +25,11 @@ const SOON: Duration = Duration::from_secs(50);
 
 /// The servers are processes of their own; the readers share one thread.
 pub(crate) async fn measure() -> anyhow::Result<()> {
-    let mut peers = vec![Peer::Linger(peers::linger("longpoll.wasm")?)];
+    let mut peers = vec![PublishPeer::Linger(peers::linger("longpoll.wasm")?)];
     println!("publish: from before it until {READERS} readers who waited have the bytes");
     if redis::is_installed() {
         let options = ["--appendonly", "no", "--maxclients", "12000"];
-        peers.push(Peer::Redis(Redis::start(tempfile::tempdir()?, &options).await?));
+        peers.push(PublishPeer::Redis(Redis::start(tempfile::tempdir()?, &options).await?));
     } else {
         println!("  skipped: redis (there is no redis-server)");
     }
@@ -72,7 +72,7 @@ fn medians(times: &[[Duration; 3]]) -> [f64; 3] {
 }
 
 /// When the first, the median and the last reader has it.
-async fn round(peer: &Peer, readers: &mut Vec<Reader>, data: &str) -> anyhow::Result<[Duration; 3]> {
+async fn round(peer: &PublishPeer, readers: &mut Vec<Reader>, data: &str) -> anyhow::Result<[Duration; 3]> {
     let mut publisher = peer.reader().await?;
     for reader in &mut *readers {
         reader.park().await?;
@@ -102,12 +102,12 @@ async fn round(peer: &Peer, readers: &mut Vec<Reader>, data: &str) -> anyhow::Re
     Ok([0, 500, 1000].map(|permille| times.permille(permille)))
 }
 
-enum Peer {
+enum PublishPeer {
     Linger(Process),
     Redis(Redis),
 }
 
-impl Peer {
+impl PublishPeer {
     fn name(&self) -> &'static str {
         match self {
             Self::Linger(_) => "linger",
@@ -117,8 +117,8 @@ impl Peer {
 
     async fn reader(&self) -> anyhow::Result<Reader> {
         Ok(match self {
-            Self::Linger(linger) => Reader::Linger(Client::connect(linger.address()).await?),
-            Self::Redis(redis) => Reader::Redis(Connection::tcp(redis.address()).await?),
+            Self::Linger(linger) => Reader::Linger(BenchClient::connect(linger.address()).await?),
+            Self::Redis(redis) => Reader::Redis(RedisConnection::tcp(redis.address()).await?),
         })
     }
 
@@ -130,7 +130,7 @@ impl Peer {
                 ensure!(answered == 0, "{answered} readers were answered before there was an event");
             }
             Self::Redis(redis) => {
-                let mut one = Connection::tcp(redis.address()).await?;
+                let mut one = RedisConnection::tcp(redis.address()).await?;
                 let all = format!("blocked_clients:{}\r\n", readers.len());
                 let end = Instant::now() + SOON;
                 loop {
@@ -150,8 +150,8 @@ impl Peer {
 
 /// A connection. One of them publishes.
 enum Reader {
-    Linger(Client),
-    Redis(Connection<TcpStream>),
+    Linger(BenchClient),
+    Redis(RedisConnection<TcpStream>),
 }
 
 impl Reader {

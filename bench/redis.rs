@@ -46,7 +46,7 @@ impl Redis {
             .context("redis-server does not start")?;
         let redis = Self { process, socket, port, _folder: folder };
         let end = Instant::now() + START;
-        while let Err(error) = Connection::tcp(redis.address()).await {
+        while let Err(error) = RedisConnection::tcp(redis.address()).await {
             ensure!(Instant::now() < end, "redis-server does not listen: {error}");
             sleep(Duration::from_millis(20)).await;
         }
@@ -58,8 +58,8 @@ impl Redis {
     }
 
     /// Over the cheapest way there is.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Connection<UnixStream>> {
-        Ok(Connection::new(UnixStream::connect(&self.socket).await?))
+    pub(crate) async fn connect(&self) -> anyhow::Result<RedisConnection<UnixStream>> {
+        Ok(RedisConnection::new(UnixStream::connect(&self.socket).await?))
     }
 }
 
@@ -113,12 +113,12 @@ pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
 }
 
 /// One client.
-pub(crate) struct Connection<S> {
+pub(crate) struct RedisConnection<S> {
     stream: S,
     received: Vec<u8>,
 }
 
-impl Connection<TcpStream> {
+impl RedisConnection<TcpStream> {
     pub(crate) async fn tcp(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -126,7 +126,7 @@ impl Connection<TcpStream> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> RedisConnection<S> {
     fn new(stream: S) -> Self {
         Self { stream, received: Vec::with_capacity(1024) }
     }

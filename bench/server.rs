@@ -16,7 +16,7 @@ use linger_net::BoundListener;
 use linger_wasm::Engine;
 
 /// A server with threads of its own.
-pub(crate) struct Server {
+pub(crate) struct BenchServer {
     _threads: Threads,
     address: SocketAddr,
     stop: CancellationToken,
@@ -44,7 +44,7 @@ impl Drop for Threads {
     }
 }
 
-impl Server {
+impl BenchServer {
     /// Serves what a configuration says, with what `make guests` built, after a change that it has no words for.
     pub(crate) fn start(
         engine: &Arc<Engine>,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use linger::admin::client::{RequestContent, ask};
 use linger_config::ListenAddress;
 
-use crate::client::{Client, request};
+use crate::client::{BenchClient, request};
 use crate::peers;
 use crate::process::Process;
 use crate::summary::{Goal, Times, median};
@@ -37,7 +37,7 @@ enum Deploys {
 }
 
 /// What came of a round.
-struct Round {
+struct SwapRound {
     times: Times,
     deploys: Vec<Deployed>,
 }
@@ -91,7 +91,7 @@ async fn round(
     socket: &Path,
     versions: &mut Versions,
     deploys: Deploys,
-) -> anyhow::Result<Round> {
+) -> anyhow::Result<SwapRound> {
     let end = Instant::now() + ROUND;
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
@@ -106,11 +106,11 @@ async fn round(
     while let Some(ended) = clients.join_next().await {
         times.extend(ended??);
     }
-    Ok(Round { times: Times::new(times), deploys: took })
+    Ok(SwapRound { times: Times::new(times), deploys: took })
 }
 
 async fn greet(address: SocketAddr, end: Instant) -> anyhow::Result<Vec<Duration>> {
-    let mut client = Client::connect(address).await?;
+    let mut client = BenchClient::connect(address).await?;
     let mut times = Vec::new();
     while Instant::now() < end {
         let start = Instant::now();

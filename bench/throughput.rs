@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::load::{self, CONNECTIONS, Work};
+use crate::load::{self, CONNECTIONS, LoadWork};
 use crate::peers;
 use crate::process::Process;
 use crate::summary::{Goal, median, quartiles};
@@ -19,7 +19,7 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) type Comparison = (&'static str, &'static str, Option<Goal>);
 
 /// A server, and what came of its rounds.
-pub(crate) struct Contestant {
+pub(crate) struct ThroughputContestant {
     pub(crate) name: &'static str,
     process: Process,
     rates: Vec<f64>,
@@ -43,7 +43,7 @@ pub(crate) async fn hello() -> anyhow::Result<()> {
         ("linger", "wasmtime serve, streams", Some(Goal::at_least(2.5, 3.5))),
         ("linger, streams", "wasmtime serve, streams", Some(Goal::at_least(1.3, 2.5))),
     ];
-    compare(contestants, &comparisons, Work::Hello).await.map(drop)
+    compare(contestants, &comparisons, LoadWork::Hello).await.map(drop)
 }
 
 /// What it costs that operators see each request: metrics are counted in any case, and the log has a line for each.
@@ -54,7 +54,7 @@ pub(crate) async fn observed() -> anyhow::Result<()> {
         ("linger, logging", Some(peers::logging("hello.wasm")?)),
     ];
     let comparisons = [("linger, logging", "linger", Some(Goal::at_least(0.95, 0.98)))];
-    compare(contestants, &comparisons, Work::Hello).await.map(drop)
+    compare(contestants, &comparisons, LoadWork::Hello).await.map(drop)
 }
 
 /// A WASI 0.2 component, which both servers run unmodified.
@@ -65,7 +65,7 @@ pub(crate) async fn hello_p2() -> anyhow::Result<()> {
         ("wasmtime serve, 0.2", peers::wasmtime("plain-p2.wasm", &[])?),
     ];
     let comparisons = [("linger, 0.2", "wasmtime serve, 0.2", Some(Goal::at_least(1.2, 2.0)))];
-    compare(contestants, &comparisons, Work::Hello).await.map(drop)
+    compare(contestants, &comparisons, LoadWork::Hello).await.map(drop)
 }
 
 /// Events that wait for their poll.
@@ -74,19 +74,19 @@ pub(crate) async fn longpoll() -> anyhow::Result<()> {
     let contestants =
         [("linger, events", Some(peers::linger("longpoll.wasm")?)), ("go, events", peers::go()?)];
     let comparisons = [("linger, events", "go, events", Some(Goal::at_least(0.7, 1.2)))];
-    compare(contestants, &comparisons, Work::Push).await.map(drop)
+    compare(contestants, &comparisons, LoadWork::Push).await.map(drop)
 }
 
 /// Lets them take turns, and prints what came of it.
 pub(crate) async fn compare(
     contestants: impl IntoIterator<Item = (&'static str, Option<Process>)>,
     comparisons: &[Comparison],
-    work: Work,
-) -> anyhow::Result<Vec<Contestant>> {
+    work: LoadWork,
+) -> anyhow::Result<Vec<ThroughputContestant>> {
     let mut contestants: Vec<_> = contestants
         .into_iter()
         .filter_map(|(name, process)| {
-            Some(Contestant { name, process: process?, rates: Vec::new(), cpu: Vec::new() })
+            Some(ThroughputContestant { name, process: process?, rates: Vec::new(), cpu: Vec::new() })
         })
         .collect();
     for contestant in &contestants {
@@ -117,13 +117,13 @@ pub(crate) async fn compare(
     Ok(contestants)
 }
 
-impl Contestant {
+impl ThroughputContestant {
     /// The KiB of memory that its process has in use.
     pub(crate) fn resident(&self) -> anyhow::Result<u32> {
         self.process.resident()
     }
 
-    async fn round(&mut self, work: Work) -> anyhow::Result<()> {
+    async fn round(&mut self, work: LoadWork) -> anyhow::Result<()> {
         let before = self.process.used()?;
         let done = load::round(self.process.address(), work, ROUND).await?;
         let used = self.process.used()?.since(&before);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use crate::load::{self, CONNECTIONS, Work};
+use crate::load::{self, CONNECTIONS, LoadWork};
 use crate::peers;
 use crate::summary::{median, quartiles};
 
@@ -25,7 +25,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     for turn in 0..TURNS {
         for step in 0..2 {
             if (turn + step) % 2 == 0 {
-                own.push(load::round(server.address(), Work::Hello, ROUND).await?.rate());
+                own.push(load::round(server.address(), LoadWork::Hello, ROUND).await?.rate());
             } else {
                 other.push(wrk(server.address())?);
             }

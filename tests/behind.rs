@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::harness::{Answer, H1, Proxy, Request, Server, both};
+use crate::harness::{Answer, H1, Request, Server, TestProxy, both};
 
 both!("longpoll", "longpoll-p2":
     event_that_haproxy_has_read_does_not_come_again,
@@ -25,35 +25,35 @@ const CLIENT: &str = "commit = 'client'\nlease = '60s'";
 
 async fn event_that_haproxy_has_read_does_not_come_again(component: &str) {
     let server = serve(component, "").await;
-    if let Some(proxy) = Proxy::haproxy(server.address(), "").await {
+    if let Some(proxy) = TestProxy::haproxy(server.address(), "").await {
         event_that_was_read_does_not_come_again(&server, &proxy).await;
     }
 }
 
 async fn event_that_nginx_has_read_does_not_come_again(component: &str) {
     let server = serve(component, "").await;
-    if let Some(proxy) = Proxy::nginx(server.address()).await {
+    if let Some(proxy) = TestProxy::nginx(server.address()).await {
         event_that_was_read_does_not_come_again(&server, &proxy).await;
     }
 }
 
 async fn confirmation_by_haproxy_is_not_refused(component: &str) {
     let server = serve(component, CLIENT).await;
-    if let Some(proxy) = Proxy::haproxy(server.address(), "").await {
+    if let Some(proxy) = TestProxy::haproxy(server.address(), "").await {
         confirmation_is_not_refused(&server, &proxy).await;
     }
 }
 
 async fn confirmation_by_nginx_is_not_refused(component: &str) {
     let server = serve(component, CLIENT).await;
-    if let Some(proxy) = Proxy::nginx(server.address()).await {
+    if let Some(proxy) = TestProxy::nginx(server.address()).await {
         confirmation_is_not_refused(&server, &proxy).await;
     }
 }
 
 /// Clients that come one after the other, each with a connection of its own, and two that stay: then HAProxy has more
 /// connections than it keeps.
-async fn read_all(server: &Server, proxy: &Proxy, mut read: impl AsyncFnMut(Answer)) {
+async fn read_all(server: &Server, proxy: &TestProxy, mut read: impl AsyncFnMut(Answer)) {
     let mut staying = [proxy.connect().await, proxy.connect().await];
     for number in 0..EVENTS {
         let event = format!("event {number}");
@@ -67,7 +67,7 @@ async fn read_all(server: &Server, proxy: &Proxy, mut read: impl AsyncFnMut(Answ
     }
 }
 
-async fn event_that_was_read_does_not_come_again(server: &Server, proxy: &Proxy) {
+async fn event_that_was_read_does_not_come_again(server: &Server, proxy: &TestProxy) {
     let mut seen = HashMap::<_, usize>::new();
     read_all(server, proxy, async |answer: Answer| {
         *seen.entry(answer.expect(200).to_owned()).or_default() += 1;
@@ -78,7 +78,7 @@ async fn event_that_was_read_does_not_come_again(server: &Server, proxy: &Proxy)
     assert_eq!((seen.len(), again), (EVENTS, 0));
 }
 
-async fn confirmation_is_not_refused(server: &Server, proxy: &Proxy) {
+async fn confirmation_is_not_refused(server: &Server, proxy: &TestProxy) {
     let (mut seen, mut refused) = (HashMap::<_, usize>::new(), 0);
     read_all(server, proxy, async |answer: Answer| {
         *seen.entry(answer.expect(200).to_owned()).or_default() += 1;

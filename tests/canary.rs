@@ -2,7 +2,8 @@
 
 use crate::cli::file;
 use crate::harness::{
-    ADMIN_TCP, H1, H2, Kept, Request, Server, assert_refused, assert_serves, component, eventually, text,
+    ADMIN_TCP, H1, H2, KeptConnection, Request, Server, assert_refused, assert_serves, component, eventually,
+    text,
 };
 
 const OLD: &str = "Hello, world!\n";
@@ -14,7 +15,7 @@ async fn greeter() -> Server {
 
 /// How many of so many requests the new generation answers.
 async fn served_by_new(server: &Server, requests: usize) -> usize {
-    let mut client = Kept::connect(H1, server.address()).await;
+    let mut client = KeptConnection::connect(H1, server.address()).await;
     let mut new = 0;
     for _ in 0..requests {
         let answer = client.ask(&Request::get("/")).await;
@@ -54,7 +55,7 @@ async fn canary_serves_those_with_its_header() {
     let server = greeter().await;
     server.deploy_canary("plain-p3", "X-Beta: yes").await;
     for protocol in [H1, H2] {
-        let mut client = Kept::connect(protocol, server.address()).await;
+        let mut client = KeptConnection::connect(protocol, server.address()).await;
         assert_eq!(client.ask(&beta("/", "yes")).await.expect(200), NEW);
         assert_eq!(client.ask(&beta("/", "no")).await.expect(200), OLD);
         assert_eq!(client.ask(&Request::get("/")).await.expect(200), OLD);
@@ -98,7 +99,7 @@ async fn canary_of_which_too_many_requests_fail_is_taken_back() {
     .await;
     server.deploy_canary("faulty", "50%").await;
     let mut failed = 0;
-    let mut client = Kept::connect(H1, server.address()).await;
+    let mut client = KeptConnection::connect(H1, server.address()).await;
     eventually("the canary is taken back", async || {
         failed += usize::from(client.ask(&Request::get("/panic")).await.status == 500);
         (server.generations().await[0]["state"] == "refused").then_some(())
@@ -157,6 +158,6 @@ async fn share_that_is_none_is_refused_with_the_remedy() {
     let component = std::fs::read(component("plain-p3")).unwrap();
     let put = Request { body: component.into(), ..Request::new(http::Method::PUT, "/apps/app") };
     let put = put.host("localhost").header("linger-canary", "1000%");
-    let answer = Kept::connect(H1, address).await.ask(&put).await;
+    let answer = KeptConnection::connect(H1, address).await.ask(&put).await;
     assert!(answer.expect(400).contains("between 0% and 100%"));
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::harness::{
-    ABSENCE, H1, H2, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations, crossed,
+    ABSENCE, ClientLeave, H1, H2, Http1, Http2, Open, Protocol, Request, Server, both, combinations, crossed,
     eventually, places,
 };
 
@@ -61,14 +61,14 @@ async fn witness_with(component: &str, count: usize) -> Server {
 }
 
 async fn client_that_closes_while_parked_is_told_as_closed(witness: &str, protocol: Protocol) {
-    parked_client_leaves(witness, protocol, Leave::Close).await;
+    parked_client_leaves(witness, protocol, ClientLeave::Close).await;
 }
 
 async fn client_that_resets_while_parked_is_told_as_reset(witness: &str, protocol: Protocol) {
-    parked_client_leaves(witness, protocol, Leave::Reset).await;
+    parked_client_leaves(witness, protocol, ClientLeave::Reset).await;
 }
 
-async fn parked_client_leaves(witness: &str, protocol: Protocol, how: Leave) {
+async fn parked_client_leaves(witness: &str, protocol: Protocol, how: ClientLeave) {
     let server = witness_with(witness, 1).await;
     let parked = server.occupy(protocol, "/park/me", "/instance").await;
     let connection = parked.leave(how).await;
@@ -77,14 +77,14 @@ async fn parked_client_leaves(witness: &str, protocol: Protocol, how: Leave) {
 }
 
 async fn idle_stream_is_told_of_the_close(server: Server, protocol: Protocol) {
-    stream_is_left(&server, protocol, Leave::Close).await;
+    stream_is_left(&server, protocol, ClientLeave::Close).await;
 }
 
 async fn idle_stream_is_told_of_the_reset(server: Server, protocol: Protocol) {
-    stream_is_left(&server, protocol, Leave::Reset).await;
+    stream_is_left(&server, protocol, ClientLeave::Reset).await;
 }
 
-async fn stream_is_left(server: &Server, protocol: Protocol, how: Leave) {
+async fn stream_is_left(server: &Server, protocol: Protocol, how: ClientLeave) {
     let mut stream = server.open(protocol, &Request::get("/stream/me")).await;
     assert_eq!(stream.head().await.header("content-type"), Some("text/event-stream"));
     assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: hi\n\n");
@@ -99,7 +99,7 @@ async fn one_of_fifty_leaves_and_only_its_guest_is_told(witness: &str, protocol:
     let mut server = witness_with(witness, 50).await;
     let open = async |number| server.open(protocol, &Request::get(&format!("/park/{number}"))).await;
     let mut parked = server.fill(50, "/instance", open).await;
-    let connection = parked.remove(17).leave(Leave::Close).await;
+    let connection = parked.remove(17).leave(ClientLeave::Close).await;
     assert_eq!(told(&server).await, "17 closed");
     nobody_is_told(&server).await;
 
@@ -138,7 +138,7 @@ async fn one_stream_of_a_connection_is_reset_and_only_its_guest_is_told(witness:
 
 async fn client_that_leaves_behind_unread_bytes_is_told(witness: &str) {
     let server = witness_with(witness, 1).await;
-    for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
+    for (how, reason) in [(ClientLeave::Close, "me closed"), (ClientLeave::Reset, "me reset")] {
         let parked = server.occupy(H1, "/park/me", "/instance").await;
         let Open::One(mut client) = parked else { unreachable!("it was opened so") };
         // The next request, which the server will not read before it has answered this one.
@@ -151,7 +151,7 @@ async fn client_that_leaves_behind_unread_bytes_is_told(witness: &str) {
 
 async fn client_that_leaves_in_its_upload_is_told(witness: &str) {
     let server = witness_with(witness, 1).await;
-    for (how, reason) in [(Leave::Close, "me closed"), (Leave::Reset, "me reset")] {
+    for (how, reason) in [(ClientLeave::Close, "me closed"), (ClientLeave::Reset, "me reset")] {
         let open = async |_| {
             let mut client = Http1::connect(server.address()).await;
             client.send("POST /park/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await;
@@ -241,7 +241,7 @@ async fn deaf_guest_of_a_client_that_left_is_stopped(faulty: &str) {
     let config = format!("[apps.app]\n{}[[routes]]\napp = 'app'\ngrace = '300ms'\n", places(faulty, 1));
     let server = Server::with_config(&config).await;
     let hanging = server.occupy(H1, "/hang", "/ok").await;
-    drop(hanging.leave(Leave::Close).await);
+    drop(hanging.leave(ClientLeave::Close).await);
     eventually("the instance is free again", async || (server.get("/ok").await.status == 200).then_some(()))
         .await;
 }
@@ -266,7 +266,7 @@ async fn deaf_guest_retires_its_instance_and_its_sibling_goes_on() {
     server.send(H1, &Request::post("/push/q", "precious")).await.expect(202);
     assert_eq!(sibling.head().await.status, 200);
     assert_eq!(sibling.chunk().await.unwrap().unwrap(), "prec");
-    drop(sibling.leave(Leave::Close).await);
+    drop(sibling.leave(ClientLeave::Close).await);
     // With its last request it goes, and another can come.
     eventually("another instance", async || (server.get("/ok").await.status == 200).then_some(())).await;
 }

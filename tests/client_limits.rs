@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use tokio::net::UnixStream;
 
 use crate::harness::{
-    ABSENCE, ADMIN_TCP, H1, Http1, Http2, Kept, Protocol, Request, Server, crossed, eventually, write_config,
+    ABSENCE, ADMIN_TCP, H1, Http1, Http2, KeptConnection, Protocol, Request, Server, crossed, eventually,
+    write_config,
 };
 
 crossed!("longpoll", "longpoll-p2": requests_of_one_client_are_bounded);
@@ -55,7 +56,7 @@ async fn in_progress(server: &Server, app: &str, count: f64) {
 
 /// Waits until a metric, of which the line begins like that, has this value or more.
 async fn measures(server: &Server, metric: &str, least: f64) {
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
     eventually(metric, async || {
         let answer = admin.ask(&Request::get("/metrics").host("localhost")).await;
         let value: f64 =
@@ -175,7 +176,7 @@ async fn reload_changes_what_a_client_may_have() {
     let server = Server::with_config(&config(1, 1)).await;
     let reload = async |connections, requests| {
         write_config(server.folder(), &config(connections, requests));
-        let mut admin = Kept::connect(H1, server.admin_address().await).await;
+        let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
         admin.ask(&Request::post("/reload", "").host("localhost")).await.expect(200);
     };
     let mut first = client(ONE, &server).await;
@@ -226,7 +227,7 @@ async fn limits_of_queues_are_told_of() {
     reached(&server, "app", "queues.max_events", 1.0).await;
     server.send(H1, &Request::post("/push/large", "more than ten bytes")).await;
     reached(&server, "app", "queues.max_event_size", 1.0).await;
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
     admin.ask(&Request::post("/queues/full", "x").host("localhost")).await.expect(507);
     // A line of each app, and one of the server.
     counted(&server, "", "queues.max_events", 1.0).await;

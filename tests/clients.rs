@@ -10,17 +10,17 @@ use crate::harness::{Certificate, H1, Request, Server};
 const ROUNDS: usize = 30;
 
 /// A client that is not on every machine: how to ask whether it is here, and how it is run before its URL.
-struct Client {
+struct KnownClient {
     name: &'static str,
     check: Vec<&'static str>,
     run: Vec<String>,
 }
 
-fn clients() -> Vec<Client> {
+fn clients() -> Vec<KnownClient> {
     let script = |name: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients").join(name).display().to_string()
     };
-    let client = |name, check: &[&'static str], run: &[String]| Client {
+    let client = |name, check: &[&'static str], run: &[String]| KnownClient {
         name,
         check: check.to_vec(),
         run: run.to_vec(),
@@ -72,7 +72,7 @@ async fn answer_that_was_read_to_its_length_does_not_come_again() {
 }
 
 /// Has the client read so many events, one a run, and says how many of them came again.
-async fn again(server: &Server, url: &str, queue: usize, client: &Client) -> usize {
+async fn again(server: &Server, url: &str, queue: usize, client: &KnownClient) -> usize {
     let mut read = HashMap::<String, usize>::new();
     for round in 0..ROUNDS {
         let event = format!("event {round} for {}", client.name);

@@ -30,12 +30,12 @@ both!("careless", "careless-p2": answer_that_ends_with_its_connection_ends_at_on
 const ROUNDS: usize = 30;
 
 /// A client of a server with this certificate.
-struct Client {
+struct ClosingClient {
     address: SocketAddr,
     connector: TlsConnector,
 }
 
-impl Client {
+impl ClosingClient {
     fn of(server: &Server, certificate: &Certificate) -> Self {
         Self { address: server.address(), connector: client(&[certificate], None) }
     }
@@ -97,7 +97,7 @@ async fn dawdle(stream: &TlsStream<TcpStream>) {
 async fn answer_that_was_read_by_its_length_does_not_come_again(longpoll: &str) {
     let certificate = Certificate::new();
     let server = Server::with_tls(longpoll, &certificate).await;
-    let client = Client::of(&server, &certificate);
+    let client = ClosingClient::of(&server, &certificate);
     for (version, connection) in [("HTTP/1.1", "close"), ("HTTP/1.0", "close"), ("HTTP/1.0", "keep-alive")] {
         for round in 0..ROUNDS {
             let event = format!("event {round}");
@@ -117,7 +117,7 @@ async fn answer_that_was_read_by_its_length_does_not_come_again(longpoll: &str) 
 async fn answer_that_was_not_read_comes_again(longpoll: &str) {
     let certificate = Certificate::new();
     let server = Server::with_tls(longpoll, &certificate).await;
-    let client = Client::of(&server, &certificate);
+    let client = ClosingClient::of(&server, &certificate);
     for round in 0..ROUNDS {
         let event = format!("{round:08000}");
         client.push(&event).await;
@@ -156,7 +156,7 @@ for number in range(rounds):
     python.arg(certificate.file());
     let output = tokio::task::spawn_blocking(move || python.output().unwrap()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Client::of(&server, &certificate).has_nothing().await;
+    ClosingClient::of(&server, &certificate).has_nothing().await;
 }
 
 async fn answer_before_the_server_stops_counts_as_read(longpoll: &str) {
@@ -172,7 +172,7 @@ async fn answer_before_the_server_stops_counts_as_read(longpoll: &str) {
              [apps.app]\ncomponent = '{{{longpoll}}}'\n"
         ))
         .await;
-        let client = Client::of(&server, &certificate);
+        let client = ClosingClient::of(&server, &certificate);
         client.push("event").await;
         let mut stream = client.open(&get("/poll/q?wait=30", "HTTP/1.1", "keep-alive")).await;
         assert_eq!(read_by_length(&mut stream).await.1, "event");
@@ -188,7 +188,7 @@ async fn answer_before_the_server_stops_counts_as_read(longpoll: &str) {
 async fn answer_that_ends_with_its_connection_ends_at_once(careless: &str) {
     let certificate = Certificate::new();
     let server = Server::with_tls(careless, &certificate).await;
-    let client = Client::of(&server, &certificate);
+    let client = ClosingClient::of(&server, &certificate);
     let mut fastest = Duration::MAX;
     for round in 0..5 {
         client

@@ -1,7 +1,7 @@
 //! No event is lost with a client, and none comes twice.
 
 use crate::harness::{
-    H1, Http1, Leave, Open, Protocol, Request, Server, both, combinations, eventually, places,
+    ClientLeave, H1, Http1, Open, Protocol, Request, Server, both, combinations, eventually, places,
 };
 
 combinations!("longpoll", "longpoll-p2":
@@ -28,14 +28,14 @@ const ROUNDS: usize = 200;
 const BATCH: usize = 10;
 
 async fn close_while_parked_leaves_the_event_for_the_next(server: Server, protocol: Protocol) {
-    parked_clients_leave(&server, protocol, Leave::Close).await;
+    parked_clients_leave(&server, protocol, ClientLeave::Close).await;
 }
 
 async fn reset_while_parked_leaves_the_event_for_the_next(server: Server, protocol: Protocol) {
-    parked_clients_leave(&server, protocol, Leave::Reset).await;
+    parked_clients_leave(&server, protocol, ClientLeave::Reset).await;
 }
 
-async fn parked_clients_leave(server: &Server, protocol: Protocol, how: Leave) {
+async fn parked_clients_leave(server: &Server, protocol: Protocol, how: ClientLeave) {
     let mut client = Http1::connect(server.address()).await;
     for batch in 0..ROUNDS / BATCH {
         let mut polls = Vec::new();
@@ -56,14 +56,14 @@ async fn parked_clients_leave(server: &Server, protocol: Protocol, how: Leave) {
 }
 
 async fn close_right_after_the_request_leaves_the_event_for_the_next(server: Server, protocol: Protocol) {
-    clients_leave_at_once(&server, protocol, Leave::Close).await;
+    clients_leave_at_once(&server, protocol, ClientLeave::Close).await;
 }
 
 async fn reset_right_after_the_request_leaves_the_event_for_the_next(server: Server, protocol: Protocol) {
-    clients_leave_at_once(&server, protocol, Leave::Reset).await;
+    clients_leave_at_once(&server, protocol, ClientLeave::Reset).await;
 }
 
-async fn clients_leave_at_once(server: &Server, protocol: Protocol, how: Leave) {
+async fn clients_leave_at_once(server: &Server, protocol: Protocol, how: ClientLeave) {
     let mut client = Http1::connect(server.address()).await;
     for round in 0..ROUNDS {
         let poll = server.open(protocol, &Request::get("/poll/q?wait=60")).await;
@@ -73,7 +73,7 @@ async fn clients_leave_at_once(server: &Server, protocol: Protocol, how: Leave) 
 }
 
 /// A poll leaves, and an event comes right after: the next poll gets it, and gets nothing else.
-async fn leave_and_push(client: &mut Http1, poll: Open, how: Leave, queue: &str, event: &str) {
+async fn leave_and_push(client: &mut Http1, poll: Open, how: ClientLeave, queue: &str, event: &str) {
     let connection = poll.leave(how).await;
     client.ask(&Request::post(&format!("/push/{queue}"), event.to_owned())).await.expect(202);
     let answer = client.ask(&Request::get(&format!("/poll/{queue}?wait=10"))).await;
@@ -89,7 +89,7 @@ async fn event_of_a_client_that_left_reaches_a_parked_poll(server: Server, proto
         server.overtake().await;
         let second = server.open(protocol, &Request::get("/poll/q?wait=10")).await;
         server.overtake().await;
-        let connection = first.leave(Leave::Close).await;
+        let connection = first.leave(ClientLeave::Close).await;
         client.ask(&Request::post("/push/q", round.to_string())).await.expect(202);
         assert_eq!(second.answer().await.expect(200), round.to_string());
         drop(connection);
@@ -110,7 +110,7 @@ async fn half_of_five_hundred_leave_and_are_told_and_the_others_are_answered(com
     let mut stayed = Vec::new();
     for (number, poll) in polls.into_iter().enumerate() {
         if number % 2 == 0 {
-            let _ = poll.leave(Leave::Close).await;
+            let _ = poll.leave(ClientLeave::Close).await;
         } else {
             stayed.push((format!("q{number}"), poll));
         }
@@ -195,7 +195,7 @@ async fn trap_with_an_event_in_hand_puts_it_back(faulty: &str) {
 
 async fn client_that_reads_half_an_event_leaves_it_for_the_next(faulty: &str) {
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        for how in [Leave::Close, Leave::Reset] {
+        for how in [ClientLeave::Close, ClientLeave::Reset] {
             let server = with_longpoll(faulty, "").await;
             push(&server, "q", "precious").await;
             let mut half = server.open(protocol, &Request::get("/take-hold/q")).await;

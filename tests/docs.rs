@@ -193,14 +193,14 @@ fn course(command: &str) -> Course {
 }
 
 /// A server that runs as the documents have it, and a shell beside it.
-struct Desk {
+struct DocsDesk {
     server: Server,
     admin: String,
     tls: String,
     _certificate: Certificate,
 }
 
-impl Desk {
+impl DocsDesk {
     async fn new() -> Self {
         let certificate = Certificate::new();
         let folder = tempfile::tempdir().unwrap();
@@ -291,7 +291,7 @@ impl Drop for Started {
 }
 
 #[track_caller]
-fn assert_says(desk: &Desk, typed: &Typed, output: &Output) {
+fn assert_says(desk: &DocsDesk, typed: &Typed, output: &Output) {
     let Typed { place, command, says } = typed;
     assert!(output.status.success(), "{place}: {command}: {output:?}");
     // The server of a reader was started where its files are.
@@ -304,7 +304,7 @@ fn assert_says(desk: &Desk, typed: &Typed, output: &Output) {
 
 #[tokio::test]
 async fn commands_do_what_the_documents_say() {
-    let desk = Desk::new().await;
+    let desk = DocsDesk::new().await;
     let mut count = 0;
     for block in blocks().iter().filter(|block| matches!(block.kind.as_str(), "console" | "sh")) {
         let mut parked: Option<(Typed, Started)> = None;

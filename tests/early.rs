@@ -15,13 +15,13 @@ fn says_close(answer: &Answer) -> bool {
 }
 
 /// A client as there are many: it sends all of a request, then reads, and keeps its connection unless it is told not to.
-struct Client {
+struct EarlyClient {
     server: std::net::SocketAddr,
     connection: Option<Http1>,
     closed: usize,
 }
 
-impl Client {
+impl EarlyClient {
     fn of(server: &Server) -> Self {
         Self { server: server.address(), connection: None, closed: 0 }
     }
@@ -47,7 +47,7 @@ async fn post(server: &Server, target: &str, size: usize, count: usize, status: 
     const CLIENTS: usize = 6;
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (mut client, request) = (Client::of(server), Request::post(target, vec![b'x'; size]));
+        let (mut client, request) = (EarlyClient::of(server), Request::post(target, vec![b'x'; size]));
         let target = target.to_owned();
         clients.spawn(async move {
             for number in 0..count / CLIENTS {
@@ -267,7 +267,7 @@ async fn server_that_stops_does_not_wait_for_the_rest() {
 
 /// Behind proxies that keep connections and use them for whoever comes next. (`make proxies` sends more.)
 mod behind {
-    use crate::harness::{Proxy, Request, Server};
+    use crate::harness::{Request, Server, TestProxy};
 
     use super::{SIZES, says_close};
 
@@ -276,7 +276,7 @@ mod behind {
     #[tokio::test]
     async fn nginx() {
         let server = Server::with_config(CONFIG).await;
-        match Proxy::nginx(server.address()).await {
+        match TestProxy::nginx(server.address()).await {
             Some(proxy) => posts_never_fail(&proxy).await,
             None => println!("skipped: there is no nginx"),
         }
@@ -285,13 +285,13 @@ mod behind {
     #[tokio::test]
     async fn haproxy() {
         let server = Server::with_config(CONFIG).await;
-        match Proxy::haproxy(server.address(), "http-reuse always").await {
+        match TestProxy::haproxy(server.address(), "http-reuse always").await {
             Some(proxy) => posts_never_fail(&proxy).await,
             None => println!("skipped: there is no HAProxy"),
         }
     }
 
-    async fn posts_never_fail(proxy: &Proxy) {
+    async fn posts_never_fail(proxy: &TestProxy) {
         let mut client = proxy.connect().await;
         for number in 0..300 {
             let (target, status) = [("/instance", 200), ("/nowhere", 404)][number % 2];

@@ -1,7 +1,7 @@
 //! A guest fails: its client is told so, the log says why, and nobody else notices.
 
 use crate::harness::{
-    H1, H2, Http1, Leave, Protocol, Request, Server, both, combinations, eventually, places,
+    ClientLeave, H1, H2, Http1, Protocol, Request, Server, both, combinations, eventually, places,
 };
 
 combinations!("faulty", "faulty-p2":
@@ -92,7 +92,7 @@ async fn spinning_guest_is_stopped_after_its_grace(faulty: &str) {
 
 async fn spinning_guest_of_a_client_that_left_is_stopped(faulty: &str) {
     let server = Server::with_config(&spinner(faulty, "")).await;
-    for how in [Leave::Close, Leave::Reset] {
+    for how in [ClientLeave::Close, ClientLeave::Reset] {
         let spinning = server.occupy(H1, "/spin", "/ok").await;
         drop(spinning.leave(how).await);
         works_again(&server, "/ok").await;
@@ -125,7 +125,7 @@ async fn full_instances_are_503_with_retry_after(witness: &str) {
     refused.expect(503);
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(refused.header("x-request-id").is_some());
-    drop(streams.remove(0).leave(Leave::Close).await);
+    drop(streams.remove(0).leave(ClientLeave::Close).await);
     works_again(&server, "/instance").await;
     // The other stream is still there.
     assert_eq!(streams[0].chunk().await.unwrap().unwrap(), "data: hi\n\n");

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{ADMIN_TCP, H1, Http1, Kept, Request, Server, command, eventually};
+use crate::harness::{ADMIN_TCP, H1, Http1, KeptConnection, Request, Server, command, eventually};
 
 async fn serve(component: &str) -> Server {
     Server::with_config(&format!("{ADMIN_TCP}[apps.app]\ncomponent = '{{{component}}}'\n")).await
@@ -53,7 +53,7 @@ async fn each_request_and_each_change_is_told_to_those_who_follow() {
     assert!(told["message"].as_str().unwrap().starts_with("GET / 200"), "{told}");
     // The log itself has no line of it.
     assert!(!server.log.text().contains("GET / 200"));
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
     admin.ask(&Request::post("/queues/q", "x").host("localhost")).await.expect(201);
     admin.ask(&Request::new(http::Method::DELETE, "/queues/q").host("localhost")).await.expect(200);
     let (name, told) = follower.next().await;
@@ -93,7 +93,7 @@ async fn followers_are_bounded_and_levels_checked() {
     }
     let address = server.admin_address().await;
     let ask = async |target: &str| {
-        Kept::connect(H1, address).await.ask(&Request::get(target).host("localhost")).await
+        KeptConnection::connect(H1, address).await.ask(&Request::get(target).host("localhost")).await
     };
     ask("/stream").await.expect(503);
     all.truncate(15);

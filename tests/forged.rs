@@ -25,16 +25,16 @@ const FORGED: &[&str] = &[
 ];
 
 /// A proxy that was started. Dropped, it is killed.
-struct Proxy(Child);
+struct ForgedProxy(Child);
 
-impl Drop for Proxy {
+impl Drop for ForgedProxy {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-impl Proxy {
+impl ForgedProxy {
     fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
@@ -107,7 +107,7 @@ async fn nginx_as_documented_passes_no_forgery_on() {
         documented("nginx")
     );
     let file = put(&server, "nginx.conf", &config);
-    let _proxy = Proxy::start(Command::new("nginx").arg("-c").arg(file).arg("-p").arg(server.folder()));
+    let _proxy = ForgedProxy::start(Command::new("nginx").arg("-c").arg(file).arg("-p").arg(server.folder()));
     ask_with_forgeries(listen).await;
 }
 
@@ -124,6 +124,6 @@ async fn haproxy_as_documented_passes_no_forgery_on() {
         server.address()
     );
     let file = put(&server, "haproxy.cfg", &config);
-    let _proxy = Proxy::start(Command::new("haproxy").arg("-f").arg(file));
+    let _proxy = ForgedProxy::start(Command::new("haproxy").arg("-f").arg(file));
     ask_with_forgeries(listen).await;
 }

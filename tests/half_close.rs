@@ -1,6 +1,6 @@
 //! Clients that close their direction of the connection: gone, or still reading.
 
-use crate::harness::{Http1, Leave, Open, Protocol, Request, Server, both};
+use crate::harness::{ClientLeave, Http1, Open, Protocol, Request, Server, both};
 
 both!("longpoll", "longpoll-p2":
     tolerant_listener_answers_a_half_closed_client,
@@ -58,7 +58,7 @@ async fn tolerant_listener_answers_a_half_closed_client(longpoll: &str) {
 
 async fn tolerant_listener_notices_a_close(longpoll: &str) {
     let server = tolerant(longpoll).await;
-    for how in [Leave::Close, Leave::Reset] {
+    for how in [ClientLeave::Close, ClientLeave::Reset] {
         let parked = server.park(Protocol::Http1, &poll()).await;
         drop(parked.leave(how).await);
         // Before there is an event to find it out with.
@@ -84,7 +84,7 @@ async fn tolerant_listener_notices_a_reset(longpoll: &str) {
     let mut client = Http1::open(server.address(), &poll()).await;
     client.finish().await;
     assert_eq!(client.head().await.status, 100);
-    drop(Open::One(client).leave(Leave::Reset).await);
+    drop(Open::One(client).leave(ClientLeave::Reset).await);
     server.log.line(&["/poll/q", " 499", "before the head"]).await;
     push(&server, "event").await;
     assert_eq!(next(&server).await, "event");

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::harness::{ABSENCE, H1, H2, Http1, Http2, Leave, Request, Server, eventually, soon};
+use crate::harness::{ABSENCE, ClientLeave, H1, H2, Http1, Http2, Request, Server, eventually, soon};
 
 const HELLO: &str = "Hello, world!\n";
 
@@ -233,7 +233,7 @@ async fn request_beyond_the_limit_is_503() {
         let refused = server.send(protocol, &Request::get("/instance")).await;
         refused.expect(503);
         assert_eq!(refused.header("retry-after"), Some("1"));
-        drop(stream.leave(Leave::Close).await);
+        drop(stream.leave(ClientLeave::Close).await);
         eventually("there is room again", async || {
             (server.get("/instance").await.status == 200).then_some(())
         })
@@ -274,7 +274,7 @@ async fn ended_connections_leave_no_descriptors() {
             }
             server.overtake().await;
             for (number, poll) in polls.into_iter().enumerate() {
-                let how = if number % 3 == 0 { Leave::Reset } else { Leave::Close };
+                let how = if number % 3 == 0 { ClientLeave::Reset } else { ClientLeave::Close };
                 drop(poll.leave(how).await);
             }
         }

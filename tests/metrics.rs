@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 
 use crate::harness::{
-    ADMIN_TCP, H1, H2, Kept, Leave, Protocol, Request, Server, component, eventually, write_config,
+    ADMIN_TCP, ClientLeave, H1, H2, KeptConnection, Protocol, Request, Server, component, eventually,
+    write_config,
 };
 
 /// Serves with an admin listener on TCP.
-async fn serve(config: &str) -> (Server, Kept) {
+async fn serve(config: &str) -> (Server, KeptConnection) {
     let server = Server::with_config(&format!("{ADMIN_TCP}{config}")).await;
     let client = admin_client(&server).await;
     (server, client)
 }
 
-async fn admin_client(server: &Server) -> Kept {
-    Kept::connect(H1, server.admin_address().await).await
+async fn admin_client(server: &Server) -> KeptConnection {
+    KeptConnection::connect(H1, server.admin_address().await).await
 }
 
 fn get(path: &str) -> Request {
@@ -22,7 +23,7 @@ fn get(path: &str) -> Request {
 }
 
 /// Each line of the metrics, by its name and labels.
-async fn metrics(admin: &mut Kept) -> HashMap<String, f64> {
+async fn metrics(admin: &mut KeptConnection) -> HashMap<String, f64> {
     let answer = admin.ask(&get("/metrics")).await;
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let lines = answer.expect(200).lines().filter(|line| !line.starts_with('#'));
@@ -31,7 +32,7 @@ async fn metrics(admin: &mut Kept) -> HashMap<String, f64> {
 }
 
 /// Waits until a metric has a value.
-async fn counts(admin: &mut Kept, name: &str, value: f64) {
+async fn counts(admin: &mut KeptConnection, name: &str, value: f64) {
     eventually(name, async || (metrics(admin).await.get(name) == Some(&value)).then_some(())).await;
 }
 
@@ -43,7 +44,7 @@ async fn requests_are_counted_by_how_they_ended() {
     let waiting = server.park(H2, &Request::get("/poll/q?wait=60")).await;
     counts(&mut admin, "http_server_active_requests{app=\"app\"}", 1.0).await;
     counts(&mut admin, "linger_parked{place=\"queues\"}", 1.0).await;
-    let _connection = waiting.leave(Leave::Reset).await;
+    let _connection = waiting.leave(ClientLeave::Reset).await;
     for (name, value) in [
         ("linger_requests_total{app=\"app\",outcome=\"lost\",reason=\"reset\"}", 1.0),
         ("linger_cancellation_seconds_count{app=\"app\",reason=\"reset\"}", 1.0),
@@ -97,7 +98,7 @@ async fn failures_limits_and_deploys_are_counted() {
 
 /// Pushes and polls on a connection that is kept, one after the other.
 async fn push_and_poll(server: &Server, protocol: Protocol, client: u32, times: u32) {
-    let mut kept = Kept::connect(protocol, server.address()).await;
+    let mut kept = KeptConnection::connect(protocol, server.address()).await;
     for number in 0..times {
         let event = format!("{client}-{number}");
         kept.ask(&Request::post(&format!("/push/q{client}"), event.clone())).await.expect(202);
@@ -120,7 +121,7 @@ async fn counts_are_exactly_what_a_load_did() {
         let waiting = server.open(H1, &Request::get("/poll/none?wait=60")).await;
         // Only a request that a guest has is one whose stop is counted.
         counts(&mut admin, "linger_parked{place=\"queues\"}", 1.0).await;
-        drop(waiting.leave(Leave::Reset).await);
+        drop(waiting.leave(ClientLeave::Reset).await);
         let lost = "linger_requests_total{app=\"app\",outcome=\"lost\",reason=\"reset\"}";
         counts(&mut admin, lost, f64::from(number + 1)).await;
         counts(&mut admin, "linger_parked{place=\"queues\"}", 0.0).await;
@@ -148,7 +149,7 @@ async fn counts_are_exactly_what_a_load_did() {
 }
 
 /// Waits until all of a family together have a value.
-async fn sums_up(admin: &mut Kept, family: &str, value: f64) {
+async fn sums_up(admin: &mut KeptConnection, family: &str, value: f64) {
     eventually(family, async || {
         let counted = metrics(admin).await;
         let of_family = counted.iter().filter(|(name, _)| name.starts_with(family));

@@ -1,7 +1,7 @@
 //! Middleware: components in front of an app's own.
 
 use crate::harness::{
-    ADMIN, H1, H2, Leave, Protocol, Request, Server, assert_refused, component, eventually, put,
+    ADMIN, ClientLeave, H1, H2, Protocol, Request, Server, assert_refused, component, eventually, put,
     serve_in_vain, text, write_config,
 };
 
@@ -41,7 +41,7 @@ async fn begins_and_leaves(server: &Server, protocol: Protocol, target: &str) {
         (server.generations().await[0]["requests"]["running"] == 1).then_some(())
     })
     .await;
-    drop(waiting.leave(Leave::Close).await);
+    drop(waiting.leave(ClientLeave::Close).await);
 }
 
 #[tokio::test]

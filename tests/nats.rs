@@ -3,7 +3,8 @@
 use rustix::process::Signal;
 
 use crate::harness::{
-    Answer, H1, Http1, Leave, Nats, Request, Server, assert_refused, component, serve_in_vain, write_config,
+    Answer, ClientLeave, H1, Http1, Nats, Request, Server, assert_refused, component, serve_in_vain,
+    write_config,
 };
 
 /// A host that shares a server with others. Events that are not given back return late.
@@ -62,7 +63,7 @@ async fn push_on_one_host_wakes_a_poll_on_another() {
 async fn poll_that_left_one_host_takes_nothing_from_another() {
     let nats = nats!();
     let (one, other) = (host(&nats, "").await, host(&nats, "").await);
-    for how in [Leave::Close, Leave::Reset] {
+    for how in [ClientLeave::Close, ClientLeave::Reset] {
         let parked = one.park(H1, &Request::get("/poll/q?wait=60")).await;
         drop(parked.leave(how).await);
         push(&one, "q", "an event").await;

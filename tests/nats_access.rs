@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    ADMIN_TCP, Certificate, H1, Kept, Nats, Request, Server, assert_refused, component, eventually,
+    ADMIN_TCP, Certificate, H1, KeptConnection, Nats, Request, Server, assert_refused, component, eventually,
     serve_in_vain, write_config,
 };
 
@@ -102,7 +102,10 @@ async fn host_that_is_let_in_no_longer_is_not_ready_until_it_is_again() {
     let admin = server.admin_address().await;
     let is_ready = async |wanted: u16| {
         eventually("the host says so", async || {
-            let answer = Kept::connect(H1, admin).await.ask(&Request::get("/readyz").host("localhost")).await;
+            let answer = KeptConnection::connect(H1, admin)
+                .await
+                .ask(&Request::get("/readyz").host("localhost"))
+                .await;
             (answer.status == wanted).then_some(())
         })
         .await;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{ADMIN_TCP, Answer, Cluster, H1, Kept, Nats, Open, Request, Server, eventually};
+use crate::harness::{
+    ADMIN_TCP, Answer, Cluster, H1, KeptConnection, Nats, Open, Request, Server, eventually,
+};
 use crate::store::Mount;
 
 fn config(servers: &str, keys: &str) -> String {
@@ -46,7 +48,7 @@ impl Operator {
     }
 
     async fn ask(&self, target: &str) -> Answer {
-        Kept::connect(H1, self.0).await.ask(&Request::get(target).host("localhost")).await
+        KeptConnection::connect(H1, self.0).await.ask(&Request::get(target).host("localhost")).await
     }
 
     async fn says_ready(&self) -> bool {

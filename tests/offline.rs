@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use crate::harness::{Http1, Request, Server, assert_refused, linger, text};
 
-struct Store(TempDir);
+struct OfflineStore(TempDir);
 
-impl Store {
+impl OfflineStore {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -51,7 +51,7 @@ fn file(data: &str) -> (TempDir, String) {
 
 #[tokio::test]
 async fn what_was_pushed_offline_is_served() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     let (_folder, one) = file("one");
     let id = store.says(&["push", "q", &one, "--content-type", "text/plain"]);
     let cursor = store.says(&["publish", "t", &one]);
@@ -69,7 +69,7 @@ async fn what_was_pushed_offline_is_served() {
 
 #[test]
 fn event_is_taken_once_and_peeked_at_often() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     let (_folder, event) = file("one");
     store.says(&["push", "q", &event]);
     for _ in 0..2 {
@@ -85,7 +85,7 @@ fn event_is_taken_once_and_peeked_at_often() {
 
 #[test]
 fn delayed_event_cannot_be_taken_yet() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     store.says(&["push", "q", "--delay", "1h"]);
     assert_eq!(store.run(&["take", "q"]).status.code(), Some(1));
     assert_eq!(store.says(&["queues"]).lines().count(), 2);
@@ -93,7 +93,7 @@ fn delayed_event_cannot_be_taken_yet() {
 
 #[test]
 fn queues_and_topics_are_listed() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     let (_folder, event) = file(&"x".repeat(2048));
     for queue in ["orders", "orders", "b"] {
         store.says(&["push", queue, &event]);
@@ -111,7 +111,7 @@ fn queues_and_topics_are_listed() {
 
 #[tokio::test]
 async fn commands_drop_nothing_that_the_host_keeps() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     let server = Server::with_config(&format!(
         "[events]\nstore = 'disk'\ndirectory = '{}'\ndurability = 'buffered'\n\
          [topics]\nkeep_events = 20_000\n[apps.app]\ncomponent = '{{longpoll}}'\n",
@@ -130,11 +130,11 @@ async fn commands_drop_nothing_that_the_host_keeps() {
 
 #[test]
 fn mistakes_are_refused_in_one_line() {
-    let store = Store::new();
+    let store = OfflineStore::new();
     let (_folder, large) = file(&"x".repeat(64 * 1024 * 1024 + 1));
     assert_refused(&store.run(&["push", "q", &large]), &["the event is larger than 67108864 bytes"]);
     assert_refused(&store.run(&["push", "q", "/no/such/file"]), &["name a file with the event's bytes"]);
-    let none = Store::new();
+    let none = OfflineStore::new();
     assert_refused(&none.run(&["take", "q"]), &["is no store of Linger"]);
     assert_refused(&none.run(&["queues"]), &["is no store of Linger"]);
     for arguments in

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use crate::harness::{ADMIN, H1, H2, Leave, Protocol, Request, Server, both, eventually, places};
+use crate::harness::{ADMIN, ClientLeave, H1, H2, Protocol, Request, Server, both, eventually, places};
 
 /// One app, with a grace that no test would wait for.
 async fn serve(app: &str, route: &str) -> Server {
@@ -31,7 +31,7 @@ async fn waits_and_leaves(server: &Server, target: &str, protocol: Protocol) {
     let before = begun(server).await;
     let waiting = server.open(protocol, &Request::get(target)).await;
     eventually("it has begun", async || (begun(server).await > before).then_some(())).await;
-    drop(waiting.leave(Leave::Close).await);
+    drop(waiting.leave(ClientLeave::Close).await);
 }
 
 both!("plain-wait", "faulty-p2": place_of_a_cancelled_call_is_free_at_once);
@@ -41,7 +41,7 @@ async fn place_of_a_cancelled_call_is_free_at_once(component: &str) {
     let server = serve(&places(component, 1), CANCEL).await;
     for protocol in [H1, H2] {
         let waiting = server.occupy(protocol, waits, answers).await;
-        drop(waiting.leave(Leave::Reset).await);
+        drop(waiting.leave(ClientLeave::Reset).await);
         eventually("the place is free", async || (server.get(answers).await.status == 200).then_some(()))
             .await;
     }
@@ -57,7 +57,7 @@ async fn destructors_of_a_cancelled_call_run_and_siblings_wait_on() {
         written(&server, "dropped in time", number).await;
     }
     for (number, sibling) in siblings.into_iter().enumerate() {
-        drop(sibling.leave(Leave::Close).await);
+        drop(sibling.leave(ClientLeave::Close).await);
         written(&server, "dropped in time", 21 + number).await;
     }
     let log = server.log.text();
@@ -104,7 +104,7 @@ async fn detached_guest_is_stopped_after_its_deadline() {
     )
     .await;
     let waiting = server.occupy(H1, "/wait", "/").await;
-    drop(waiting.leave(Leave::Close).await);
+    drop(waiting.leave(ClientLeave::Close).await);
     eventually("the place is free", async || (server.get("/").await.status == 200).then_some(())).await;
 }
 
@@ -183,6 +183,6 @@ async fn instance_that_there_is_room_for_is_for_all_who_wait() {
     let waiting = async || server.shown("/queues").await["queues"][0]["waiting"].as_u64();
     eventually("all wait in the guest", async || (waiting().await == Some(10)).then_some(())).await;
     for poll in polls {
-        drop(poll.leave(Leave::Close).await);
+        drop(poll.leave(ClientLeave::Close).await);
     }
 }

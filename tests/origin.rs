@@ -15,13 +15,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::harness::{Certificate, Http1, Request, Server, soon};
 
 /// In clear, by a Unix socket of a trusted proxy, and over TLS.
-struct Desk {
+struct OriginDesk {
     server: Server,
     certificate: Certificate,
     tls: String,
 }
 
-impl Desk {
+impl OriginDesk {
     async fn new(keys: &str) -> Self {
         let certificate = Certificate::new();
         let config = format!(
@@ -110,7 +110,7 @@ fn said(text: &str) -> bool {
 
 #[tokio::test]
 async fn connection_decides_whether_a_request_is_secure() {
-    let desk = Desk::new("").await;
+    let desk = OriginDesk::new("").await;
     for uri in ["/head", "http://a.example/head", "https://a.example/head"] {
         assert!(!is_secure(desk.plain().await, uri).await, "{uri}");
         assert!(is_secure(desk.secure("http/1.1").await, uri).await, "{uri}");
@@ -123,7 +123,7 @@ async fn connection_decides_whether_a_request_is_secure() {
 
 #[tokio::test]
 async fn trusted_proxy_decides_whether_a_request_is_secure() {
-    let desk = Desk::new("").await;
+    let desk = OriginDesk::new("").await;
     // Proxies pass on the URI that their client has sent.
     for target in ["/head", "http://a.example/head", "https://a.example/head"] {
         for (headers, secure) in [
@@ -147,7 +147,7 @@ async fn trusted_proxy_decides_whether_a_request_is_secure() {
 #[tokio::test]
 async fn one_family_of_headers_is_believed() {
     let made_up = [("forwarded", "for=6.6.6.6;proto=https"), ("forwarded", "for=6.6.6.6")];
-    let desk = Desk::new("").await;
+    let desk = OriginDesk::new("").await;
     let headers =
         [&made_up[..], &[("x-forwarded-for", "192.0.2.1,"), ("x-forwarded-proto", "http")]].concat();
     let seen = desk.by_proxy("/head", &headers).await;
@@ -164,7 +164,7 @@ async fn one_family_of_headers_is_believed() {
         "{seen}"
     );
 
-    let desk = Desk::new("proxy_headers = 'forwarded'").await;
+    let desk = OriginDesk::new("proxy_headers = 'forwarded'").await;
     let made_up = [
         ("x-forwarded-for", "6.6.6.6"),
         ("x-forwarded-proto", "https"),
@@ -199,7 +199,7 @@ const FORGED: &[&str] = &[
 
 #[tokio::test]
 async fn strangers_say_nothing_of_themselves() {
-    let desk = Desk::new("").await;
+    let desk = OriginDesk::new("").await;
     let mut request = Request::get("/head").header("x-request-id", "mine");
     for name in FORGED {
         request = request.header(name, "9.9.9.9");

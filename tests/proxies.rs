@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::harness::{Answer, H1, Http1, Proxy, Request, Server};
+use crate::harness::{Answer, H1, Http1, Request, Server, TestProxy};
 
 const POSTS: usize = 10_000;
 const EVENTS: usize = 200;
@@ -32,16 +32,16 @@ const CONFIG: &str = "\
     [[routes]]\napp = 'app'\npath = '/poll'\nmethods = ['GET']\n";
 
 /// How a proxy is there, or is not.
-enum Kind {
+enum ProxyKind {
     Nginx,
     HaProxy(&'static str),
 }
 
-impl Kind {
-    async fn before(&self, server: &Server) -> Option<Proxy> {
+impl ProxyKind {
+    async fn before(&self, server: &Server) -> Option<TestProxy> {
         match self {
-            Self::Nginx => Proxy::nginx(server.address()).await,
-            Self::HaProxy(backend) => Proxy::haproxy(server.address(), backend).await,
+            Self::Nginx => TestProxy::nginx(server.address()).await,
+            Self::HaProxy(backend) => TestProxy::haproxy(server.address(), backend).await,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Kind {
 macro_rules! behind {
     ($($name:ident: $kind:expr;)*) => { $(
         mod $name {
-            use super::Kind;
+            use super::ProxyKind;
 
             #[tokio::test]
             #[ignore = "needs proxies: run `make proxies`"]
@@ -73,12 +73,12 @@ macro_rules! behind {
 }
 
 behind! {
-    nginx: Kind::Nginx;
-    haproxy_as_recommended: Kind::HaProxy("http-reuse always");
-    haproxy_with_its_defaults: Kind::HaProxy("");
+    nginx: ProxyKind::Nginx;
+    haproxy_as_recommended: ProxyKind::HaProxy("http-reuse always");
+    haproxy_with_its_defaults: ProxyKind::HaProxy("");
 }
 
-async fn body_that_nobody_reads_fails_no_request(kind: Kind) {
+async fn body_that_nobody_reads_fails_no_request(kind: ProxyKind) {
     let server = Server::with_config(CONFIG).await;
     let Some(proxy) = kind.before(&server).await else { return };
     for (target, status, count) in EARLY {
@@ -92,7 +92,7 @@ async fn body_that_nobody_reads_fails_no_request(kind: Kind) {
 }
 
 /// Posts so many bodies. Gives what did not get its answer.
-async fn post(proxy: &Proxy, target: &str, status: u16, count: usize) -> Vec<String> {
+async fn post(proxy: &TestProxy, target: &str, status: u16, count: usize) -> Vec<String> {
     let (mut failed, mut client, mut new) = (Vec::new(), proxy.connect().await, true);
     for number in 0..count {
         let size = SIZES[number % SIZES.len()];
@@ -116,7 +116,7 @@ async fn post(proxy: &Proxy, target: &str, status: u16, count: usize) -> Vec<Str
     failed
 }
 
-async fn event_that_was_read_does_not_come_again(kind: Kind) {
+async fn event_that_was_read_does_not_come_again(kind: ProxyKind) {
     let server = Server::with_config(CONFIG).await;
     let Some(proxy) = kind.before(&server).await else { return };
     let tally = read_all(&server, &proxy, "plain").await;
@@ -124,28 +124,28 @@ async fn event_that_was_read_does_not_come_again(kind: Kind) {
     assert_eq!(tally.read.len(), EVENTS, "events are lost");
     // It resets connections that it has read, now and then before its kernel has acknowledged that: which may be a client
     // that has left, too.
-    let allowed = if matches!(kind, Kind::HaProxy("")) { EVENTS / 2 } else { 0 };
+    let allowed = if matches!(kind, ProxyKind::HaProxy("")) { EVENTS / 2 } else { 0 };
     assert!(tally.again() <= allowed, "{:?}", tally.read);
 }
 
-async fn confirmation_is_not_refused(kind: Kind) {
+async fn confirmation_is_not_refused(kind: ProxyKind) {
     let server = Server::with_config(CONFIG).await;
     let Some(proxy) = kind.before(&server).await else { return };
-    let Tally { read, confirmed, refused } = read_all(&server, &proxy, "sure").await;
+    let ProxyTally { read, confirmed, refused } = read_all(&server, &proxy, "sure").await;
     let again: usize = read.values().map(|count| count - 1).sum();
     println!("{} events read, {confirmed} confirmed, {refused} refused, {again} again", read.len());
     assert_eq!((read.len(), confirmed, refused, again), (EVENTS, EVENTS, 0, 0));
 }
 
 #[derive(Default)]
-struct Tally {
+struct ProxyTally {
     /// How often each event was read.
     read: HashMap<String, usize>,
     confirmed: usize,
     refused: usize,
 }
 
-impl Tally {
+impl ProxyTally {
     fn again(&self) -> usize {
         self.read.values().map(|count| count - 1).sum()
     }
@@ -160,7 +160,7 @@ impl Tally {
 }
 
 /// Clients that poll through the proxy while events are pushed, and confirm what they are told to confirm.
-async fn read_all(server: &Server, proxy: &Proxy, queue: &str) -> Tally {
+async fn read_all(server: &Server, proxy: &TestProxy, queue: &str) -> ProxyTally {
     let push = async {
         let mut producer = Http1::connect(server.address()).await;
         for number in 0..EVENTS {
@@ -171,7 +171,7 @@ async fn read_all(server: &Server, proxy: &Proxy, queue: &str) -> Tally {
     };
     let (tallies, ()) =
         tokio::join!(join_all((0..CLIENTS).map(|number| poll(proxy, queue, number % 2 == 0))), push);
-    let mut all = Tally::default();
+    let mut all = ProxyTally::default();
     for tally in tallies {
         tally.read.into_iter().for_each(|(event, count)| *all.read.entry(event).or_default() += count);
         all.confirmed += tally.confirmed;
@@ -189,8 +189,8 @@ async fn read_all(server: &Server, proxy: &Proxy, queue: &str) -> Tally {
 
 /// Polls until nothing comes any more, on one connection or on a new one each time: HAProxy resets its own when a client
 /// has gone and there are others.
-async fn poll(proxy: &Proxy, queue: &str, stays: bool) -> Tally {
-    let (mut client, mut tally) = (proxy.connect().await, Tally::default());
+async fn poll(proxy: &TestProxy, queue: &str, stays: bool) -> ProxyTally {
+    let (mut client, mut tally) = (proxy.connect().await, ProxyTally::default());
     let mut token: Option<String> = None;
     loop {
         let mut request = Request::get(&format!("/poll/{queue}?wait=3"));

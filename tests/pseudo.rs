@@ -10,7 +10,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 
 /// A client that speaks in frames.
-struct Frames {
+struct PseudoFrames {
     stream: TcpStream,
     /// The next of its streams.
     next: u32,
@@ -31,7 +31,7 @@ const OK: Fate = Fate::Answered(0x88);
 const BAD_REQUEST: Fate = Fate::Answered(0x8c);
 const PROTOCOL_ERROR: Fate = Fate::Reset(1);
 
-impl Frames {
+impl PseudoFrames {
     async fn connect(server: &Server) -> Self {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -92,7 +92,7 @@ const PATH: (&str, &str) = (":path", "/");
 #[tokio::test]
 async fn malformed_heads_reset_their_streams_only() {
     let server = Server::start("hello").await;
-    let mut client = Frames::connect(&server).await;
+    let mut client = PseudoFrames::connect(&server).await;
     let whole = [METHOD, SCHEME, AUTHORITY, PATH];
     assert_eq!(client.ask(&whole).await, OK);
     assert_eq!(client.ask(&[METHOD, SCHEME, PATH, ("host", "x")]).await, OK);
@@ -133,17 +133,17 @@ async fn malformed_heads_reset_their_streams_only() {
 async fn names_and_values_that_are_none_end_the_connection() {
     let server = Server::start("hello").await;
     for field in [(":unknown", "x"), ("Upper", "x"), ("x", "a\0b"), ("x", "a\r\nb: c"), ("", "x")] {
-        let mut client = Frames::connect(&server).await;
+        let mut client = PseudoFrames::connect(&server).await;
         let fate = client.ask(&[METHOD, SCHEME, AUTHORITY, PATH, field]).await;
         assert_eq!(fate, Fate::Closed, "{field:?}");
     }
-    assert_eq!(Frames::connect(&server).await.ask(&[METHOD, SCHEME, AUTHORITY, PATH]).await, OK);
+    assert_eq!(PseudoFrames::connect(&server).await.ask(&[METHOD, SCHEME, AUTHORITY, PATH]).await, OK);
 }
 
 #[tokio::test]
 async fn connect_is_not_served() {
     let server = Server::start("hello").await;
-    let mut client = Frames::connect(&server).await;
+    let mut client = PseudoFrames::connect(&server).await;
     let plain = [(":method", "CONNECT"), (":authority", "x:443")];
     // No index: a literal with an indexed name.
     let fate = client.ask(&plain).await;

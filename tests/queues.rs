@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::harness::{Answer, H1, Http1, Leave, Protocol, Request, Server, both, crossed, eventually};
+use crate::harness::{Answer, ClientLeave, H1, Http1, Protocol, Request, Server, both, crossed, eventually};
 
 both!("longpoll", "longpoll-p2":
     delayed_event_comes_when_its_time_has_come,
@@ -76,7 +76,7 @@ async fn too_many_waiters_are_429(component: &str) {
     let refused = server.get("/poll/q?wait=0").await;
     assert!(refused.expect(429).contains("wait"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
-    let _connection = waiting.remove(0).leave(Leave::Close).await;
+    let _connection = waiting.remove(0).leave(ClientLeave::Close).await;
     push(&server, "/push/q", "x").await;
     assert_eq!(waiting.remove(0).answer().await.expect(200), "x");
 }
@@ -141,7 +141,7 @@ async fn event_that_no_client_commits_returns_flagged(component: &str, protocol:
 async fn client_that_left_commits_nothing(component: &str, protocol: Protocol) {
     let server = configured(component, "commit = 'client'").await;
     let open = server.park(protocol, &Request::get("/poll/q?wait=60")).await;
-    let _connection = open.leave(Leave::Close).await;
+    let _connection = open.leave(ClientLeave::Close).await;
     push(&server, "/push/q", "one").await;
     // It does not wait for a lease to run out.
     let (answer, _) = poll(&server, protocol).await;

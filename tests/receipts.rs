@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Answer, Http1, Http2, Leave, Open, Protocol, Request, Server, both, combinations};
+use crate::harness::{
+    Answer, ClientLeave, Http1, Http2, Open, Protocol, Request, Server, both, combinations,
+};
 
 combinations!("longpoll", "longpoll-p2":
     answer_that_was_read_does_not_come_again,
@@ -123,7 +125,7 @@ async fn answer_that_was_read_does_not_come_again(server: Server, protocol: Prot
         push(&mut client, &event).await;
         let mut poll = poll;
         assert_eq!(poll.try_answer().await.expect("an answer").expect(200), event, "again");
-        drop(poll.leave(Leave::Close).await);
+        drop(poll.leave(ClientLeave::Close).await);
     }
     // The window is over by then.
     poll(&mut client, 2).await.expect(204);
@@ -135,7 +137,7 @@ async fn client_and_event_in_the_same_turn_lose_nothing(server: Server, protocol
     for round in 0..1000 {
         let event = round.to_string();
         let leaving = server.open(protocol, &Request::get("/poll/q?wait=60")).await;
-        let how = if round % 2 == 0 { Leave::Close } else { Leave::Reset };
+        let how = if round % 2 == 0 { ClientLeave::Close } else { ClientLeave::Reset };
         let (connection, ()) = if round % 4 < 2 {
             tokio::join!(leaving.leave(how), push(&mut client, &event))
         } else {
@@ -222,10 +224,10 @@ async fn log_says_when_the_client_left(longpoll: &str) {
     let server = with_window(longpoll, STALLED).await;
     let mut client = Http1::connect(server.address()).await;
     let parked = server.park(Protocol::Http1, &Request::get("/poll/before?wait=60")).await;
-    drop(parked.leave(Leave::Close).await);
+    drop(parked.leave(ClientLeave::Close).await);
     server.log.line(&["/poll/before", " 499", "closed", "before the head"]).await;
     let parked = server.park(Protocol::Http1, &Request::get("/poll/reset?wait=60")).await;
-    drop(parked.leave(Leave::Reset).await);
+    drop(parked.leave(ClientLeave::Reset).await);
     server.log.line(&["/poll/reset", " 499", "reset", "before the head"]).await;
     drop(answered(&server, &mut client, "event").await);
     server.log.line(&["/poll/q", " 200", "unread", "after the last byte"]).await;

@@ -4,8 +4,8 @@ use std::process::Output;
 use std::time::Duration;
 
 use crate::harness::{
-    ABSENCE, ADMIN, H1, H2, Http1, Kept, Request, Server, assert_refused, assert_serves, eventually, put,
-    text, write_config,
+    ABSENCE, ADMIN, H1, H2, Http1, KeptConnection, Request, Server, assert_refused, assert_serves,
+    eventually, put, text, write_config,
 };
 
 /// Serves with an admin listener.
@@ -40,7 +40,10 @@ const ROUTES: &str = "[[routes]]\napp = 'one'\n[[routes]]\napp = 'two'\npath = '
 #[tokio::test]
 async fn connection_that_is_kept_has_the_new_routes() {
     let server = serve(&format!("{ONE}[[routes]]\napp = 'one'\npath = '/one'\n")).await;
-    let mut clients = [Kept::connect(H1, server.address()).await, Kept::connect(H2, server.address()).await];
+    let mut clients = [
+        KeptConnection::connect(H1, server.address()).await,
+        KeptConnection::connect(H2, server.address()).await,
+    ];
     for client in &mut clients {
         client.ask(&Request::get("/one")).await.expect(200);
         client.ask(&Request::get("/two")).await.expect(404);
@@ -165,7 +168,7 @@ async fn connections_that_wait_have_the_room_of_a_higher_limit() {
     let config =
         |most: usize| format!("[limits]\nmax_connections = {most}\nmax_connections_per_client = 9\n{ONE}");
     let server = serve(&config(1)).await;
-    let mut first = Kept::connect(H1, server.address()).await;
+    let mut first = KeptConnection::connect(H1, server.address()).await;
     first.ask(&Request::get("/")).await.expect(200);
     let mut second = Http1::open(server.address(), &Request::get("/")).await;
     assert!(tokio::time::timeout(ABSENCE, second.try_answer()).await.is_err(), "there is no room");
@@ -258,7 +261,7 @@ async fn reload_does_not_bring_back_what_was_rolled_back_from() {
 async fn app_that_is_no_more_is_not_kept_by_connections() {
     let both = format!("{ONE}{TWO}{ROUTES}");
     let server = serve(&both).await;
-    let mut kept = Kept::connect(H1, server.address()).await;
+    let mut kept = KeptConnection::connect(H1, server.address()).await;
     kept.ask(&Request::get("/two")).await.expect(200);
     // Compiled code is executable, and of no file.
     let is_code = |line: &&str| line.contains(" r-xp ") && line.contains(" 00:00 0");
@@ -269,7 +272,7 @@ async fn app_that_is_no_more_is_not_kept_by_connections() {
         assert!(reload(&server, ONE).await.status.success());
         kept.ask(&Request::get("/")).await.expect(200);
         assert!(reload(&server, &both).await.status.success());
-        let mut other = Kept::connect(H2, server.address()).await;
+        let mut other = KeptConnection::connect(H2, server.address()).await;
         other.ask(&Request::get("/two")).await.expect(200);
     }
     eventually("their code has gone", async || (mappings() < before + 5).then_some(())).await;
@@ -312,7 +315,7 @@ async fn reloads_under_load_fail_no_request() {
     for protocol in [H1, H2, H1, H2] {
         let (address, mut stopped) = (server.address(), stopped.clone());
         clients.spawn(async move {
-            let mut client = Kept::connect(protocol, address).await;
+            let mut client = KeptConnection::connect(protocol, address).await;
             let mut answered = 0;
             loop {
                 for (target, greeting) in [("/", "Hello, world!\n"), ("/two", "plain-p3\n")] {

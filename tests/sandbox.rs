@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::harness::{H1, Http2, Leave, Request, SECRET, Server, both, soon};
+use crate::harness::{ClientLeave, H1, Http2, Request, SECRET, Server, both, soon};
 
 both!("probe", "probe-p2":
     environment_is_empty,
@@ -227,7 +227,7 @@ async fn output_of_many_requests_keeps_their_names(probe: &str) {
         assert_eq!(names.insert(request_of(&out).to_owned(), text), None, "two requests under one name");
     }
     for waiting in waiting {
-        drop(waiting.leave(Leave::Close).await);
+        drop(waiting.leave(ClientLeave::Close).await);
     }
 }
 

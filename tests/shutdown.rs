@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::harness::{
-    ABSENCE, ADMIN_TCP, Certificate, H1, Http1, Http2, Kept, Open, Protocol, Request, Server, both,
+    ABSENCE, ADMIN_TCP, Certificate, H1, Http1, Http2, KeptConnection, Open, Protocol, Request, Server, both,
     combinations, crossed, eventually, places,
 };
 
@@ -182,7 +182,7 @@ async fn head_that_is_completed_in_time_is_answered() {
 }
 
 /// What `/readyz` says.
-async fn ready(admin: &mut Kept) -> u16 {
+async fn ready(admin: &mut KeptConnection) -> u16 {
     admin.ask(&Request::get("/readyz").host("localhost")).await.status.as_u16()
 }
 
@@ -190,7 +190,7 @@ async fn ready(admin: &mut Kept) -> u16 {
 async fn server_that_leaves_takes_requests_for_a_time() {
     const DELAY: Duration = Duration::from_secs(3);
     let (mut server, _) = with_all_listeners("shutdown_delay = '3s'\n").await;
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
     assert_eq!(ready(&mut admin).await, 200);
     let mut kept = Http1::connect(server.address()).await;
     kept.ask(&Request::get("/poll/q?wait=0")).await.expect(204);

@@ -35,12 +35,12 @@ each_protocol!(
 );
 
 /// What has come of a stream.
-struct Stream {
+struct SseStream {
     open: Open,
     text: String,
 }
 
-impl Stream {
+impl SseStream {
     async fn open(server: &Server, protocol: Protocol, request: &Request) -> Self {
         let mut open = server.open(protocol, request).await;
         let head = open.head().await;
@@ -70,7 +70,7 @@ async fn publish(server: &Server, data: &str) -> String {
 async fn stream_has_every_event_with_its_cursor(protocol: Protocol) {
     let server = Server::start("sse").await;
     let one = publish(&server, "one").await;
-    let mut stream = Stream::open(&server, protocol, &Request::get("/events/t")).await;
+    let mut stream = SseStream::open(&server, protocol, &Request::get("/events/t")).await;
     stream.has(&format!("id: {one}\ndata: one\n\n")).await;
     assert!(stream.text.starts_with("retry: 1000\n"), "{}", stream.text);
     let two = publish(&server, "two\r\nlines\rand\n").await;
@@ -83,7 +83,7 @@ async fn stream_goes_on_after_the_last_event_id(protocol: Protocol) {
     publish(&server, "two").await;
     // The header says where an `EventSource` was when it lost its connection.
     let request = Request::get("/events/t?after=now").header("last-event-id", &one);
-    let mut stream = Stream::open(&server, protocol, &request).await;
+    let mut stream = SseStream::open(&server, protocol, &request).await;
     stream.has("data: two").await;
     publish(&server, "three").await;
     stream.has("data: three").await;
@@ -92,7 +92,7 @@ async fn stream_goes_on_after_the_last_event_id(protocol: Protocol) {
 
 async fn idle_stream_opens_at_once(protocol: Protocol) {
     let server = Server::start("sse").await;
-    let mut stream = Stream::open(&server, protocol, &Request::get("/events/t?after=now")).await;
+    let mut stream = SseStream::open(&server, protocol, &Request::get("/events/t?after=now")).await;
     stream.has("retry: 1000\n").await;
     // By then it knows where it began.
     publish(&server, "one").await;
@@ -107,7 +107,7 @@ async fn stream_tells_what_was_missed(protocol: Protocol) {
     }
     for (last, missed) in [(first.as_str(), "3"), ("00000001-1", "unknown"), ("nonsense", "unknown")] {
         let request = Request::get("/events/t").header("last-event-id", last);
-        let mut stream = Stream::open(&server, protocol, &request).await;
+        let mut stream = SseStream::open(&server, protocol, &request).await;
         stream.has("data: 4\n\n").await;
         assert!(
             stream.text.contains(&format!("event: missed\ndata: {missed}\n\n")),
@@ -119,7 +119,7 @@ async fn stream_tells_what_was_missed(protocol: Protocol) {
 
 async fn stopping_server_ends_the_stream_in_order(protocol: Protocol) {
     let mut server = Server::start("sse").await;
-    let mut stream = Stream::open(&server, protocol, &Request::get("/events/t")).await;
+    let mut stream = SseStream::open(&server, protocol, &Request::get("/events/t")).await;
     publish(&server, "one").await;
     stream.has("data: one").await;
     server.signal(Signal::TERM);
@@ -130,7 +130,7 @@ async fn stopping_server_ends_the_stream_in_order(protocol: Protocol) {
 
 async fn stream_of_who_left_makes_room(protocol: Protocol) {
     let server = Server::with_config("[topics]\nmax_waiters = 1\n[apps.sse]\ncomponent = '{sse}'\n").await;
-    let stream = Stream::open(&server, protocol, &Request::get("/events/t")).await;
+    let stream = SseStream::open(&server, protocol, &Request::get("/events/t")).await;
     drop(stream);
     eventually("there is room", async || {
         // A stream without room breaks off, after its head or before.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{H1, H2, Http1, Kept, Protocol, Request, Server, component, eventually, text};
+use crate::harness::{H1, H2, Http1, KeptConnection, Protocol, Request, Server, component, eventually, text};
 
 /// How many swaps there are where nothing else is said, and parked polls beside.
 const SWAPS: usize = 10;
@@ -32,7 +32,7 @@ const TOLD: Duration = Duration::from_secs(1);
 
 /// What has come and gone.
 #[derive(Default)]
-struct Ledger {
+struct SwapLedger {
     pushed: AtomicUsize,
     read: AtomicUsize,
     /// Answers that say that there was nothing, as a poll that is replaced does.
@@ -71,7 +71,7 @@ pub(crate) async fn swap(swaps: usize, parked: usize, versions: [PathBuf; 2]) {
          [[routes]]\napp = 'app'\n[[routes]]\napp = 'greeter'\nhost = 'greeter.example'\n",
     )
     .await;
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(SwapLedger::default());
     let mut clients = JoinSet::new();
     for number in 0..PRODUCERS {
         clients.spawn(produce(server.address(), number, ledger.clone()));
@@ -153,15 +153,15 @@ async fn park(address: SocketAddr, count: usize) -> Vec<Http1> {
     polls
 }
 
-async fn produce(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
-    let mut client = Kept::connect(protocol(number), address).await;
+async fn produce(address: SocketAddr, number: usize, ledger: Arc<SwapLedger>) {
+    let mut client = KeptConnection::connect(protocol(number), address).await;
     while !ledger.stop.load(Ordering::Acquire) {
         client.ask(&Request::post("/push/events", "an event")).await.expect(202);
         ledger.pushed.fetch_add(1, Ordering::AcqRel);
     }
 }
 
-async fn switch_greeter(server: &Server, ledger: &Ledger) {
+async fn switch_greeter(server: &Server, ledger: &SwapLedger) {
     let next = ledger.asked.fetch_add(1, Ordering::AcqRel) + 1;
     let file = component(GREETERS[next % 2].0);
     let output = server.operate(&["deploy", file.to_str().unwrap(), "--app", "greeter"]).await;
@@ -170,8 +170,8 @@ async fn switch_greeter(server: &Server, ledger: &Ledger) {
 }
 
 /// What was asked before the switch may be answered by either, what is asked after it by the new one alone.
-async fn be_greeted(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
-    let mut client = Kept::connect(protocol(number), address).await;
+async fn be_greeted(address: SocketAddr, number: usize, ledger: Arc<SwapLedger>) {
+    let mut client = KeptConnection::connect(protocol(number), address).await;
     while !ledger.stop.load(Ordering::Acquire) {
         let switched = ledger.switched.load(Ordering::Acquire);
         let answer = client.ask(&Request::get("/").host("greeter.example")).await;
@@ -183,8 +183,8 @@ async fn be_greeted(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
     }
 }
 
-async fn consume(address: SocketAddr, number: usize, ledger: Arc<Ledger>) {
-    let mut client = Kept::connect(protocol(number), address).await;
+async fn consume(address: SocketAddr, number: usize, ledger: Arc<SwapLedger>) {
+    let mut client = KeptConnection::connect(protocol(number), address).await;
     while !ledger.stop.load(Ordering::Acquire) {
         let answer = client.ask(&Request::get("/poll/events?wait=1")).await;
         let counter = if answer.status == 204 { &ledger.nothing } else { &ledger.read };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep_until};
 
-use crate::harness::{H1, Http1, Leave, Protocol, Request, Server, crossed, eventually, places};
+use crate::harness::{ClientLeave, H1, Http1, Protocol, Request, Server, crossed, eventually, places};
 
 crossed!("longpoll", "longpoll-p2":
     deadline_event_and_close_have_one_outcome,
@@ -61,7 +61,7 @@ async fn together(server: &Server, protocol: Protocol, round: usize, client: usi
         around(round, 5).await;
         // A stream that has ended cannot be reset.
         let resets = protocol == Protocol::Http1 && client.is_multiple_of(2);
-        doomed.leave(if resets { Leave::Reset } else { Leave::Close }).await
+        doomed.leave(if resets { ClientLeave::Reset } else { ClientLeave::Close }).await
     };
     let store = async {
         around(client, CLIENTS).await;

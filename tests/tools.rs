@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::harness::{ADMIN_TCP, Certificate, H1, Kept, Request, Server, is_there};
+use crate::harness::{ADMIN_TCP, Certificate, H1, KeptConnection, Request, Server, is_there};
 
 /// Runs a tool with this input. Gives all that it printed.
 fn run(tool: &str, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> String {
@@ -76,7 +76,7 @@ async fn promtool_finds_nothing_wrong_with_the_metrics() {
     let server = Server::with_config(&format!("{ADMIN_TCP}[apps.app]\ncomponent = '{{longpoll}}'\n")).await;
     server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
     server.get("/poll/q?wait=5").await.expect(200);
-    let mut admin = Kept::connect(H1, server.admin_address().await).await;
+    let mut admin = KeptConnection::connect(H1, server.admin_address().await).await;
     let metrics = admin.ask(&Request::get("/metrics").host("localhost")).await;
     let said = run("promtool", &["check", "metrics"], metrics.expect(200).as_bytes());
     assert_eq!(said, "");

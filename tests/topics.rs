@@ -5,7 +5,9 @@ use std::path::Path;
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use crate::harness::{Answer, H1, Http1, Leave, Protocol, Request, Server, both, combinations, eventually};
+use crate::harness::{
+    Answer, ClientLeave, H1, Http1, Protocol, Request, Server, both, combinations, eventually,
+};
 
 combinations!("longpoll", "longpoll-p2":
     follower_gets_every_event_by_its_cursor,
@@ -205,7 +207,7 @@ async fn cursor_of_an_earlier_life_is_told(component: &str) {
 
 async fn follower_that_leaves_makes_room(component: &str) {
     let server = configured(component, "max_waiters = 1").await;
-    for leave in [Leave::Close, Leave::Reset] {
+    for leave in [ClientLeave::Close, ClientLeave::Reset] {
         let follower = server.occupy(H1, "/follow/t?wait=60", "/follow/t?wait=0").await;
         let _connection = follower.leave(leave).await;
         eventually("there is room again", async || {

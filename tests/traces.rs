@@ -3,8 +3,8 @@
 use rustix::process::Signal;
 
 use crate::harness::{
-    ADMIN, ADMIN_TCP, Certificate, Collector, H1, H2, Kept, Leave, Protocol, Request, SILENT, Server, Span,
-    assert_refused, both, crossed, eventually, serve_in_vain, write_config,
+    ADMIN, ADMIN_TCP, Certificate, ClientLeave, Collector, H1, H2, KeptConnection, Protocol, Request, SILENT,
+    Server, Span, assert_refused, both, crossed, eventually, serve_in_vain, write_config,
 };
 
 crossed!("longpoll", "longpoll-p2":
@@ -29,14 +29,14 @@ fn app(component: &str) -> String {
 }
 
 /// Serves with an admin listener.
-async fn serve(config: &str) -> (Server, Kept) {
+async fn serve(config: &str) -> (Server, KeptConnection) {
     let server = Server::with_config(&format!("{ADMIN_TCP}{config}")).await;
-    let admin = Kept::connect(H1, server.admin_address().await).await;
+    let admin = KeptConnection::connect(H1, server.admin_address().await).await;
     (server, admin)
 }
 
 /// Waits until a metric has a value that fits.
-async fn counts(admin: &mut Kept, name: &str, fits: impl Fn(u64) -> bool) {
+async fn counts(admin: &mut KeptConnection, name: &str, fits: impl Fn(u64) -> bool) {
     eventually(name, async || {
         let metrics = admin.ask(&Request::get("/metrics").host("localhost")).await;
         let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
@@ -45,7 +45,7 @@ async fn counts(admin: &mut Kept, name: &str, fits: impl Fn(u64) -> bool) {
     .await;
 }
 
-async fn is_parked(admin: &mut Kept, place: &str) {
+async fn is_parked(admin: &mut KeptConnection, place: &str) {
     counts(admin, &format!("linger_parked{{place=\"{place}\"}}"), |parked| parked == 1).await;
 }
 
@@ -122,7 +122,7 @@ async fn client_that_leaves_is_in_its_span(longpoll: &str, protocol: Protocol) {
     let (server, mut admin) = serve(&format!("{}{}", collector.table(""), app(longpoll))).await;
     let waiting = server.open(protocol, &Request::get("/poll/q?wait=60")).await;
     is_parked(&mut admin, "queues").await;
-    let _connection = waiting.leave(Leave::Reset).await;
+    let _connection = waiting.leave(ClientLeave::Reset).await;
     let (request, parts) = collector.request("/poll/q").await;
     assert_eq!((request.get("linger.outcome"), request.get("linger.reason")), ("lost", "reset"));
     assert_eq!(request.find("http.response.status_code"), None);

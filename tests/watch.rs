@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use tempfile::TempDir;
 
-use crate::harness::{ADMIN, Kept, Protocol, Request, Server, component, eventually, put};
+use crate::harness::{ADMIN, KeptConnection, Protocol, Request, Server, component, eventually, put};
 
 async fn greets(server: &Server, greeting: &str) {
     greets_at(server, "/", greeting).await;
@@ -108,7 +108,7 @@ async fn file_that_is_replaced_while_it_is_read_does_no_harm() {
     let server = watching().await;
     let file = server.folder().join("app.wasm");
     let versions = ["plain-p3", "hello"].map(|name| std::fs::read(component(name)).unwrap());
-    let mut client = Kept::connect(Protocol::Http1, server.address()).await;
+    let mut client = KeptConnection::connect(Protocol::Http1, server.address()).await;
     for round in 0..200_usize {
         // In place: for a while it is the start of one, and then of the one and the rest of the other.
         let whole = &versions[round % 2];

@@ -16,7 +16,7 @@ use linger_config::Durability;
 use crate::redis;
 use crate::summary::{Times, median};
 use raw::{Fjall, Raw, Redb};
-use streams::{Log, Streams};
+use streams::{Streams, StreamsLog};
 
 pub(crate) use ours::{Ours, config, open, push};
 
@@ -29,34 +29,34 @@ const LONELY: u32 = 100;
 
 /// What the clients do.
 #[derive(Clone, Copy)]
-pub(crate) struct Work {
+pub(crate) struct StoreWork {
     pub(crate) queues: usize,
     pub(crate) bytes: usize,
-    pub(crate) way: Way,
+    pub(crate) way: StoreWay,
 }
 
 /// What comes first.
 #[derive(Clone, Copy)]
-pub(crate) enum Way {
+pub(crate) enum StoreWay {
     /// The poll, and waits for its event.
     Parked,
     /// The event, and waits for its poll.
     Stored,
 }
 
-const WORK: [Work; 4] = [
-    Work { queues: 1, bytes: 100, way: Way::Parked },
-    Work { queues: 64, bytes: 100, way: Way::Parked },
-    Work { queues: 64, bytes: 100, way: Way::Stored },
-    Work { queues: 64, bytes: 4096, way: Way::Parked },
+const WORK: [StoreWork; 4] = [
+    StoreWork { queues: 1, bytes: 100, way: StoreWay::Parked },
+    StoreWork { queues: 64, bytes: 100, way: StoreWay::Parked },
+    StoreWork { queues: 64, bytes: 100, way: StoreWay::Stored },
+    StoreWork { queues: 64, bytes: 4096, way: StoreWay::Parked },
 ];
 
 /// A store with its clients.
-pub(crate) trait Contestant {
+pub(crate) trait StoreContestant {
     fn name(&self) -> &'static str;
 
     /// Each client pushes, takes and settles this many events.
-    fn run(&mut self, work: Work, cycles: u32) -> anyhow::Result<()>;
+    fn run(&mut self, work: StoreWork, cycles: u32) -> anyhow::Result<()>;
 
     /// How long each of some pushes takes when there is nothing else to do.
     fn lonely(&mut self, pushes: u32, data: &[u8]) -> anyhow::Result<Vec<Duration>>;
@@ -89,22 +89,22 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let streams = |log| if with_redis { Streams::start(log).map(Some) } else { Ok(None) };
 
     println!("  memory; redis: no file");
-    let mut all: Vec<Box<dyn Contestant>> = vec![Box::new(Ours::memory()?)];
-    all.extend(streams(Log::No)?.map(|redis| Box::new(redis) as _));
+    let mut all: Vec<Box<dyn StoreContestant>> = vec![Box::new(Ours::memory()?)];
+    all.extend(streams(StreamsLog::No)?.map(|redis| Box::new(redis) as _));
     compare(&mut all)?;
 
     println!("  buffered, safe from a kill; redis: everysec; redb: Durability::None, which a kill loses;");
     println!(
         "    redb-u: Durability::Immediate on a file that is never flushed: a loss of power can damage all of it"
     );
-    compare(&mut on_disk(Durability::Buffered, streams(Log::EverySecond)?)?)?;
+    compare(&mut on_disk(Durability::Buffered, streams(StreamsLog::EverySecond)?)?)?;
 
     println!("  fsync, safe from a loss of power; redis: always; redb: Durability::Immediate");
-    compare(&mut on_disk(Durability::Fsync, streams(Log::Always)?)?)
+    compare(&mut on_disk(Durability::Fsync, streams(StreamsLog::Always)?)?)
 }
 
-fn on_disk(durability: Durability, redis: Option<Streams>) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
-    let mut all: Vec<Box<dyn Contestant>> = vec![
+fn on_disk(durability: Durability, redis: Option<Streams>) -> anyhow::Result<Vec<Box<dyn StoreContestant>>> {
+    let mut all: Vec<Box<dyn StoreContestant>> = vec![
         Box::new(Ours::disk(durability)?),
         Box::new(Raw::<Fjall>::new(durability)?),
         Box::new(Raw::<Redb<true>>::new(durability)?),
@@ -116,7 +116,7 @@ fn on_disk(durability: Durability, redis: Option<Streams>) -> anyhow::Result<Vec
     Ok(all)
 }
 
-fn compare(all: &mut [Box<dyn Contestant>]) -> anyhow::Result<()> {
+fn compare(all: &mut [Box<dyn StoreContestant>]) -> anyhow::Result<()> {
     for work in WORK {
         let mut cycles = Vec::new();
         for contestant in &mut *all {
@@ -131,11 +131,11 @@ fn compare(all: &mut [Box<dyn Contestant>]) -> anyhow::Result<()> {
                 rates[number].push(events(cycles[number]) / start.elapsed().as_secs_f64());
             }
         }
-        let Work { queues, bytes, way } = work;
+        let StoreWork { queues, bytes, way } = work;
         let (plural, way) = match (queues, way) {
-            (1, Way::Parked) => ("", "polls wait"),
-            (_, Way::Parked) => ("s", "polls wait"),
-            (_, Way::Stored) => ("s", "events wait"),
+            (1, StoreWay::Parked) => ("", "polls wait"),
+            (_, StoreWay::Parked) => ("s", "polls wait"),
+            (_, StoreWay::Stored) => ("s", "events wait"),
         };
         print!("    {:<32}", format!("{queues} queue{plural}, {bytes} bytes, {way}"));
         show(
@@ -149,7 +149,7 @@ fn compare(all: &mut [Box<dyn Contestant>]) -> anyhow::Result<()> {
 }
 
 /// How often each client is to do it, so that a round takes its time.
-fn warm_up(contestant: &mut dyn Contestant, work: Work) -> anyhow::Result<u32> {
+fn warm_up(contestant: &mut dyn StoreContestant, work: StoreWork) -> anyhow::Result<u32> {
     let mut cycles = 1;
     loop {
         let start = Instant::now();
@@ -178,7 +178,7 @@ fn shares(ours: &[f64], other: &[f64]) -> Vec<f64> {
 }
 
 /// How long one client waits that has the store for itself.
-fn lonely(all: &mut [Box<dyn Contestant>]) -> anyhow::Result<()> {
+fn lonely(all: &mut [Box<dyn StoreContestant>]) -> anyhow::Result<()> {
     let mut times = vec![Vec::new(); all.len()];
     for round in 0..ROUNDS {
         for turn in 0..all.len() {
@@ -202,7 +202,7 @@ fn lonely(all: &mut [Box<dyn Contestant>]) -> anyhow::Result<()> {
 
 /// One line: what each has, and linger's share of it.
 fn show<F>(
-    all: &[Box<dyn Contestant>],
+    all: &[Box<dyn StoreContestant>],
     figures: &[F],
     text: impl Fn(&F) -> String,
     share: impl Fn(&F, &F) -> f64,

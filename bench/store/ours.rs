@@ -14,7 +14,7 @@ use linger_base::Name;
 use linger_config::{Config, Durability, EventsConfig};
 use linger_events::{EventId, EventStore, NewEvent, Schedule, Settlement, StoreFuture};
 
-use super::{CLIENTS, Contestant, Way, Work, folder, queue};
+use super::{CLIENTS, StoreContestant, StoreWay, StoreWork, folder, queue};
 
 /// A store, and a runtime as `linger serve` has it.
 pub(crate) struct Ours {
@@ -52,12 +52,12 @@ pub(crate) fn push(store: &Arc<dyn EventStore>, queue: &Name, data: &[u8]) -> St
     store.clone().push(queue, event, Schedule::default())
 }
 
-impl Contestant for Ours {
+impl StoreContestant for Ours {
     fn name(&self) -> &'static str {
         "linger"
     }
 
-    fn run(&mut self, work: Work, cycles: u32) -> anyhow::Result<()> {
+    fn run(&mut self, work: StoreWork, cycles: u32) -> anyhow::Result<()> {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let name = queue(number % work.queues).parse()?;
@@ -86,16 +86,16 @@ impl Contestant for Ours {
     }
 }
 
-async fn client(store: Arc<dyn EventStore>, queue: Name, work: Work, cycles: u32) -> anyhow::Result<()> {
+async fn client(store: Arc<dyn EventStore>, queue: Name, work: StoreWork, cycles: u32) -> anyhow::Result<()> {
     let data = vec![b'x'; work.bytes];
     for _ in 0..cycles {
         let lease = match work.way {
-            Way::Parked => {
+            StoreWay::Parked => {
                 let parked = store.clone().take(&queue);
                 push(&store, &queue, &data).await?;
                 parked.await?
             }
-            Way::Stored => {
+            StoreWay::Stored => {
                 push(&store, &queue, &data).await?;
                 store.clone().take(&queue).await?
             }

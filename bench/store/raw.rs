@@ -14,13 +14,13 @@ use tokio::time::Instant;
 
 use linger_config::Durability;
 
-use super::{CLIENTS, Contestant, Way, Work, folder, queue};
+use super::{CLIENTS, StoreContestant, StoreWay, StoreWork, folder, queue};
 
 /// A queue's name, 0 and a number, as in Linger's store.
 pub(crate) type Key = Vec<u8>;
 
 /// What the stores need of an engine. Each call is one batch.
-pub(crate) trait Engine: Sized {
+pub(crate) trait RawEngine: Sized {
     const NAME: &'static str;
 
     fn open(directory: &Path, durability: Durability) -> anyhow::Result<Self>;
@@ -41,7 +41,7 @@ pub(crate) struct Raw<E> {
     next: u64,
 }
 
-impl<E: Engine> Raw<E> {
+impl<E: RawEngine> Raw<E> {
     pub(crate) fn new(durability: Durability) -> anyhow::Result<Self> {
         let folder = folder()?;
         Ok(Self { engine: E::open(folder.path(), durability)?, _folder: folder, next: 0 })
@@ -61,17 +61,17 @@ pub(crate) fn keys(next: &mut u64, events: usize, queues: usize) -> Vec<Key> {
     keys
 }
 
-impl<E: Engine> Contestant for Raw<E> {
+impl<E: RawEngine> StoreContestant for Raw<E> {
     fn name(&self) -> &'static str {
         E::NAME
     }
 
-    fn run(&mut self, work: Work, cycles: u32) -> anyhow::Result<()> {
+    fn run(&mut self, work: StoreWork, cycles: u32) -> anyhow::Result<()> {
         let data = vec![b'x'; work.bytes];
         for _ in 0..cycles {
             let keys = keys(&mut self.next, CLIENTS, work.queues);
             self.engine.insert(&keys, &data)?;
-            let marked = matches!(work.way, Way::Stored);
+            let marked = matches!(work.way, StoreWay::Stored);
             if marked {
                 self.engine.mark(&keys)?;
             }
@@ -107,7 +107,7 @@ impl Fjall {
     }
 }
 
-impl Engine for Fjall {
+impl RawEngine for Fjall {
     const NAME: &'static str = "fjall";
 
     fn open(directory: &Path, durability: Durability) -> anyhow::Result<Self> {
@@ -212,7 +212,7 @@ impl<const FLUSHED: bool> Redb<FLUSHED> {
     }
 }
 
-impl<const FLUSHED: bool> Engine for Redb<FLUSHED> {
+impl<const FLUSHED: bool> RawEngine for Redb<FLUSHED> {
     const NAME: &'static str = if FLUSHED { "redb" } else { "redb-u" };
 
     fn open(directory: &Path, durability: Durability) -> anyhow::Result<Self> {

@@ -8,12 +8,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{CLIENTS, Contestant, Way, Work, folder, queue};
-use crate::redis::{Connection, Redis, command, request};
+use super::{CLIENTS, StoreContestant, StoreWay, StoreWork, folder, queue};
+use crate::redis::{Redis, RedisConnection, command, request};
 
 /// What it writes down, and when.
 #[derive(Clone, Copy)]
-pub(crate) enum Log {
+pub(crate) enum StreamsLog {
     /// Nothing.
     No,
     /// With each answer, and flushed each second.
@@ -26,22 +26,22 @@ pub(crate) enum Log {
 pub(crate) struct Streams {
     runtime: Runtime,
     redis: Redis,
-    clients: Vec<Client>,
+    clients: Vec<StreamsClient>,
 }
 
-struct Client {
+struct StreamsClient {
     name: String,
-    producer: Connection<UnixStream>,
-    consumer: Connection<UnixStream>,
+    producer: RedisConnection<UnixStream>,
+    consumer: RedisConnection<UnixStream>,
 }
 
 impl Streams {
-    pub(crate) fn start(log: Log) -> anyhow::Result<Self> {
+    pub(crate) fn start(log: StreamsLog) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let options: &[_] = match log {
-            Log::No => &["--appendonly", "no"],
-            Log::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
-            Log::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+            StreamsLog::No => &["--appendonly", "no"],
+            StreamsLog::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
+            StreamsLog::Always => &["--appendonly", "yes", "--appendfsync", "always"],
         };
         let redis = runtime.block_on(Redis::start(folder()?, options))?;
         let clients = runtime.block_on(async {
@@ -52,7 +52,7 @@ impl Streams {
             let mut clients = Vec::new();
             for number in 0..CLIENTS {
                 let (producer, consumer) = (redis.connect().await?, redis.connect().await?);
-                clients.push(Client { name: format!("client-{number}"), producer, consumer });
+                clients.push(StreamsClient { name: format!("client-{number}"), producer, consumer });
             }
             anyhow::Ok(clients)
         })?;
@@ -60,12 +60,12 @@ impl Streams {
     }
 }
 
-impl Contestant for Streams {
+impl StoreContestant for Streams {
     fn name(&self) -> &'static str {
         "redis"
     }
 
-    fn run(&mut self, work: Work, cycles: u32) -> anyhow::Result<()> {
+    fn run(&mut self, work: StoreWork, cycles: u32) -> anyhow::Result<()> {
         let mut running = JoinSet::new();
         for (number, mut client) in self.clients.drain(..).enumerate() {
             let queue = queue(number % work.queues);
@@ -95,8 +95,8 @@ impl Contestant for Streams {
     }
 }
 
-impl Client {
-    async fn run(&mut self, queue: &str, work: Work, cycles: u32) -> anyhow::Result<()> {
+impl StreamsClient {
+    async fn run(&mut self, queue: &str, work: StoreWork, cycles: u32) -> anyhow::Result<()> {
         let (queue, data) = (queue.as_bytes(), vec![b'x'; work.bytes]);
         let push = request(&[b"XADD", queue, b"*", b"data", &data]);
         let group: [&[u8]; 4] = [b"XREADGROUP", b"GROUP", b"group", self.name.as_bytes()];
@@ -104,13 +104,13 @@ impl Client {
         let take = request(&[group.as_slice(), &what].concat());
         for _ in 0..cycles {
             let read = match work.way {
-                Way::Parked => {
+                StoreWay::Parked => {
                     self.consumer.send(&take).await?;
                     self.producer.send(&push).await?;
                     self.producer.reply().await?;
                     self.consumer.reply().await?
                 }
-                Way::Stored => {
+                StoreWay::Stored => {
                     self.producer.send(&push).await?;
                     self.producer.reply().await?;
                     self.consumer.send(&take).await?;

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug)]
-enum Leave {
+enum FuzzLeave {
     Close,
     Reset,
     /// Closes its direction, and reads until the server closes the other.
@@ -24,7 +24,7 @@ pub struct Script<'a> {
     piece: usize,
     /// Turns that the server gets after each piece.
     turns: u8,
-    leave: Leave,
+    leave: FuzzLeave,
 }
 
 impl<'a> Script<'a> {
@@ -32,10 +32,10 @@ impl<'a> Script<'a> {
     pub fn parse(data: &'a [u8]) -> Option<Self> {
         let [bytes @ .., pieces, leave] = data else { return None };
         let leave_how = match leave % 4 {
-            0 => Leave::Close,
-            1 => Leave::Reset,
-            2 => Leave::HalfClose,
-            _ => Leave::ReadThenClose,
+            0 => FuzzLeave::Close,
+            1 => FuzzLeave::Reset,
+            2 => FuzzLeave::HalfClose,
+            _ => FuzzLeave::ReadThenClose,
         };
         // Zero: all at once.
         let piece = if *pieces == 0 { usize::MAX } else { usize::from(*pieces) };
@@ -61,15 +61,15 @@ impl<'a> Script<'a> {
     async fn leave(&self, mut stream: TcpStream) {
         let mut waste = [0; 4096];
         match self.leave {
-            Leave::Close => {}
-            Leave::Reset => {
+            FuzzLeave::Close => {}
+            FuzzLeave::Reset => {
                 let _ = stream.set_zero_linger();
             }
-            Leave::HalfClose => {
+            FuzzLeave::HalfClose => {
                 let _ = stream.shutdown().await;
                 while matches!(stream.read(&mut waste).await, Ok(1..)) {}
             }
-            Leave::ReadThenClose => {
+            FuzzLeave::ReadThenClose => {
                 for _ in 0..32 {
                     tokio::task::yield_now().await;
                     let _ = stream.try_read(&mut waste);

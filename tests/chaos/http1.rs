@@ -7,12 +7,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
 
 use super::dice::{Dice, Moments, at};
-use super::ledger::{Ledger, Reading};
+use super::ledger::{ChaosLedger, Reading};
 use crate::harness::{Door, Socket, soon};
 
 /// What it does when its moment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum Http1Manner {
     /// Closes, whatever has come.
     Close,
     Reset,
@@ -47,24 +47,24 @@ enum Manner {
     PartReadReset,
 }
 
-const ALL: [Manner; 17] = [
-    Manner::Close,
-    Manner::Reset,
-    Manner::HalfClose,
-    Manner::Pipelined,
-    Manner::Stall,
-    Manner::BrokenUpload,
-    Manner::Head,
-    Manner::NoContent,
-    Manner::NotModified,
-    Manner::Read,
-    Manner::ReadReset,
-    Manner::LastRead,
-    Manner::SlowRead,
-    Manner::Upload,
-    Manner::Stay,
-    Manner::PartRead,
-    Manner::PartReadReset,
+const ALL: [Http1Manner; 17] = [
+    Http1Manner::Close,
+    Http1Manner::Reset,
+    Http1Manner::HalfClose,
+    Http1Manner::Pipelined,
+    Http1Manner::Stall,
+    Http1Manner::BrokenUpload,
+    Http1Manner::Head,
+    Http1Manner::NoContent,
+    Http1Manner::NotModified,
+    Http1Manner::Read,
+    Http1Manner::ReadReset,
+    Http1Manner::LastRead,
+    Http1Manner::SlowRead,
+    Http1Manner::Upload,
+    Http1Manner::Stay,
+    Http1Manner::PartRead,
+    Http1Manner::PartReadReset,
 ];
 
 /// Over TLS its library takes more from the kernel than it gives the application: there nobody reads a part.
@@ -76,7 +76,7 @@ const UPLOAD: usize = 300_000;
 /// How long a client that has no room holds out beyond its moment.
 const STALL: Duration = Duration::from_millis(100);
 
-impl Manner {
+impl Http1Manner {
     /// What it sends.
     fn request(self, queue: usize) -> Vec<u8> {
         let (method, target, more) = match self {
@@ -111,12 +111,12 @@ impl Manner {
     }
 }
 
-pub(super) struct Client {
+pub(super) struct Http1Client {
     door: Door,
     kept: Option<Socket>,
 }
 
-impl Client {
+impl Http1Client {
     pub(super) fn new(door: Door) -> Self {
         Self { door, kept: None }
     }
@@ -126,7 +126,7 @@ impl Client {
         queue: usize,
         dice: &mut Dice,
         moments: &Moments,
-        ledger: &Mutex<Ledger>,
+        ledger: &Mutex<ChaosLedger>,
     ) {
         let manner = dice.pick(if self.door.is_tls() { &ALL[..WHOLE] } else { &ALL });
         ledger.lock().unwrap().plays(manner);
@@ -144,10 +144,13 @@ impl Client {
         if manner.resets() {
             stream.tcp().set_zero_linger().unwrap();
         }
-        if !matches!(manner, Manner::Head | Manner::NoContent | Manner::NotModified) {
+        if !matches!(manner, Http1Manner::Head | Http1Manner::NoContent | Http1Manner::NotModified) {
             note(&received, ledger);
         }
-        let stays = matches!(manner, Manner::Stay | Manner::Upload | Manner::Head | Manner::NoContent);
+        let stays = matches!(
+            manner,
+            Http1Manner::Stay | Http1Manner::Upload | Http1Manner::Head | Http1Manner::NoContent
+        );
         let is_last = || head_of(&received).is_some_and(|head| field(head, "connection") == Some("close"));
         self.kept = (stays && !is_last()).then_some(stream);
     }
@@ -158,14 +161,18 @@ impl Client {
 }
 
 /// What it does once it has asked. Gives what it has read.
-async fn act(manner: Manner, stream: &mut Socket, dice: &mut Dice, moments: &Moments) -> Vec<u8> {
+async fn act(manner: Http1Manner, stream: &mut Socket, dice: &mut Dice, moments: &Moments) -> Vec<u8> {
     let mut received = Vec::new();
     match manner {
-        Manner::Read | Manner::ReadReset | Manner::LastRead | Manner::Upload | Manner::Stay => {
+        Http1Manner::Read
+        | Http1Manner::ReadReset
+        | Http1Manner::LastRead
+        | Http1Manner::Upload
+        | Http1Manner::Stay => {
             read_whole(stream, &mut received).await;
             assert!(whole(&received).is_some(), "{manner:?}: an answer, not the end of the connection");
         }
-        Manner::SlowRead => {
+        Http1Manner::SlowRead => {
             while whole(&received).is_none() {
                 let mut part = [0; 8192];
                 let count = soon("reading", stream.read(&mut part)).await.unwrap();
@@ -174,11 +181,11 @@ async fn act(manner: Manner, stream: &mut Socket, dice: &mut Dice, moments: &Mom
                 sleep(Duration::from_millis(1)).await;
             }
         }
-        Manner::Head | Manner::NoContent | Manner::NotModified => {
+        Http1Manner::Head | Http1Manner::NoContent | Http1Manner::NotModified => {
             read_head(stream, &mut received).await;
-            let status = if manner == Manner::Head {
+            let status = if manner == Http1Manner::Head {
                 "200"
-            } else if manner == Manner::NoContent {
+            } else if manner == Http1Manner::NoContent {
                 "204"
             } else {
                 "304"
@@ -186,7 +193,7 @@ async fn act(manner: Manner, stream: &mut Socket, dice: &mut Dice, moments: &Mom
             let head = head_of(&received).expect("an answer, not the end of the connection");
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         }
-        Manner::PartRead | Manner::PartReadReset => {
+        Http1Manner::PartRead | Http1Manner::PartReadReset => {
             at(moments.leave).await;
             soon("an answer", stream.tcp().readable()).await.unwrap();
             let limit = dice.pick(&[20, 300, 1_000, 100_000]);
@@ -194,13 +201,15 @@ async fn act(manner: Manner, stream: &mut Socket, dice: &mut Dice, moments: &Mom
             let count = soon("reading", stream.read(&mut part)).await.unwrap();
             received.extend_from_slice(&part[..count]);
         }
-        Manner::Stall => at(moments.leave.max(moments.push) + STALL).await,
-        Manner::HalfClose => {
+        Http1Manner::Stall => at(moments.leave.max(moments.push) + STALL).await,
+        Http1Manner::HalfClose => {
             at(moments.leave).await;
             soon("shutting down", stream.shutdown()).await.unwrap();
             read_whole(stream, &mut received).await;
         }
-        Manner::Close | Manner::Reset | Manner::Pipelined | Manner::BrokenUpload => at(moments.leave).await,
+        Http1Manner::Close | Http1Manner::Reset | Http1Manner::Pipelined | Http1Manner::BrokenUpload => {
+            at(moments.leave).await
+        }
     }
     received
 }
@@ -223,7 +232,7 @@ fn head_of(received: &[u8]) -> Option<&str> {
     Some(str::from_utf8(&received[..end + 2]).unwrap())
 }
 
-fn note(received: &[u8], ledger: &Mutex<Ledger>) {
+fn note(received: &[u8], ledger: &Mutex<ChaosLedger>) {
     let mut ledger = ledger.lock().unwrap();
     if let Some(reading) = whole(received) {
         ledger.read(&reading);

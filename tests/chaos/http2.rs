@@ -9,12 +9,12 @@ use h2::client::Builder;
 use http::Method;
 
 use super::dice::{Dice, Moments, at};
-use super::ledger::{Ledger, Reading};
-use crate::harness::{Door, Http2, Request, Stream};
+use super::ledger::{ChaosLedger, Reading};
+use crate::harness::{Door, Http2, Request, TestStream};
 
 /// What it does when its moment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum Http2Manner {
     /// Closes, whatever has come.
     Close,
     Reset,
@@ -49,25 +49,25 @@ enum Manner {
     Stay,
 }
 
-const ALL: [Manner; 18] = [
-    Manner::Close,
-    Manner::Reset,
-    Manner::StreamResetClose,
-    Manner::StreamReset,
-    Manner::GoAway,
-    Manner::Several,
-    Manner::SeveralReset,
-    Manner::Window,
-    Manner::WindowReset,
-    Manner::BrokenUpload,
-    Manner::Head,
-    Manner::NoContent,
-    Manner::NotModified,
-    Manner::Read,
-    Manner::ReadReset,
-    Manner::SlowRead,
-    Manner::Upload,
-    Manner::Stay,
+const ALL: [Http2Manner; 18] = [
+    Http2Manner::Close,
+    Http2Manner::Reset,
+    Http2Manner::StreamResetClose,
+    Http2Manner::StreamReset,
+    Http2Manner::GoAway,
+    Http2Manner::Several,
+    Http2Manner::SeveralReset,
+    Http2Manner::Window,
+    Http2Manner::WindowReset,
+    Http2Manner::BrokenUpload,
+    Http2Manner::Head,
+    Http2Manner::NoContent,
+    Http2Manner::NotModified,
+    Http2Manner::Read,
+    Http2Manner::ReadReset,
+    Http2Manner::SlowRead,
+    Http2Manner::Upload,
+    Http2Manner::Stay,
 ];
 
 /// The window of a slow reader, in bytes.
@@ -76,12 +76,12 @@ const SMALL_WINDOW: u32 = 5_000;
 /// Fits in the windows with which a connection begins.
 const UPLOAD: usize = 40_000;
 
-pub(super) struct Client {
+pub(super) struct Http2Client {
     door: Door,
     kept: Option<Http2>,
 }
 
-impl Client {
+impl Http2Client {
     pub(super) fn new(door: Door) -> Self {
         Self { door, kept: None }
     }
@@ -91,11 +91,11 @@ impl Client {
         queue: usize,
         dice: &mut Dice,
         moments: &Moments,
-        ledger: &Mutex<Ledger>,
+        ledger: &Mutex<ChaosLedger>,
     ) {
         let manner = dice.pick(&ALL);
         ledger.lock().unwrap().plays(manner);
-        let library_reads = dice.below(2) == 0 || manner == Manner::StreamReset || manner.waits();
+        let library_reads = dice.below(2) == 0 || manner == Http2Manner::StreamReset || manner.waits();
         let mut connection = match (self.kept.take(), manner.window()) {
             (kept, Some(window)) => {
                 close(kept).await;
@@ -109,8 +109,11 @@ impl Client {
             connection.stop_reading();
         }
         at(moments.poll).await;
-        let polls =
-            if matches!(manner, Manner::Several | Manner::SeveralReset) { 2 + dice.below(3) } else { 1 };
+        let polls = if matches!(manner, Http2Manner::Several | Http2Manner::SeveralReset) {
+            2 + dice.below(3)
+        } else {
+            1
+        };
         let mut streams = Vec::new();
         for _ in 0..polls {
             ledger.lock().unwrap().asked(1);
@@ -141,27 +144,27 @@ async fn close(kept: Option<Http2>) {
 
 /// Leaves in its manner. Gives the connection back if it is kept.
 async fn leave(
-    manner: Manner,
+    manner: Http2Manner,
     mut connection: Http2,
-    mut streams: Vec<Stream>,
-    ledger: &Mutex<Ledger>,
+    mut streams: Vec<TestStream>,
+    ledger: &Mutex<ChaosLedger>,
 ) -> Option<Http2> {
-    if manner == Manner::StreamReset {
+    if manner == Http2Manner::StreamReset {
         reset_and_stay(&mut connection, streams.remove(0), ledger).await;
     } else if !manner.stays() {
         connection.stop_reading();
     }
     for stream in &mut streams {
         if !note_if_whole(&connection, stream, ledger).await
-            && matches!(manner, Manner::StreamResetClose | Manner::WindowReset)
+            && matches!(manner, Http2Manner::StreamResetClose | Http2Manner::WindowReset)
         {
             stream.split().0.reset().await;
         }
     }
     match manner {
         manner if manner.stays() => return Some(connection),
-        Manner::Reset | Manner::SeveralReset | Manner::ReadReset => connection.reset().await,
-        Manner::GoAway => {
+        Http2Manner::Reset | Http2Manner::SeveralReset | Http2Manner::ReadReset => connection.reset().await,
+        Http2Manner::GoAway => {
             connection.go_away().await;
             connection.close().await;
         }
@@ -170,7 +173,7 @@ async fn leave(
     None
 }
 
-impl Manner {
+impl Http2Manner {
     /// Whether it waits for its answer.
     fn waits(self) -> bool {
         matches!(self, Self::Read | Self::ReadReset | Self::SlowRead | Self::Upload | Self::Stay)
@@ -200,7 +203,7 @@ impl Manner {
         }
     }
 
-    async fn ask(self, connection: &mut Http2, queue: usize) -> Stream {
+    async fn ask(self, connection: &mut Http2, queue: usize) -> TestStream {
         let take = format!("/take/{queue}?wait=60&status={}", self.status().unwrap_or(200));
         let request = match self {
             Self::Head => Request::new(Method::HEAD, &take),
@@ -217,7 +220,7 @@ impl Manner {
 }
 
 /// A stream that is reset after its last byte is not told from one that was read, as the README says.
-async fn reset_and_stay(connection: &mut Http2, mut stream: Stream, ledger: &Mutex<Ledger>) {
+async fn reset_and_stay(connection: &mut Http2, mut stream: TestStream, ledger: &Mutex<ChaosLedger>) {
     if note_if_whole(connection, &mut stream, ledger).await {
         return;
     }
@@ -231,7 +234,7 @@ async fn reset_and_stay(connection: &mut Http2, mut stream: Stream, ledger: &Mut
 }
 
 /// Notes an answer of which the library has read all, if it has.
-async fn note_if_whole(connection: &Http2, stream: &mut Stream, ledger: &Mutex<Ledger>) -> bool {
+async fn note_if_whole(connection: &Http2, stream: &mut TestStream, ledger: &Mutex<ChaosLedger>) -> bool {
     let (data, ended) = connection.received(stream);
     if ended {
         let reading = Reading::of(&stream.split().1.answer().await);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use super::dice::{Dice, at};
-use super::ledger::{Ledger, Reading, Tally};
+use super::ledger::{ChaosLedger, ChaosTally, Reading};
 use super::{http1, http2};
 use crate::harness::{Answer, Door, Http1, Http2, Protocol, Request};
 
@@ -13,21 +13,21 @@ pub(super) struct Lane {
     address: SocketAddr,
     queue: usize,
     dice: Dice,
-    ledger: Mutex<Ledger>,
-    client: Client,
+    ledger: Mutex<ChaosLedger>,
+    client: ChaosClient,
 }
 
-enum Client {
-    One(http1::Client),
-    Two(http2::Client),
+enum ChaosClient {
+    One(http1::Http1Client),
+    Two(http2::Http2Client),
 }
 
 impl Lane {
     /// The client that leaves comes by the door.
     pub(super) fn new(address: SocketAddr, door: Door, protocol: Protocol, queue: usize, seed: u64) -> Self {
         let client = match protocol {
-            Protocol::Http1 => Client::One(http1::Client::new(door)),
-            Protocol::Http2 => Client::Two(http2::Client::new(door)),
+            Protocol::Http1 => ChaosClient::One(http1::Http1Client::new(door)),
+            Protocol::Http2 => ChaosClient::Two(http2::Http2Client::new(door)),
         };
         Self { address, queue, dice: Dice::new(seed, queue), ledger: Mutex::default(), client }
     }
@@ -47,15 +47,15 @@ impl Lane {
             let round = async {
                 let (dice, ledger) = (&mut self.dice, &self.ledger);
                 match &mut self.client {
-                    Client::One(client) => client.round(self.queue, dice, &moments, ledger).await,
-                    Client::Two(client) => client.round(self.queue, dice, &moments, ledger).await,
+                    ChaosClient::One(client) => client.round(self.queue, dice, &moments, ledger).await,
+                    ChaosClient::Two(client) => client.round(self.queue, dice, &moments, ledger).await,
                 }
             };
             tokio::join!(stored, round);
         }
         match &mut self.client {
-            Client::One(client) => client.close(),
-            Client::Two(client) => client.close().await,
+            ChaosClient::One(client) => client.close(),
+            ChaosClient::Two(client) => client.close().await,
         }
     }
 
@@ -63,8 +63,8 @@ impl Lane {
     pub(super) async fn drain(&mut self, last: bool) {
         self.ledger.lock().unwrap().begin_quiet();
         let mut client = match self.client {
-            Client::One(_) => Steady::One(Http1::connect(self.address).await),
-            Client::Two(_) => Steady::Two(Http2::connect(self.address).await),
+            ChaosClient::One(_) => Steady::One(Http1::connect(self.address).await),
+            ChaosClient::Two(_) => Steady::Two(Http2::connect(self.address).await),
         };
         // A poll that waits no longer than it must can be over before a busy disk has noted whom it gives the event.
         let poll = Request::get(&format!("/poll/{}?wait={}", self.queue, if last { 1 } else { 5 }));
@@ -81,7 +81,7 @@ impl Lane {
         self.ledger.lock().unwrap().end_quiet();
     }
 
-    pub(super) fn into_tally(self) -> Tally {
+    pub(super) fn into_tally(self) -> ChaosTally {
         self.ledger.into_inner().unwrap().into_tally()
     }
 }

@@ -36,9 +36,9 @@ impl Reading {
 }
 
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct ChaosLedger {
     /// In the order of the pushes.
-    events: Vec<Event>,
+    events: Vec<ChaosEvent>,
     /// Those of events of which any client has seen anything.
     seen: HashSet<String>,
     /// Requests since the queue was quiet whose answers were not read.
@@ -46,11 +46,11 @@ pub(super) struct Ledger {
     /// While the queue is quiet, the least that may come next.
     turn: Option<usize>,
     youngest_read: usize,
-    tally: Tally,
+    tally: ChaosTally,
 }
 
 #[derive(Default)]
-struct Event {
+struct ChaosEvent {
     length: usize,
     answered: bool,
     readings: usize,
@@ -63,7 +63,7 @@ struct Event {
 
 /// Counts, and what is wrong.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct ChaosTally {
     pushed: usize,
     readings: usize,
     /// Read once more, with the flag.
@@ -76,12 +76,12 @@ pub(super) struct Tally {
     wrong: Vec<String>,
 }
 
-impl Ledger {
+impl ChaosLedger {
     /// The next event, which is about to be pushed: its number and its data.
     pub(super) fn push(&mut self, padding: usize) -> (usize, Vec<u8>) {
         let number = self.events.len();
         let data = [format!("{number}:").as_bytes(), &vec![b'x'; padding]].concat();
-        self.events.push(Event { length: data.len(), ..Event::default() });
+        self.events.push(ChaosEvent { length: data.len(), ..ChaosEvent::default() });
         self.tally.pushed += 1;
         (number, data)
     }
@@ -169,7 +169,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn into_tally(self) -> Tally {
+    pub(super) fn into_tally(self) -> ChaosTally {
         self.tally
     }
 
@@ -204,7 +204,7 @@ impl Ledger {
     }
 }
 
-impl Event {
+impl ChaosEvent {
     /// Whether nobody has it, as far as is known.
     fn is_unread(&self) -> bool {
         self.readings == 0 && !self.without_end && !self.gone
@@ -215,7 +215,7 @@ impl Event {
     }
 }
 
-impl Tally {
+impl ChaosTally {
     pub(super) fn add(&mut self, other: Self) {
         self.pushed += other.pushed;
         self.readings += other.readings;
@@ -235,7 +235,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for ChaosTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pushed, readings, again, out_of_turn, lost, without_end, wrong } = self;
         write!(f, "{pushed} events, {lost} lost, {without_end} read but for the end of their stream, ")?;

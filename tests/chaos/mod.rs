@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::harness::{Certificate, Door, H1, Protocol, Request, Server, eventually, linger, text};
 use dice::seed;
 use lane::Lane;
-use ledger::Tally;
+use ledger::ChaosTally;
 
 /// Rounds of each case. `LINGER_ROUNDS` sets another number, for a longer run; `make chaos` does.
 const ROUNDS: usize = 400;
@@ -34,8 +34,8 @@ macro_rules! cases {
     ($($test:ident: $component:literal, $protocol:expr, $store:expr, $way:expr;)*) => {
         mod client_that_leaves_at_a_random_moment_costs_nothing {
             use crate::harness::{H1, H2};
-            use super::Store::{Buffered, Fsync, Memory};
-            use super::Way::{Plain, Tls};
+            use super::ChaosStore::{Buffered, Fsync, Memory};
+            use super::ChaosWay::{Plain, Tls};
 
             $(#[tokio::test]
             async fn $test() {
@@ -61,13 +61,13 @@ cases! {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Store {
+enum ChaosStore {
     Memory,
     Fsync,
     Buffered,
 }
 
-impl Store {
+impl ChaosStore {
     fn config(self, directory: &Path) -> String {
         let durability = match self {
             Self::Memory => return String::new(),
@@ -81,7 +81,7 @@ impl Store {
 
 /// How the clients that leave come. Who behaves comes in clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum ChaosWay {
     Plain,
     Tls,
 }
@@ -103,15 +103,15 @@ async fn start(component: &str, store: &str, certificate: &Certificate) -> Serve
     .await
 }
 
-async fn costs_nothing(component: &str, protocol: Protocol, store: Store, way: Way) {
+async fn costs_nothing(component: &str, protocol: Protocol, store: ChaosStore, way: ChaosWay) {
     let (rounds, seed) = (rounds(component), seed());
     let name = format!("{component}, {protocol:?}, {store:?}, {way:?}");
     println!("{name}: LINGER_SEED={seed} repeats it");
     let (folder, certificate) = (tempfile::tempdir().unwrap(), Certificate::new());
     let mut server = start(component, &store.config(folder.path()), &certificate).await;
     let door = match way {
-        Way::Plain => Door::plain(server.address()),
-        Way::Tls => Door::tls(server.encrypted_address().await, &certificate, protocol),
+        ChaosWay::Plain => Door::plain(server.address()),
+        ChaosWay::Tls => Door::tls(server.encrypted_address().await, &certificate, protocol),
     };
     let (start, alone) = (Instant::now(), server.sockets());
     let mut lanes = Vec::new();
@@ -126,7 +126,7 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: Store, way: W
         quiet(&server, alone).await;
         join_all(lanes.iter_mut().map(|lane| lane.drain(left == 0))).await;
     }
-    let mut tally = Tally::default();
+    let mut tally = ChaosTally::default();
     for lane in lanes {
         tally.add(lane.into_tally());
     }
@@ -135,7 +135,7 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: Store, way: W
     server.signal(Signal::TERM);
     assert!(server.exit().await.success());
     assert!(!server.log.text().contains("mistake in Linger"), "{}", server.log.text());
-    if store != Store::Memory {
+    if store != ChaosStore::Memory {
         let output = linger(&["store".as_ref(), "check".as_ref(), folder.path().as_os_str()]);
         let contents = text(&output.stdout);
         assert!(contents.contains("0 queues, 0 topics, 0 events"), "{contents}{}", text(&output.stderr));

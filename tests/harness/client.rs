@@ -6,25 +6,25 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::http1::Cut;
-use super::http2::Stream;
+use super::http2::TestStream;
 use super::{Answer, Head, Http1, Http2, Protocol, Request};
 
 /// A request that was sent.
 pub(crate) enum Open {
     One(Http1),
-    Two(Stream),
+    Two(TestStream),
 }
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum ClientLeave {
     /// Closes the connection.
     Close,
     /// Resets the connection (HTTP/1.1) or the stream (HTTP/2).
     Reset,
 }
 
-impl Leave {
+impl ClientLeave {
     /// The reason that the guest is told.
     pub(crate) fn reason(self) -> &'static str {
         match self {
@@ -69,12 +69,12 @@ impl Open {
     /// Leaves without waiting for the answer. On return the kernel has the client's last word. A reset
     /// stream leaves its connection, which is closed when it is dropped.
     #[must_use = "dropping a connection closes it"]
-    pub(crate) async fn leave(self, how: Leave) -> Option<Http2> {
+    pub(crate) async fn leave(self, how: ClientLeave) -> Option<Http2> {
         match (self, how) {
-            (Self::One(connection), Leave::Close) => drop(connection),
-            (Self::One(connection), Leave::Reset) => connection.reset(),
-            (Self::Two(stream), Leave::Close) => stream.into_connection().close().await,
-            (Self::Two(mut stream), Leave::Reset) => {
+            (Self::One(connection), ClientLeave::Close) => drop(connection),
+            (Self::One(connection), ClientLeave::Reset) => connection.reset(),
+            (Self::Two(stream), ClientLeave::Close) => stream.into_connection().close().await,
+            (Self::Two(mut stream), ClientLeave::Reset) => {
                 stream.split().0.reset().await;
                 let mut connection = stream.into_connection();
                 // The kernel can be late to pass it on: then an answer crosses it, which HTTP/2 does not tell.
@@ -87,12 +87,12 @@ impl Open {
 }
 
 /// A client that keeps its connection.
-pub(crate) enum Kept {
+pub(crate) enum KeptConnection {
     One(Http1),
     Two(Http2),
 }
 
-impl Kept {
+impl KeptConnection {
     pub(crate) async fn connect(protocol: Protocol, address: SocketAddr) -> Self {
         match protocol {
             Protocol::Http1 => Self::One(Http1::connect(address).await),

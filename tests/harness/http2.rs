@@ -26,7 +26,7 @@ pub(crate) struct Http2 {
 }
 
 /// One request and its response.
-pub(crate) struct Stream {
+pub(crate) struct TestStream {
     sending: Sending,
     receiving: Receiving,
     /// The connection, if it is there for this stream only.
@@ -75,7 +75,7 @@ impl Http2 {
     }
 
     /// Sends a request without its body, on a stream that keeps the connection open.
-    pub(crate) async fn open(self, request: &Request) -> Stream {
+    pub(crate) async fn open(self, request: &Request) -> TestStream {
         let mut connection = self;
         let mut stream = connection.stream(request).await;
         stream.connection = Some(connection);
@@ -83,7 +83,7 @@ impl Http2 {
     }
 
     /// Sends a request on a stream of this connection.
-    pub(crate) async fn stream(&mut self, request: &Request) -> Stream {
+    pub(crate) async fn stream(&mut self, request: &Request) -> TestStream {
         let mut stream = self.start(request, request.body.is_empty()).await;
         if !request.body.is_empty() {
             stream.split().0.data(&request.body, true).await;
@@ -92,7 +92,7 @@ impl Http2 {
     }
 
     /// Sends the head of a request.
-    pub(crate) async fn start(&mut self, request: &Request, end: bool) -> Stream {
+    pub(crate) async fn start(&mut self, request: &Request, end: bool) -> TestStream {
         let mut head = http::Request::builder()
             .method(request.method.clone())
             .uri(format!("http://{}{}", request.host, request.target))
@@ -101,7 +101,7 @@ impl Http2 {
         *head.headers_mut() = request.headers.clone();
         std::future::poll_fn(|cx| self.requests.poll_ready(cx)).await.unwrap();
         let (response, stream) = self.requests.send_request(head, end).unwrap();
-        Stream {
+        TestStream {
             sending: Sending { request: stream, sent: self.sent.clone() },
             receiving: Receiving { response: Some(response), body: None },
             connection: None,
@@ -113,7 +113,7 @@ impl Http2 {
     }
 
     /// Sends the head of a request, and returns when it is in the kernel's hands.
-    pub(crate) async fn ask_only(&mut self, request: &Request, end: bool) -> Stream {
+    pub(crate) async fn ask_only(&mut self, request: &Request, end: bool) -> TestStream {
         let before = self.sent.borrow().frames(HEADERS);
         let stream = self.start(request, end).await;
         let sent = self.sent.wait_for(|sent| sent.frames(HEADERS) > before);
@@ -127,7 +127,7 @@ impl Http2 {
     }
 
     /// The data of an answer that the library has read, whether or not anybody asked it, and whether its end too.
-    pub(crate) fn received(&self, stream: &Stream) -> (Bytes, bool) {
+    pub(crate) fn received(&self, stream: &TestStream) -> (Bytes, bool) {
         self.wire.received(stream.sending.request.stream_id().into())
     }
 
@@ -156,7 +156,7 @@ impl Http2 {
     }
 }
 
-impl Stream {
+impl TestStream {
     /// One who sends and one who receives, at the same time.
     pub(crate) fn split(&mut self) -> (&mut Sending, &mut Receiving) {
         (&mut self.sending, &mut self.receiving)

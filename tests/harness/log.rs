@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use super::soon;
 
 /// All lines so far, with a way to wait for one.
-pub(crate) struct Log {
+pub(crate) struct ServerLog {
     lines: watch::Receiver<Vec<String>>,
 }
 
-impl Log {
+impl ServerLog {
     /// Reads from a thread of its own, until the process has closed its end.
     pub(super) fn of(output: impl Read + Send + 'static) -> Self {
         let (sender, lines) = watch::channel(Vec::new());

@@ -21,18 +21,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use browser::Browser;
-pub(crate) use client::{Kept, Leave, Open};
+pub(crate) use client::{ClientLeave, KeptConnection, Open};
 pub(crate) use collector::{Collector, SILENT, Span};
 pub(crate) use frames::{CANCEL, Came, Frames};
 pub(crate) use http1::Http1;
-pub(crate) use http2::{Http2, Stream};
+pub(crate) use http2::{Http2, TestStream};
 pub(crate) use linger_nats_server::{Cluster, Nats};
 pub(crate) use message::{Answer, Head, Request};
 pub(crate) use namespace::Namespace;
 pub(crate) use operator::{ADMIN, ADMIN_TCP, assert_serves, put};
 pub(crate) use output::{assert_refused, text};
 pub(crate) use peer::{Certificate, Fault, Naive, Peer, is_there};
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::TestProxy;
 pub(crate) use server::{SECRET, Server, command, linger, linger_in, serve_in_vain, write_config};
 pub(crate) use socket::{Door, Socket};
 

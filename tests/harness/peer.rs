@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::log::Log;
+use super::log::ServerLog;
 
 /// A server of `tests/peers`, as a process. Dropped, it is killed.
 pub(crate) struct Peer {
@@ -76,7 +76,7 @@ impl Peer {
             command.arg("--cert").arg(certificate.file()).arg("--key").arg(certificate.key());
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = Log::of(child.stdout.take().unwrap());
+        let output = ServerLog::of(child.stdout.take().unwrap());
         // From here on it is killed whatever happens.
         let mut peer = Self { child, url: String::new(), _folder: folder };
         let said = output.line(&["listening on"]).await;

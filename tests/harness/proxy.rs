@@ -10,13 +10,13 @@ use tokio::net::UnixStream;
 use super::{Http1, eventually, is_there};
 
 /// A proxy, as a process. Dropped, it is killed.
-pub(crate) struct Proxy {
+pub(crate) struct TestProxy {
     child: Child,
     socket: PathBuf,
     folder: TempDir,
 }
 
-impl Proxy {
+impl TestProxy {
     /// nginx that keeps connections to its upstream; none where nginx is missing.
     pub(crate) async fn nginx(upstream: SocketAddr) -> Option<Self> {
         if !is_there("nginx", "-v") {
@@ -87,7 +87,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for TestProxy {
     fn drop(&mut self) {
         // It may have exited.
         drop(self.child.kill());

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::log::Log;
+use super::log::ServerLog;
 use super::{Answer, Certificate, Http1, Http2, Open, Protocol, Request, component, eventually, soon};
 
 /// A variable that the server has in its own environment, and that no guest may see.
@@ -22,9 +22,9 @@ const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    pub(crate) log: Log,
+    pub(crate) log: ServerLog,
     /// What it says on its standard output.
-    pub(crate) output: Log,
+    pub(crate) output: ServerLog,
     /// Where its configuration is; relative paths start here.
     folder: TempDir,
 }
@@ -161,8 +161,8 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = Log::of(child.stdout.take().unwrap());
-        let log = Log::of(child.stderr.take().unwrap());
+        let output = ServerLog::of(child.stdout.take().unwrap());
+        let log = ServerLog::of(child.stderr.take().unwrap());
         // From here on it is killed whatever happens.
         let mut server = Self { child, address: ([0, 0, 0, 0], 0).into(), log, output, folder };
         let said = server.output.line(&["listening on"]).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub(super) struct Answer {
+pub(super) struct SoakResponse {
     pub(super) status: u16,
     pub(super) body: String,
     pub(super) is_flagged: bool,
@@ -29,7 +29,7 @@ pub(super) async fn exchange(
     address: SocketAddr,
     request: &str,
     patience: Option<Duration>,
-) -> Option<Answer> {
+) -> Option<SoakResponse> {
     let exchanged = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         stream.write_all(request.as_bytes()).await.ok()?;
@@ -50,12 +50,12 @@ pub(super) async fn exchange(
     }
 }
 
-fn whole(received: &[u8]) -> Option<Answer> {
+fn whole(received: &[u8]) -> Option<SoakResponse> {
     let text = std::str::from_utf8(received).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length = length.map_or(Some(0), |length| length.parse().ok())?;
-    Some(Answer {
+    Some(SoakResponse {
         status: head.get(9..12)?.parse().ok()?,
         body: body.get(..length)?.to_owned(),
         is_flagged: head.contains("maybe-delivered: true"),
@@ -63,9 +63,9 @@ fn whole(received: &[u8]) -> Option<Answer> {
 }
 
 /// Numbers that look random, and are the same each time.
-pub(super) struct Dice(u64);
+pub(super) struct SoakDice(u64);
 
-impl Dice {
+impl SoakDice {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -12,9 +12,9 @@ struct Events {
 }
 
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<Events>);
+pub(super) struct NatsLedger(Mutex<Events>);
 
-impl Ledger {
+impl NatsLedger {
     pub(super) fn accepted(&self, event: usize) {
         self.0.lock().unwrap().accepted.insert(event);
     }
@@ -39,7 +39,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Ledger {
+impl fmt::Display for NatsLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (missing, doubled) = (self.missing().len(), self.doubled().len());
         let events = self.0.lock().unwrap();

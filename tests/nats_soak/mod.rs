@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, Server, eventually};
-use client::{Dice, exchange, get, post};
-use ledger::Ledger;
+use client::{SoakDice, exchange, get, post};
+use ledger::NatsLedger;
 
 const HOSTS: usize = 3;
 const QUEUES: usize = 20;
@@ -60,10 +60,10 @@ fn config(cluster: &Cluster) -> String {
 }
 
 /// What all clients know.
-struct World {
+struct SoakWorld {
     /// Where hosts are. Those that were killed are taken out.
     hosts: std::sync::Mutex<Vec<SocketAddr>>,
-    ledger: Ledger,
+    ledger: NatsLedger,
     next: AtomicUsize,
     accepted: AtomicUsize,
     /// Polls that wait now.
@@ -72,8 +72,8 @@ struct World {
     stop: CancellationToken,
 }
 
-impl World {
-    fn host(&self, dice: &mut Dice) -> SocketAddr {
+impl SoakWorld {
+    fn host(&self, dice: &mut SoakDice) -> SocketAddr {
         let hosts = self.hosts.lock().unwrap();
         hosts[usize::try_from(dice.below(hosts.len() as u64)).unwrap()]
     }
@@ -93,9 +93,9 @@ async fn soak(size: Size) {
     for _ in 0..HOSTS {
         hosts.push(Server::with_config(&config(&cluster)).await);
     }
-    let world = Arc::new(World {
+    let world = Arc::new(SoakWorld {
         hosts: std::sync::Mutex::new(hosts.iter().map(Server::address).collect()),
-        ledger: Ledger::default(),
+        ledger: NatsLedger::default(),
         next: AtomicUsize::new(0),
         accepted: AtomicUsize::new(0),
         parked: AtomicUsize::new(0),
@@ -149,7 +149,7 @@ async fn soak(size: Size) {
 }
 
 /// Waits until the cluster has a leader for each queue.
-async fn warm(world: &World) {
+async fn warm(world: &SoakWorld) {
     let address = world.hosts.lock().unwrap()[0];
     for queue in 0..QUEUES {
         eventually("a queue is there", async || {
@@ -162,8 +162,8 @@ async fn warm(world: &World) {
 }
 
 /// Polls, from host to host, and leaves now and then.
-async fn poll(world: Arc<World>, number: usize) {
-    let mut dice = Dice::new(number as u64);
+async fn poll(world: Arc<SoakWorld>, number: usize) {
+    let mut dice = SoakDice::new(number as u64);
     let queue = number % QUEUES;
     while !world.stop.is_cancelled() {
         let leaves = dice.below(LEAVES) == 0;
@@ -186,8 +186,8 @@ async fn poll(world: Arc<World>, number: usize) {
 }
 
 /// Pushes numbered events until enough are accepted. What is not accepted may be stored all the same, and is left.
-async fn push(world: Arc<World>, number: usize) {
-    let mut dice = Dice::new(1_000_000 + number as u64);
+async fn push(world: Arc<SoakWorld>, number: usize) {
+    let mut dice = SoakDice::new(1_000_000 + number as u64);
     while world.accepted.load(Ordering::Relaxed) < world.enough {
         let event = world.next.fetch_add(1, Ordering::Relaxed);
         let address = world.host(&mut dice);
@@ -203,7 +203,7 @@ async fn push(world: Arc<World>, number: usize) {
 }
 
 /// One who polls gets what was pushed in the order in which it was, from whichever host.
-async fn in_order(world: &World) {
+async fn in_order(world: &SoakWorld) {
     const EVENTS: usize = 100;
     let hosts = world.hosts.lock().unwrap().clone();
     for number in 0..EVENTS {

@@ -6,12 +6,12 @@ use h2::client::Builder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
-use super::ledger::Ledger;
+use super::ledger::SoakLedger;
 use crate::harness::{Door, Http2, Request, Socket, soon};
 
 /// How it leaves: when it is answered, or when it has waited for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum LeaverManner {
     Close,
     Reset,
     /// Closes its direction, reads what comes until the other is closed too, and closes.
@@ -55,29 +55,29 @@ enum Manner {
     Http2Slow,
 }
 
-const ALL: [Manner; MANNERS] = [
-    Manner::Close,
-    Manner::Reset,
-    Manner::HalfClose,
-    Manner::Pipelined,
-    Manner::StrayLine,
-    Manner::UnreadBody,
-    Manner::Upload,
-    Manner::BrokenPush,
-    Manner::BrokenHead,
-    Manner::Head,
-    Manner::NoContent,
-    Manner::NotModified,
-    Manner::Stalled,
-    Manner::SlowRead,
-    Manner::HalfRead,
-    Manner::WholeRead,
-    Manner::LastRead,
-    Manner::WholeReadReset,
-    Manner::StreamReset,
-    Manner::Http2Close,
-    Manner::Http2Stalled,
-    Manner::Http2Slow,
+const ALL: [LeaverManner; MANNERS] = [
+    LeaverManner::Close,
+    LeaverManner::Reset,
+    LeaverManner::HalfClose,
+    LeaverManner::Pipelined,
+    LeaverManner::StrayLine,
+    LeaverManner::UnreadBody,
+    LeaverManner::Upload,
+    LeaverManner::BrokenPush,
+    LeaverManner::BrokenHead,
+    LeaverManner::Head,
+    LeaverManner::NoContent,
+    LeaverManner::NotModified,
+    LeaverManner::Stalled,
+    LeaverManner::SlowRead,
+    LeaverManner::HalfRead,
+    LeaverManner::WholeRead,
+    LeaverManner::LastRead,
+    LeaverManner::WholeReadReset,
+    LeaverManner::StreamReset,
+    LeaverManner::Http2Close,
+    LeaverManner::Http2Stalled,
+    LeaverManner::Http2Slow,
 ];
 
 pub(super) const MANNERS: usize = 22;
@@ -108,7 +108,7 @@ pub(super) struct Doors {
 
 /// One client.
 pub(super) struct Leaver {
-    manner: Manner,
+    manner: LeaverManner,
     queue: String,
     patience: Duration,
     /// Whether it waits where no event comes.
@@ -122,7 +122,7 @@ impl Leaver {
         let [manner, queue, patience, quiet, tls] = [1, 2, 3, 4, 5].map(|salt| scatter(number * 5 + salt));
         let manner = ALL[manner % MANNERS];
         // Half of them wait where no event comes.
-        let quiet = quiet % 2 == 0 || manner == Manner::StreamReset;
+        let quiet = quiet % 2 == 0 || manner == LeaverManner::StreamReset;
         Self {
             manner,
             quiet,
@@ -132,13 +132,16 @@ impl Leaver {
                 (patience % PATIENCE_MILLIS * (patience / 8192 % 2) + patience % 50) as u64,
             ),
             // There the library takes more from the kernel than it gives who reads a part.
-            tls: tls % TLS == 0 && manner != Manner::HalfRead,
+            tls: tls % TLS == 0 && manner != LeaverManner::HalfRead,
         }
     }
 
-    pub(super) async fn run(&self, doors: &Doors, ledger: &Ledger) {
+    pub(super) async fn run(&self, doors: &Doors, ledger: &SoakLedger) {
         match self.manner {
-            Manner::StreamReset | Manner::Http2Close | Manner::Http2Stalled | Manner::Http2Slow => {
+            LeaverManner::StreamReset
+            | LeaverManner::Http2Close
+            | LeaverManner::Http2Stalled
+            | LeaverManner::Http2Slow => {
                 let door = if self.tls { &doors.tls_http2 } else { &doors.plain };
                 self.run_http2(door, ledger).await;
             }
@@ -146,37 +149,39 @@ impl Leaver {
         }
     }
 
-    async fn run_http1(&self, door: &Door, ledger: &Ledger) {
+    async fn run_http1(&self, door: &Door, ledger: &SoakLedger) {
         let mut stream = match self.manner {
-            Manner::Stalled | Manner::SlowRead => door.connect_narrow().await,
+            LeaverManner::Stalled | LeaverManner::SlowRead => door.connect_narrow().await,
             _ => door.connect().await,
         };
         soon("sending", stream.write_all(&self.request())).await.unwrap();
         soon("sending", stream.flush()).await.unwrap();
         let answered = self.reads_whole() || self.waits(&stream).await;
         match self.manner {
-            Manner::Reset => stream.tcp().set_zero_linger().unwrap(),
-            Manner::HalfClose => {
+            LeaverManner::Reset => stream.tcp().set_zero_linger().unwrap(),
+            LeaverManner::HalfClose => {
                 // The server may have closed before.
                 let _ = stream.shutdown().await;
                 note(&read(&mut stream, false, &[]).await, ledger);
             }
-            Manner::HalfRead if answered => {
+            LeaverManner::HalfRead if answered => {
                 let _ = stream.read_exact(&mut [0; 20]).await;
             }
-            Manner::WholeRead | Manner::LastRead | Manner::Upload => self.read_if(&mut stream, ledger).await,
-            Manner::WholeReadReset => {
+            LeaverManner::WholeRead | LeaverManner::LastRead | LeaverManner::Upload => {
+                self.read_if(&mut stream, ledger).await
+            }
+            LeaverManner::WholeReadReset => {
                 self.read_if(&mut stream, ledger).await;
                 stream.tcp().set_zero_linger().unwrap();
             }
-            Manner::SlowRead if !self.quiet => read_slowly(&mut stream, ledger).await,
-            Manner::Stalled => sleep(UNREAD).await,
+            LeaverManner::SlowRead if !self.quiet => read_slowly(&mut stream, ledger).await,
+            LeaverManner::Stalled => sleep(UNREAD).await,
             _ => {}
         }
     }
 
     fn reads_whole(&self) -> bool {
-        use Manner::{LastRead, Upload, WholeRead, WholeReadReset};
+        use LeaverManner::{LastRead, Upload, WholeRead, WholeReadReset};
         matches!(self.manner, LastRead | Upload | WholeRead | WholeReadReset)
     }
 
@@ -191,7 +196,7 @@ impl Leaver {
     }
 
     /// Reads its answer if one comes.
-    async fn read_if(&self, stream: &mut Socket, ledger: &Ledger) {
+    async fn read_if(&self, stream: &mut Socket, ledger: &SoakLedger) {
         let mut first = [0];
         if let Ok(Ok(1)) = timeout(self.patience, stream.read(&mut first)).await {
             let rest = read(stream, true, &first).await;
@@ -206,18 +211,18 @@ impl Leaver {
             format!("{method} /take/{queue}?wait=60&status={status} HTTP/1.1\r\nhost: soak\r\n\r\n")
         };
         let (head, body) = match self.manner {
-            Manner::Pipelined => (format!("{poll}\r\n{poll}\r\n"), 0),
-            Manner::StrayLine => (format!("{poll}\r\n\r\n"), 0),
-            Manner::UnreadBody => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD / 2),
-            Manner::Upload => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD),
-            Manner::BrokenPush => {
+            LeaverManner::Pipelined => (format!("{poll}\r\n{poll}\r\n"), 0),
+            LeaverManner::StrayLine => (format!("{poll}\r\n\r\n"), 0),
+            LeaverManner::UnreadBody => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD / 2),
+            LeaverManner::Upload => (format!("{poll}content-length: {UPLOAD}\r\n\r\n"), UPLOAD),
+            LeaverManner::BrokenPush => {
                 (format!("POST /push/{queue} HTTP/1.1\r\nhost: soak\r\ncontent-length: 1000\r\n\r\n"), 500)
             }
-            Manner::Head => (take("HEAD", 200), 0),
-            Manner::NoContent => (take("GET", 204), 0),
-            Manner::NotModified => (take("GET", 304), 0),
-            Manner::LastRead => (format!("{poll}connection: close\r\n\r\n"), 0),
-            Manner::BrokenHead => (poll, 0),
+            LeaverManner::Head => (take("HEAD", 200), 0),
+            LeaverManner::NoContent => (take("GET", 204), 0),
+            LeaverManner::NotModified => (take("GET", 304), 0),
+            LeaverManner::LastRead => (format!("{poll}connection: close\r\n\r\n"), 0),
+            LeaverManner::BrokenHead => (poll, 0),
             _ => (format!("{poll}\r\n"), 0),
         };
         [head.into_bytes(), vec![b'x'; body]].concat()
@@ -226,22 +231,22 @@ impl Leaver {
     /// Here the library reads, whether or not the application does: an answer that comes just as the
     /// application has lost its patience counts as read. So who leaves without one polls a queue without events, or
     /// opens no window for it.
-    async fn run_http2(&self, door: &Door, ledger: &Ledger) {
+    async fn run_http2(&self, door: &Door, ledger: &SoakLedger) {
         let mut settings = Builder::new();
         match self.manner {
-            Manner::Http2Stalled => settings.initial_window_size(0),
-            Manner::Http2Slow => settings.initial_window_size(5_000),
+            LeaverManner::Http2Stalled => settings.initial_window_size(0),
+            LeaverManner::Http2Slow => settings.initial_window_size(5_000),
             _ => &mut settings,
         };
         let poll = Request::get(&format!("/poll/{}?wait=60", self.queue));
         let mut stream = Http2::with(door.connect().await, &settings).await.open(&poll).await;
-        if self.quiet || self.manner == Manner::Http2Stalled {
+        if self.quiet || self.manner == LeaverManner::Http2Stalled {
             sleep(self.patience).await;
         } else {
             let answer = soon("an answer", stream.split().1.try_answer()).await.expect("an answer");
             ledger.read(answer.expect(200), answer.header(FLAG).is_some());
         }
-        if self.manner == Manner::StreamReset {
+        if self.manner == LeaverManner::StreamReset {
             stream.split().0.reset().await;
             sleep(Duration::from_millis(5)).await;
         }
@@ -262,7 +267,7 @@ async fn read(stream: &mut Socket, one: bool, first: &[u8]) -> Vec<u8> {
 }
 
 /// The same for one who takes a moment for each part, and must not be cut off for it.
-async fn read_slowly(stream: &mut Socket, ledger: &Ledger) {
+async fn read_slowly(stream: &mut Socket, ledger: &SoakLedger) {
     let mut received = Vec::new();
     while whole(&received).is_none() {
         let mut part = [0; 2_000];
@@ -274,7 +279,7 @@ async fn read_slowly(stream: &mut Socket, ledger: &Ledger) {
     note(&received, ledger);
 }
 
-fn note(received: &[u8], ledger: &Ledger) {
+fn note(received: &[u8], ledger: &SoakLedger) {
     match whole(received) {
         Some((head, data)) if head.starts_with("HTTP/1.1 200 ") => ledger.read(data, head.contains(FLAG)),
         _ => {}

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 /// For each event how often its data was read to the end.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<HashMap<usize, usize>>);
+pub(super) struct SoakLedger(Mutex<HashMap<usize, usize>>);
 
-impl Ledger {
+impl SoakLedger {
     pub(super) fn pushed(&self, number: usize) {
         self.events().insert(number, 0);
     }
@@ -33,7 +33,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Ledger {
+impl fmt::Display for SoakLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = self.missing().len();
         let events = self.events();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Certificate, Door, H1, H2, Http1, Request, Server, eventually, soon};
 use leaver::{Doors, FLAG, Leaver, MANNERS};
-use ledger::Ledger;
+use ledger::SoakLedger;
 
 const LEAVERS: usize = 20_000;
 /// Between two that come.
@@ -68,7 +68,7 @@ async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
     // An app has its image of memory from its first request on.
     server.get("/take/none?wait=0").await.expect(204);
     let before = settled_descriptors(&server).await;
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(SoakLedger::default());
     let (stop, enough) = (CancellationToken::new(), CancellationToken::new());
     let mut pollers = JoinSet::new();
     for number in 0..POLLERS {
@@ -116,7 +116,7 @@ async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
 }
 
 /// Sends all leavers, and says how much memory the server had meanwhile.
-async fn leave(server: &Server, doors: &Doors, ledger: &Arc<Ledger>) -> Vec<u64> {
+async fn leave(server: &Server, doors: &Doors, ledger: &Arc<SoakLedger>) -> Vec<u64> {
     let open = Arc::new(Semaphore::new(OPEN_AT_ONCE));
     let mut leavers = JoinSet::new();
     let mut pace = interval(PACE);
@@ -150,7 +150,7 @@ async fn leave(server: &Server, doors: &Doors, ledger: &Arc<Ledger>) -> Vec<u64>
 }
 
 /// Polls a queue as a client should, until it is told to stop.
-async fn stay(address: SocketAddr, queue: usize, ledger: Arc<Ledger>, stop: CancellationToken) {
+async fn stay(address: SocketAddr, queue: usize, ledger: Arc<SoakLedger>, stop: CancellationToken) {
     let mut client = Http1::connect(address).await;
     let poll = Request::get(&format!("/poll/{queue}?wait=1"));
     while !stop.is_cancelled() {
@@ -162,7 +162,7 @@ async fn stay(address: SocketAddr, queue: usize, ledger: Arc<Ledger>, stop: Canc
 }
 
 /// Pushes numbered events, each to the next queue, until there are enough.
-async fn push(address: SocketAddr, ledger: Arc<Ledger>, enough: CancellationToken) {
+async fn push(address: SocketAddr, ledger: Arc<SoakLedger>, enough: CancellationToken) {
     let mut client = Http1::connect(address).await;
     let mut pace = interval(BETWEEN_EVENTS);
     for number in 0.. {

@@ -25,7 +25,7 @@ struct Limits {
     topics: TopicsConfig,
 }
 
-struct Fixture {
+struct ContractFixture {
     store: Arc<dyn EventStore>,
     /// Keeps its time.
     _tasks: JoinSet<()>,
@@ -33,7 +33,7 @@ struct Fixture {
     _place: Box<dyn Send>,
 }
 
-impl Fixture {
+impl ContractFixture {
     fn new(store: Arc<dyn EventStore>, place: Box<dyn Send>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(store.clone().keep_time());
@@ -43,45 +43,45 @@ impl Fixture {
 
 /// A kind of store, and how it counts.
 #[derive(Clone, Copy)]
-struct Kind {
-    make: fn(Limits) -> Fixture,
+struct ContractKind {
+    make: fn(Limits) -> ContractFixture,
     /// Bytes of an event beside its payload, in a queue or a topic whose name is one letter.
     overhead: u64,
     /// Whether hosts can share it. Then bytes are those that are sent, and the newest event of a topic has to fit too.
     is_shared: bool,
 }
 
-const MEMORY: Kind = Kind {
-    make: |limits| Fixture::new(MemoryStore::new(limits.queues, limits.topics), Box::new(())),
+const MEMORY: ContractKind = ContractKind {
+    make: |limits| ContractFixture::new(MemoryStore::new(limits.queues, limits.topics), Box::new(())),
     overhead: OVERHEAD,
     is_shared: false,
 };
 
-const DISK: Kind = Kind {
+const DISK: ContractKind = ContractKind {
     make: |limits| {
         let folder = tempfile::tempdir().unwrap();
         let store = DiskStore::open(folder.path(), Durability::Buffered, limits.queues, limits.topics);
-        Fixture::new(store.unwrap(), Box::new(folder))
+        ContractFixture::new(store.unwrap(), Box::new(folder))
     },
     overhead: OVERHEAD,
     is_shared: false,
 };
 
 #[cfg(feature = "nats")]
-const NATS: Kind = Kind {
+const NATS: ContractKind = ContractKind {
     make: |limits| {
         let server = linger_nats_server::Nats::start().unwrap();
         let config =
             linger_config::NatsConfig { servers: vec![server.url()], ..linger_config::NatsConfig::default() };
         let store = nats::NatsStore::open(&config, limits.queues, limits.topics);
-        Fixture::new(store.unwrap(), Box::new(server))
+        ContractFixture::new(store.unwrap(), Box::new(server))
     },
     overhead: 93,
     is_shared: true,
 };
 
-impl Kind {
-    fn store(self, limits: Limits) -> Fixture {
+impl ContractKind {
+    fn store(self, limits: Limits) -> ContractFixture {
         (self.make)(limits)
     }
 
@@ -179,7 +179,7 @@ fn texts(batch: &TopicBatch) -> Vec<&str> {
     batch.events.iter().map(|event| std::str::from_utf8(&event.data).unwrap()).collect()
 }
 
-impl Fixture {
+impl ContractFixture {
     async fn push(&self, queue: &str, text: &str) -> Result<EventId, StoreError> {
         self.push_scheduled(queue, text, Schedule::default()).await
     }
@@ -233,7 +233,7 @@ impl Fixture {
 }
 
 /// Pushes and takes something else, which is written after all that came before.
-async fn settle_all(f: &Fixture) {
+async fn settle_all(f: &ContractFixture) {
     f.push("other", "").await.unwrap();
     settle(f.take("other").await, Settlement::Ack).await;
 }
@@ -242,7 +242,7 @@ async fn settle(lease: Lease, settlement: Settlement) {
     soon(lease.settle(settlement)).await.unwrap();
 }
 
-async fn events_leave_in_the_order_in_which_they_came(kind: Kind) {
+async fn events_leave_in_the_order_in_which_they_came(kind: ContractKind) {
     let f = kind.store(limits());
     for text in ["a", "b", "c"] {
         f.push("q", text).await.unwrap();
@@ -258,7 +258,7 @@ async fn events_leave_in_the_order_in_which_they_came(kind: Kind) {
     assert_eq!(f.usage(), StoreUsage::default());
 }
 
-async fn put_back_returns_to_its_place_whatever_the_order(kind: Kind) {
+async fn put_back_returns_to_its_place_whatever_the_order(kind: ContractKind) {
     let f = kind.store(limits());
     for text in ["a", "b", "c"] {
         f.push("q", text).await.unwrap();
@@ -271,14 +271,14 @@ async fn put_back_returns_to_its_place_whatever_the_order(kind: Kind) {
     assert_eq!(seen(&b), ("b", 2, true));
 }
 
-async fn dropped_lease_leaves_no_trace(kind: Kind) {
+async fn dropped_lease_leaves_no_trace(kind: ContractKind) {
     let f = kind.store(limits());
     f.push("q", "a").await.unwrap();
     drop(f.take("q").await);
     assert_eq!(f.take("q").await.event().attempt, 1);
 }
 
-async fn dropped_wait_takes_nothing(kind: Kind) {
+async fn dropped_wait_takes_nothing(kind: ContractKind) {
     let f = kind.store(limits());
     let mut early = f.wait("q");
     assert!((&mut early).now_or_never().is_none());
@@ -293,7 +293,7 @@ async fn dropped_wait_takes_nothing(kind: Kind) {
     assert_eq!((lease.event().data.as_ref(), lease.event().attempt), (&b"a"[..], 1));
 }
 
-async fn waiters_are_served_in_the_order_in_which_they_came(kind: Kind) {
+async fn waiters_are_served_in_the_order_in_which_they_came(kind: ContractKind) {
     let f = kind.store(limits());
     let waits: Vec<_> = (0..5).map(|_| f.wait("q")).collect();
     for number in 0..5 {
@@ -310,7 +310,7 @@ fn over<T>(limit: LimitKind) -> Result<T, StoreError> {
     Err(StoreError::OverLimit(limit))
 }
 
-async fn limits_refuse_and_keep_what_is_there(kind: Kind) {
+async fn limits_refuse_and_keep_what_is_there(kind: ContractKind) {
     let f = kind.store(queues("max_events = 2\nmax_event_size = '4B'\nmax_queues = 1"));
     assert_eq!(f.push("q", "12345").await, Err(StoreError::TooLarge { limit: 4 }));
     assert_eq!(f.usage(), StoreUsage::default());
@@ -325,7 +325,7 @@ async fn limits_refuse_and_keep_what_is_there(kind: Kind) {
     f.push("q", "3").await.unwrap();
 }
 
-async fn bytes_of_a_queue_are_bounded(kind: Kind) {
+async fn bytes_of_a_queue_are_bounded(kind: ContractKind) {
     let f = kind.store(queues(&format!("max_bytes = '{}B'", 2 * (kind.overhead + 10))));
     f.push("q", "0123456789").await.unwrap();
     f.push("q", "0123456789").await.unwrap();
@@ -334,7 +334,7 @@ async fn bytes_of_a_queue_are_bounded(kind: Kind) {
     f.push("q", "0123456789").await.unwrap();
 }
 
-async fn bytes_of_all_queues_are_bounded(kind: Kind) {
+async fn bytes_of_all_queues_are_bounded(kind: ContractKind) {
     let f = kind.store(queues(&format!("max_total_bytes = '{}B'", 2 * (kind.overhead + 10))));
     f.push("a", "0123456789").await.unwrap();
     f.push("b", "0123456789").await.unwrap();
@@ -343,7 +343,7 @@ async fn bytes_of_all_queues_are_bounded(kind: Kind) {
     f.push("c", "0123456789").await.unwrap();
 }
 
-async fn lease_settles_once(kind: Kind) {
+async fn lease_settles_once(kind: ContractKind) {
     let f = kind.store(limits());
     f.push("q", "a").await.unwrap();
     let lease = f.take("q").await;
@@ -352,7 +352,7 @@ async fn lease_settles_once(kind: Kind) {
     assert_eq!(soon(f.store.clone().settle(&id, Settlement::Ack)).await, Err(StoreError::Settled));
 }
 
-async fn waiters_are_bounded(kind: Kind) {
+async fn waiters_are_bounded(kind: ContractKind) {
     let f = kind.store(queues("max_waiters = 1"));
     let first = f.wait("q");
     assert_eq!(soon(f.wait("q")).await.err(), Some(StoreError::OverLimit(LimitKind::Waiters)));
@@ -363,7 +363,7 @@ async fn waiters_are_bounded(kind: Kind) {
     soon(second).await.unwrap();
 }
 
-async fn delayed_event_is_taken_when_its_time_has_come(kind: Kind) {
+async fn delayed_event_is_taken_when_its_time_has_come(kind: ContractKind) {
     let f = kind.store(limits());
     let (began, delay) = (Instant::now(), Duration::from_millis(60));
     f.push_scheduled("q", "late", Schedule { delay: Some(delay), time_to_live: None }).await.unwrap();
@@ -379,7 +379,7 @@ async fn delayed_event_is_taken_when_its_time_has_come(kind: Kind) {
     assert_eq!(seen(&f.take("q").await), ("late", 2, false));
 }
 
-async fn event_of_no_more_use_is_gone(kind: Kind) {
+async fn event_of_no_more_use_is_gone(kind: ContractKind) {
     let f = kind.store(limits());
     let brief = |delay| Schedule { delay, time_to_live: Some(Duration::from_millis(30)) };
     f.push_scheduled("q", "brief", brief(None)).await.unwrap();
@@ -400,7 +400,7 @@ async fn event_of_no_more_use_is_gone(kind: Kind) {
     f.holds(|usage| *usage == StoreUsage::default()).await;
 }
 
-async fn lease_that_runs_out_puts_back_and_is_settled(kind: Kind) {
+async fn lease_that_runs_out_puts_back_and_is_settled(kind: ContractKind) {
     let f = kind.store(queues("lease = '30ms'"));
     f.push("q", "a").await.unwrap();
     let forgotten = f.take("q").await;
@@ -411,7 +411,7 @@ async fn lease_that_runs_out_puts_back_and_is_settled(kind: Kind) {
     assert_eq!(f.usage().events, 1);
 }
 
-async fn renewed_lease_holds_on(kind: Kind) {
+async fn renewed_lease_holds_on(kind: ContractKind) {
     let f = kind.store(queues("lease = '10s'"));
     f.push("q", "a").await.unwrap();
     let lease = f.take("q").await;
@@ -420,7 +420,7 @@ async fn renewed_lease_holds_on(kind: Kind) {
     assert_eq!(soon(f.store.clone().renew(&lease.id, Duration::ZERO)).await, Err(StoreError::Settled));
 }
 
-async fn event_that_was_handed_out_too_often_goes_to_the_dead_letters(kind: Kind) {
+async fn event_that_was_handed_out_too_often_goes_to_the_dead_letters(kind: ContractKind) {
     let f = kind.store(queues("max_attempts = 2"));
     let id = f.push("q", "poison").await.unwrap();
     f.push("q", "b").await.unwrap();
@@ -438,7 +438,7 @@ async fn event_that_was_handed_out_too_often_goes_to_the_dead_letters(kind: Kind
     assert_eq!(f.usage().queues, 2);
 }
 
-async fn dead_letter_without_a_place_stays(kind: Kind) {
+async fn dead_letter_without_a_place_stays(kind: ContractKind) {
     let f = kind.store(queues("max_attempts = 1\nmax_events = 1\ndead_letters = 'lost'"));
     f.push("lost", "one").await.unwrap();
     f.push("q", "poison").await.unwrap();
@@ -452,7 +452,7 @@ async fn dead_letter_without_a_place_stays(kind: Kind) {
     f.holds(|usage| (usage.events, usage.bytes) == (2, bytes)).await;
 }
 
-async fn readers_get_all_events_in_order(kind: Kind) {
+async fn readers_get_all_events_in_order(kind: ContractKind) {
     let f = kind.store(limits());
     let mut cursors = Vec::new();
     for text in ["a", "b", "c"] {
@@ -469,7 +469,7 @@ async fn readers_get_all_events_in_order(kind: Kind) {
     assert_eq!(f.usage().published, 3);
 }
 
-async fn reader_waits_for_the_next_event(kind: Kind) {
+async fn reader_waits_for_the_next_event(kind: ContractKind) {
     let f = kind.store(limits());
     // Before there is a topic, too.
     for (topic, after) in [("t", None), ("u", Some(f.end("u").await))] {
@@ -485,7 +485,7 @@ async fn reader_waits_for_the_next_event(kind: Kind) {
     assert_eq!(texts(&soon(next).await.unwrap()), ["b"]);
 }
 
-async fn all_readers_share_one_event(kind: Kind) {
+async fn all_readers_share_one_event(kind: ContractKind) {
     let f = kind.store(limits());
     let mut reads: Vec<_> = (0..100).map(|_| f.read("t", None)).collect();
     for read in &mut reads {
@@ -501,7 +501,7 @@ async fn all_readers_share_one_event(kind: Kind) {
     assert_eq!(f.usage().readers, 0);
 }
 
-async fn dropped_read_leaves_no_trace(kind: Kind) {
+async fn dropped_read_leaves_no_trace(kind: ContractKind) {
     let f = kind.store(limits());
     let mut read = f.read("t", None);
     assert!((&mut read).now_or_never().is_none());
@@ -512,7 +512,7 @@ async fn dropped_read_leaves_no_trace(kind: Kind) {
     assert_eq!(f.usage(), StoreUsage::default());
 }
 
-async fn retention_tells_how_much_was_missed(kind: Kind) {
+async fn retention_tells_how_much_was_missed(kind: ContractKind) {
     // Where it can, the newest stays, whatever its size.
     let smallest = if kind.is_shared { kind.overhead + 3 } else { kind.overhead };
     let f =
@@ -533,7 +533,7 @@ async fn retention_tells_how_much_was_missed(kind: Kind) {
     assert_eq!(f.usage().published_bytes, 4 * kind.overhead + 6);
 }
 
-async fn old_events_are_dropped_by_time_and_so_is_the_topic(kind: Kind) {
+async fn old_events_are_dropped_by_time_and_so_is_the_topic(kind: ContractKind) {
     let f = kind.store(topics("keep_for = '40ms'"));
     let first = f.publish("t", "a").await.unwrap();
     f.holds(|usage| usage.published == 0).await;
@@ -547,7 +547,7 @@ async fn old_events_are_dropped_by_time_and_so_is_the_topic(kind: Kind) {
     assert_ne!(batch.next, first);
 }
 
-async fn limits_of_topics_refuse_and_keep_what_is_there(kind: Kind) {
+async fn limits_of_topics_refuse_and_keep_what_is_there(kind: ContractKind) {
     let bytes = 2 * (kind.overhead + 1);
     let f = kind.store(topics(&format!(
         "max_topics = 1\nmax_event_size = '4B'\nmax_waiters = 1\nmax_total_bytes = '{bytes}B'\nkeep_bytes = '{bytes}B'"
@@ -571,23 +571,23 @@ async fn limits_of_topics_refuse_and_keep_what_is_there(kind: Kind) {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ContractStep {
     Push,
     Take,
     Abandon(usize),
     Settle(usize, Settlement),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ContractStep> {
     prop_oneof![
-        3 => Just(Step::Push),
-        3 => Just(Step::Take),
-        1 => any::<usize>().prop_map(Step::Abandon),
+        3 => Just(ContractStep::Push),
+        3 => Just(ContractStep::Take),
+        1 => any::<usize>().prop_map(ContractStep::Abandon),
         2 => (any::<usize>(), prop_oneof![
             Just(Settlement::Ack),
             Just(Settlement::Release),
             any::<bool>().prop_map(|maybe_delivered| Settlement::Requeue { maybe_delivered }),
-        ]).prop_map(|(index, settlement)| Step::Settle(index, settlement)),
+        ]).prop_map(|(index, settlement)| ContractStep::Settle(index, settlement)),
     ]
 }
 
@@ -596,7 +596,7 @@ fn number(data: &Bytes) -> u64 {
 }
 
 /// Whatever the order of things, every event is committed once or still there, oldest first.
-async fn no_event_is_lost_or_doubled(kind: Kind, steps: Vec<Step>) {
+async fn no_event_is_lost_or_doubled(kind: ContractKind, steps: Vec<ContractStep>) {
     let f = kind.store(limits());
     let mut pushed = 0u64;
     let mut committed = Vec::new();
@@ -604,22 +604,22 @@ async fn no_event_is_lost_or_doubled(kind: Kind, steps: Vec<Step>) {
     let mut leases: Vec<Lease> = Vec::new();
     for step in steps {
         match step {
-            Step::Push => {
+            ContractStep::Push => {
                 f.push("q", &pushed.to_string()).await.unwrap();
                 pushed += 1;
             }
-            Step::Take => waits.push_back(f.wait("q")),
-            Step::Abandon(index) if !waits.is_empty() => {
+            ContractStep::Take => waits.push_back(f.wait("q")),
+            ContractStep::Abandon(index) if !waits.is_empty() => {
                 waits.remove(index % waits.len());
             }
-            Step::Settle(index, settlement) if !leases.is_empty() => {
+            ContractStep::Settle(index, settlement) if !leases.is_empty() => {
                 let lease = leases.swap_remove(index % leases.len());
                 if settlement == Settlement::Ack {
                     committed.push(lease.event().data.clone());
                 }
                 settle(lease, settlement).await;
             }
-            Step::Abandon(_) | Step::Settle(..) => {}
+            ContractStep::Abandon(_) | ContractStep::Settle(..) => {}
         }
         waits.retain_mut(|wait| match wait.now_or_never() {
             Some(lease) => {
@@ -647,7 +647,7 @@ async fn no_event_is_lost_or_doubled(kind: Kind, steps: Vec<Step>) {
     assert_eq!(f.usage(), StoreUsage::default());
 }
 
-fn run(kind: Kind, steps: Vec<Step>) {
+fn run(kind: ContractKind, steps: Vec<ContractStep>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async { no_event_is_lost_or_doubled(kind, steps).await });
 }

@@ -8,9 +8,9 @@ use super::*;
 
 /// Keeps the spans that end.
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
+struct KeptSpans(Arc<Mutex<Vec<SpanData>>>);
 
-impl SpanProcessor for Kept {
+impl SpanProcessor for KeptSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
@@ -34,8 +34,8 @@ struct Facts {
 }
 
 /// A request for `/a`, and what its spans will be.
-fn begin() -> (Facts, Kept) {
-    let kept = Kept::default();
+fn begin() -> (Facts, KeptSpans) {
+    let kept = KeptSpans::default();
     let provider = SdkTracerProvider::builder().with_span_processor(kept.clone()).build();
     let tracer = RequestTracer::new(provider.tracer("test"));
     let mut request = Request::builder().method("BREW").uri("http://h/a?b").body(()).unwrap();
@@ -61,7 +61,7 @@ fn end(facts: &Facts, status: Option<u16>) {
     });
 }
 
-fn named(kept: &Kept, name: &str) -> Vec<SpanData> {
+fn named(kept: &KeptSpans, name: &str) -> Vec<SpanData> {
     kept.0.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect()
 }
 

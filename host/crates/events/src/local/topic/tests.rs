@@ -14,7 +14,7 @@ fn kept(epoch: u32, sequence: u64) -> RetainedEvent {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum TopicStep {
     Publish,
     /// Time takes all events.
     Empty,
@@ -22,8 +22,8 @@ enum Step {
     Restart(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![8 => Just(Step::Publish), 1 => Just(Step::Empty), 1 => (0..4u64).prop_map(Step::Restart)]
+fn step() -> impl Strategy<Value = TopicStep> {
+    prop_oneof![8 => Just(TopicStep::Publish), 1 => Just(TopicStep::Empty), 1 => (0..4u64).prop_map(TopicStep::Restart)]
 }
 
 /// What is written down. Each is written whole, or not at all.
@@ -34,7 +34,7 @@ enum Entry {
 }
 
 /// A topic, what was written down of it, and what was published and lost.
-struct World {
+struct TopicWorld {
     topic: LocalTopic,
     journal: Vec<Entry>,
     lost: Vec<Cursor>,
@@ -42,7 +42,7 @@ struct World {
     keep: usize,
 }
 
-impl World {
+impl TopicWorld {
     fn new(keep: usize) -> Self {
         let topic = LocalTopic::new(0, retention(keep), 0);
         Self { topic, journal: Vec::new(), lost: Vec::new(), epoch: 0, keep }
@@ -116,12 +116,12 @@ proptest! {
     /// of the rest.
     #[test]
     fn no_cursor_is_confused(steps in proptest::collection::vec(step(), 1..60), keep in 1..20usize) {
-        let mut world = World::new(keep);
+        let mut world = TopicWorld::new(keep);
         for step in steps {
             match step {
-                Step::Publish => world.publish(),
-                Step::Empty => world.empty(),
-                Step::Restart(lost) => world.restart(lost),
+                TopicStep::Publish => world.publish(),
+                TopicStep::Empty => world.empty(),
+                TopicStep::Restart(lost) => world.restart(lost),
             }
         }
         world.publish();

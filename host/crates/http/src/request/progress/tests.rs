@@ -15,7 +15,7 @@ use crate::connection::{Connection, ListenerPolicy};
 use crate::request::access::AccessRecord;
 use crate::request::shares::RequestPermits;
 
-struct Fixture {
+struct ProgressFixture {
     _client: TcpStream,
     socket: MonitoredSocket<UnflushedResponse>,
     connection: Arc<Connection>,
@@ -24,7 +24,7 @@ struct Fixture {
     progress: Arc<BodyProgress>,
 }
 
-async fn fixture(http2: bool) -> Fixture {
+async fn fixture(http2: bool) -> ProgressFixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let link: Arc<ClientLink> =
@@ -43,7 +43,7 @@ async fn fixture(http2: bool) -> Fixture {
     let shares = RequestPermits::free(&connection);
     let guard = Guard::new(exchange.clone(), connection.clone(), http2, access, shares);
     let progress = guard.progress();
-    Fixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }
+    ProgressFixture { _client: client, socket: link.socket(), connection, exchange, guard, progress }
 }
 
 fn reason(exchange: &Exchange) -> Option<Reason> {
@@ -52,7 +52,7 @@ fn reason(exchange: &Exchange) -> Option<Reason> {
     exchange.cancellation.reason()
 }
 
-fn chunk(fixture: &Fixture, text: &'static str) -> TrackedChunk {
+fn chunk(fixture: &ProgressFixture, text: &'static str) -> TrackedChunk {
     TrackedChunk::new(Bytes::from_static(text.as_bytes()), Some(&fixture.progress))
 }
 
