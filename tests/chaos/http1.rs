@@ -208,7 +208,7 @@ async fn act(manner: Http1Manner, stream: &mut Socket, dice: &mut Dice, moments:
             read_whole(stream, &mut received).await;
         }
         Http1Manner::Close | Http1Manner::Reset | Http1Manner::Pipelined | Http1Manner::BrokenUpload => {
-            at(moments.leave).await
+            at(moments.leave).await;
         }
     }
     received

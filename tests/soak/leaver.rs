@@ -168,7 +168,7 @@ impl Leaver {
                 let _ = stream.read_exact(&mut [0; 20]).await;
             }
             LeaverManner::WholeRead | LeaverManner::LastRead | LeaverManner::Upload => {
-                self.read_if(&mut stream, ledger).await
+                self.read_if(&mut stream, ledger).await;
             }
             LeaverManner::WholeReadReset => {
                 self.read_if(&mut stream, ledger).await;

@@ -71,7 +71,7 @@ impl AdminListener {
             let accepted = accepted.and_then(AcceptedSocket::stream).map(|stream| match stream {
                 SocketStream::Tcp(stream) => drop(connections.spawn(connection(stream, api.clone(), permit))),
                 SocketStream::Unix(stream) => {
-                    drop(connections.spawn(connection(stream, api.clone(), permit)))
+                    drop(connections.spawn(connection(stream, api.clone(), permit)));
                 }
             });
             if let Err(error) = accepted {

@@ -76,7 +76,7 @@ impl Server {
         let settings = HttpSettings::new(&config, |name| deployments.slot(name).ok());
         let places = ConnectionPermits::new(&config.limits);
         let body_buffers = settings.read_ahead.buffers.clone();
-        let shared = ShardContext {
+        let common = ShardContext {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             detection: config.detection.clone(),
             metrics: metrics.clone(),
@@ -95,18 +95,18 @@ impl Server {
         let contexts = (0..config.threads).map(|index| {
             let shard = ShardHandle { index, tasks: TaskTracker::new() };
             let (connections, spares, begun) = Default::default();
-            Arc::new(ShardContext { connections, spares, begun, shard, ..shared.clone() })
+            Arc::new(ShardContext { connections, spares, begun, shard, ..common.clone() })
         });
         let contexts = contexts.collect();
         let reloader = ConfigReloader::new(
             config,
             reread,
             deployments.clone(),
-            shared.settings,
+            common.settings,
             places.clone(),
             metrics.clone(),
         );
-        let stopping = shared.stopping;
+        let stopping = common.stopping;
         Ok(Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping })
     }
 

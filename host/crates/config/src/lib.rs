@@ -260,7 +260,7 @@ impl Config {
                 return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
             }
             (listen, true) => {
-                self.listeners.push(ListenerConfig::plain(listen.unwrap_or_else(default_listen)))
+                self.listeners.push(ListenerConfig::plain(listen.unwrap_or_else(default_listen)));
             }
             (None, false) => {}
         }

@@ -99,7 +99,7 @@ impl<B: Body<Data = Bytes, Error: Into<BodyReadError> + Send> + Unpin> Pump<B> {
             // What has no room is not read for its guest, but may be for the next request.
             Err(BodyBreak::NoRoom(_)) => {}
             Ok(false) | Err(BodyBreak::Left | BodyBreak::Malformed | BodyBreak::TooSlow) => {
-                self.intake.mark_stopped()
+                self.intake.mark_stopped();
             }
         }
         read.map(drop)

@@ -227,23 +227,23 @@ impl SoloState {
     fn make_ready(self: &Arc<Self>, shard: &ShardHandle) {
         let Some(warm) = self.warm.get(shard.index) else { return };
         let Some(starting) = warm.begin() else { return };
-        let (shared, warm, here) = (self.clone(), warm.clone(), shard.clone());
+        let (pool, warm, here) = (self.clone(), warm.clone(), shard.clone());
         shard.tasks.spawn(async move {
             let _only = starting;
             // Who waits for a place comes first.
             while warm.lacks()
-                && !shared.queue.is_waited_in()
-                && let Some(place) = shared.place()
+                && !pool.queue.is_waited_in()
+                && let Some(place) = pool.place()
             {
-                match shared.start_in_time(place).await {
+                match pool.start_in_time(place).await {
                     Ok(instance) => warm.put(instance, &here),
                     Err(why) => {
-                        let app = &*shared.factory.app;
+                        let app = &*pool.factory.app;
                         tracing::warn!(app, "no instance is made ready (instances.ready): {why}");
                         return;
                     }
                 }
-                shared.queue.notify_freed();
+                pool.queue.notify_freed();
             }
         });
     }

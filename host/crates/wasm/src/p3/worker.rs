@@ -57,20 +57,15 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one in a task of the shard.
-    pub(super) fn start(
-        number: u64,
-        shared: Arc<PoolState>,
-        shard: &ShardHandle,
-        place: Permit,
-    ) -> Arc<Self> {
+    pub(super) fn start(number: u64, pool: Arc<PoolState>, shard: &ShardHandle, place: Permit) -> Arc<Self> {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
-        let queue = shared.queue.clone();
-        let budget = shared.factory.budget(move || queue.notify_freed());
+        let queue = pool.queue.clone();
+        let budget = pool.factory.budget(move || queue.notify_freed());
         let worker = Arc::new(Self {
             number,
             shard: shard.index,
-            shared,
+            shared: pool,
             budget,
             load: Arc::default(),
             uses: AtomicU64::new(0),
