@@ -86,7 +86,7 @@ impl Server {
             replaced: deployments.subscribe_replaced(),
             clients: places.clients.clone(),
             connections: Arc::default(),
-            spares: Arc::default(),
+            idle_buffers: Arc::default(),
             busy_poll: config.busy_poll,
             begun: Arc::default(),
             stopping: CancellationToken::new(),
@@ -94,8 +94,8 @@ impl Server {
         };
         let contexts = (0..config.threads).map(|index| {
             let shard = ShardHandle { index, tasks: TaskTracker::new() };
-            let (connections, spares, begun) = Default::default();
-            Arc::new(ShardContext { connections, spares, begun, shard, ..common.clone() })
+            let (connections, idle_buffers, begun) = Default::default();
+            Arc::new(ShardContext { connections, idle_buffers, begun, shard, ..common.clone() })
         });
         let contexts = contexts.collect();
         let reloader = ConfigReloader::new(

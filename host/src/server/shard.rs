@@ -52,8 +52,8 @@ impl Shard {
                 if let Some(polling) = polling {
                     beside.spawn(polling.run());
                 }
-                let spares = context.spares.clone();
-                beside.spawn(async move { spares.tend().await });
+                let idle_buffers = context.idle_buffers.clone();
+                beside.spawn(async move { idle_buffers.tend().await });
                 let (connections, bounds) = (context.connections.clone(), context.detection.reader_bounds());
                 beside.spawn(async move { connections.check_readers(bounds).await });
                 serve(context, inbox, &open).await;

@@ -40,7 +40,7 @@ pub struct ShardContext {
     /// Those of the thread.
     pub connections: Arc<ConnectionList>,
     /// What the thread's connections do not need for now.
-    pub spares: Arc<IdleBuffers>,
+    pub idle_buffers: Arc<IdleBuffers>,
     /// How long the thread looks for the next request before it sleeps, where that pays.
     pub busy_poll: Option<Duration>,
     /// How many requests began on the thread.

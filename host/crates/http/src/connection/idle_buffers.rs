@@ -41,10 +41,10 @@ const LOOKS: u8 = 2;
 
 impl IdleBuffers {
     /// A request begins.
-    pub(crate) fn record_begin(&self, spare: &Arc<IdleBuffer>) {
-        spare.due.store(false, Ordering::Release);
-        if spare.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
-            self.lately().push(Arc::downgrade(spare));
+    pub(crate) fn record_begin(&self, idle_buffer: &Arc<IdleBuffer>) {
+        idle_buffer.due.store(false, Ordering::Release);
+        if idle_buffer.looks.swap(LOOKS, Ordering::AcqRel) == 0 {
+            self.lately().push(Arc::downgrade(idle_buffer));
             self.some.notify_one();
         }
     }
@@ -59,7 +59,7 @@ impl IdleBuffers {
             tokio::time::sleep(QUIET).await;
             let lately = std::mem::take(&mut *self.lately());
             for some in lately.chunks(AT_ONCE) {
-                let on: Vec<_> = some.iter().filter(|spare| !is_quiet(spare)).cloned().collect();
+                let on: Vec<_> = some.iter().filter(|idle_buffer| !is_quiet(idle_buffer)).cloned().collect();
                 self.lately().extend(on);
                 tokio::task::yield_now().await;
             }
@@ -72,12 +72,12 @@ impl IdleBuffers {
 }
 
 /// Looks whether a connection has become quiet, or has gone. In that case its pages go.
-fn is_quiet(spare: &Weak<IdleBuffer>) -> bool {
-    let Some(spare) = spare.upgrade() else { return true };
-    let quiet = spare.looks.fetch_sub(1, Ordering::AcqRel) == 1;
+fn is_quiet(idle_buffer: &Weak<IdleBuffer>) -> bool {
+    let Some(idle_buffer) = idle_buffer.upgrade() else { return true };
+    let quiet = idle_buffer.looks.fetch_sub(1, Ordering::AcqRel) == 1;
     if quiet {
-        spare.due.store(true, Ordering::Release);
-        spare.reader.wake();
+        idle_buffer.due.store(true, Ordering::Release);
+        idle_buffer.reader.wake();
     }
     quiet
 }
@@ -137,20 +137,20 @@ mod tests {
     async fn pages_go_once_when_nothing_begins_for_a_while() {
         let (_client, connection) = connection().await;
         let mut stream = ClientStream::new(Transport::Plain(connection.monitor.socket()), connection.clone());
-        let (spares, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
-        let tended = spares.clone();
+        let (idle_buffers, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
+        let tended = idle_buffers.clone();
         tending.spawn(async move { tended.tend().await });
         let (page, half) = (rustix::param::page_size(), QUIET / 2);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "nothing began before");
         for _ in 0..8 {
-            spares.record_begin(connection.spare.as_ref().unwrap());
+            idle_buffers.record_begin(connection.idle_buffer.as_ref().unwrap());
             assert_eq!(left_after(&mut stream, half).await, 4 * page, "something has begun");
         }
         assert!(left_after(&mut stream, 2 * QUIET).await < 2 * page);
         assert_eq!(left_after(&mut stream, 10 * QUIET).await, 4 * page, "they went before");
-        spares.record_begin(connection.spare.as_ref().unwrap());
+        idle_buffers.record_begin(connection.idle_buffer.as_ref().unwrap());
         assert!(left_after(&mut stream, 3 * QUIET).await < 2 * page);
-        assert!(spares.lately().is_empty());
+        assert!(idle_buffers.lately().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,9 +158,9 @@ mod tests {
         let (mut client, connection) = connection().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let stream = ClientStream::new(Transport::Plain(connection.monitor.socket()), connection.clone());
-        let (spares, spare) = (IdleBuffers::default(), connection.spare.clone().unwrap());
+        let (idle_buffers, idle_buffer) = (IdleBuffers::default(), connection.idle_buffer.clone().unwrap());
         let handler = service_fn(|_| {
-            spares.record_begin(&spare);
+            idle_buffers.record_begin(&idle_buffer);
             pending::<Result<Response<GuardedBody>, Infallible>>()
         });
         let (limits, detection, tasks) = Default::default();
@@ -171,22 +171,23 @@ mod tests {
             tasks: &tasks,
         };
         let serving = ServedConnection::new(HttpVersion::Http1, stream, handler, &terms);
-        let both = async { tokio::join!(serving, spares.tend()) };
+        let both = async { tokio::join!(serving, idle_buffers.tend()) };
         assert!(tokio::time::timeout(3 * QUIET, both).await.is_err());
-        let (looks, due) = (spare.looks.load(Ordering::Acquire), spare.due.load(Ordering::Acquire));
+        let (looks, due) =
+            (idle_buffer.looks.load(Ordering::Acquire), idle_buffer.due.load(Ordering::Acquire));
         assert_eq!((looks, due), (0, false), "they were due, and went");
-        assert!(spares.lately().is_empty());
+        assert!(idle_buffers.lately().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn connection_that_has_gone_is_forgotten() {
-        let (spares, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
-        let tended = spares.clone();
+        let (idle_buffers, mut tending) = (Arc::new(IdleBuffers::default()), JoinSet::new());
+        let tended = idle_buffers.clone();
         tending.spawn(async move { tended.tend().await });
         let (_client, connection) = connection().await;
-        spares.record_begin(connection.spare.as_ref().unwrap());
+        idle_buffers.record_begin(connection.idle_buffer.as_ref().unwrap());
         drop(connection);
         tokio::time::sleep(2 * QUIET).await;
-        assert!(spares.lately().is_empty());
+        assert!(idle_buffers.lately().is_empty());
     }
 }

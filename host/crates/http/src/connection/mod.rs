@@ -94,7 +94,7 @@ pub(crate) struct Connection {
     pub(crate) receipts: TaskTracker,
     pub(crate) waits: Option<ReceiptWaits>,
     /// Where it has pages to give back.
-    pub(crate) spare: Option<Arc<IdleBuffer>>,
+    pub(crate) idle_buffer: Option<Arc<IdleBuffer>>,
     /// How many times the client was seen to reset streams.
     resets: AtomicU64,
     /// Whether the socket takes nothing for now.
@@ -122,7 +122,7 @@ impl Connection {
             requests: TaskTracker::new(),
             receipts: TaskTracker::new(),
             waits,
-            spare: (RELEASES && entrance.eof == HalfClosePolicy::Gone).then(Arc::default),
+            idle_buffer: (RELEASES && entrance.eof == HalfClosePolicy::Gone).then(Arc::default),
             resets: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
         })

@@ -116,7 +116,7 @@ fn begin(
     connection.quiet.end();
     if !http2 {
         connection.monitor.request_begins();
-        connection.spare.as_ref().inspect(|spare| context.spares.record_begin(spare));
+        connection.idle_buffer.as_ref().inspect(|idle_buffer| context.idle_buffers.record_begin(idle_buffer));
     }
     head::tidy(request.headers_mut());
     let settings = context.settings.load();

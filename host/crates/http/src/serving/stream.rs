@@ -135,7 +135,12 @@ impl AsyncRead for ClientStream {
         }
         let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
-            if self.connection.spare.as_ref().is_some_and(|spare| spare.take_due(cx.waker())) {
+            if self
+                .connection
+                .idle_buffer
+                .as_ref()
+                .is_some_and(|idle_buffer| idle_buffer.take_due(cx.waker()))
+            {
                 release(buf);
             }
             return Poll::Pending;

@@ -94,16 +94,16 @@ impl SoloInstances {
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = self.0.wait_for_seat(shard).await?;
-        let replay = match &seat {
+        let checkout = self.0.wait_for_checkout(shard).await?;
+        let replay = match &checkout {
             Checkout::Warm(instance) if instance.uses > 0 => RequestReplay::of(&request),
             Checkout::Warm(_) | Checkout::New(_) => None,
         };
-        let result = self.attempt(shard, seat, &exchange, request).await;
+        let result = self.attempt(shard, checkout, &exchange, request).await;
         let response = match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
-                let seat = self.0.queue.wait(|| self.0.fresh_seat()).await?;
-                self.attempt(shard, seat, &exchange, replay.request()).await
+                let checkout = self.0.queue.wait(|| self.0.fresh_checkout()).await?;
+                self.attempt(shard, checkout, &exchange, replay.request()).await
             }
             (result, _) => result,
         }?;
@@ -125,8 +125,8 @@ impl SoloInstances {
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = self.0.seat(shard).ok_or(CallError::Busy)?;
-        let response = self.attempt(shard, seat, &exchange, request).await?;
+        let checkout = self.0.checkout(shard).ok_or(CallError::Busy)?;
+        let response = self.attempt(shard, checkout, &exchange, request).await?;
         Ok((response, ResponseGuard::nothing()))
     }
 
@@ -139,7 +139,7 @@ impl SoloInstances {
     async fn attempt(
         &self,
         shard: &ShardHandle,
-        seat: Checkout,
+        checkout: Checkout,
         exchange: &Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<http::Response<BoundaryBody>, CallError> {
@@ -147,7 +147,7 @@ impl SoloInstances {
         let (sender, answer) = oneshot::channel();
         let task = RequestTask { shared: self.0.clone(), shard: shard.clone(), exchange: exchange.clone() };
         // A task of its own: the guest runs on while its body is sent, and for its grace when the client left.
-        let guest = shard.tasks.spawn(task.run(seat, request, sender));
+        let guest = shard.tasks.spawn(task.run(checkout, request, sender));
         self.0.make_ready(shard);
         match answer.await {
             Ok(Ok(response)) => Ok(response),
@@ -173,15 +173,15 @@ impl Drop for SoloInstances {
 }
 
 impl SoloState {
-    async fn wait_for_seat(self: &Arc<Self>, shard: &ShardHandle) -> Result<Checkout, CallError> {
-        match self.seat(shard) {
-            Some(seat) => Ok(seat),
-            None => self.queue.wait(|| self.seat(shard)).await,
+    async fn wait_for_checkout(self: &Arc<Self>, shard: &ShardHandle) -> Result<Checkout, CallError> {
+        match self.checkout(shard) {
+            Some(checkout) => Ok(checkout),
+            None => self.queue.wait(|| self.checkout(shard)).await,
         }
     }
 
     /// A warm instance of the shard, or room for a new one, or a warm one of another shard.
-    fn seat(self: &Arc<Self>, shard: &ShardHandle) -> Option<Checkout> {
+    fn checkout(self: &Arc<Self>, shard: &ShardHandle) -> Option<Checkout> {
         let warm = |warm: &Arc<WarmInstances>| warm.take().map(|instance| Checkout::Warm(Box::new(instance)));
         self.warm
             .get(shard.index)
@@ -191,7 +191,7 @@ impl SoloState {
     }
 
     /// Room for an instance, or one that has served nobody yet. For that, one that waits for its next request has to go.
-    fn fresh_seat(self: &Arc<Self>) -> Option<Checkout> {
+    fn fresh_checkout(self: &Arc<Self>) -> Option<Checkout> {
         let fresh =
             |warm: &Arc<WarmInstances>| warm.take_fresh().map(|instance| Checkout::Warm(Box::new(instance)));
         self.place().map(Checkout::New).or_else(|| self.warm.iter().find_map(fresh)).or_else(|| {
@@ -264,13 +264,13 @@ struct RequestTask {
 impl RequestTask {
     async fn run(
         self,
-        seat: Checkout,
+        checkout: Checkout,
         request: Box<http::Request<BoundaryBody>>,
         sender: oneshot::Sender<GuestResult>,
     ) -> Result<(), CallError> {
         let exchange = &self.exchange;
         let run = async {
-            let mut instance = match seat {
+            let mut instance = match checkout {
                 Checkout::Warm(instance) => instance,
                 Checkout::New(place) => {
                     Box::new(self.shared.start(place).await.map_err(|error| not_started(&error))?)

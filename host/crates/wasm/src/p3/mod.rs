@@ -109,16 +109,16 @@ impl InstancePool {
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         let trial = self.0.trial();
         let apart = trial.is_some() || self.0.traps.are_frequent();
-        let company = if apart { Isolation::Nobody } else { Isolation::Others };
+        let isolation = if apart { Isolation::Nobody } else { Isolation::Others };
         let incoming = GuestRequest::of(request);
         // By itself it would trap again.
         let replay = if apart { None } else { incoming.replay() };
-        let result = self.attempt(&exchange, incoming, || self.0.seat(shard, company)).await;
+        let result = self.attempt(&exchange, incoming, || self.0.permit(shard, isolation)).await;
         match (result, replay) {
             (Err(CallError::Trapped), Some(replay)) if exchange.try_retry() => {
                 // By itself, if there may be so many instances.
-                let seat = |company| self.0.seat(shard, company);
-                let find = || seat(Isolation::Nobody).or_else(|| seat(Isolation::Others));
+                let permit = |isolation| self.0.permit(shard, isolation);
+                let find = || permit(Isolation::Nobody).or_else(|| permit(Isolation::Others));
                 self.attempt(&exchange, replay, find).await
             }
             (result, _) => result,
@@ -132,9 +132,10 @@ impl InstancePool {
         exchange: Arc<Exchange>,
         request: Box<http::Request<BoundaryBody>>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = |company| self.0.seat(shard, company);
-        let seat = seat(Isolation::Nobody).or_else(|| seat(Isolation::Others)).ok_or(CallError::Busy)?;
-        self.run(&exchange, GuestRequest::of(request), seat).await
+        let permit = |isolation| self.0.permit(shard, isolation);
+        let permit =
+            permit(Isolation::Nobody).or_else(|| permit(Isolation::Others)).ok_or(CallError::Busy)?;
+        self.run(&exchange, GuestRequest::of(request), permit).await
     }
 
     /// Instances that there are, here and beside.
@@ -157,27 +158,32 @@ impl InstancePool {
         incoming: Box<GuestRequest>,
         find: impl Fn() -> Option<InstancePermit>,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
-        let seat = match find() {
-            Some(seat) => seat,
+        let permit = match find() {
+            Some(permit) => permit,
             None => self.0.wait(find).await?,
         };
-        self.run(exchange, incoming, seat).await
+        self.run(exchange, incoming, permit).await
     }
 
     async fn run(
         &self,
         exchange: &Arc<Exchange>,
         incoming: Box<GuestRequest>,
-        seat: InstancePermit,
+        permit: InstancePermit,
     ) -> Result<(http::Response<BoundaryBody>, ResponseGuard), CallError> {
         exchange.mark_handed_over();
         let (answer, answered) = oneshot::channel();
-        seat.worker().send(RequestJob { exchange: exchange.clone(), incoming, answer, seat: seat.clone() });
-        if let Some(answer) = AbandonedCall::unless_answered(exchange, answered, &seat).await {
-            return answer.map(|response| (response, seat.into_hold()));
+        permit.worker().send(RequestJob {
+            exchange: exchange.clone(),
+            incoming,
+            answer,
+            permit: permit.clone(),
+        });
+        if let Some(answer) = AbandonedCall::unless_answered(exchange, answered, &permit).await {
+            return answer.map(|response| (response, permit.into_guard()));
         }
         // Once the store is gone, so is all that it had of this request.
-        seat.worker().wait_gone().await;
+        permit.worker().wait_gone().await;
         Err(CallError::Trapped)
     }
 }
@@ -206,7 +212,7 @@ impl PoolState {
         (self.places.most().saturating_sub(self.places.in_use()) > pools).then(|| cancels.trial())?
     }
 
-    /// Waits for a seat, for one who has found none.
+    /// Waits for a permit, for one who has found none.
     async fn wait(&self, find: impl Fn() -> Option<InstancePermit>) -> Result<InstancePermit, CallError> {
         let find_or_ask = || {
             let found = find();
@@ -245,30 +251,30 @@ impl PoolState {
     }
 
     /// Packs: the oldest instance with room takes the request, so that the others can empty.
-    fn seat(self: &Arc<Self>, shard: &ShardHandle, company: Isolation) -> Option<InstancePermit> {
-        if company == Isolation::Nobody {
-            let seat = InstancePermit::take(&self.start_worker(shard)?);
-            seat.worker().retire();
-            return Some(seat);
+    fn permit(self: &Arc<Self>, shard: &ShardHandle, isolation: Isolation) -> Option<InstancePermit> {
+        if isolation == Isolation::Nobody {
+            let permit = InstancePermit::take(&self.start_worker(shard)?);
+            permit.worker().retire();
+            return Some(permit);
         }
         // One of no shard has those of the first.
         let own = self.open.get(shard.index).or_else(|| self.open.first())?;
         let others = || self.open.iter().filter(|open| !std::ptr::eq(*open, own));
         let idle = |worker: &Worker| !worker.is_busy();
         let any = |_: &Worker| true;
-        self.seat_in(own, idle)
+        self.permit_in(own, idle)
             .or_else(|| {
                 let worker = self.start_worker(shard)?;
-                let seat = InstancePermit::take(&worker);
+                let permit = InstancePermit::take(&worker);
                 lock(own).push(worker);
-                Some(seat)
+                Some(permit)
             })
-            .or_else(|| others().find_map(|open| self.seat_in(open, idle)))
-            .or_else(|| self.seat_in(own, any))
-            .or_else(|| others().find_map(|open| self.seat_in(open, any)))
+            .or_else(|| others().find_map(|open| self.permit_in(open, idle)))
+            .or_else(|| self.permit_in(own, any))
+            .or_else(|| others().find_map(|open| self.permit_in(open, any)))
     }
 
-    fn seat_in(
+    fn permit_in(
         &self,
         open: &Mutex<Vec<Arc<Worker>>>,
         suits: impl Fn(&Worker) -> bool,
@@ -279,11 +285,11 @@ impl PoolState {
             worker.load() < limits.max_requests && !worker.holds_much() && suits(worker)
         };
         let index = open.iter().position(has_room)?;
-        let seat = InstancePermit::take(&open[index]);
-        if seat.worker().uses() >= self.max_uses {
+        let permit = InstancePermit::take(&open[index]);
+        if permit.worker().uses() >= self.max_uses {
             open.remove(index).retire();
         }
-        Some(seat)
+        Some(permit)
     }
 
     fn start_worker(self: &Arc<Self>, shard: &ShardHandle) -> Option<Arc<Worker>> {

@@ -17,7 +17,7 @@ pub(super) struct RequestJob {
     pub(super) exchange: Arc<Exchange>,
     pub(super) incoming: Box<GuestRequest>,
     pub(super) answer: oneshot::Sender<GuestResponse>,
-    pub(super) seat: InstancePermit,
+    pub(super) permit: InstancePermit,
 }
 
 /// A request as its guest gets it. Boxed, for it moves through what waits for its answer.
@@ -55,7 +55,7 @@ struct PermitState {
 impl PermitState {
     fn give_up(&self) {
         if !self.given_up.swap(true, Ordering::AcqRel) {
-            self.worker.free_seat();
+            self.worker.free_permit();
         }
     }
 }
@@ -69,7 +69,7 @@ impl Drop for PermitState {
 impl InstancePermit {
     /// To be called under the lock of the list that the worker is in, so that it is not retired meanwhile.
     pub(super) fn take(worker: &Arc<Worker>) -> Self {
-        worker.take_seat();
+        worker.take_permit();
         Self(Arc::new(PermitState { worker: worker.clone(), given_up: AtomicBool::new(false) }))
     }
 
@@ -78,7 +78,7 @@ impl InstancePermit {
     }
 
     /// What the caller keeps until the response has gone.
-    pub(super) fn into_hold(self) -> ResponseGuard {
+    pub(super) fn into_guard(self) -> ResponseGuard {
         ResponseGuard::new(self.0)
     }
 }
@@ -88,7 +88,7 @@ pub(super) struct AbandonedCall {
     exchange: Arc<Exchange>,
     /// Resolves when the call has returned.
     answered: oneshot::Receiver<GuestResponse>,
-    seat: InstancePermit,
+    permit: InstancePermit,
 }
 
 impl AbandonedCall {
@@ -96,10 +96,10 @@ impl AbandonedCall {
     pub(super) async fn unless_answered(
         exchange: &Arc<Exchange>,
         answered: oneshot::Receiver<GuestResponse>,
-        seat: &InstancePermit,
+        permit: &InstancePermit,
     ) -> Option<GuestResponse> {
         let mut waiting =
-            WaitingCaller(Some(Self { exchange: exchange.clone(), answered, seat: seat.clone() }));
+            WaitingCaller(Some(Self { exchange: exchange.clone(), answered, permit: permit.clone() }));
         let answer = match &mut waiting.0 {
             Some(abandoned) => (&mut abandoned.answered).await.ok(),
             None => None,
@@ -108,23 +108,23 @@ impl AbandonedCall {
         answer
     }
 
-    /// Whether the guest's call returned before the grace of its ended request was over. If not, its seat is free:
+    /// Whether the guest's call returned before the grace of its ended request was over. If not, its permit is free:
     /// nothing waits for it any more.
     pub(super) async fn returned_in_time(self) -> bool {
-        let Self { exchange, answered, seat } = self;
+        let Self { exchange, answered, permit } = self;
         tokio::select! {
             biased;
             answer = answered => {
                 // An answer that nobody wants, or none.
                 if answer.is_ok() && exchange.has_ended() {
-                    seat.worker().call_ended_well();
+                    permit.worker().call_ended_well();
                 }
                 true
             }
             () = exchange.wait_overdue() => {
                 let (app, request) = (exchange.app(), exchange.id);
                 tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
-                seat.0.give_up();
+                permit.0.give_up();
                 false
             }
         }
@@ -137,7 +137,7 @@ struct WaitingCaller(Option<AbandonedCall>);
 impl Drop for WaitingCaller {
     fn drop(&mut self) {
         if let Some(abandoned) = self.0.take() {
-            let worker = abandoned.seat.worker().clone();
+            let worker = abandoned.permit.worker().clone();
             worker.watch_call(abandoned);
         }
     }

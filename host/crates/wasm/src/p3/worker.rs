@@ -33,7 +33,7 @@ pub(super) struct Worker {
     number: u64,
     shard: usize,
     shared: Arc<PoolState>,
-    /// Requests that have a seat.
+    /// Requests that have a permit.
     load: Arc<AtomicUsize>,
     /// What it makes the host hold.
     budget: HostBudget,
@@ -41,7 +41,7 @@ pub(super) struct Worker {
     retired: AtomicBool,
     /// Whether it ends for the sake of the pool beside.
     makes_room: AtomicBool,
-    /// Notified when the last seat of a retired worker is free.
+    /// Notified when the last permit of a retired worker is free.
     empty: Notify,
     meter: CpuMeter,
     /// Whether the guest wants no more requests for now.
@@ -108,12 +108,12 @@ impl Worker {
         self.budget.is_near()
     }
 
-    pub(super) fn take_seat(&self) {
+    pub(super) fn take_permit(&self) {
         self.load.fetch_add(1, Ordering::AcqRel);
         self.uses.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn free_seat(&self) {
+    pub(super) fn free_permit(&self) {
         if self.load.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.emptied();
         }
@@ -142,7 +142,7 @@ impl Worker {
         }
     }
 
-    /// Hands it a request, which has a seat.
+    /// Hands it a request, which has a permit.
     pub(super) fn send(&self, job: RequestJob) {
         let grace = u64::try_from(job.exchange.grace().as_millis()).unwrap_or(u64::MAX);
         self.grace.fetch_max(grace, Ordering::Relaxed);
@@ -331,10 +331,10 @@ impl Drop for WorkerTask {
 
 /// Runs one request. An error is a trap, and the end of the instance.
 async fn call(accessor: &Accessor<StoreState>, service: &Service, job: RequestJob) -> wasmtime::Result<()> {
-    let RequestJob { exchange, incoming, answer, seat } = job;
+    let RequestJob { exchange, incoming, answer, permit } = job;
     let handler = service.wasi_http_handler().func_handle();
     let _until_it_ends = GuestCall(exchange.clone());
-    let alone = seat.worker().load() == 1;
+    let alone = permit.worker().load() == 1;
     let (call, body_read) = accessor.with(|mut store| {
         let GuestRequest { head, body } = *incoming;
         let (request, body_read) = head.with(body);
@@ -359,8 +359,8 @@ async fn call(accessor: &Accessor<StoreState>, service: &Service, job: RequestJo
     // A client that left does not read its answer.
     drop(answer.send(response));
     if near {
-        seat.worker().close();
+        permit.worker().close();
     }
-    drop(seat);
+    drop(permit);
     Ok(())
 }
