@@ -7,10 +7,11 @@
 //! sleep. That is how KVM polls before it halts a processor (`halt_poll_ns`). A thread without requests, or with pauses
 //! between them, never polls.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -49,12 +50,12 @@ impl PollingPolicy {
             // With a task to run, it does not sleep.
             self.wanted.notify_one();
         } else {
-            *self.asleep_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            *self.asleep_since.lock() = Some(now);
         }
     }
 
     fn after_sleep(&self, now: Instant) {
-        let since = self.asleep_since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let since = self.asleep_since.lock().take();
         // A sleep has in it how long it takes to wake, which is what polling saves.
         let short = since.is_some_and(|since| now.duration_since(since) < 2 * self.window);
         self.pays.store(short, Ordering::Relaxed);
@@ -95,13 +96,13 @@ mod tests {
 
     /// Whether it polls instead of its next sleep, after one of this length and so many requests.
     fn polls_after(polling: &PollingPolicy, sleep: Duration, requests: u64) -> bool {
-        let (start, before) = (Instant::now(), polling.asleep_since.lock().unwrap().take());
+        let (start, before) = (Instant::now(), polling.asleep_since.lock().take());
         assert_eq!(before, None);
         polling.before_sleep(start);
         polling.after_sleep(start + sleep);
         polling.requests.fetch_add(requests, Ordering::Relaxed);
         polling.before_sleep(start);
-        polling.asleep_since.lock().unwrap().take().is_none()
+        polling.asleep_since.lock().take().is_none()
     }
 
     #[test]

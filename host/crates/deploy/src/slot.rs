@@ -2,10 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use linger_base::FileStamp;
@@ -109,9 +110,9 @@ impl AppSlot {
         let before = self.spec.swap(spec.clone());
         // What could not serve before may do so now.
         if !spec.has_same_guests(&before) {
-            lock(&self.taken_back).clear();
+            self.taken_back.lock().clear();
         }
-        lock(&self.seen).take_if(|(_, served)| !*served);
+        self.seen.lock().take_if(|(_, served)| !*served);
     }
 
     /// For the one who tries something that is to serve. Fails while another one does.
@@ -155,7 +156,7 @@ impl AppSlot {
 
     /// The one that served before, which is kept to take over again.
     pub(super) fn previous(&self) -> Option<Arc<DeployedComponent>> {
-        lock(&self.previous).clone()
+        self.previous.lock().clone()
     }
 
     /// Whether its app has gone.
@@ -170,10 +171,10 @@ impl AppSlot {
     /// Lets another generation serve, from the next request on. The one that a rollback ends is kept in any case.
     pub(super) fn switch(&self, next: Arc<DeployedComponent>, rollback: bool) {
         let before = self.current();
-        lock(&self.taken_back).remove(&next.component.digest);
+        self.taken_back.lock().remove(&next.component.digest);
         next.generation.serve();
         self.serve(next, None);
-        let mut previous = lock(&self.previous);
+        let mut previous = self.previous.lock();
         // One that has not proven itself yet is none to go back to, if there is another.
         let gone = if !rollback && before.generation.is_on_probation() && previous.is_some() {
             Some(before)
@@ -217,29 +218,29 @@ impl AppSlot {
 
     /// Notes that a component is being tried, until what this gives is dropped.
     pub(super) fn try_out(&self, record: DeployRecord) -> CandidateComponent<'_> {
-        *lock(&self.trying) = Some((record, DeployState::Verifying));
+        *self.trying.lock() = Some((record, DeployState::Verifying));
         CandidateComponent(self)
     }
 
     /// Whether a component with this digest was taken back.
     pub(super) fn was_taken_back(&self, digest: &str) -> bool {
-        lock(&self.taken_back).contains(digest)
+        self.taken_back.lock().contains(digest)
     }
 
     /// The file that was read last.
     pub(super) fn seen(&self) -> Option<FileStamp> {
-        lock(&self.seen).map(|(stamp, _)| stamp)
+        self.seen.lock().map(|(stamp, _)| stamp)
     }
 
     /// Notes that a file was read, and whether it could serve.
     pub(super) fn saw(&self, stamp: FileStamp, served: bool) {
-        *lock(&self.seen) = Some((stamp, served));
+        *self.seen.lock() = Some((stamp, served));
     }
 
     /// Notes a deploy. One that was refused made no generation.
     pub(super) fn note(&self, record: DeployRecord, made: Option<&Arc<DeployedComponent>>) {
         let kept = self.kept();
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         // Those that serve, or may again, are not forgotten.
         let old =
             |entry: &DeployEntry| kept.iter().all(|kept| kept.generation.number != entry.record.generation);
@@ -259,7 +260,7 @@ impl AppSlot {
         generation: u64,
         change: impl FnOnce(&mut DeployRecord),
     ) -> Option<DeployRecord> {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let entry = entries.iter_mut().find(|entry| entry.record.generation == generation)?;
         change(&mut entry.record);
         Some(entry.record.clone())
@@ -268,7 +269,7 @@ impl AppSlot {
     /// Notes why a generation was taken back. It does not serve again by a rollback, nor without being asked for.
     pub(super) fn roll_back(&self, taken_back: &DeployedComponent, why: &str) -> Option<DeployRecord> {
         let generation = taken_back.generation.number;
-        let gone = lock(&self.previous).take_if(|previous| previous.generation.number == generation);
+        let gone = self.previous.lock().take_if(|previous| previous.generation.number == generation);
         drop(gone);
         self.set_aside(taken_back);
         self.metrics.record_deploy(linger_telemetry::Deploy::TakenBack);
@@ -277,7 +278,7 @@ impl AppSlot {
 
     /// Notes that somebody does not want a component to serve.
     pub(super) fn set_aside(&self, deployed: &DeployedComponent) {
-        lock(&self.taken_back).insert(deployed.component.digest.clone());
+        self.taken_back.lock().insert(deployed.component.digest.clone());
     }
 
     /// What serves, and what is kept to serve again.
@@ -303,9 +304,9 @@ impl AppSlot {
             _ if entry.app.strong_count() > 0 && !is_kept(entry) => DeployState::Draining,
             _ => DeployState::Gone,
         };
-        let trying = lock(&self.trying).clone();
+        let trying = self.trying.lock().clone();
         let trying = trying.map(|(record, state)| (DeployEntry::tried(record), state));
-        let entries = lock(&self.entries);
+        let entries = self.entries.lock();
         let ended = entries.iter().rev().map(|entry| (entry.clone(), state(entry)));
         trying.into_iter().chain(ended).map(DeployView::from).collect()
     }
@@ -317,16 +318,12 @@ pub(super) struct CandidateComponent<'a>(&'a AppSlot);
 impl CandidateComponent<'_> {
     /// It has come so far.
     pub(super) fn goes_on(&self, record: &DeployRecord, state: DeployState) {
-        *lock(&self.0.trying) = Some((record.clone(), state));
+        *self.0.trying.lock() = Some((record.clone(), state));
     }
 }
 
 impl Drop for CandidateComponent<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.trying) = None;
+        *self.0.trying.lock() = None;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

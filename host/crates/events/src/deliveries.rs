@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use linger_config::AckMode;
 
@@ -46,7 +48,7 @@ impl PendingLease {
     /// Resolves with the lease, or with `None` when the place is given up or the lease was given before.
     /// Giving up wakes nobody: whoever polls watches the end of the request too.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Lease, StoreError>>> {
-        let mut wait = lock(&self.0);
+        let mut wait = self.0.lock();
         let Some(LeaseWait(future)) = wait.as_mut() else { return Poll::Ready(None) };
         let lease = ready!(future.as_mut().poll(cx));
         *wait = None;
@@ -63,7 +65,7 @@ impl Deliveries {
 
     /// Waits for an event, in the line of its queue from now on.
     pub fn wait(&self, take: impl FnOnce() -> StoreFuture<Lease>) -> Result<PendingLease, HoldError> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let held = Self::room(&mut held, self.max)?;
         held.waits.retain(|wait| wait.strong_count() > 0);
         if held.waits.len() >= self.max {
@@ -76,7 +78,7 @@ impl Deliveries {
 
     /// Holds an event until the request ends. When it cannot, the lease returns untaken.
     pub fn hold(&self, lease: Lease) -> Result<Arc<Delivery>, HoldError> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let held = Self::room(&mut held, self.max)?;
         let delivery = Arc::new(Delivery::new(lease));
         held.deliveries.push(delivery.clone());
@@ -99,20 +101,20 @@ impl Deliveries {
 
     /// Gives up every wait, and settles what is held: no client has got any of it.
     pub fn requeue(&self, settlement: Settlement) {
-        let held = lock(&self.held).as_mut().map(std::mem::take);
+        let held = self.held.lock().as_mut().map(std::mem::take);
         Self::give_up(held).settle(settlement);
     }
 
     /// Gives up every wait, and holds nothing from now on. What is still held is for the caller to settle.
     pub fn close(&self) -> PendingSettlement {
-        let held = lock(&self.held).take();
+        let held = self.held.lock().take();
         Self::give_up(held)
     }
 
     fn give_up(held: Option<HeldDeliveries>) -> PendingSettlement {
         let Some(held) = held else { return PendingSettlement(Vec::new()) };
         for wait in held.waits.iter().filter_map(Weak::upgrade) {
-            let given_up = lock(&wait).take();
+            let given_up = wait.lock().take();
             drop(given_up);
         }
         PendingSettlement(held.deliveries)
@@ -120,7 +122,7 @@ impl Deliveries {
 
     /// What is held whose client has to say that it got it. From now on no receipt commits that.
     pub fn await_client(&self) -> Vec<Arc<Delivery>> {
-        let held = lock(&self.held);
+        let held = self.held.lock();
         let deliveries = held.iter().flat_map(|held| &held.deliveries);
         let awaiting: Vec<_> =
             deliveries.filter(|delivery| delivery.ack_mode() == Some(AckMode::Client)).cloned().collect();
@@ -133,7 +135,8 @@ impl Deliveries {
     /// Whether no event is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        lock(&self.held)
+        self.held
+            .lock()
             .as_ref()
             .is_none_or(|held| !held.deliveries.iter().any(|delivery| delivery.is_held()))
     }
@@ -221,11 +224,11 @@ impl Delivery {
     }
 
     fn take_lease(&self) -> Option<Lease> {
-        lock(&self.lease).take()
+        self.lease.lock().take()
     }
 
     pub(super) fn is_held(&self) -> bool {
-        lock(&self.lease).is_some()
+        self.lease.lock().is_some()
     }
 
     fn awaits_client(&self) -> bool {
@@ -234,17 +237,17 @@ impl Delivery {
 
     /// What commits it, while it is held.
     fn ack_mode(&self) -> Option<AckMode> {
-        lock(&self.lease).as_ref().map(Lease::ack_mode)
+        self.lease.lock().as_ref().map(Lease::ack_mode)
     }
 
     /// How long it may stay unsettled, while it is held.
     pub(super) fn time(&self) -> Option<Duration> {
-        lock(&self.lease).as_ref().map(Lease::time)
+        self.lease.lock().as_ref().map(Lease::time)
     }
 
     /// Begins its time anew.
     fn renew(&self) {
-        if let Some(lease) = &*lock(&self.lease) {
+        if let Some(lease) = &*self.lease.lock() {
             lease.renew();
         }
     }
@@ -259,10 +262,6 @@ impl Drop for Delivery {
             drop(lease.settle(Settlement::Requeue { maybe_delivered: true }));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

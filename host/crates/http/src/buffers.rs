@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use linger_config::ServerLimits;
@@ -105,7 +106,7 @@ impl<K: Eq + Hash + Clone> Default for BufferTable<K> {
 
 impl<K: Eq + Hash + Clone> BufferTable<K> {
     fn pool(self: &Arc<Self>, key: K) -> Arc<BufferPool<K>> {
-        let mut pools = lock(&self.0);
+        let mut pools = self.0.lock();
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return pool;
         }
@@ -125,7 +126,7 @@ struct BufferPool<K: Eq + Hash + Clone> {
 
 impl<K: Eq + Hash + Clone> Drop for BufferPool<K> {
     fn drop(&mut self) {
-        let mut pools = lock(&self.table.0);
+        let mut pools = self.table.0.lock();
         // Another one may have come in its place.
         if pools.get(&self.key).is_some_and(|pool| pool.strong_count() == 0) {
             pools.remove(&self.key);
@@ -222,10 +223,6 @@ fn take(taken: &AtomicU64, bytes: u64, most: &AtomicU64) -> Option<()> {
     taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok().then_some(())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -259,7 +256,7 @@ mod tests {
         assert_eq!(full(1, "b").unwrap_err(), BufferFull::Client);
         let _three = full(2, "a").unwrap();
         assert_eq!(full(3, "a").unwrap_err(), BufferFull::App);
-        assert!(!buffers.clients.0.lock().unwrap().contains_key(&IpAddr::from([192, 0, 2, 3])));
+        assert!(!buffers.clients.0.lock().contains_key(&IpAddr::from([192, 0, 2, 3])));
         let four = full(3, "b").unwrap();
         assert_eq!(full(4, "b").unwrap_err(), BufferFull::Total);
         assert!(buffers.are_full());
@@ -284,7 +281,7 @@ mod tests {
         for client in 0..u8::MAX {
             drop(account(&buffers, client, "a").try_take(10).unwrap());
         }
-        assert!(buffers.clients.0.lock().unwrap().is_empty() && buffers.apps.0.lock().unwrap().is_empty());
+        assert!(buffers.clients.0.lock().is_empty() && buffers.apps.0.lock().is_empty());
         assert_eq!(buffers.taken.load(Ordering::Relaxed), 0);
     }
 

@@ -1,8 +1,9 @@
 //! The log as it happens, for those who follow it. Nobody does: then nothing is made for them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::Level;
@@ -91,7 +92,7 @@ impl LogFollowers {
     }
 
     fn wanted(&self) -> MutexGuard<'_, Vec<Arc<Targets>>> {
-        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.wanted.lock()
     }
 }
 

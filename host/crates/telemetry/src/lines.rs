@@ -2,9 +2,10 @@
 //! for a write, and a reader that has stopped stops nobody.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -102,18 +103,16 @@ impl SinkState {
 
     /// Waits for a batch, and takes it. How many lines were dropped before, and whether none will follow.
     fn take(&self, batch: &mut Vec<u8>) -> (u64, bool) {
-        let waiting = self.lock();
-        let waiting = self.changed.wait_while(waiting, |waiting| waiting.bytes.is_empty() && !waiting.ended);
-        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-        let waiting = self.changed.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.is_due());
-        let (mut waiting, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        self.changed.wait_while(&mut waiting, |waiting| waiting.bytes.is_empty() && !waiting.ended);
+        self.changed.wait_while_for(&mut waiting, |waiting| !waiting.is_due(), PAUSE);
         std::mem::swap(&mut waiting.bytes, batch);
         waiting.urgent = false;
         (std::mem::take(&mut waiting.dropped), waiting.ended)
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingLines> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -141,9 +140,9 @@ impl Drop for SinkGuard {
     fn drop(&mut self) {
         self.0.lock().ended = true;
         self.0.changed.notify_all();
-        let waiting = self.0.lock();
+        let mut waiting = self.0.lock();
         // In vain, if the reader has stopped.
-        drop(self.0.changed.wait_timeout_while(waiting, PATIENCE, |waiting| !waiting.written));
+        self.0.changed.wait_while_for(&mut waiting, |waiting| !waiting.written, PATIENCE);
     }
 }
 

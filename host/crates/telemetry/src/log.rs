@@ -1,8 +1,8 @@
 //! The log: where it goes, how it looks, and what of it is wanted.
 
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -66,7 +66,7 @@ impl LogFilter {
     /// What is wanted now.
     #[must_use]
     pub fn wanted(&self) -> String {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.words.lock().clone()
     }
 
     /// Follows what happens from now on, as far as it is wanted: by levels and targets, as above.
@@ -77,7 +77,7 @@ impl LogFilter {
     /// Wants something else from now on.
     pub fn want(&self, wanted: &str) -> Result<(), String> {
         self.wanted.set(parse(wanted)?);
-        wanted.clone_into(&mut self.words.lock().unwrap_or_else(PoisonError::into_inner));
+        wanted.clone_into(&mut self.words.lock());
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! Says in the log that limits are reached: for each, one line, and not before a minute has passed another one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use linger_base::ClientAddress;
@@ -43,7 +43,7 @@ impl LimitNotices {
 
     /// Counts. Gives how many there were since the last line, if it is time for another one.
     fn note(&self, limit: Reached, now: Instant) -> Option<u64> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let Some(told) = all.get_mut(&limit) else {
             all.insert(limit, NoticeTimes { last: now, times: 0 });
             return Some(1);

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use wasmtime_wasi::async_trait;
@@ -56,7 +57,7 @@ impl FloodGate {
 
     /// Whether another line may be logged. Says so when the first may not, and how many there were when that is over.
     fn admits(&self, app: &str) -> bool {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut second = self.second.lock();
         if second.began.elapsed() >= Duration::from_secs(1) {
             let dropped = second.lines.saturating_sub(self.max);
             if dropped > 0 {

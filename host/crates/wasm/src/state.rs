@@ -1,10 +1,11 @@
 //! What an instance has on the host's side.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{AsContextMut as _, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -69,11 +70,11 @@ pub(super) struct WritingRequest(Arc<Mutex<Option<RequestId>>>);
 
 impl WritingRequest {
     pub(super) fn get(&self) -> Option<RequestId> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     fn set(&self, id: Option<RequestId>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        *self.0.lock() = id;
     }
 }
 

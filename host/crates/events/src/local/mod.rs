@@ -8,9 +8,10 @@ mod topics;
 
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
@@ -127,21 +128,21 @@ impl<J: Journal> EventStore for LocalStore<J> {
     }
 
     fn usage(&self) -> StoreUsage {
-        let queues = lock(&self.queues).usage();
-        lock(&self.topics).usage(queues)
+        let queues = self.queues.lock().usage();
+        self.topics.lock().usage(queues)
     }
 
     fn totals(&self) -> EventTotals {
-        let queues = lock(&self.queues).fates();
-        EventTotals { published: lock(&self.topics).ever_published(), ..queues }
+        let queues = self.queues.lock().fates();
+        EventTotals { published: self.topics.lock().ever_published(), ..queues }
     }
 
     fn queues(&self) -> Vec<QueueUsage> {
-        lock(&self.queues).list()
+        self.queues.lock().list()
     }
 
     fn topics(&self) -> Vec<TopicUsage> {
-        lock(&self.topics).list()
+        self.topics.lock().list()
     }
 
     fn purge(self: Arc<Self>, queue: &Name) -> StoreFuture<usize> {
@@ -171,9 +172,4 @@ fn check_size(data: &[u8], limit: bytesize::ByteSize) -> Result<(), StoreError> 
 /// What a journal says in the end. One that stops says nothing.
 async fn told<T>(receiver: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
     receiver.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store has stopped".into())))
-}
-
-fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock half-way through a change.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

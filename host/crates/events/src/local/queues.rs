@@ -12,7 +12,7 @@ use linger_config::QueuesConfig;
 
 use super::queue::{LocalQueue, StoredEvent};
 use super::timers::TimerTable;
-use super::{LocalStore, check_size, lock, size, told};
+use super::{LocalStore, check_size, size, told};
 use crate::journal::{Journal, JournalEntry, QueueRecord};
 use crate::wait::{LeaseSender, QueueWait, TakenEvent, WaitingLines};
 use crate::{
@@ -37,7 +37,7 @@ pub(super) struct LocalQueues {
 impl<J: Journal> LocalStore<J> {
     pub(super) fn restore_queues(self: &Arc<Self>, records: Vec<QueueRecord>) {
         let now = self.clock.now();
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let state = &mut *state;
         for record in records {
             let (name, size) = (record.queue.clone(), size(&record.data));
@@ -66,7 +66,7 @@ impl<J: Journal> LocalStore<J> {
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<J>, StoreError> {
         check_size(&event.data, self.limits.queues.max_event_size)?;
         let (sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let sequence = state.admit(name, size(&event.data), &self.limits.queues)?;
         let due = schedule.delay.map(|delay| self.clock.after(delay));
         let wanted = due.is_none() && state.queues.get(name).is_some_and(LocalQueue::is_waited_for);
@@ -102,7 +102,7 @@ impl<J: Journal> LocalStore<J> {
     /// An event has been written down, or could not be.
     fn arrive(self: &Arc<Self>, stored: StoredEvent, written: bool) {
         let name = stored.record.queue.clone();
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let state = &mut *state;
         let Some(queue) = state.queues.get_mut(&name) else { return };
         queue.arriving -= 1;
@@ -201,7 +201,7 @@ impl<J: Journal> LocalStore<J> {
         waiter: LeaseSender,
         written: Result<(), StoreError>,
     ) {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let state = &mut *state;
         let Some(queue) = state.queues.get_mut(name) else { return };
         let Some(mut stored) = queue.leased.remove(&sequence) else { return };
@@ -238,7 +238,7 @@ impl<J: Journal> LocalStore<J> {
 
     pub(super) fn take_now(self: Arc<Self>, name: &Name) -> Result<QueueWait<Self>, StoreError> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let ticket = state.next_ticket;
         let queue = state.queue(name, &self.limits.queues)?;
         // Who has left is in the way only until it is dropped.
@@ -261,7 +261,7 @@ impl<J: Journal> LocalStore<J> {
         let (sender, receiver) = oneshot::channel();
         // Nobody may want to know.
         let told_so = move |written| drop(sender.send(written));
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let stored = state
             .queues
             .get_mut(name)
@@ -354,7 +354,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     pub(super) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let LocalQueues { queues, timers, .. } = &mut *state;
         let leased = queues.get_mut(&lease.queue).and_then(|queue| queue.leased.get_mut(&lease.sequence));
         let stored = leased.filter(|stored| stored.lease == Some(lease.lease)).ok_or(StoreError::Settled)?;
@@ -364,7 +364,7 @@ impl<J: Journal> LocalStore<J> {
 
     /// Does what is due, and tells what is next.
     pub(super) fn act_on_queues(self: &Arc<Self>, now: u64, limit: usize) -> Option<u64> {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         for _ in 0..limit {
             let Some((sequence, name)) = state.timers.due(now) else { break };
             self.time_has_come(&mut state, sequence, &name, now);
@@ -395,7 +395,7 @@ impl<J: Journal> LocalStore<J> {
         &self,
         name: &Name,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send + use<J> {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let state = &mut *state;
         let mut removed = Vec::new();
         if let Some(queue) = state.queues.get_mut(name) {
@@ -426,7 +426,7 @@ impl<J: Journal> LocalStore<J> {
 
 impl<J: Journal> WaitingLines for LocalStore<J> {
     fn leave(&self, name: &Name, ticket: u64) {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         if let Some(queue) = state.queues.get_mut(name) {
             queue.waiters.remove(&ticket);
             state.forget_if_unused(name);

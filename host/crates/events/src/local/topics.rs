@@ -11,7 +11,7 @@ use linger_config::TopicsConfig;
 
 use super::timers::TimerTable;
 use super::topic::{LocalTopic, RetainedEvent};
-use super::{LocalStore, check_size, lock, size, told};
+use super::{LocalStore, check_size, size, told};
 use crate::journal::{Journal, JournalEntry, TopicEpoch, TopicRecord, TopicTrim};
 use crate::wait::woken;
 use crate::{Cursor, LimitKind, NewEvent, PublishedEvent, StoreError, StoreUsage, TopicBatch, TopicUsage};
@@ -33,7 +33,7 @@ pub(super) struct LocalTopics {
 impl<J: Journal> LocalStore<J> {
     pub(super) fn restore_topics(&self, epochs: Vec<(Name, TopicEpoch)>, records: Vec<TopicRecord>) {
         let now = self.clock.now();
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         let state = &mut *state;
         for (topic, epoch) in epochs {
             state.restored(&topic, now, &self.limits.topics).restore_epoch(epoch);
@@ -57,7 +57,7 @@ impl<J: Journal> LocalStore<J> {
         let (limits, now) = (&self.limits.topics, self.clock.now());
         check_size(&event.data, limits.max_event_size)?;
         let (sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         let state = &mut *state;
         let topic = state.admit(name, size(&event.data), limits, now)?;
         let epoch = self.epoch(name, topic);
@@ -72,7 +72,7 @@ impl<J: Journal> LocalStore<J> {
             // Always written, where anything is kept.
             drop(self.journal.record(JournalEntry::Publish(record), move |written| {
                 if let Some(store) = store.upgrade() {
-                    store.published(&mut lock(&store.topics), &name, kept, written.is_ok());
+                    store.published(&mut store.topics.lock(), &name, kept, written.is_ok());
                 }
                 // Who published may have gone. The event stays.
                 let _ = sender.send(written.map(|()| cursor));
@@ -155,7 +155,7 @@ impl<J: Journal> LocalStore<J> {
 
     /// Does what is due, and tells what is next.
     pub(super) fn act_on_topics(&self, now: u64, limit: usize) -> Option<u64> {
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         for _ in 0..limit {
             let Some((_, name)) = state.timers.due(now) else { break };
             self.tidy(&mut state, &name, now);
@@ -164,7 +164,7 @@ impl<J: Journal> LocalStore<J> {
     }
 
     pub(super) fn end_of(&self, name: &Name) -> Cursor {
-        lock(&self.topics).topics.get(name).map_or(Cursor::START, LocalTopic::end)
+        self.topics.lock().topics.get(name).map_or(Cursor::START, LocalTopic::end)
     }
 
     pub(super) async fn read_when_there(
@@ -189,7 +189,7 @@ impl<J: Journal> LocalStore<J> {
         limit: usize,
     ) -> Result<Result<TopicBatch, Arc<Notify>>, StoreError> {
         let (limits, now) = (&self.limits.topics, self.clock.now());
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         if let Some(batch) = state.topics.get(name).and_then(|topic| topic.batch(after, limit)) {
             return Ok(Ok(batch));
         }
@@ -211,13 +211,13 @@ struct WaitingReader<J: Journal> {
 
 impl<J: Journal> WaitingReader<J> {
     fn look(&self, after: Option<Cursor>, limit: usize) -> Option<TopicBatch> {
-        lock(&self.store.topics).topics.get(&self.name)?.batch(after, limit)
+        self.store.topics.lock().topics.get(&self.name)?.batch(after, limit)
     }
 }
 
 impl<J: Journal> Drop for WaitingReader<J> {
     fn drop(&mut self) {
-        let mut state = lock(&self.store.topics);
+        let mut state = self.store.topics.lock();
         let Some(topic) = state.topics.get_mut(&self.name) else { return };
         topic.readers -= 1;
         if topic.is_blank() {

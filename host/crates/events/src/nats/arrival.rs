@@ -13,7 +13,7 @@ use linger_base::Name;
 use super::message::{DeadLetterOrigin, EventMetadata, stored_size};
 use super::notes::{EventKey, HandoutMark, RedeliveryNote};
 use super::queue::{HeldEvent, NatsQueue};
-use super::{NatsContext, answer, lock};
+use super::{NatsContext, answer};
 use crate::wait::woken;
 use crate::{Event, EventId};
 
@@ -28,7 +28,7 @@ impl NatsContext {
     pub(super) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
         let Some(numbered) = self.numbered(name, message) else { return };
         let (key, delivered) = ((name.clone(), epoch, numbered.sequence), numbered.delivered);
-        if lock(&self.queues).notes.tell_of(&key, delivered) {
+        if self.queues.lock().notes.tell_of(&key, delivered) {
             return self.arrived_and_known(name, epoch, numbered);
         }
         let shared = self.clone();
@@ -61,7 +61,7 @@ impl NatsContext {
 
     /// Waits until it is told what became of an event, but not for long: whoever had it may have died.
     async fn hear_of(&self, key: &EventKey, delivered: u64) {
-        let told = woken(&self.told, || lock(&self.queues).notes.tell_of(key, delivered).then_some(()));
+        let told = woken(&self.told, || self.queues.lock().notes.tell_of(key, delivered).then_some(()));
         // If nothing is told, that is what is known.
         let _ = tokio::time::timeout(NOTE_IS_LATE, told).await;
     }
@@ -77,14 +77,14 @@ impl NatsContext {
             let later = answer::later(Duration::from_millis(due - now));
             return drop(self.work(self.clone().requeue_with(arrival.held, later)));
         }
-        if arrival.was_handed_out_too_often(&lock(&self.queues).queues) {
+        if arrival.was_handed_out_too_often(&self.queues.lock().queues) {
             return drop(self.work(self.clone().bury_or_hand_out(arrival.held)));
         }
         self.hand_out(arrival.held);
     }
 
     pub(super) fn hand_out(self: &Arc<Self>, held: HeldEvent) {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let next = state.next();
         let back = state.hand_out(held, self.clock.now());
         if state.next() != next {
@@ -108,7 +108,7 @@ impl NatsContext {
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
         let EventMetadata { content_type, due, expires, origin } =
             EventMetadata::read(message.headers.as_ref());
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let mut note = state.notes.of(&(name.clone(), epoch, sequence), delivered);
         let mark = state.mark(name, &self.limits.queues);
         note.maybe_delivered |= mark.pass(epoch, sequence) && delivered <= 1;
@@ -147,7 +147,7 @@ impl NatsContext {
     async fn tell_mark(self: Arc<Self>, name: Name) {
         sleep(MARKS).await;
         let told = {
-            let mut state = lock(&self.queues);
+            let mut state = self.queues.lock();
             let mark = state.mark(&name, &self.limits.queues);
             mark.is_to_be_told = false;
             mark.tell(&name)
@@ -158,17 +158,17 @@ impl NatsContext {
 
     /// NATS may have forgotten what it has handed out.
     pub(super) fn suspect(&self, name: &Name) {
-        lock(&self.queues).mark(name, &self.limits.queues).suspect();
+        self.queues.lock().mark(name, &self.limits.queues).suspect();
     }
 
     /// Another host, or this one, has told of an event, or how far events have been handed out.
     pub(super) fn heard(&self, note: &[u8]) {
         if let Some((queue, epoch, number)) = HandoutMark::hear(note) {
-            lock(&self.queues).mark(&queue, &self.limits.queues).pass(epoch, number);
+            self.queues.lock().mark(&queue, &self.limits.queues).pass(epoch, number);
             return;
         }
         if let Some((key, note)) = RedeliveryNote::hear(note) {
-            lock(&self.queues).notes.keep(key, note);
+            self.queues.lock().notes.keep(key, note);
             self.told.notify_waiters();
         }
     }

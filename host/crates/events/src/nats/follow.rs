@@ -16,7 +16,7 @@ use super::client::{NatsError, pause};
 use super::message::{EventMetadata, stored_size};
 use super::mirror::TopicMirror;
 use super::names::StreamKind;
-use super::{NatsContext, lock, stream};
+use super::{NatsContext, stream};
 use crate::StoreError;
 
 /// How long a topic that nobody reads any more is followed: those who poll come again soon.
@@ -66,7 +66,7 @@ impl NatsContext {
         self.streams.doubt_other(StreamKind::Topic, name, epoch);
         let first = if info.state.messages == 0 { info.state.last_sequence } else { first };
         let start = {
-            let mut state = lock(&self.topics);
+            let mut state = self.topics.lock();
             let topic = state.any(name, &self.limits.topics);
             (topic.epoch, topic.last) = (epoch, topic.last.max(info.state.last_sequence));
             if topic.mirror.as_ref().is_none_or(|mirror| mirror.epoch() != epoch) {
@@ -121,7 +121,7 @@ impl NatsContext {
         let time = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         let size = stored_size(&message.subject, message.headers.as_ref(), message.payload.len());
         let particulars = EventMetadata::read(message.headers.as_ref());
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         let Some(topic) = state.topics.get_mut(name) else { return };
         let Some(mirror) = &mut topic.mirror else { return };
         mirror.add((info.stream_sequence, time, size), message.payload.clone(), particulars.content_type);
@@ -132,7 +132,7 @@ impl NatsContext {
 
     /// Ends the following, unless somebody reads or did a short time ago.
     fn has_done_following(&self, name: &Name) -> bool {
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         let Some(topic) = state.topics.get_mut(name) else { return true };
         if topic.readers > 0 || std::mem::take(&mut topic.used) {
             return false;
@@ -145,7 +145,7 @@ impl NatsContext {
 
     /// Tells all readers of a topic that it cannot be had.
     fn refuse(&self, name: &Name, error: StoreError) {
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         let Some(topic) = state.topics.get_mut(name) else { return };
         topic.mirror = None;
         topic.followed = false;

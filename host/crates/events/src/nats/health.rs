@@ -10,11 +10,11 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::NatsContext;
 use super::client::NatsError;
 use super::names::StreamKind;
 use super::notes::HandoutMark;
 use super::stream::CONSUMER;
-use super::{NatsContext, lock};
 use crate::StoreConnection;
 
 /// How often NATS is asked how it is.
@@ -48,7 +48,7 @@ impl NatsContext {
             is_ready: self.trouble().is_none(),
             connections: *self.link.connections().borrow(),
             requests: self.health.requests.load(Ordering::Relaxed),
-            followed: lock(&self.topics).followed(),
+            followed: self.topics.lock().followed(),
         }
     }
 
@@ -76,7 +76,7 @@ impl NatsContext {
     pub(super) async fn watch_connections(self: Arc<Self>) {
         let mut connections = self.link.connections();
         while connections.changed().await.is_ok() {
-            lock(&self.queues).marks.values_mut().for_each(HandoutMark::suspect);
+            self.queues.lock().marks.values_mut().for_each(HandoutMark::suspect);
         }
     }
 

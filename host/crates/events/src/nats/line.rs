@@ -6,7 +6,7 @@ use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
 
-use super::{NatsContext, fetch, lock};
+use super::{NatsContext, fetch};
 use crate::wait::{LeaseSender, TakenEvent};
 use crate::{LimitKind, StoreError};
 
@@ -16,7 +16,7 @@ impl NatsContext {
         name: &Name,
     ) -> Result<(u64, oneshot::Receiver<Result<TakenEvent, StoreError>>), StoreError> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let ticket = state.number();
         let queue = state.queue(name, (&self.limits.queues, &|name| self.ack_wait(name)))?;
         // Who has left is in the way only until it is dropped.
@@ -36,7 +36,7 @@ impl NatsContext {
 
     /// Who waited does so no longer.
     pub(super) fn leave(&self, name: &Name, ticket: u64) {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         if let Some(queue) = state.queues.get_mut(name) {
             if queue.waiters.remove(&ticket).is_some() {
                 queue.line.notify_one();
@@ -47,13 +47,13 @@ impl NatsContext {
 
     /// Tells of who comes to an empty line, and who leaves one.
     pub(super) fn line(&self, name: &Name) -> Option<Arc<Notify>> {
-        lock(&self.queues).queues.get(name).map(|queue| queue.line.clone())
+        self.queues.lock().queues.get(name).map(|queue| queue.line.clone())
     }
 
     /// NATS may have lost the request for events of a queue.
     pub(super) fn lost(&self, name: &Name) {
         self.suspect(name);
-        if let Some(queue) = lock(&self.queues).queues.get_mut(name) {
+        if let Some(queue) = self.queues.lock().queues.get_mut(name) {
             queue.lost = true;
             queue.line.notify_one();
         }
@@ -61,17 +61,17 @@ impl NatsContext {
 
     /// Whether NATS may have lost the request since that was asked last.
     pub(super) fn was_lost(&self, name: &Name) -> bool {
-        lock(&self.queues).queues.get_mut(name).is_some_and(|queue| std::mem::take(&mut queue.lost))
+        self.queues.lock().queues.get_mut(name).is_some_and(|queue| std::mem::take(&mut queue.lost))
     }
 
     /// How many wait at a queue.
     pub(super) fn wanted(&self, name: &Name) -> usize {
-        lock(&self.queues).queues.get(name).map_or(0, |queue| queue.waiters.len())
+        self.queues.lock().queues.get(name).map_or(0, |queue| queue.waiters.len())
     }
 
     /// Ends the fetching for a queue, unless somebody waits there.
     pub(super) fn has_done_fetching(&self, name: &Name) -> bool {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let Some(queue) = state.queues.get_mut(name) else { return true };
         if !queue.waiters.is_empty() {
             return false;
@@ -84,7 +84,7 @@ impl NatsContext {
     /// Tells all who wait at a queue that it cannot be had.
     pub(super) fn give_up(&self, name: &Name, error: &StoreError) {
         let waiters: Vec<LeaseSender> = {
-            let mut state = lock(&self.queues);
+            let mut state = self.queues.lock();
             let queue = state.queues.get_mut(name);
             queue.map(|queue| std::mem::take(&mut queue.waiters).into_values().collect()).unwrap_or_default()
         };

@@ -35,11 +35,12 @@ mod topics;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
@@ -215,23 +216,23 @@ impl EventStore for NatsStore {
 
     fn usage(&self) -> StoreUsage {
         self.shared.look_around_soon();
-        let queues = lock(&self.shared.queues).usage();
-        lock(&self.shared.topics).usage(queues)
+        let queues = self.shared.queues.lock().usage();
+        self.shared.topics.lock().usage(queues)
     }
 
     fn totals(&self) -> EventTotals {
-        let queues = lock(&self.shared.queues).fates;
-        EventTotals { published: lock(&self.shared.topics).published, ..queues }
+        let queues = self.shared.queues.lock().fates;
+        EventTotals { published: self.shared.topics.lock().published, ..queues }
     }
 
     fn queues(&self) -> Vec<QueueUsage> {
         self.shared.look_around_soon();
-        lock(&self.shared.queues).list()
+        self.shared.queues.lock().list()
     }
 
     fn topics(&self) -> Vec<TopicUsage> {
         self.shared.look_around_soon();
-        lock(&self.shared.topics).list()
+        self.shared.topics.lock().list()
     }
 
     fn connection(&self) -> Option<StoreConnection> {
@@ -299,11 +300,6 @@ fn boxed<T: Send + 'static>(
 fn check_size(data: &[u8], limit: bytesize::ByteSize) -> Result<(), StoreError> {
     let limit = limit.as_u64();
     if data.len() as u64 > limit { Err(StoreError::TooLarge { limit }) } else { Ok(()) }
-}
-
-fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock half-way through a change.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::client::NatsError;
 use super::message::{EventMetadata, stored_size};
 use super::names::StreamKind;
 use super::queue::DueAction;
-use super::{NatsContext, lock, pull, stream};
+use super::{NatsContext, pull, stream};
 use crate::{EventId, EventTotals, NewEvent, Schedule, StoreError};
 
 /// Events that are purged at a time.
@@ -63,12 +63,12 @@ impl NatsContext {
         let subject = self.link.names.subject(StreamKind::Queue, name);
         let headers = particulars.headers(id);
         let size = stored_size(&subject, Some(&headers), data.len());
-        lock(&self.queues).arrives(name, size, (&self.limits.queues, &|name| self.ack_wait(name)))?;
+        self.queues.lock().arrives(name, size, (&self.limits.queues, &|name| self.ack_wait(name)))?;
         let (shared, name, expires) = (self.clone(), name.clone(), particulars.expires);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
             let sent = shared.store(StreamKind::Queue, &name, headers, data, until).await;
-            let mut state = lock(&shared.queues);
+            let mut state = shared.queues.lock();
             state.record_arrival(&name, size, sent.is_ok());
             let (epoch, sequence) = sent?;
             *fate(&mut state.fates) += 1;
@@ -99,7 +99,7 @@ impl NatsContext {
             let arrivals: Vec<_> = messages.into_iter().filter_map(read).collect();
             purged += arrivals.len();
             futures::future::try_join_all(arrivals.iter().map(|arrival| self.remove(&arrival.held))).await?;
-            lock(&self.queues).fates.purged += arrivals.len() as u64;
+            self.queues.lock().fates.purged += arrivals.len() as u64;
         }
     }
 }

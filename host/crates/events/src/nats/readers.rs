@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
+use super::NatsContext;
 use super::mirror::MirrorRead;
-use super::{NatsContext, lock};
 use crate::wait::woken;
 use crate::{Cursor, LimitKind, StoreError, TopicBatch};
 
@@ -55,7 +55,7 @@ impl NatsContext {
         limit: usize,
     ) -> Result<Result<TopicBatch, Arc<Notify>>, StoreError> {
         let limits = &self.limits.topics;
-        let mut state = lock(&self.topics);
+        let mut state = self.topics.lock();
         if let Some(topic) = state.topics.get_mut(name) {
             topic.used = true;
             if let Some(MirrorRead::Events(batch)) = topic.look(after, limit, false) {
@@ -91,7 +91,7 @@ impl PendingReader {
         limit: usize,
         is_certain: bool,
     ) -> Result<Option<MirrorRead>, StoreError> {
-        let mut state = lock(&self.shared.topics);
+        let mut state = self.shared.topics.lock();
         let Some(topic) = state.topics.get_mut(&self.name) else { return Ok(None) };
         if let Some(error) = &topic.refused {
             return Err(error.clone());
@@ -114,7 +114,7 @@ impl PendingReader {
 
     /// What NATS says is the end of the topic. All up to there is waited for.
     fn is_after(&self, end: Cursor) {
-        if let Some(topic) = lock(&self.shared.topics).topics.get_mut(&self.name)
+        if let Some(topic) = self.shared.topics.lock().topics.get_mut(&self.name)
             && topic.epoch == end.epoch
         {
             topic.last = topic.last.max(end.next);
@@ -124,7 +124,7 @@ impl PendingReader {
 
 impl Drop for PendingReader {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.topics);
+        let mut state = self.shared.topics.lock();
         if let Some(topic) = state.topics.get_mut(&self.name) {
             topic.readers -= 1;
             state.forget_if_unused(&self.name);

@@ -15,11 +15,11 @@ use tokio::time::sleep;
 
 use linger_base::{Name, random_u32};
 
+use super::NatsContext;
 use super::client::{NatsClient, NatsError};
 use super::names::StreamKind;
 use super::queue::millis;
 use super::stream::{self, CONSUMER};
-use super::{NatsContext, lock};
 
 /// How long what was sent before may still arrive at a stream that was taken off its subject.
 const LAST_ARRIVALS: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl NatsContext {
     /// Whether somebody waits for its events, at any host.
     async fn is_used(&self, kind: StreamKind, name: &Name, stream: &str) -> Result<bool, NatsError> {
         match kind {
-            StreamKind::Queue if lock(&self.queues).queues.contains_key(name) => Ok(true),
+            StreamKind::Queue if self.queues.lock().queues.contains_key(name) => Ok(true),
             StreamKind::Queue => {
                 match self.link.ask::<consumer::Info>(&format!("CONSUMER.INFO.{stream}.{CONSUMER}")).await {
                     Ok(consumer) => Ok(consumer.num_waiting > 0),

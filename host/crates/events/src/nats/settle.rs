@@ -12,7 +12,7 @@ use super::arrival::UnclaimedEvent;
 use super::message::{DeadLetterOrigin, EventMetadata};
 use super::names::StreamKind;
 use super::queue::{HeldEvent, millis};
-use super::{NatsContext, answer, lock, stream};
+use super::{NatsContext, answer, stream};
 use crate::{Event, LeaseId, Settlement, StoreError};
 
 impl NatsContext {
@@ -21,7 +21,7 @@ impl NatsContext {
         lease: &LeaseId,
         settlement: Settlement,
     ) -> Result<impl Future<Output = Result<(), StoreError>> + Send + use<>, StoreError> {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let mut held = state.end_lease(lease.lease).ok_or(StoreError::Settled)?;
         if self.is_lost(&held) {
             state.fates.overdue += 1;
@@ -76,7 +76,7 @@ impl NatsContext {
     /// The event is gone for good.
     pub(super) async fn remove(&self, held: &HeldEvent) -> Result<(), StoreError> {
         self.acknowledge(held, answer::DONE).await?;
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         state.notes.forget(&held.key());
         state.record_removal(&held.queue, held.size);
         Ok(())
@@ -84,13 +84,13 @@ impl NatsContext {
 
     async fn ack(&self, held: HeldEvent) -> Result<(), StoreError> {
         self.remove(&held).await?;
-        lock(&self.queues).fates.committed += 1;
+        self.queues.lock().fates.committed += 1;
         Ok(())
     }
 
     pub(super) async fn expire(self: Arc<Self>, arrival: UnclaimedEvent) -> Result<(), StoreError> {
         self.remove(&arrival.held).await?;
-        lock(&self.queues).fates.expired += 1;
+        self.queues.lock().fates.expired += 1;
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl NatsContext {
         if let Err(error) = told {
             tracing::debug!("no host is told of {}: {error}", held.id());
         }
-        lock(&self.queues).notes.keep(key, held.note);
+        self.queues.lock().notes.keep(key, held.note);
         // NATS 2.9 must not find requests only of hosts that have gone when an event returns (see `pull`): it looks when it
         // is asked how the consumer is. If it does not answer, neither does it below.
         let consumer = self.link.names.stream(StreamKind::Queue, &held.queue);

@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use linger_base::Name;
 
+use super::NatsContext;
 use super::client::NatsError;
 use super::names::StreamKind;
-use super::{NatsContext, lock};
 use crate::StoreError;
 
 /// How long a stream is not doubted that was made or found, though what is sent to it is not answered.
@@ -55,7 +56,7 @@ impl StreamTable {
     }
 
     fn place(&self, key: (StreamKind, Name)) -> StreamSlot {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         if known.len() >= self.most && !known.contains_key(&key) {
             known.clear();
         }
@@ -80,12 +81,13 @@ impl StreamTable {
     /// The same for those that are not there, as far as they were known before.
     pub(super) fn doubt_missing(&self, is_there: impl Fn(StreamKind, &Name) -> bool, before: Instant) {
         let is_missing = |kind, name: &_, known: &KnownStream| known.since < before && !is_there(kind, name);
-        lock(&self.known)
+        self.known
+            .lock()
             .retain(|(kind, name), place| !place.get().is_some_and(|known| is_missing(*kind, name, known)));
     }
 
     fn forget(&self, kind: StreamKind, name: &Name, is_doubtful: impl FnOnce(&KnownStream) -> bool) {
-        let (mut known, key) = (lock(&self.known), (kind, name.clone()));
+        let (mut known, key) = (self.known.lock(), (kind, name.clone()));
         // One that is being made is not doubted.
         if known.get(&key).and_then(|place| place.get()).is_some_and(is_doubtful) {
             known.remove(&key);
@@ -208,6 +210,6 @@ mod tests {
         }
         ensure(&streams, &"c".parse().unwrap(), 4).await;
         assert_eq!(ensure(&streams, &first, 5).await, 5);
-        assert!(lock(&streams.known).len() <= 2);
+        assert!(streams.known.lock().len() <= 2);
     }
 }

@@ -13,7 +13,7 @@ use linger_base::Name;
 
 use super::names::StreamKind;
 use super::queue::millis;
-use super::{NatsContext, lock, stream};
+use super::{NatsContext, stream};
 use crate::StoreError;
 
 /// What is told may be as old as that.
@@ -51,7 +51,7 @@ impl NatsContext {
     /// Looks at all streams. What this host does meanwhile it knows better.
     pub(super) async fn look_around(&self) -> Result<(), StoreError> {
         let began = Instant::now();
-        let (queues_as_of, topics_as_of) = (lock(&self.queues).number(), lock(&self.topics).number());
+        let (queues_as_of, topics_as_of) = (self.queues.lock().number(), self.topics.lock().number());
         let failed = |error: async_nats::jetstream::context::StreamsError| {
             StoreError::Unavailable(format!("NATS: {error}").into())
         };
@@ -69,7 +69,7 @@ impl NatsContext {
                 StreamKind::Topic => {
                     let state = &info.state;
                     let found = (state.messages, state.bytes, state.last_sequence, epoch);
-                    lock(&self.topics).found(&name, found, topics_as_of, &self.limits.topics);
+                    self.topics.lock().found(&name, found, topics_as_of, &self.limits.topics);
                     topics.insert(name);
                 }
             }
@@ -79,17 +79,17 @@ impl NatsContext {
             StreamKind::Topic => topics.contains(name),
         };
         self.streams.doubt_missing(is_there, began);
-        let mut gone: Vec<_> = lock(&self.queues).queues.keys().cloned().collect();
+        let mut gone: Vec<_> = self.queues.lock().queues.keys().cloned().collect();
         gone.retain(|name| !queues.contains(name));
         for name in gone {
             self.found_queue(&name, (0, 0), queues_as_of);
         }
-        lock(&self.topics).record_removals(|name| topics.contains(name), topics_as_of);
+        self.topics.lock().record_removals(|name| topics.contains(name), topics_as_of);
         Ok(())
     }
 
     fn found_queue(&self, name: &Name, found: (u64, u64), as_of: u64) {
-        lock(&self.queues).found(name, found, as_of, (&self.limits.queues, &|name| self.ack_wait(name)));
+        self.queues.lock().found(name, found, as_of, (&self.limits.queues, &|name| self.ack_wait(name)));
     }
 
     /// What a stream is of, if it is ours: by its name and its subject.

@@ -9,12 +9,12 @@ use linger_base::Name;
 
 use super::names::StreamKind;
 use super::queue::{DueAction, HeldEvent, millis};
-use super::{NatsContext, answer, lock};
+use super::{NatsContext, answer};
 use crate::{LeaseId, StoreError};
 
 impl NatsContext {
     pub(super) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let held = state.leases.get_mut(&lease.lease).ok_or(StoreError::Settled)?;
         held.ends = self.clock.after(time);
         let next = held.ends.min(held.timer.map_or(held.ends, |(time, _)| time));
@@ -27,7 +27,7 @@ impl NatsContext {
     pub(super) fn act(self: &Arc<Self>) -> Option<u64> {
         let now = self.clock.now();
         loop {
-            let mut state = lock(&self.queues);
+            let mut state = self.queues.lock();
             let first = state.timers.first_entry()?;
             if first.key().0 > now {
                 return Some(first.key().0);
@@ -45,7 +45,7 @@ impl NatsContext {
 
     /// Ends a lease that has run out, or tells NATS that the event is held.
     fn tend(self: &Arc<Self>, lease: u64, now: u64) {
-        let mut state = lock(&self.queues);
+        let mut state = self.queues.lock();
         let Some(held) = state.leases.get(&lease) else { return };
         let (name, id, reply, ends, confirmed) =
             (held.queue.clone(), held.id(), held.reply.clone(), held.ends, held.confirmed);
@@ -70,7 +70,7 @@ impl NatsContext {
         drop(self.work(async move {
             let told = shared.link.acknowledge(&reply, answer::HELD).await;
             if told.is_ok()
-                && let Some(held) = lock(&shared.queues).leases.get_mut(&lease)
+                && let Some(held) = shared.queues.lock().leases.get_mut(&lease)
             {
                 held.confirmed = held.confirmed.max(now);
             }
@@ -90,7 +90,7 @@ impl NatsContext {
     /// Removes an event that is of no use any more. One that is held here ends with its lease.
     async fn delete(self: Arc<Self>, queue: Name, sequence: u64, size: u64) -> Result<(), StoreError> {
         let is_held =
-            lock(&self.queues).leases.values().any(|held| held.queue == queue && held.sequence == sequence);
+            self.queues.lock().leases.values().any(|held| held.queue == queue && held.sequence == sequence);
         if is_held {
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl NatsContext {
         let request = json!({ "seq": sequence, "no_erase": true });
         let deleted = self.link.api::<serde_json::Value>(&subject, &request).await;
         if deleted.is_ok() {
-            let mut state = lock(&self.queues);
+            let mut state = self.queues.lock();
             state.fates.expired += 1;
             state.record_removal(&queue, size);
         }

@@ -385,7 +385,7 @@ async fn those_who_push_at_once_make_one_stream() {
         pushed.unwrap().unwrap();
     }
     assert_eq!(asked().await, 2);
-    assert_eq!(lock(&one.shared.topics).published, 100);
+    assert_eq!(one.shared.topics.lock().published, 100);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::client::NatsError;
 use super::message::{EventMetadata, stored_size};
 use super::names::StreamKind;
 use super::topic::cursor;
-use super::{NatsContext, check_size, lock, stream};
+use super::{NatsContext, check_size, stream};
 use crate::{Cursor, NewEvent, StoreError};
 
 impl NatsContext {
@@ -37,12 +37,12 @@ impl NatsContext {
         let subject = self.link.names.subject(StreamKind::Topic, name);
         let headers = EventMetadata::of(&event).headers(&self.link.message_id());
         let size = stored_size(&subject, Some(&headers), event.data.len());
-        lock(&self.topics).admit(name, size, &self.limits.topics)?;
+        self.topics.lock().admit(name, size, &self.limits.topics)?;
         let (shared, name, data) = (self.clone(), name.clone(), event.data);
         let until = Instant::now() + self.link.config.timeout;
         Ok(self.work(async move {
             let sent = shared.store(StreamKind::Topic, &name, headers, data, until).await;
-            let mut state = lock(&shared.topics);
+            let mut state = shared.topics.lock();
             match sent {
                 Ok((epoch, last)) => {
                     state.record_publish(&name, size, (epoch, last), &shared.limits.topics);

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use linger_base::ClientAddress;
 use linger_base::permits::Permits;
@@ -111,12 +113,12 @@ impl ClientTable {
     fn part(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Arc<ClientEntry>>> {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % PARTS as u64).unwrap_or_default();
-        self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts[index].lock()
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().unwrap().len()).sum()
+        self.parts.iter().map(|part| part.lock().len()).sum()
     }
 }
 

@@ -6,11 +6,12 @@
 //! the buffer moves on through its memory. Where clients may half-close, hyper offers no buffer while a request is served.)
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Who waits for this long is likely to wait for longer.
@@ -67,7 +68,7 @@ impl IdleBuffers {
     }
 
     fn lately(&self) -> MutexGuard<'_, Vec<Weak<IdleBuffer>>> {
-        self.lately.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lately.lock()
     }
 }
 

@@ -6,10 +6,11 @@ mod socket;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
@@ -279,7 +280,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
     }
 
     fn unflushed(&self) -> MutexGuard<'_, Option<Vec<T>>> {
-        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unflushed.lock()
     }
 
     /// Hyper and h2 use all that they have before they read on.

@@ -1,8 +1,8 @@
 //! Whether a client takes what it is sent: one that has stopped is told from one that is slow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use linger_base::rate::RateTracker;
@@ -80,7 +80,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
             return;
         }
         let Some(counts) = self.counts() else { return };
-        let mut lag = self.reader.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lag = self.reader.lag.lock();
         if counts.moved() >= written {
             self.reader.had.store(written, Ordering::Release);
             *lag = None;

@@ -2,10 +2,10 @@
 //! bound, so that the end is not stuck behind bytes that hyper cannot use yet.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{Interest, ReadBuf};
 use tokio::sync::Notify;
 
@@ -40,7 +40,7 @@ enum StreamEnd {
 
 impl ReadAheadBuffer {
     fn state(&self) -> MutexGuard<'_, ReadAheadState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Reads; 0 at the end.

@@ -1,7 +1,7 @@
 //! The spans of a request: one begins with it, and the others are made when all is known of it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, StatusCode, Version};
@@ -13,6 +13,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, Span};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use linger_base::{ClientAddress, Outcome, Reason};
@@ -287,7 +288,7 @@ impl RequestTrace {
     }
 
     fn noted(&self) -> Option<MutexGuard<'_, TraceNotes>> {
-        Some(self.noted.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.noted.as_ref()?.lock())
     }
 }
 

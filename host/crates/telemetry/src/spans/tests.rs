@@ -14,7 +14,7 @@ impl SpanProcessor for KeptSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap().push(span);
+        self.0.lock().push(span);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -62,7 +62,7 @@ fn end(facts: &Facts, status: Option<u16>) {
 }
 
 fn named(kept: &KeptSpans, name: &str) -> Vec<SpanData> {
-    kept.0.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect()
+    kept.0.lock().iter().filter(|span| span.name == name).cloned().collect()
 }
 
 fn attribute(span: &SpanData, key: &str) -> Option<String> {

@@ -1,7 +1,6 @@
 //! The way to the collector: HTTP/1.1 over a connection that is kept, in clear or over TLS.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
+use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -93,7 +93,7 @@ impl OtlpCollector {
 
     /// Sends a request once, over the connection that there is or, where that does not take it any more, over a new one.
     async fn attempt(&self, parts: &Parts, body: &Bytes) -> Result<Response<Bytes>, HttpError> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = self.kept.lock().take();
         if let Some(connection) = kept.filter(|connection| !connection.sender.is_closed())
             && let Ok(answer) = self.send(connection, parts, body).await
         {
@@ -113,7 +113,7 @@ impl OtlpCollector {
         let request = Request::from_parts(parts.clone(), Full::new(body.clone()));
         let (parts, body) = connection.sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        *self.kept.lock() = Some(connection);
         Ok(Response::from_parts(parts, body))
     }
 
@@ -133,7 +133,7 @@ impl OtlpCollector {
 
     /// Tells when something else goes wrong than before, or nothing any more.
     fn note(&self, trouble: Option<String>) {
-        let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = self.trouble.lock();
         if *before == trouble {
             return;
         }
@@ -148,7 +148,7 @@ impl OtlpCollector {
 
     /// The time for a batch was over. Why, each try has said, unless there was one that did not end.
     fn note_silence(&self) {
-        let silent = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let silent = self.trouble.lock().is_none();
         if silent {
             self.note(Some("it does not answer within `traces.timeout`".to_owned()));
         }

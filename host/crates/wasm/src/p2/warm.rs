@@ -1,8 +1,9 @@
 //! Instances without a request, kept for the next one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -125,7 +126,7 @@ impl WarmInstances {
     }
 
     fn lock(&self) -> MutexGuard<'_, IdleInstance> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

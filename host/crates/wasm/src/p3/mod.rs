@@ -12,9 +12,10 @@ mod permit;
 mod traps;
 mod worker;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::Component;
@@ -192,7 +193,7 @@ impl Drop for InstancePool {
     fn drop(&mut self) {
         // The workers end when their requests have.
         for open in &self.0.open {
-            for worker in std::mem::take(&mut *lock(open)) {
+            for worker in std::mem::take(&mut *open.lock()) {
                 worker.retire();
             }
         }
@@ -266,7 +267,7 @@ impl PoolState {
             .or_else(|| {
                 let worker = self.start_worker(shard)?;
                 let permit = InstancePermit::take(&worker);
-                lock(own).push(worker);
+                own.lock().push(worker);
                 Some(permit)
             })
             .or_else(|| others().find_map(|open| self.permit_in(open, idle)))
@@ -280,7 +281,7 @@ impl PoolState {
         suits: impl Fn(&Worker) -> bool,
     ) -> Option<InstancePermit> {
         let limits = self.limits();
-        let mut open = lock(open);
+        let mut open = open.lock();
         let has_room = |worker: &Arc<Worker>| {
             worker.load() < limits.max_requests && !worker.holds_much() && suits(worker)
         };
@@ -301,14 +302,14 @@ impl PoolState {
     /// Takes a worker out of the list, so that it gets no more requests.
     fn close(&self, shard: usize, number: u64) {
         if let Some(open) = self.open.get(shard) {
-            lock(open).retain(|worker| worker.number() != number);
+            open.lock().retain(|worker| worker.number() != number);
         }
     }
 
     /// The same for one without requests, if the shard has others.
     fn close_idle(&self, shard: usize, number: u64) {
         let Some(open) = self.open.get(shard) else { return };
-        let mut open = lock(open);
+        let mut open = open.lock();
         let idle = |worker: &Arc<Worker>| worker.number() == number && worker.load() == 0;
         if open.len() > 1
             && let Some(index) = open.iter().position(idle)
@@ -323,7 +324,7 @@ impl PoolState {
             return;
         }
         let idle = self.open.iter().find_map(|open| {
-            let mut open = lock(open);
+            let mut open = open.lock();
             let index = open.iter().position(|worker| worker.load() == 0)?;
             Some(open.remove(index))
         });
@@ -332,8 +333,4 @@ impl PoolState {
             None => self.making_room.store(false, Ordering::SeqCst),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

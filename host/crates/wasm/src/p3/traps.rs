@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// So many within [`WINDOW`] are frequent: one is bad luck, and this many are the guest's way.
@@ -22,7 +22,7 @@ pub(super) struct TrapCounter {
 impl TrapCounter {
     /// Notes a trap in an instance that several requests shared. Returns whether that made them frequent.
     pub(super) fn note(&self) -> bool {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         if recent.len() == FREQUENT {
             recent.pop_front();
         }
@@ -37,7 +37,7 @@ impl TrapCounter {
     }
 
     fn still_are(&self) -> bool {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.lock();
         let still = recent.back().is_some_and(|at| at.elapsed() < WINDOW);
         self.frequent.store(still, Ordering::Relaxed);
         still

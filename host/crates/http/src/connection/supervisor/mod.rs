@@ -4,10 +4,11 @@
 //! A request costs a place in a list. What waits is the connection, once for all of them, with one timer for whatever is
 //! due first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -271,7 +272,7 @@ impl Supervisor {
     }
 
     fn watched(&self) -> MutexGuard<'_, WatchedRequests> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! How far a response's body has come: from the guest to hyper, and from hyper into the socket.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
+use parking_lot::{Mutex, MutexGuard};
 
 use linger_net::ReceiptBaseline;
 
@@ -128,7 +129,7 @@ impl BodyProgress {
     }
 
     fn tail(&self) -> MutexGuard<'_, BodyTail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tail.lock()
     }
 }
 
