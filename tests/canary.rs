@@ -75,7 +75,7 @@ async fn polls_of_a_canary_that_is_aborted_are_told() {
     let waiting = server.park(H1, &Request::get("/poll/q?wait=60")).await;
     let other = server.park(H2, &beta("/poll/other?wait=60", "yes")).await;
     let output = server.operate(&["abort", "app"]).await;
-    assert_eq!(text(&output.stdout), "app: generation 2 serves no more\n");
+    assert_eq!(text(&output.stdout), "app: generation 2 is discarded\n");
     other.answer().await.expect(204);
     // The current one has not noticed.
     server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
@@ -124,7 +124,7 @@ async fn deploy_for_all_ends_the_canary() {
     // So does a deploy of what serves the others,
     server.deploy_canary("faulty", "50%").await;
     let output = server.deploy("plain-p3").await;
-    assert!(text(&output.stdout).contains("generation 3 is this component already"), "{output:?}");
+    assert!(text(&output.stdout).contains("generation 3 already has this component"), "{output:?}");
     assert_eq!(served_by_new(&server, 20).await, 20);
     // and so does a rollback.
     server.deploy_canary("faulty", "50%").await;

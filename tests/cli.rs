@@ -37,7 +37,7 @@ fn missing_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["none.wasm", "none.toml"] {
         let path = folder.path().join(name);
-        assert_refused(&serve(&path), &[path.to_str().unwrap(), "No such file", "name a component's file"]);
+        assert_refused(&serve(&path), &[path.to_str().unwrap(), "No such file", "give the path of a component"]);
     }
     assert_refused(&serve(folder.path()), &[folder.path().to_str().unwrap(), "directory"]);
 }

@@ -72,18 +72,18 @@ fn secret_in_an_address_of_nats_is_not_shown() {
 fn file_that_is_not_there_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.toml");
-    assert_refused(&check(&none), &[none.to_str().unwrap(), "No such file", "name a linger.toml"]);
+    assert_refused(&check(&none), &[none.to_str().unwrap(), "No such file", "give the path of a linger.toml"]);
     let config = write_config(folder.path(), "[apps.a]\ncomponent = 'a.wasm'\n");
     let component = folder.path().join("a.wasm");
     let place = config.to_str().unwrap();
-    assert_refused(&check(&config), &[place, "apps.a: there is no file", component.to_str().unwrap()]);
+    assert_refused(&check(&config), &[place, "apps.a: the file", component.to_str().unwrap()]);
     file(&folder, "a.wasm", "");
     assert!(check(&config).status.success());
     let config = write_config(
         folder.path(),
         "[apps.a]\ncomponent = 'a.wasm'\ndirs = [{ host = 'data', guest = '/data' }]\n",
     );
-    assert_refused(&check(&config), &[place, "apps.a: there is no folder", "data", "correct `dirs`"]);
+    assert_refused(&check(&config), &[place, "apps.a: the folder", "data", "correct `dirs`"]);
     let config = write_config(
         folder.path(),
         "[[listeners]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'c.pem', key = 'k.pem' }\n\

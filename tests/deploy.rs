@@ -166,7 +166,7 @@ async fn same_component_is_not_deployed_again() {
     let parked = waiting.park(H1, &Request::get("/poll/q?wait=60")).await;
     for (server, name) in [(&server, "hello"), (&waiting, "longpoll")] {
         let output = server.deploy(name).await;
-        assert!(text(&output.stdout).contains("generation 1 is this component already"), "{output:?}");
+        assert!(text(&output.stdout).contains("generation 1 already has this component"), "{output:?}");
     }
     waiting.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
     assert_eq!(parked.answer().await.expect(200), "an event");

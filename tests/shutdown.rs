@@ -268,7 +268,7 @@ async fn second_signal_exits_at_once(faulty: &str) {
     let mut server = Server::with_config(&config(faulty, "1h")).await;
     let hanging = server.occupy(H1, "/hang", "/ok").await;
     server.signal(Signal::TERM);
-    server.log.line(&["stopping; a second signal ends the process at once"]).await;
+    server.log.line(&["shutting down; a second signal stops the process at once"]).await;
     tokio::time::sleep(ABSENCE).await;
     server.assert_running();
     server.signal(Signal::TERM);

@@ -65,7 +65,7 @@ async fn restart_finds_what_was_not_delivered() {
     stop(server).await;
     assert_eq!(
         checked(&directory),
-        "queue q: 2 events, 8 B\n1 queues, 0 topics, 2 events, 8 B: all can be read\n"
+        "queue q: 2 events, 8 B\n1 queues, 0 topics, 2 events, 8 B: no damage found\n"
     );
     let server = serve(&directory, "fsync").await;
     for event in ["two", "three"] {

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::place::{Events, Place};
 use crate::admin::client::Sent;
 
-/// List the queues and topics of a server or a store, with how much they hold
+/// List the queues and topics of a server or store, with the number and size of their events
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger queues                           of the server at 127.0.0.1:9070",
@@ -40,7 +40,7 @@ impl Queues {
     }
 }
 
-/// Those of a server.
+/// The queues and topics of a server.
 fn contents(server: &Server) -> anyhow::Result<Contents> {
     let list = |kind: &str, name: &str, counts: &[&str]| {
         let answer = server.ask(Method::GET, &format!("/{kind}"), Sent::default())?;

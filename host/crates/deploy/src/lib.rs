@@ -51,7 +51,7 @@ const START: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// There is no such app.
-    #[error("there is no app `{name}`; there is {known}")]
+    #[error("unknown app `{name}`; the apps are {known}")]
     NoSuchApp {
         /// The name that was given.
         name: String,
@@ -62,7 +62,7 @@ pub enum DeployError {
     #[error("another deploy of this app is under way; try again when it has ended")]
     Busy,
     /// The component serves already.
-    #[error("generation {0} is this component already")]
+    #[error("generation {0} already has this component")]
     Unchanged(u64),
     /// It cannot be loaded.
     #[error(transparent)]

@@ -83,7 +83,7 @@ impl Api {
         // One that is there is handed out at once, whatever the wait.
         let taken = tokio::time::timeout(wait.max(Duration::from_millis(100)), store.take(queue)).await;
         let Ok(lease) = taken else {
-            return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event can be taken")));
+            return Err(Problem::new(StatusCode::NOT_FOUND, format!("queue {queue}: no event is available")));
         };
         let lease = lease.inspect_err(|error| self.operated.metrics.events_refused(Place::Queue, error))?;
         let answer = taken_answer(&lease);

@@ -119,7 +119,7 @@ async function act(what, path, options) {
   say(`${what}…`);
   try {
     const record = await ask(path, options);
-    say(record.unchanged ? `${what}: generation ${record.generation} is this component already` : `${what}: generation ${record.generation}`);
+    say(record.unchanged ? `${what}: generation ${record.generation} already has this component` : `${what}: generation ${record.generation}`);
   } catch (error) {
     say(`${what}: ${error.message}`, true);
   }
