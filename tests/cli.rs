@@ -37,7 +37,10 @@ fn missing_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["none.wasm", "none.toml"] {
         let path = folder.path().join(name);
-        assert_refused(&serve(&path), &[path.to_str().unwrap(), "No such file", "give the path of a component"]);
+        assert_refused(
+            &serve(&path),
+            &[path.to_str().unwrap(), "No such file", "give the path of a component"],
+        );
     }
     assert_refused(&serve(folder.path()), &[folder.path().to_str().unwrap(), "directory"]);
 }
@@ -96,7 +99,7 @@ fn bad_configuration_is_refused_with_its_place() {
         ("shutdown_timeout = '10'\n".to_owned(), ":1:20: ", &["10", "unit"]),
         ("[queues]\nmax_bytes = 'big'\n".to_owned(), ":2:13: ", &["big"]),
         ("[apps.a\n".to_owned(), ":1:8: ", &[]),
-        (String::new(), ": ", &["there is no app", "[apps.NAME]"]),
+        (String::new(), ": ", &["no app is configured", "[apps.NAME]"]),
         (format!("{app}[[routes]]\napp = 'b'\n"), ": ", &["routes[0]", "no app `b`", "[apps.b]"]),
         (format!("{app}[[routes]]\napp = 'a'\npath = 'x'\n"), ": ", &["routes[0]", "`x`", "`/`"]),
         (format!("{app}[apps.b]\ncomponent = '{{hello}}'\n"), ": ", &["several apps", "[[routes]]"]),
