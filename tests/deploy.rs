@@ -343,7 +343,7 @@ async fn admin_listener_for_others_needs_a_token() {
         folder.path(),
         "[admin]\nlisten = '0.0.0.0:0'\n[apps.app]\ncomponent = '{hello}'\n",
     );
-    assert_refused(&serve_in_vain(&config, &[]), &["admin", "needs a `token`", "127.0.0.1"]);
+    assert_refused(&serve_in_vain(&config, &[]), &["admin", "set a `token`", "127.0.0.1"]);
 }
 
 #[tokio::test]
