@@ -5,10 +5,10 @@ use std::fmt;
 /// Tells each value: name, help, and what it is now. What the kernel does not say is left out.
 pub fn encode(mut tell: impl FnMut(&str, &str, i64) -> fmt::Result) -> fmt::Result {
     if let Some(bytes) = resident() {
-        tell("process_resident_memory_bytes", "Memory that is resident", bytes)?;
+        tell("process_resident_memory_bytes", "Resident memory", bytes)?;
     }
     if let Some(files) = open_files() {
-        tell("process_open_fds", "File descriptors that are open", files)?;
+        tell("process_open_fds", "Open file descriptors", files)?;
     }
     Ok(())
 }
