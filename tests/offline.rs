@@ -138,8 +138,8 @@ fn mistakes_are_refused_in_one_line() {
         &["give the path of a file with the event's bytes"],
     );
     let none = Store::new();
-    assert_refused(&none.run(&["take", "q"]), &["is no store of Linger"]);
-    assert_refused(&none.run(&["queues"]), &["is no store of Linger"]);
+    assert_refused(&none.run(&["take", "q"]), &["is not a store of Linger"]);
+    assert_refused(&none.run(&["queues"]), &["is not a store of Linger"]);
     for arguments in
         [&["push", "a b"][..], &["push", "q", "--delay", "1"], &["push", "q", "--content-type", "\n"]]
     {

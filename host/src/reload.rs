@@ -20,7 +20,7 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The server was started with a component.
-    #[error("the server was started without a configuration, so there is none to read again")]
+    #[error("the server was started without a configuration file, so it cannot reload one")]
     NoConfiguration,
     /// The configuration cannot be read, or is wrong.
     #[error("{0}")]
@@ -110,7 +110,7 @@ impl Reloader {
         let before = self.config.load_full();
         let reloaded = Reloaded { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
         self.config.store(Arc::new(in_force(&before, wanted)));
-        tracing::info!("configuration read again: {reloaded}");
+        tracing::info!("configuration reloaded: {reloaded}");
         Ok(reloaded)
     }
 }
@@ -156,14 +156,13 @@ impl Reloaded {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let apps = self.apps.iter().map(|(app, change)| match change {
-            Change::Added => format!("apps.{app}: serves from now on"),
-            Change::Removed => format!("apps.{app}: serves no more"),
-            Change::Settings => format!("apps.{app}: has other settings"),
-            Change::Generation(number) => format!("apps.{app}: generation {number} serves"),
+            Change::Added => format!("apps.{app}: added"),
+            Change::Removed => format!("apps.{app}: removed"),
+            Change::Settings => format!("apps.{app}: settings changed"),
+            Change::Generation(number) => format!("apps.{app}: generation {number} serves all requests"),
         });
         let keys = self.keys.iter().map(|key| format!("{key}: changed"));
-        let restart =
-            self.restart.iter().map(|key| format!("{key}: changed, which counts at the next start"));
+        let restart = self.restart.iter().map(|key| format!("{key}: changed, applies after a restart"));
         let all: Vec<_> = apps.chain(keys).chain(restart).collect();
         if all.is_empty() { vec!["nothing has changed".to_owned()] } else { all }
     }

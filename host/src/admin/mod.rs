@@ -70,7 +70,7 @@ impl Listener {
             });
             if let Err(error) = accepted {
                 // Of the process: too few descriptors, say. It passes.
-                tracing::warn!("the admin listener cannot accept: {error}");
+                tracing::warn!("the admin listener cannot accept connections: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -89,7 +89,7 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!("admin connection ended: {error}");
+        tracing::debug!("admin connection closed: {error}");
     }
     drop(permit);
 }

@@ -74,7 +74,7 @@ impl Core {
     pub(super) fn take(&self, arrival: Arrival) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         if self.arrivals.send(arrival).is_err() {
-            tracing::error!("a thread that serves has ended, which is a mistake in Linger");
+            tracing::error!("a core's thread panicked; this is a bug in Linger");
         }
     }
 
@@ -134,6 +134,6 @@ impl Drop for Open {
 
 fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!("a connection failed, which is a mistake in Linger: {error}");
+        tracing::error!("a connection's task panicked; this is a bug in Linger: {error}");
     }
 }

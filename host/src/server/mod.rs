@@ -160,7 +160,7 @@ async fn reload_when(asked: &Notify, reloader: &Reloader) {
     loop {
         asked.notified().await;
         if let Err(error) = reloader.reload().await {
-            tracing::error!("the configuration stays as it was: {error}");
+            tracing::error!("the configuration is not reloaded: {error}");
         }
     }
 }
@@ -169,7 +169,7 @@ async fn reload_when(asked: &Notify, reloader: &Reloader) {
 async fn take_leave(reloader: &Reloader) {
     let delay = reloader.shutdown_delay();
     if !delay.is_zero() {
-        tracing::info!("not ready any more; connections and requests are taken for another {delay:?}");
+        tracing::info!("not ready; connections and requests are still accepted for {delay:?}");
         tokio::time::sleep(delay).await;
     }
 }

@@ -155,15 +155,15 @@ fn errors_name_the_place_and_the_remedy() {
         ),
         (&format!("{app}instances.max = 0"), "conf/linger.toml: apps.a: instances: `max`"),
         (&format!("{app}instances.mx = 1"), "conf/linger.toml:3:11: unknown key `mx`; did you mean `max`?"),
-        (
-            &format!("{app}[apps.b]\ncomponent = 'b.wasm'"),
-            "conf/linger.toml: several apps are configured",
-        ),
+        (&format!("{app}[apps.b]\ncomponent = 'b.wasm'"), "conf/linger.toml: several apps are configured"),
         (
             &format!("{app}[apps.b]\ncomponent = 'b'\n[[routes]]\napp = 'a'"),
             "conf/linger.toml: apps.b: no route leads to this app",
         ),
-        (&format!("{app}[queues]\nmax_waiters = 0"), "conf/linger.toml: queues: `max_waiters` must be at least 1"),
+        (
+            &format!("{app}[queues]\nmax_waiters = 0"),
+            "conf/linger.toml: queues: `max_waiters` must be at least 1",
+        ),
         (&format!("{app}[queues]\nlease = '10ms'"), "conf/linger.toml: queues: `lease` must be at least 1s"),
         (&format!("{app}[queues]\nlease = 'none'"), "`none` is not a duration"),
         (&format!("{app}[queues]\nmax_attempts = 0"), "expected a nonzero u32"),

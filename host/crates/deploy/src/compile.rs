@@ -32,7 +32,7 @@ fn pool() -> Option<&'static ThreadPool> {
             // The panic was logged, and whoever waits learns of it.
             .panic_handler(|_| ())
             .build()
-            .inspect_err(|error| tracing::warn!("no threads to compile with: {error}"))
+            .inspect_err(|error| tracing::warn!("cannot start the compiler threads: {error}"))
             .ok()
     };
     POOL.get_or_init(build).as_ref()

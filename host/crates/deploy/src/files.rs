@@ -83,7 +83,7 @@ async fn offer(deployments: &Deployments, slot: &Arc<Slot>, component: Component
     if slot.was_taken_back(&component.digest) {
         tracing::warn!(
             app = &*slot.name,
-            "{}: not deployed: it was taken back before; `linger deploy` deploys it in any case",
+            "{}: not deployed, because this version was rolled back before; use `linger deploy` to deploy it anyway",
             component.source.name.display()
         );
         return false;
@@ -143,11 +143,14 @@ fn watcher(slots: &[Arc<Slot>], changes: watch::Sender<()>) -> Option<notify::Re
         let _ = changes.send(());
     };
     let mut watcher = notify::recommended_watcher(told)
-        .inspect_err(|error| tracing::warn!("changes of files are seen late: {error}"))
+        .inspect_err(|error| tracing::warn!("cannot watch files, so changes are noticed later: {error}"))
         .ok()?;
     for folder in folders {
         if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!("{}: changes are seen late: {error}", folder.display());
+            tracing::warn!(
+                "{}: cannot watch the folder, so changes are noticed later: {error}",
+                folder.display()
+            );
         }
     }
     Some(watcher)

@@ -59,7 +59,7 @@ pub enum DeployError {
         known: String,
     },
     /// Another deploy of the app is under way.
-    #[error("another deploy of this app is under way; try again when it has ended")]
+    #[error("another deploy of this app is running; try again when it has finished")]
     Busy,
     /// The component serves already.
     #[error("generation {0} already has this component")]
@@ -68,19 +68,19 @@ pub enum DeployError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// No instance of it starts.
-    #[error("no instance starts: {0}")]
+    #[error("cannot start an instance: {0}")]
     Start(String),
     /// It does not answer the probe request as it should.
     #[error("the probe failed: {0}")]
     Probe(String),
     /// The compiler panicked, which is a mistake in Linger or in wasmtime.
-    #[error("compiling it failed, which is a mistake in Linger; the log says more")]
+    #[error("compiling panicked; this is a bug in Linger, and the log has details")]
     Panicked,
     /// No generation was there before.
-    #[error("there is no generation before this one to go back to")]
+    #[error("the app has no previous generation to roll back to")]
     NothingBefore,
     /// No generation serves some of the requests.
-    #[error("this app has no canary; `linger deploy --canary` begins one")]
+    #[error("the app has no canary; start one with `linger deploy --canary`")]
     NoCanary,
 }
 
@@ -210,7 +210,7 @@ impl Deployments {
         if is_same(&current) {
             if let (Some(serving), None) = (&serving, canary) {
                 // It is to serve all requests.
-                self.abort_in(slot, serving, "taken back: the generation beside it was deployed again");
+                self.abort_in(slot, serving, "discarded: its component was deployed for all requests again");
             }
             return Some(Err(DeployError::Unchanged(current.generation.number)));
         }
@@ -248,7 +248,7 @@ impl Deployments {
     pub fn abort(&self, name: &str) -> Result<Record, DeployError> {
         let slot = self.slot(name)?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
-        self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
+        self.abort_in(&slot, &canary, "discarded: aborted").ok_or(DeployError::NoCanary)
     }
 
     fn abort_in(&self, slot: &Slot, canary: &Deployed, why: &str) -> Option<Record> {
@@ -274,7 +274,7 @@ impl Deployments {
         if !before.spec.has_same_guests(&slot.spec()) {
             tracing::warn!(
                 app = &*slot.name,
-                "what serves again was loaded with another configuration; a reload loads it with the one that counts now"
+                "the previous version runs with the configuration that it was loaded with; reload to apply the current one"
             );
         }
         let next = Deployed {
@@ -340,10 +340,10 @@ impl Deployments {
         }
         let begun = Instant::now();
         let started = timeout(START, app.try_start()).await;
-        started.map_err(|_| DeployError::Start(format!("it takes longer than {START:?}")))?.map_err(
+        started.map_err(|_| DeployError::Start(format!("it took longer than {START:?}")))?.map_err(
             |error| match error {
                 CallError::NotStarted(why) if why.contains("memory") => {
-                    DeployError::Start(format!("{why}; `instances.max_memory` says how much there is"))
+                    DeployError::Start(format!("{why}; the limit is `instances.max_memory`"))
                 }
                 CallError::NotStarted(why) => DeployError::Start(why),
                 other => DeployError::Start(other.to_string()),

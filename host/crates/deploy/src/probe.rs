@@ -52,10 +52,10 @@ pub(super) async fn probe(
     let (path, wanted) = (&probe.path, probe.status);
     Err(match answered {
         Ok(Ok(status)) if status == wanted => return Ok(()),
-        Ok(Ok(status)) => Failure::Answer(format!("{path} answers {status} and not {wanted}")),
+        Ok(Ok(status)) => Failure::Answer(format!("{path} responded with {status}, not {wanted}")),
         Ok(Err(Failure::Answer(failure))) => Failure::Answer(format!("{path}: {failure}")),
         Ok(Err(Failure::Busy)) => Failure::Busy,
-        Err(_) => Failure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
+        Err(_) => Failure::Answer(format!("{path} did not respond within {:?}", probe.timeout)),
     })
 }
 
@@ -73,7 +73,7 @@ async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe)
     let wrong = |message: String| Failure::Answer(message);
     let uri = format!("http://localhost{}", probe.path);
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
-    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
+    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is not valid in HTTP".to_owned()))?;
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     let called = app.call_apart(lane, exchange.clone(), Box::new(request)).await;
     let (response, hold) = called.map_err(|error| match error {
@@ -83,10 +83,10 @@ async fn answer(app: &App, lane: &Lane, exchange: &Arc<Exchange>, probe: &Probe)
     let status = response.status().as_u16();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        frame.map_err(|error| wrong(format!("the answer breaks off: {error}")))?;
+        frame.map_err(|error| wrong(format!("the response was cut off: {error}")))?;
     }
     if exchange.has_failed() {
-        return Err(wrong("the guest failed after its answer had begun".to_owned()));
+        return Err(wrong("the guest failed after its response had begun".to_owned()));
     }
     drop(hold);
     Ok(status)

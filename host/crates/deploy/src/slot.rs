@@ -210,7 +210,7 @@ impl Slot {
             gone.generation.replace(drain_timeout);
             if before.canary.as_ref().is_some_and(|canary| Arc::ptr_eq(&canary.deployed, gone)) {
                 let number = gone.generation.number;
-                tracing::info!(app = &*self.name, "generation {number}, a canary, serves no more");
+                tracing::info!(app = &*self.name, "canary generation {number} is discarded");
             }
         }
     }

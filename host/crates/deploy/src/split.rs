@@ -55,13 +55,15 @@ impl FromStr for Split {
     fn from_str(text: &str) -> Result<Self, String> {
         let unusable = || {
             format!(
-                "`{text}` is no share of requests; write a percentage as `10%`, or a header as `x-beta: 1`"
+                "`{text}` is not a share of requests; write a percentage such as `10%`, or a header such as `x-beta: 1`"
             )
         };
         if let Some(percent) = text.trim().strip_suffix('%') {
             let percent: f64 = percent.trim().parse().map_err(|_| unusable())?;
             if !(percent > 0.0 && percent < 100.0) {
-                return Err(format!("{percent}% is no share for a canary; it is between 0% and 100%"));
+                return Err(format!(
+                    "{percent}% is not a share for a canary; use more than 0% and less than 100%"
+                ));
             }
             return Ok(Self::Percent(percent));
         }

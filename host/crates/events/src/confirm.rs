@@ -32,7 +32,7 @@ impl Confirmations {
     pub fn issue(&self, deliveries: Vec<Arc<Delivery>>) -> Option<Token> {
         let mut bytes = [0; 16];
         if let Err(error) = getrandom::fill(&mut bytes) {
-            tracing::error!("no random bytes for `linger-delivery`: {error}");
+            tracing::error!("cannot get random bytes for `linger-delivery`: {error}");
             return None;
         }
         let token = Token(u128::from_ne_bytes(bytes));

@@ -17,7 +17,7 @@ pub struct Cursor {
 
 /// The text is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no cursor; give one as it was got, or none")]
+#[error("the cursor is not valid; send a cursor unchanged, or none")]
 pub struct InvalidCursor;
 
 impl Cursor {

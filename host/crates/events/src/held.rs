@@ -14,7 +14,7 @@ use super::{Event, Lease, Settlement, StoreError, StoreFuture};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoldError {
     /// It holds as many as it may.
-    #[error("the request holds as many deliveries as it may")]
+    #[error("the request has reached its limit of deliveries")]
     TooMany,
     /// Its deliveries were settled already.
     #[error("the request has ended")]

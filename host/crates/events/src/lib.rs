@@ -52,7 +52,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// The lease is no longer held: it was settled before.
-    #[error("the delivery was settled before")]
+    #[error("the delivery has already ended")]
     Settled,
     /// It failed to write down what it has to, or to read it.
     #[error("{0}")]
@@ -63,22 +63,22 @@ pub enum StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
     /// Events in one queue.
-    #[error("there are too many events")]
+    #[error("the limit of events is reached")]
     Events,
     /// Bytes in one queue.
-    #[error("there are too many bytes")]
+    #[error("the limit of bytes is reached")]
     Bytes,
     /// Bytes in all queues together, or in all topics.
-    #[error("there are too many bytes in all together")]
+    #[error("the total limit of bytes is reached")]
     TotalBytes,
     /// Queues, or topics, that exist at a time.
-    #[error("there are too many others")]
+    #[error("the limit of names is reached")]
     Names,
     /// Takers that wait at one queue, or readers at one topic.
-    #[error("too many are waiting")]
+    #[error("the limit of waiting requests is reached")]
     Waiters,
     /// Unsettled deliveries of one request.
-    #[error("the request holds too many deliveries")]
+    #[error("the limit of deliveries per request is reached")]
     Deliveries,
 }
 
@@ -264,7 +264,7 @@ pub fn open(events: &Events, queues: Queues, topics: Topics) -> Result<Arc<dyn E
         (Store::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
         #[cfg(not(feature = "nats"))]
         (Store::Nats, _) => Err(OpenError::Nats(
-            "this Linger was built without the feature `nats`; build it with that".to_owned(),
+            "Linger was built without the feature `nats`; rebuild it with `--features nats`".to_owned(),
         )),
         // A store on disk has its directory: the configuration was checked.
         _ => Ok(MemoryStore::new(queues, topics)),

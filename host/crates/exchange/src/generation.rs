@@ -237,7 +237,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requests { failed, ended } => write!(f, "{failed} of its first {ended} requests failed"),
-            Self::Probes => f.write_str("it does not answer its probe any more"),
+            Self::Probes => f.write_str("its probe fails"),
         }
     }
 }

@@ -19,7 +19,7 @@ use linger_base::Stamp;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or holds nothing of its kind.
-    #[error("{}: no {what} in it ({cause}); name a PEM file with one", file.display())]
+    #[error("{}: the file has no {what} ({cause}); give the path of a PEM file with one", file.display())]
     File {
         /// The file.
         file: PathBuf,
@@ -29,7 +29,7 @@ pub enum TlsError {
         cause: pem::Error,
     },
     /// The two do not go together, or are of a kind that is not known.
-    #[error("{}: the certificate and its key cannot be used: {cause}", file.display())]
+    #[error("{}: cannot use the certificate with its key: {cause}", file.display())]
     Unusable {
         /// The certificate's file.
         file: PathBuf,
@@ -37,7 +37,7 @@ pub enum TlsError {
         cause: rustls::Error,
     },
     /// What clients' certificates are to be signed by is of no use for that.
-    #[error("{}: clients' certificates cannot be checked with this: {cause}", file.display())]
+    #[error("{}: cannot verify client certificates with these authorities: {cause}", file.display())]
     Authority {
         /// The file.
         file: PathBuf,
@@ -45,7 +45,7 @@ pub enum TlsError {
         cause: VerifierBuilderError,
     },
     /// TLS cannot be spoken to another server.
-    #[error("TLS cannot be spoken to other servers: {0}")]
+    #[error("cannot set up TLS for outgoing requests: {0}")]
     Client(rustls::Error),
 }
 
@@ -90,10 +90,12 @@ impl Tls {
             match tokio::task::spawn_blocking(move || read(&this.files)).await {
                 Ok(Ok(config)) => {
                     self.current.store(Arc::new(config));
-                    tracing::info!("{file}: the certificate counts from the next connection on");
+                    tracing::info!("{file}: the certificate is reloaded, and applies to new connections");
                 }
-                Ok(Err(error)) => tracing::error!("the certificate stays as it was: {error}"),
-                Err(error) => tracing::error!("{file}: cannot be read: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!("the certificate is not reloaded, and the old one stays in use: {error}")
+                }
+                Err(error) => tracing::error!("{file}: cannot read the certificate: {error}"),
             }
         }
     }

@@ -90,7 +90,7 @@ impl Shared {
             batch.clear();
             if dropped > 0 {
                 tracing::error!(
-                    "{dropped} lines of the log are missing before this one: it was not read as fast as it was written"
+                    "{dropped} log lines before this one are dropped: the log was written faster than it was read"
                 );
             } else if ended {
                 self.lock().written = true;

@@ -90,7 +90,7 @@ fn parse(wanted: &str) -> Result<Targets, String> {
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let words: Vec<_> = wanted.split(',').map(str::trim).collect();
     if let Some(word) = words.iter().find(|word| !word.contains('=') && !is_level(word)) {
-        return Err(format!("`{word}` is no level; {REMEDY}"));
+        return Err(format!("`{word}` is not a level; {REMEDY}"));
     }
     let all = format!("{QUIET},{}", words.join(","));
     all.parse().map_err(|error| format!("{wanted}: {error}; {REMEDY}"))

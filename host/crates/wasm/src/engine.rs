@@ -19,7 +19,9 @@ use super::{cache, compose, imports};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{file}: {error}; name a component's file, as `cargo build --target wasm32-wasip2` makes it")]
+    #[error(
+        "{file}: {error}; give the path of a component, such as `cargo build --target wasm32-wasip2` builds"
+    )]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -27,15 +29,17 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// It was written to while it was read.
-    #[error("{0}: it is being written to; try again when it is whole")]
+    #[error("{0}: the file is still being written; try again when it is complete")]
     Changing(PathBuf),
     /// It is WebAssembly, but a core module.
     #[error(
-        "{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
+        "{0}: the file is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
     )]
     CoreModule(PathBuf),
     /// It is no WebAssembly.
-    #[error("{0}: this is no WebAssembly component; build one with `cargo build --target wasm32-wasip2`")]
+    #[error(
+        "{0}: the file is not a WebAssembly component; build one with `cargo build --target wasm32-wasip2`"
+    )]
     NotWasm(PathBuf),
     /// It is damaged, or uses what this host does not know.
     #[error(
@@ -48,7 +52,7 @@ pub enum LoadError {
         message: String,
     },
     /// It wants an import that the host does not have.
-    #[error("{file}: {message}; `linger check` lists what this host lacks")]
+    #[error("{file}: {message}; `linger check` lists the imports that this host does not provide")]
     MissingImport {
         /// The file.
         file: PathBuf,
@@ -67,7 +71,7 @@ pub enum LoadError {
     },
     /// A middleware does not fit in front of what it should be in front of.
     #[error(
-        "{file}: it is no middleware for {inner}: {message}; it has to import the handler that this exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, and to export one"
+        "{file}: the component is not a middleware for {inner}: {message}; it must export a handler, and import the one that {inner} exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`"
     )]
     Middleware {
         /// The file.
@@ -78,7 +82,9 @@ pub enum LoadError {
         message: String,
     },
     /// A folder that the configuration grants cannot be opened.
-    #[error("apps.{app}.dirs: {message}; name a folder that exists, relative to the configuration's")]
+    #[error(
+        "apps.{app}.dirs: {message}; give the path of an existing folder, relative to the configuration's"
+    )]
     Folder {
         /// The app.
         app: String,
@@ -114,7 +120,7 @@ impl Engine {
         let room = instances.saturating_mul(2);
         if instances > MOST_INSTANCES as usize {
             tracing::warn!(
-                "there is room for {MOST_INSTANCES} instances at a time, fewer than the {instances} of instances.max of all apps"
+                "the pool has room for {MOST_INSTANCES} instances, fewer than the {instances} that instances.max of all apps allows"
             );
         }
         let engine = engine(code_cache.and_then(cache::open), room)?;
@@ -250,7 +256,7 @@ fn engine(cache: Option<Cache>, instances: usize) -> wasmtime::Result<wasmtime::
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
     wasmtime::Engine::new(&config).or_else(|error| {
         // The pool reserves terabytes of addresses, which a process with `ulimit -v` cannot have.
-        tracing::warn!("no pool for instances, so each is allocated on demand: {error:#}");
+        tracing::warn!("cannot create the instance pool, so instances are allocated on demand: {error:#}");
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         wasmtime::Engine::new(&config)
     })

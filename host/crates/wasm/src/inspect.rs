@@ -43,7 +43,7 @@ pub fn inspect(engine: &Engine, file: &Path) -> Result<Report, LoadError> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "world:   {}", self.world.unwrap_or("none: it exports no HTTP handler"))?;
+        writeln!(f, "world:   {}", self.world.unwrap_or("none: the component exports no HTTP handler"))?;
         if let Some(runtime) = self.runtime {
             writeln!(f, "runtime: {runtime}")?;
         }
@@ -58,10 +58,10 @@ impl fmt::Display for Report {
         }
         let lacking: Vec<_> = self.imports.iter().filter(|(_, provided)| !provided).collect();
         match (lacking.as_slice(), &self.problem) {
-            ([], None) => writeln!(f, "lacks:   nothing, this host can serve it"),
-            ([], Some(problem)) => writeln!(f, "lacks:   {problem}"),
+            ([], None) => writeln!(f, "missing: none, this host can serve it"),
+            ([], Some(problem)) => writeln!(f, "missing: {problem}"),
             (lacking, _) => {
-                writeln!(f, "lacks:   {}", lacking.len())?;
+                writeln!(f, "missing: {}", lacking.len())?;
                 lacking.iter().try_for_each(|(name, _)| writeln!(f, "  {name}"))
             }
         }

@@ -75,7 +75,7 @@ fn not_started(error: &wasmtime::Error) -> CallError {
         CallError::Busy
     } else {
         // Where in the guest it was says little to whoever waits for the answer.
-        tracing::debug!("no instance starts: {error:#}");
+        tracing::debug!("cannot start an instance: {error:#}");
         CallError::NotStarted(error.root_cause().to_string())
     }
 }
@@ -87,13 +87,13 @@ pub enum CallError {
     #[error("the guest trapped")]
     Trapped,
     /// An instance could not be made.
-    #[error("the guest could not be started: {0}")]
+    #[error("cannot start the guest: {0}")]
     NotStarted(String),
     /// The guest answered with an error instead of a response.
-    #[error("the guest answered with an error: {0}")]
+    #[error("the guest returned an error: {0}")]
     Refused(String),
     /// The guest's response cannot be sent as it is. What is wrong with it may be said to strangers.
-    #[error("the guest's answer is not valid: {0}")]
+    #[error("the guest's response is not valid: {0}")]
     Invalid(String),
     /// The guest returned without a response.
     #[error("the guest returned without a response")]
@@ -102,12 +102,12 @@ pub enum CallError {
     #[error("all instances are busy")]
     Busy,
     /// The host holds as much for the instance as it may, so that the guest could not answer.
-    #[error("the host holds too much for the instance")]
+    #[error("the instance has reached its limit of buffered data")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.
-    #[error("{}", match .0 { Unread::NoRoom => "there is no room for its body", Unread::TooSlow => "its body came too slowly", Unread::Malformed => "its body is malformed" })]
+    #[error("{}", match .0 { Unread::NoRoom => "the host has no memory left for its body", Unread::TooSlow => "its body arrived too slowly", Unread::Malformed => "its body is malformed" })]
     Unread(Unread),
     /// The request was cancelled, and the guest did not answer within the grace.
-    #[error("the guest did not answer within the grace after `{0}`")]
+    #[error("the guest did not respond within `grace` after the cancellation `{0}`")]
     GaveUp(Reason),
 }

@@ -22,9 +22,9 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The guest ran for longer than it may. Ends its instance.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Overrun {
-    #[error("it ran for {0:?} without a pause, which is all that instances.max_turn allows")]
+    #[error("it ran for {0:?} without a pause, the limit of instances.max_turn")]
     Turn(Duration),
-    #[error("a request used {0:?} of processor time, which is all that instances.max_cpu allows")]
+    #[error("a request used {0:?} of CPU time, the limit of instances.max_cpu")]
     Request(Duration),
 }
 

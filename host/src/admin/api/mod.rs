@@ -95,10 +95,7 @@ impl Api {
         Ok(match found {
             Found::Route(route, names) => self.act(route, &names, request).await,
             Found::OtherMethods(allowed) => answer::not_allowed(&allowed),
-            Found::Nothing => error(
-                StatusCode::NOT_FOUND,
-                "there is no such thing here; GET /openapi.json lists what there is",
-            ),
+            Found::Nothing => error(StatusCode::NOT_FOUND, "unknown path; GET /openapi.json lists all paths"),
         })
     }
 
@@ -107,7 +104,7 @@ impl Api {
         let takes_long = matches!(route, Route::Take | Route::Deploy | Route::Reload);
         let share = takes_long.then(|| self.long.try_take());
         if matches!(share, Some(None)) {
-            return error(StatusCode::SERVICE_UNAVAILABLE, "too many requests take long already; try again");
+            return error(StatusCode::SERVICE_UNAVAILABLE, "too many slow requests are in-flight; try again");
         }
         match route {
             Route::Page => answer::page("text/html; charset=utf-8", include_str!("../dashboard/index.html")),
@@ -119,17 +116,18 @@ impl Api {
             }
             Route::Live => text(StatusCode::OK, "the server runs\n"),
             Route::Ready if self.operated.leaving.is_cancelled() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
+                text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
             }
             Route::Ready => match self.operated.events.trouble() {
-                Some(trouble) => {
-                    text(StatusCode::SERVICE_UNAVAILABLE, &format!("events cannot be stored: {trouble}\n"))
-                }
+                Some(trouble) => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &format!("the event store is unavailable: {trouble}\n"),
+                ),
                 None if self.operated.body_buffers.are_full() => text(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "request bodies that guests have not read take all of limits.max_body_buffers\n",
+                    "unread request bodies use all of limits.max_body_buffers\n",
                 ),
-                None => text(StatusCode::OK, "the server takes requests\n"),
+                None => text(StatusCode::OK, "the server accepts requests\n"),
             },
             Route::Metrics => {
                 let mut answer = text(StatusCode::OK, &self.operated.exposition.text());
@@ -145,7 +143,7 @@ impl Api {
                 self.answer_of_events(route, names, request).await
             }
             Route::Apps | Route::Deploy | Route::Promote | Route::Abort | Route::RollBack | Route::Reload => {
-                let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server stops");
+                let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
                 tokio::select! {
                     biased;
                     () = self.operated.stopping.cancelled() => stopping,
@@ -162,11 +160,16 @@ impl Api {
     async fn set_log(&self, request: Request<Incoming>) -> Answer {
         /// More than anybody writes.
         const MOST: usize = 4096;
-        let wanted =
-            match receive(request.into_body(), MOST, "what is wanted of the log is at most 4 KiB").await {
-                Ok(wanted) => wanted,
-                Err(problem) => return problem.answer(),
-            };
+        let wanted = match receive(
+            request.into_body(),
+            MOST,
+            "the log filter is too long; the limit is 4 KiB",
+        )
+        .await
+        {
+            Ok(wanted) => wanted,
+            Err(problem) => return problem.answer(),
+        };
         let wanted = String::from_utf8_lossy(&wanted);
         match self.operated.log.want(wanted.trim()) {
             Ok(()) => self.log(),
@@ -193,8 +196,10 @@ async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, P
     match tokio::time::timeout(BODY_TIMEOUT, collect(body, most)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
-        Ok(Err(cause)) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {cause}"))),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
+        Ok(Err(cause)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, format!("the request body was cut off: {cause}")))
+        }
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the request body arrived too slowly")),
     }
 }
 
@@ -214,10 +219,12 @@ async fn collect(mut body: Incoming, most: usize) -> hyper::Result<Option<Bytes>
 fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::NoToken => answer::unauthorized(),
-        Refusal::Browser => error(StatusCode::FORBIDDEN, "pages in browsers have no access here"),
+        Refusal::Browser => {
+            error(StatusCode::FORBIDDEN, "requests from web pages of other origins are refused")
+        }
         Refusal::ForeignHost => error(
             StatusCode::FORBIDDEN,
-            "ask for 127.0.0.1, [::1] or localhost, or set admin.token for other names",
+            "use 127.0.0.1, [::1] or localhost as the hostname, or set admin.token",
         ),
     }
 }

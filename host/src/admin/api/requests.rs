@@ -16,7 +16,7 @@ impl Api {
     /// The oldest requests in progress. `?limit=N` says how many of them.
     pub(super) fn requests(&self, query: Option<&str>) -> Answer {
         let Some(limit) = limit(query.unwrap_or_default()) else {
-            return error(StatusCode::BAD_REQUEST, &format!("`limit` is a number from 1 to {MOST}"));
+            return error(StatusCode::BAD_REQUEST, &format!("`limit` must be a number from 1 to {MOST}"));
         };
         let mut all: Vec<Shown> =
             self.operated.connections.iter().flat_map(|connections| connections.requests()).collect();

@@ -29,14 +29,14 @@ pub(crate) type DiskStore = LocalStore<Disk>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be made, read or written.
-    #[error("{0}: {1}; the store's directory must be one that this process can write")]
+    #[error("{0}: {1}; the process needs write access to the store's directory")]
     Io(String, std::io::Error),
     /// It has something else in it.
-    #[error("{0}: is no store of Linger, and not empty; name another directory")]
+    #[error("{0}: the directory is not a store of Linger, and not empty; choose another one")]
     Foreign(String),
     /// It was written by a newer Linger, or its version cannot be read.
     #[error(
-        "{directory}: has the format {found:?}, and this Linger reads {known:?}; use the Linger that wrote it"
+        "{directory}: the store has format {found:?}, and this version of Linger reads {known:?}; use the version that wrote it"
     )]
     Format {
         /// The directory.
@@ -47,16 +47,18 @@ pub enum OpenError {
         known: &'static str,
     },
     /// Another process has it.
-    #[error("{0}: is in use by another process; stop that, or name another directory")]
+    #[error("{0}: the store is in use by another process; stop that process, or choose another directory")]
     InUse(String),
     /// What it holds cannot be read.
-    #[error("{0}: is damaged: {1}; bring it back from a copy, or move it away to begin with an empty one")]
+    #[error(
+        "{0}: the store is damaged: {1}; restore a backup, or move the directory away to start with an empty store"
+    )]
     Damaged(String, String),
     /// The store in NATS cannot be reached or used.
     #[error("{0}")]
     Nats(String),
     /// There is no thread to write with.
-    #[error("the store cannot start: {0}")]
+    #[error("cannot start the store: {0}")]
     Thread(std::io::Error),
 }
 

@@ -106,11 +106,11 @@ impl Writer {
     fn engine(&mut self) -> Result<&Engine, String> {
         if self.engine.is_none() {
             if self.failed_at.elapsed() < PAUSE {
-                return Err("the directory could not be written a moment ago".to_owned());
+                return Err("the last write to the directory failed".to_owned());
             }
             self.open_again()?;
         }
-        self.engine.as_ref().ok_or_else(|| "there is no store".to_owned())
+        self.engine.as_ref().ok_or_else(|| "the store does not exist".to_owned())
     }
 
     /// Opens the engine, and writes what is owed.

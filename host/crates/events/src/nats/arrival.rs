@@ -45,7 +45,7 @@ impl Shared {
         let (sequence, delivered) = match handed.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
             Err(error) => {
-                tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
+                tracing::warn!("queue {name}: NATS delivered a malformed message: {error}");
                 return None;
             }
         };

@@ -103,7 +103,7 @@ impl NatsStore {
         let (sender, receiver) = channel();
         let (config, limits) = (config.clone(), Limits { queues, topics });
         drop(handle.spawn(async move { sender.send(start(config, limits).await) }));
-        let shared = receiver.recv().unwrap_or_else(|_| Err("the store cannot start".to_owned()));
+        let shared = receiver.recv().unwrap_or_else(|_| Err("cannot start the store".to_owned()));
         Ok(Arc::new(Self { shared: shared.map_err(OpenError::Nats)?, runtime }))
     }
 }

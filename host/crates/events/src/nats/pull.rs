@@ -117,9 +117,9 @@ impl Pull {
     pub(super) async fn next(&mut self) -> Got {
         let message = tokio::select! {
             message = self.messages.next() => message,
-            () = sleep_until(self.silent) => return Got::Lost("it has fallen silent".to_owned()),
+            () = sleep_until(self.silent) => return Got::Lost("it stopped responding".to_owned()),
         };
-        let Some(message) = message else { return Got::Lost("the connection has ended".to_owned()) };
+        let Some(message) = message else { return Got::Lost("the connection is closed".to_owned()) };
         self.received += 1;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
@@ -255,10 +255,10 @@ impl Brief {
 /// What NATS hands out at once, and at most so many.
 pub(super) async fn at_once(link: &Link, queue: &Name, most: usize) -> Result<Vec<Message>, StoreError> {
     let failed =
-        |error: &str| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
+        |error: &str| StoreError::Unavailable(format!("cannot request events from NATS: {error}").into());
     let brief = Brief::start(link, &subject(link, queue), most).await.map_err(|error| failed(&error))?;
     match brief.all().await {
-        (all, false) if all.is_empty() => Err(failed("it does not answer")),
+        (all, false) if all.is_empty() => Err(failed("it does not respond")),
         (all, _) => Ok(all),
     }
 }

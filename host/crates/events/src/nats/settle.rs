@@ -68,7 +68,7 @@ impl Shared {
             .persist(self.surely_held(held), || self.link.acknowledge(&held.reply, answer.clone()))
             .await;
         if let Err(error) = &acknowledged {
-            tracing::warn!("queue {}: {} comes again, flagged: {error}", held.queue, held.id());
+            tracing::warn!("queue {}: {} will be redelivered, flagged: {error}", held.queue, held.id());
         }
         acknowledged
     }
@@ -108,11 +108,11 @@ impl Shared {
         let key = held.key();
         let told = self.link.client.publish(self.link.names.notes(), held.note.tell(&key)).await;
         if let Err(error) = told {
-            tracing::debug!("no host is told of {}: {error}", held.id());
+            tracing::debug!("cannot notify the other hosts of {}: {error}", held.id());
         }
         lock(&self.queues).notes.keep(key, held.note);
         // NATS 2.9 must not find requests only of hosts that have gone when an event returns (see `pull`): it looks when it
-        // is asked how the consumer is. If it does not answer, neither does it below.
+        // is asked how the consumer is. If it does not respond, neither does it below.
         let consumer = self.link.names.stream(Kind::Queue, &held.queue);
         let _ = self.link.ask::<IgnoredAny>(&format!("CONSUMER.INFO.{consumer}.{}", stream::CONSUMER)).await;
         self.acknowledge(&held, answer).await
@@ -135,10 +135,13 @@ impl Shared {
             Err(error) => Err(error),
         };
         if let Err(error) = moved {
-            tracing::warn!("queue {}: {id} stays, for {dead} does not take it: {error}", held.queue);
+            tracing::warn!("queue {}: {id} stays, because {dead} does not accept it: {error}", held.queue);
             return Err(held);
         }
-        tracing::warn!("queue {}: {id} goes to {dead}: it was handed out {attempts} times", held.queue);
+        tracing::warn!(
+            "queue {}: {id} is moved to the dead letters in {dead} after {attempts} attempts",
+            held.queue
+        );
         Ok(self.remove(&held).await)
     }
 

@@ -39,7 +39,7 @@ impl Shared {
         self.fetchers.spawn_on(
             async move {
                 if let Err(error) = shared.look_around().await {
-                    tracing::debug!("NATS does not say what it holds: {error}");
+                    tracing::debug!("cannot read the number of events in NATS: {error}");
                 }
                 shared.survey.last.store(shared.clock.now(), Ordering::Relaxed);
                 shared.survey.under_way.store(false, Ordering::Release);

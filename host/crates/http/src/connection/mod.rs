@@ -275,7 +275,7 @@ async fn serve(
             context.metrics.reached_by(Reached::HeadSize, connection.peer().address());
         }
         // Clients come and go: this is news only to who looks for it.
-        tracing::debug!("connection ended: {error}");
+        tracing::debug!("connection closed: {error}");
     }
 }
 

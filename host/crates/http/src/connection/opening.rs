@@ -45,7 +45,7 @@ pub(crate) async fn open(
     tokio::select! {
         biased;
         opened = tokio::time::timeout(limits.head_timeout, opening) => opened.unwrap_or_else(|_| {
-            tracing::debug!("connection ended: no request came within {:?}", limits.head_timeout);
+            tracing::debug!("connection closed: no request arrived within {:?}", limits.head_timeout);
             None
         }),
         () = given_up(&connection.link, context) => None,
@@ -66,7 +66,7 @@ async fn introduce(
             Ok(Speaker::Itself) => (Peer::stranger(from), None, true),
             Ok(Speaker::Client(client)) => (Peer::behind_proxy(client, &entrance.proxies), client, true),
             Err(error) => {
-                tracing::debug!("connection ended: {error}");
+                tracing::debug!("connection closed: {error}");
                 return false;
             }
         }
@@ -85,7 +85,7 @@ async fn negotiate(tls: &Tls, socket: Socket<Unflushed>) -> Option<Opened> {
             Some((Transport::Tls(Box::new(stream)), version))
         }
         Err(error) => {
-            tracing::debug!("no TLS with a client: {error}");
+            tracing::debug!("TLS handshake failed: {error}");
             None
         }
     }

@@ -103,7 +103,7 @@ impl Access {
             bytes = self.bytes,
             took_us = micros(exchange.began.elapsed()),
             queued_us = exchange.queued().map(micros),
-            "{} {} {}: the client left", exchange.asked.method, exchange.asked.uri, self.status(),
+            "{} {} {}: the client disconnected", exchange.asked.method, exchange.asked.uri, self.status(),
         );
     }
 

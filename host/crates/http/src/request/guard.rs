@@ -237,7 +237,7 @@ impl Guard {
     /// The response broke off under way.
     pub(crate) fn cut(self, error: &BodyError) {
         let (app, request) = (self.exchange.app(), self.exchange.id);
-        tracing::warn!(app, request = %request, "response cut off: {error}");
+        tracing::warn!(app, request = %request, "the response was cut off: {error}");
         self.exchange.generation.metrics.failed(Failure::BrokeOff);
         self.failed();
     }

@@ -60,7 +60,7 @@ struct Connection {
 
 impl Collector {
     pub(super) fn new(endpoint: &Uri, config: &linger_config::Traces, spans: Spans) -> Result<Self, Unfit> {
-        let unfit = || Unfit::Endpoint("`endpoint` names no host".to_owned());
+        let unfit = || Unfit::Endpoint("`endpoint` has no hostname".to_owned());
         let authority = endpoint.authority().ok_or_else(unfit)?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let secure = endpoint.scheme() == Some(&Scheme::HTTPS);
@@ -117,7 +117,7 @@ impl Collector {
         loop {
             match self.attempt(parts, body).await {
                 Ok(answer) if !may_pass(answer.status()) => return Ok(answer),
-                Ok(answer) => self.note(Some(format!("it answers {}", answer.status()))),
+                Ok(answer) => self.note(Some(format!("it responded with {}", answer.status()))),
                 Err(error) => self.note(Some(one_line(&*error))),
             }
             sleep(pause).await;
@@ -131,11 +131,11 @@ impl Collector {
         if *before == trouble {
             return;
         }
-        let collector = format_args!("the collector of traces at {}", self.authority);
+        let collector = format_args!("the trace collector at {}", self.authority);
         if let Some(trouble) = &trouble {
-            tracing::warn!("{collector} takes no spans: {trouble}");
+            tracing::warn!("{collector} does not accept spans: {trouble}");
         } else {
-            tracing::info!("{collector} takes spans again");
+            tracing::info!("{collector} accepts spans again");
         }
         *before = trouble;
     }
@@ -144,7 +144,7 @@ impl Collector {
     fn note_silence(&self) {
         let silent = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         if silent {
-            self.note(Some("it does not answer within `traces.timeout`".to_owned()));
+            self.note(Some("it did not respond within `traces.timeout`".to_owned()));
         }
     }
 }
@@ -173,7 +173,7 @@ impl HttpClient for Collector {
         });
         match &sent {
             Ok(answer) if answer.status().is_success() => self.note(None),
-            Ok(answer) => self.note(Some(format!("it answers {}", answer.status()))),
+            Ok(answer) => self.note(Some(format!("it responded with {}", answer.status()))),
             Err(_) => {}
         }
         if !sent.as_ref().is_ok_and(|answer| answer.status().is_success()) {

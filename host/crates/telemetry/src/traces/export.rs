@@ -95,7 +95,7 @@ impl Export {
         };
         tokio::select! {
             () = self.send_all(stop) => {}
-            () = overdue => tracing::warn!("spans are lost: the collector did not take the last ones within `traces.timeout`"),
+            () = overdue => tracing::warn!("spans are lost: the collector did not accept the last ones within `traces.timeout`"),
         }
     }
 

@@ -31,7 +31,7 @@ pub enum TracesError {
     #[error("traces: {0}")]
     Tls(#[from] TlsError),
     /// What the environment says of OpenTelemetry is wrong.
-    #[error("traces: {0}; correct the variable of OpenTelemetry (`OTEL_…`) that says so")]
+    #[error("traces: {0}; correct the OpenTelemetry variable (`OTEL_…`) with this value")]
     Environment(#[from] ExporterBuildError),
 }
 

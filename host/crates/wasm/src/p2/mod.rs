@@ -213,7 +213,7 @@ impl Shared {
         const LIMIT: Duration = Duration::from_secs(10);
         match tokio::time::timeout(LIMIT, self.start(place)).await {
             Ok(started) => started.map_err(|error| one_line(&error)),
-            Err(_) => Err(format!("it takes longer than {LIMIT:?}")),
+            Err(_) => Err(format!("it took longer than {LIMIT:?}")),
         }
     }
 
@@ -233,7 +233,7 @@ impl Shared {
                     Ok(instance) => warm.put(instance, &here),
                     Err(why) => {
                         let app = &*shared.factory.app;
-                        tracing::warn!(app, "no instance is made ready (instances.ready): {why}");
+                        tracing::warn!(app, "cannot start an instance in advance (instances.ready): {why}");
                         return;
                     }
                 }
@@ -276,7 +276,7 @@ impl Task {
         let mut instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
-                tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it ran on after its request had ended");
+                tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it continued to run after its request had ended");
                 return Err(CallError::Trapped);
             }
         };

@@ -89,7 +89,7 @@ impl Terms {
 pub(crate) enum Ended {
     #[error(transparent)]
     Broken(#[from] h2::Error),
-    #[error("the client does not answer")]
+    #[error("the client does not respond")]
     Silent,
 }
 

@@ -224,10 +224,10 @@ impl Supervisor {
     fn end(&self, over: Over) -> Ending {
         let Timeouts { head, idle } = self.timeouts;
         match over {
-            Over::Nothing => tracing::debug!("connection ended: no request came within {head:?}"),
-            Over::Idle => tracing::debug!("connection ended: it was idle for {idle:?}"),
+            Over::Nothing => tracing::debug!("connection closed: no request arrived within {head:?}"),
+            Over::Idle => tracing::debug!("connection closed: it was idle for {idle:?}"),
             Over::Head => {
-                tracing::debug!("connection ended: the head of a request took longer than {head:?}");
+                tracing::debug!("connection closed: a request head took longer than {head:?}");
                 return Ending::AtOnce;
             }
         }
