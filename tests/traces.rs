@@ -347,5 +347,5 @@ async fn changed_traces_count_at_the_next_start() {
     write_config(server.folder(), &format!("{ADMIN}{}{}", collector.table(""), app("hello")));
     let output = server.operate(&["reload"]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(said.trim(), "traces: changed, which counts at the next start");
+    assert_eq!(said.trim(), "traces: changed, applies after a restart");
 }
