@@ -45,7 +45,7 @@ impl Confirmations {
         Some(token)
     }
 
-    /// The client says that it got the response: what is still held is gone for good. Whether that was all of it:
+    /// The client has received the response: its deliveries that are still leased are acknowledged. Returns whether all were:
     /// not so for a token that is unknown, was used, or whose time is over.
     pub fn confirm(&self, token: Token) -> bool {
         let Some(deliveries) = self.state().awaited.remove(&token) else { return false };

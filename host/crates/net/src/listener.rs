@@ -1,4 +1,4 @@
-//! Where connections come in: TCP, a Unix socket, or a socket that systemd has opened.
+//! Listeners: TCP, a Unix socket, or a socket that systemd has opened.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,11 +28,11 @@ enum Listening {
     Unix(UnixListener),
 }
 
-/// A connection that was accepted, and that no runtime has yet.
+/// An accepted connection that is not registered with a runtime yet.
 #[derive(Debug)]
 pub struct Accepted {
     socket: Socket,
-    /// Where the other end is. None for a Unix socket.
+    /// The address of the peer. None for a Unix socket.
     pub from: Option<SocketAddr>,
 }
 
@@ -73,7 +73,7 @@ impl Listener {
         }
     }
 
-    /// Where it is, with the port that it got.
+    /// Its address, with the actual port.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address

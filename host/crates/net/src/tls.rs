@@ -15,10 +15,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use linger_base::Stamp;
 
-/// Why a listener cannot speak TLS.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds nothing of its kind.
+    /// A file cannot be read, or has no certificate or key.
     #[error("{}: the file has no {what} ({cause}); give the path of a PEM file with one", file.display())]
     File {
         /// The file.
@@ -28,7 +28,7 @@ pub enum TlsError {
         /// What is wrong.
         cause: pem::Error,
     },
-    /// The two do not go together, or are of a kind that is not known.
+    /// The certificate and key do not match, or are of an unknown kind.
     #[error("{}: cannot use the certificate with its key: {cause}", file.display())]
     Unusable {
         /// The certificate's file.
@@ -36,7 +36,7 @@ pub enum TlsError {
         /// What is wrong.
         cause: rustls::Error,
     },
-    /// What clients' certificates are to be signed by is of no use for that.
+    /// The certificate authorities cannot be used to verify client certificates.
     #[error("{}: cannot verify client certificates with these authorities: {cause}", file.display())]
     Authority {
         /// The file.
@@ -44,7 +44,7 @@ pub enum TlsError {
         /// What is wrong.
         cause: VerifierBuilderError,
     },
-    /// TLS cannot be spoken to another server.
+    /// TLS cannot be set up for outgoing requests.
     #[error("cannot set up TLS for outgoing requests: {0}")]
     Client(rustls::Error),
 }
@@ -69,7 +69,7 @@ impl Tls {
         Ok(Arc::new(Self { files, current, seen }))
     }
 
-    /// Takes the next connection.
+    /// The acceptor for the next connection.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())

@@ -1,4 +1,4 @@
-//! The thread that writes: whatever waits is one batch.
+//! The writer thread: all waiting changes are one batch.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Queues: every event is for one taker, who holds it under a lease.
+//! Queues: each event goes to one consumer, under a lease.
 
 use std::collections::HashMap;
 use std::future::Future;

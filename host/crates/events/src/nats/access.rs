@@ -1,4 +1,4 @@
-//! How NATS lets this host in: what it is shown, and what to do when it does not.
+//! Authentication at NATS, and remedies if it fails.
 
 use std::future::ready;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Events that NATS hands out to this host: what is known of them, and who gets them.
+//! Events that NATS delivers to this host, and the waiters that get them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

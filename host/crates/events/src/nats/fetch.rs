@@ -1,4 +1,4 @@
-//! Fetching events for those who wait.
+//! Fetching events for waiting consumers.
 //!
 //! However many wait at a queue of a host, there is one request for events at NATS, for as many as wait and not more than
 //! some. It ends when they leave. So nothing is fetched for nobody, but for what was on its way then, which goes back.

@@ -1,4 +1,4 @@
-//! Whether NATS can be used now, and which requests it has lost.
+//! The health of NATS, and the requests that it has lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

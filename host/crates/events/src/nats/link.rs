@@ -1,4 +1,4 @@
-//! The connection to NATS, and what is asked of it.
+//! The connection to NATS, and requests to it.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Requests for events at NATS, which can be taken back.
+//! Requests for events at NATS, which can be withdrawn.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What becomes of an event that was handed out: it is gone for good, or goes back, or to the dead letters.
+//! Settling a leased event: it is acknowledged, requeued, or moved to the dead letters.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is in NATS, of all hosts: looked at when somebody asks for it, and when a limit seems to be reached.
+//! The contents of NATS, of all hosts. Read on demand, and when a limit seems to be reached.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What time brings about: leases that go on or run out, and events that are of no use any more.
+//! Timed work: leases that are renewed or expire, and events whose time to live is over.
 
 use std::sync::Arc;
 use std::time::Duration;
