@@ -1,4 +1,4 @@
-//! Puts a changed configuration in force while requests are served: as a whole, or not at all.
+//! Reloads: applies a changed configuration while requests are served, as a whole or not at all.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,28 +16,28 @@ use linger_telemetry::{Metrics, Reload};
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Why nothing has changed.
+/// The reason why nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The server was started with a component.
+    /// The server was started with a component, without a configuration.
     #[error("the server was started without a configuration file, so it cannot reload one")]
     NoConfiguration,
-    /// The configuration cannot be read, or is wrong.
+    /// The configuration cannot be read, or is not valid.
     #[error("{0}")]
     Configuration(String),
-    /// What it wants of an app is not possible.
+    /// An app cannot be changed as configured.
     #[error(transparent)]
     App(#[from] PlanError),
 }
 
-/// What a changed configuration came to.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
     /// What changed of each app.
     pub apps: BTreeMap<String, Change>,
     /// Keys, beside the apps', whose changes are in force.
     pub keys: Vec<&'static str>,
-    /// Keys that have changed in the file, and are read only at the start.
+    /// Changed keys that are only applied after a restart.
     pub restart: Vec<&'static str>,
 }
 

@@ -20,14 +20,14 @@ use linger_deploy::Split;
 
 use super::{CANARY, SOURCE};
 
-/// What is sent: a component, or an event.
+/// The body of a request: a component or an event.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
     /// All of it.
     pub bytes: Bytes,
     /// The media type of an event.
     pub content_type: Option<Arc<str>>,
-    /// The file that a component is from.
+    /// The file name of a component.
     pub source: String,
     /// Which requests a component is for, if not for all.
     pub canary: Option<Split>,

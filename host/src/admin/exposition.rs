@@ -1,4 +1,4 @@
-//! What is looked up when somebody asks for the metrics.
+//! Metrics that are read when they are scraped.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Weak};

@@ -49,7 +49,7 @@ impl Listener {
         Ok(Self { sockets, config })
     }
 
-    /// Where it is, with the port that it got.
+    /// Its address, with the actual port.
     #[must_use]
     pub fn address(&self) -> Address {
         self.sockets.first().map_or_else(|| self.config.listen.clone(), |socket| socket.address().clone())

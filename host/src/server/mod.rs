@@ -29,13 +29,13 @@ use crate::admin::{self, Operated};
 use crate::reload::{Reloader, Reread};
 use door::Door;
 
-/// Why there is no server.
+/// The reason why the server cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// An app cannot be loaded.
     #[error(transparent)]
     App(#[from] LoadError),
-    /// There can be no traces.
+    /// Traces cannot be set up.
     #[error(transparent)]
     Traces(#[from] TracesError),
 }
@@ -106,7 +106,7 @@ impl Server {
         Ok(Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping })
     }
 
-    /// What the connections of each thread would share, for who serves some without it.
+    /// The shared state of each thread's connections, to serve connections without the server.
     #[doc(hidden)]
     pub fn contexts(&self) -> &[Arc<Context>] {
         &self.contexts

@@ -1,4 +1,4 @@
-//! Compiles beside the threads that serve, and behind them: when a core is wanted by both, it is theirs.
+//! Compiler threads, with a lower priority than the threads that serve requests.
 
 use std::sync::OnceLock;
 

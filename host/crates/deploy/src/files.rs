@@ -1,4 +1,4 @@
-//! Deploys what is written to the files of apps that want that.
+//! Watches the component files of apps with `watch`, and deploys changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Deploys: how a new component takes the place of an app's old one, without a failed request.
+//! Zero-downtime deploys (hot swap): a new generation replaces the current one, and no request fails.
 //!
 //! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
 //! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
@@ -47,10 +47,10 @@ pub use split::Split;
 /// How long an instance may take to start.
 const START: Duration = Duration::from_secs(30);
 
-/// Why there is no new generation. The old one serves on.
+/// The reason why a deploy failed. The current generation continues to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// There is no such app.
+    /// The app does not exist.
     #[error("unknown app `{name}`; the apps are {known}")]
     NoSuchApp {
         /// The name that was given.
@@ -58,28 +58,28 @@ pub enum DeployError {
         /// Those that there are.
         known: String,
     },
-    /// Another deploy of the app is under way.
+    /// Another deploy of the app is running.
     #[error("another deploy of this app is running; try again when it has finished")]
     Busy,
-    /// The component serves already.
+    /// The current generation already has this component.
     #[error("generation {0} already has this component")]
     Unchanged(u64),
     /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// No instance of it starts.
+    /// Its instances do not start.
     #[error("cannot start an instance: {0}")]
     Start(String),
-    /// It does not answer the probe request as it should.
+    /// Its probe fails.
     #[error("the probe failed: {0}")]
     Probe(String),
-    /// The compiler panicked, which is a mistake in Linger or in wasmtime.
+    /// The compiler panicked, which is a bug in Linger or Wasmtime.
     #[error("compiling panicked; this is a bug in Linger, and the log has details")]
     Panicked,
-    /// No generation was there before.
+    /// The app has no previous generation.
     #[error("the app has no previous generation to roll back to")]
     NothingBefore,
-    /// No generation serves some of the requests.
+    /// The app has no canary.
     #[error("the app has no canary; start one with `linger deploy --canary`")]
     NoCanary,
 }
@@ -88,7 +88,7 @@ pub enum DeployError {
 pub struct Loader {
     /// Compiles them.
     pub engine: Arc<Engine>,
-    /// What their guests push to and take from.
+    /// The store of their queues and topics.
     pub events: Arc<dyn EventStore>,
     /// How many threads call them.
     pub lanes: usize,
@@ -292,7 +292,7 @@ impl Deployments {
         files::watch(self).await;
     }
 
-    /// Probes generations that are on trial, and takes those back that fail, for as long as it is polled.
+    /// Probes generations on trial, and rolls back or discards those that fail, for as long as it is polled.
     pub async fn judge(&self) {
         tokio::join!(trial::judge(self), trial::keep_probing(self));
     }
@@ -308,7 +308,7 @@ impl Deployments {
         }
     }
 
-    /// What the pooling allocator of instances has handed out, by kind. None without one.
+    /// The units in use of the pooling allocator, by kind. None without one.
     pub fn pool(&self) -> Option<[(&'static str, u64); 5]> {
         self.loader.engine.pool()
     }

@@ -1,4 +1,4 @@
-//! Tries a generation before it serves: whether an instance starts, and whether it answers as its app wants it to.
+//! Tests a generation before it serves: whether an instance starts, and whether its probe succeeds.
 
 use std::sync::{Arc, Weak};
 

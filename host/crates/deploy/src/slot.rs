@@ -1,4 +1,4 @@
-//! The place of an app: which of its generations serve, which one was before, and what has been tried.
+//! The slot of an app: its serving generations, the previous one, and its history of deploys.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

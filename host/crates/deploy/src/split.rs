@@ -1,4 +1,4 @@
-//! Which of an app's requests go to its canary.
+//! The share of an app's requests that go to its canary.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub enum Split {
     /// So many of a hundred, evenly spread.
     Percent(f64),
-    /// Those with this header.
+    /// The requests with this header.
     Header(HeaderName, HeaderValue),
 }
 

@@ -45,7 +45,7 @@ impl Confirmations {
         Some(token)
     }
 
-    /// The client has received the response: its deliveries that are still leased are acknowledged. Returns whether all were:
+    /// The client has received the response: acknowledges its deliveries that are still leased. Returns whether all were:
     /// not so for a token that is unknown, was used, or whose time is over.
     pub fn confirm(&self, token: Token) -> bool {
         let Some(deliveries) = self.state().awaited.remove(&token) else { return false };

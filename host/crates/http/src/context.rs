@@ -1,4 +1,4 @@
-//! What all connections of a thread share.
+//! The state that all connections of a thread share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,7 @@ use crate::connection::listing::Connections;
 use crate::connection::spare::Spares;
 use crate::settings::Settings;
 
-/// What all connections of a thread share.
+/// The state that all connections of a thread share.
 #[derive(Clone)]
 pub struct Context {
     /// What can change while it serves.

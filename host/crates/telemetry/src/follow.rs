@@ -1,4 +1,4 @@
-//! The log as it happens, for those who follow it. Nobody does: then nothing is made for them.
+//! The log, for clients that follow it. Without such clients it does no work.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,7 +54,7 @@ pub struct Follower {
     followers: Followers,
 }
 
-/// What comes next.
+/// The next item of a follower.
 #[derive(Debug)]
 pub enum Next {
     /// A line.

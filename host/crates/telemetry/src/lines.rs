@@ -1,4 +1,4 @@
-//! Where the lines of the log go: to whoever reads them, in batches and from a thread of its own, so that no request waits
+//! Writes the lines of the log, in batches and from its own thread, so that no request waits
 //! for a write, and a reader that has stopped stops nobody.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! The log: where it goes, how it looks, and what of it is wanted.
+//! The log: its destination, format and filter.
 
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
@@ -61,7 +61,7 @@ impl Log {
         Ok((Self { wanted: filter, words: Mutex::new(wanted.to_owned()), followers }, writing))
     }
 
-    /// What is wanted now.
+    /// The current filter.
     #[must_use]
     pub fn wanted(&self) -> String {
         self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -72,7 +72,7 @@ impl Log {
         Ok(self.followers.follow(parse(wanted)?))
     }
 
-    /// Wants something else from now on.
+    /// Changes the filter.
     pub fn want(&self, wanted: &str) -> Result<(), String> {
         self.wanted.set(parse(wanted)?);
         wanted.clone_into(&mut self.words.lock().unwrap_or_else(PoisonError::into_inner));

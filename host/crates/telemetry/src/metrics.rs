@@ -1,4 +1,4 @@
-//! What is counted as it happens.
+//! Metrics that are counted as events happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const SECONDS: [f64; 14] =
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Everything that is counted as it happens, of all apps. Clones count together.
+/// The counters of all apps. Clones share one state.
 #[derive(Clone)]
 pub struct Metrics {
     duration: Times<Answer>,
@@ -61,9 +61,9 @@ pub(super) struct Spans {
 pub(super) enum Fate {
     /// The collector has it.
     Exported,
-    /// There was no room for it.
+    /// The queue was full.
     Dropped,
-    /// The collector did not take it.
+    /// The collector did not accept it.
     Failed,
 }
 
@@ -107,7 +107,7 @@ fn times<L: Clone + std::hash::Hash + Eq>() -> Times<L> {
 }
 
 impl Metrics {
-    /// What is counted of one app.
+    /// The metrics of one app.
     #[must_use]
     pub fn of_app(&self, app: &str) -> Arc<AppMetrics> {
         let app: Arc<str> = app.into();
@@ -129,7 +129,7 @@ impl Metrics {
         self.reached_by(limit, None);
     }
 
-    /// The same of one that this client has reached.
+    /// The same for a limit that this client has reached.
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
         self.teller.tell(limit, None, client);
@@ -152,7 +152,7 @@ impl Metrics {
         self.reloads.get_or_create(&OfKind { app: "".into(), kind: result }).inc();
     }
 
-    /// Tells a registry of all.
+    /// Adds all metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "http_server_request_duration",
@@ -209,7 +209,7 @@ impl Metrics {
     }
 }
 
-/// What is counted of one app.
+/// The metrics of one app.
 pub struct AppMetrics {
     /// Its name.
     pub app: Arc<str>,
@@ -287,7 +287,7 @@ impl AppMetrics {
         self.reached_by(limit, None);
     }
 
-    /// The same of one that this client has reached.
+    /// The same for a limit that this client has reached.
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached.get_or_create(&self.of(limit)).inc();
         self.teller.tell(limit, Some(&self.app), client);
@@ -300,7 +300,7 @@ impl AppMetrics {
         }
     }
 
-    /// The same of one that is the whole server's.
+    /// The same for a limit of the whole server.
     pub fn server_reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached_by(limit, client);
     }

@@ -1,4 +1,4 @@
-//! Says in the log that limits are reached: for each, one line, and not before a minute has passed another one.
+//! Logs that limits are reached: for each limit, at most one line per minute.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -15,7 +15,7 @@ use super::meter::TICK;
 use super::state::State;
 use super::{cache, compose, imports};
 
-/// What is wrong with a component.
+/// The reason why a component cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -28,7 +28,7 @@ pub enum LoadError {
         /// Why.
         error: std::io::Error,
     },
-    /// It was written to while it was read.
+    /// The file was changed while it was read.
     #[error("{0}: the file is still being written; try again when it is complete")]
     Changing(PathBuf),
     /// It is WebAssembly, but a core module.
@@ -36,12 +36,12 @@ pub enum LoadError {
         "{0}: the file is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
     )]
     CoreModule(PathBuf),
-    /// It is no WebAssembly.
+    /// It is not WebAssembly.
     #[error(
         "{0}: the file is not a WebAssembly component; build one with `cargo build --target wasm32-wasip2`"
     )]
     NotWasm(PathBuf),
-    /// It is damaged, or uses what this host does not know.
+    /// It is damaged, or uses features that this host does not support.
     #[error(
         "{file}: the component does not compile: {message}; check it with `wasm-tools validate --features all`"
     )]
@@ -51,7 +51,7 @@ pub enum LoadError {
         /// Why.
         message: String,
     },
-    /// It wants an import that the host does not have.
+    /// It has an import that the host does not provide.
     #[error("{file}: {message}; `linger check` lists the imports that this host does not provide")]
     MissingImport {
         /// The file.
@@ -69,7 +69,7 @@ pub enum LoadError {
         /// Why.
         message: String,
     },
-    /// A middleware does not fit in front of what it should be in front of.
+    /// A middleware does not fit in front of the next component.
     #[error(
         "{file}: the component is not a middleware for {inner}: {message}; it must export a handler, and import the one that {inner} exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`"
     )]
@@ -91,7 +91,7 @@ pub enum LoadError {
         /// Which, and why.
         message: String,
     },
-    /// It exports no handler.
+    /// It does not export a handler.
     #[error(
         "{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for"
     )]
@@ -189,7 +189,7 @@ impl Engine {
 pub struct Source {
     /// Where it is from: its file, or what stands for it in messages.
     pub name: PathBuf,
-    /// All of it.
+    /// All its bytes.
     pub bytes: Bytes,
 }
 

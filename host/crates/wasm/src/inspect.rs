@@ -1,4 +1,4 @@
-//! What a component is: its world, its imports, and which of them this host lacks.
+//! Inspects a component: its world, its imports, and which of them this host does not provide.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use linger_base::wit;
 use super::engine::{Engine, LoadError, Source, Wasi, exported_handler};
 use super::runtime::{Runtime, usual_uses};
 
-/// What `linger check` says of a component.
+/// The report of `linger check` about a component.
 #[derive(Debug)]
 pub struct Report {
     /// The world that it fits, if any.
@@ -17,7 +17,7 @@ pub struct Report {
     pub runtime: Option<Runtime>,
     /// Requests that an instance is used for, unless the configuration says otherwise.
     pub uses: Option<u64>,
-    /// Its imports, sorted, each with whether the host has it.
+    /// Its imports, sorted, each with whether the host provides it.
     pub imports: Vec<(String, bool)>,
     /// Why it cannot be served, in one line.
     pub problem: Option<LoadError>,

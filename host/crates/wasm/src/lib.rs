@@ -80,7 +80,7 @@ fn not_started(error: &wasmtime::Error) -> CallError {
     }
 }
 
-/// Why a guest gave no response.
+/// The reason why a guest gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The guest trapped, or its instance did while this request was in it. It was logged.
@@ -89,19 +89,19 @@ pub enum CallError {
     /// An instance could not be made.
     #[error("cannot start the guest: {0}")]
     NotStarted(String),
-    /// The guest answered with an error instead of a response.
+    /// The guest returned an error instead of a response.
     #[error("the guest returned an error: {0}")]
     Refused(String),
-    /// The guest's response cannot be sent as it is. What is wrong with it may be said to strangers.
+    /// The guest's response is not valid. The reason may be shown to clients.
     #[error("the guest's response is not valid: {0}")]
     Invalid(String),
     /// The guest returned without a response.
     #[error("the guest returned without a response")]
     NoResponse,
-    /// All instances are full, or there is no room for another one.
+    /// All instances are busy, and no other one may be started.
     #[error("all instances are busy")]
     Busy,
-    /// The host holds as much for the instance as it may, so that the guest could not answer.
+    /// The instance reached its limit of buffered data, so the guest could not respond.
     #[error("the instance has reached its limit of buffered data")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.

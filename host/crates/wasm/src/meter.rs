@@ -1,4 +1,4 @@
-//! Processor time of guests, counted in ticks of the epoch.
+//! CPU time of guests, counted in ticks of the epoch.
 //!
 //! A tick falls to the request whose code runs when the epoch changes. So what is counted is a sample, with the length
 //! of a tick for its grain: right for what runs for long, and free for what does not.

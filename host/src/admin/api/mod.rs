@@ -1,4 +1,4 @@
-//! What the admin listener answers: `openapi.json`, beside this file, says what there is.
+//! The admin API. `openapi.json`, beside this file, describes it.
 //!
 //! Bodies of answers are JSON, but for `/livez`, `/readyz`, `/metrics`, `/stream` and events. What failed has `error`, in one sentence.
 
@@ -46,7 +46,7 @@ pub struct Operated {
     pub reloader: Weak<Reloader>,
     /// The queues and topics.
     pub events: Arc<dyn EventStore>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     /// All metrics, as text.
     pub exposition: Exposition,
@@ -58,7 +58,7 @@ pub struct Operated {
     pub log: Log,
     /// Cancelled when the server is to stop, and no load balancer should choose it any more.
     pub leaving: CancellationToken,
-    /// Cancelled when it stops.
+    /// Cancelled when it shuts down.
     pub stopping: CancellationToken,
 }
 

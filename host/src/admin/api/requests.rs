@@ -1,4 +1,4 @@
-//! Requests in progress.
+//! In-flight requests.
 
 use http::StatusCode;
 use serde_json::{Value, json};

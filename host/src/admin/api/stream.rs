@@ -1,4 +1,4 @@
-//! What happens, as it happens: the log as server-sent events.
+//! The log as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Clients that speak HTTP without TLS at an address with TLS: they are told so in the way that they understand.
+//! Clients that use HTTP without TLS at a TLS address: they get a readable error response.
 
 use std::time::Duration;
 

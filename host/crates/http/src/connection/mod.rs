@@ -202,8 +202,8 @@ impl Drop for InProgress {
     }
 }
 
-/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
-/// What became of the last responses is then still waited for.
+/// Serves a connection to its end: until the client closes it, or the server shuts down and its requests end.
+/// It then still waits for the receipts of the last responses.
 pub async fn serve_connection(
     stream: Stream,
     from: Option<SocketAddr>,

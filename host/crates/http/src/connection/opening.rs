@@ -1,4 +1,4 @@
-//! The beginning of a connection: whose it is, and what is spoken on it.
+//! The beginning of a connection: its client, TLS, and the version of HTTP.
 
 use std::net::SocketAddr;
 

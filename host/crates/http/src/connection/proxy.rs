@@ -1,4 +1,4 @@
-//! The PROXY protocol: a proxy that passes bytes on says first whose they are.
+//! The PROXY protocol: a proxy that forwards bytes first sends the address of its client.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 

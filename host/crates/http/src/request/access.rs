@@ -1,4 +1,4 @@
-//! What the log, the metrics and the trace are told of each request when it has ended.
+//! The access log, metrics and trace of each ended request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Makes sure that each exchange ends, once, with an outcome that is true.
+//! Makes sure that each exchange ends once, with its true outcome.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The head of a request, before it is known where it goes: what is wrong with it, and what is put right.
+//! The head of a request, before routing: validates and normalizes it.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;

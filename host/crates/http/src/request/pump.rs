@@ -24,7 +24,7 @@ use crate::request::buffers::{Account, Buffers, Full, Room};
 use crate::request::incoming::Unreadable;
 use crate::request::intake::Intake;
 
-/// Bounds on what is read ahead, and on the time that it takes.
+/// The limits of reading ahead, in bytes and time.
 #[derive(Clone, Debug)]
 pub struct ReadAhead {
     /// Bytes for all requests.
@@ -67,7 +67,7 @@ fn rate(limits: &Limits) -> MinRate {
 pub(crate) enum Broken {
     /// Nothing more comes of it: its client has left.
     Left,
-    /// It is not as HTTP has it: what came was read, and nothing more can be.
+    /// It is malformed, and nothing more can be read.
     Malformed,
     /// Its client has stopped, or is too slow.
     TooSlow,

@@ -1,4 +1,4 @@
-//! The way to the collector: HTTP/1.1 over a connection that is kept, in clear or over TLS.
+//! The client of the collector: HTTP/1.1 with keep-alive, with or without TLS.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

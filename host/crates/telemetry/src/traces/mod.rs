@@ -21,16 +21,16 @@ use client::{Collector, Unfit};
 
 pub use export::{Export, Exporting};
 
-/// Why there can be no traces.
+/// The reason why traces cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// The collector's address is none.
+    /// The collector's address is not valid.
     #[error("traces: {0}")]
     Endpoint(String),
-    /// TLS cannot be spoken to the collector.
+    /// TLS to the collector cannot be set up.
     #[error("traces: {0}")]
     Tls(#[from] TlsError),
-    /// What the environment says of OpenTelemetry is wrong.
+    /// A variable of OpenTelemetry is not valid.
     #[error("traces: {0}; correct the OpenTelemetry variable (`OTEL_…`) with this value")]
     Environment(#[from] ExporterBuildError),
 }

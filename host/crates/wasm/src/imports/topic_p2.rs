@@ -12,7 +12,7 @@ use super::topic::{Event, Read, Topic, end, open, publish, push_events};
 use super::wit;
 use crate::state::State;
 
-/// A wait for events, and what it gave until the guest fetches it.
+/// A wait for events, and its result until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub type PendingRead = Pending<Read>;
 
