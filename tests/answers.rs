@@ -28,7 +28,7 @@ async fn length_that_is_not_that_of_the_body_is_500(server: Server, protocol: Pr
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
         server
             .log
-            .line(&["request failed", "the guest's answer is not valid", &format!("request={id}")])
+            .line(&["request failed", "the guest's response is not valid", &format!("request={id}")])
             .await;
     }
     for (parts, length) in [("10/10", 10), ("10/3,7", 10), ("0/0", 0), ("70000/35000,35000", 70_000)] {
@@ -59,7 +59,7 @@ async fn length_that_shows_late_breaks_the_answer_off(server: Server, protocol: 
 
 async fn answer_that_breaks_off_at_once_is_500(server: Server, protocol: Protocol) {
     let answer = server.send(protocol, &Request::get("/broken")).await;
-    assert!(answer.expect(500).contains("breaks off"), "{}", answer.text());
+    assert!(answer.expect(500).contains("cut off"), "{}", answer.text());
 }
 
 async fn status_that_is_none_is_500(server: Server, protocol: Protocol) {
@@ -122,9 +122,9 @@ async fn answer_without_a_guest_is_named_and_logged(component: &str, protocol: P
         many = many.header(&format!("x-{number}"), "x");
     }
     let large = Request::get("/see").header("x-large", &"x".repeat(9_000));
-    let limit = "too large: at most 8.0 KiB and 20 fields";
+    let limit = "too large; the limits are 8.0 KiB and 20 fields";
     for (request, status, says) in [
-        (Request::get("/nothing/here"), 404, "nothing is served"),
+        (Request::get("/nothing/here"), 404, "no app is served"),
         (Request::post("/see", "x"), 405, "only GET here"),
         (Request::get("/x/../see"), 400, "several ways"),
         (many, 431, limit),
@@ -146,13 +146,13 @@ async fn head_that_cannot_be_read_is_answered_in_words() {
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000));
     let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(100));
     for (sent, status, says) in [
-        ("nonsense\r\n\r\n", 400, "no valid request"),
-        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "no valid request"),
-        ("GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n", 400, "no valid request"),
-        ("GET / HTTP/1.1\r\nhost: x\r\n: y\r\n\r\n", 400, "no valid request"),
-        ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 400, "no valid request"),
-        ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", 400, "this is TLS"),
-        (&long, 414, "target of the request is too long"),
+        ("nonsense\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\n: y\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", 400, "does not use TLS"),
+        (&long, 414, "request target is too long"),
         (&many, 431, "at most 80.0 KiB and 100 fields"),
     ] {
         let mut client = Http1::connect(server.address()).await;

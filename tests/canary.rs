@@ -76,7 +76,7 @@ async fn polls_of_a_canary_that_is_aborted_are_told() {
     let waiting = server.park(H1, &Request::get("/poll/q?wait=60")).await;
     let other = server.park(H2, &beta("/poll/other?wait=60", "yes")).await;
     let output = server.operate(&["abort", "app"]).await;
-    assert_eq!(text(&output.stdout), "app: generation 2 serves no more\n");
+    assert_eq!(text(&output.stdout), "app: generation 2 is discarded\n");
     other.answer().await.expect(204);
     // The current one has not noticed.
     server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
@@ -105,7 +105,7 @@ async fn canary_of_which_too_many_requests_fail_is_taken_back() {
         (server.generations().await[0]["state"] == "refused").then_some(())
     })
     .await;
-    server.log.line(&["canary generation 2 is taken back", "requests failed"]).await;
+    server.log.line(&["canary generation 2 is discarded", "requests failed"]).await;
     assert!((5..30).contains(&failed), "{failed}");
     for _ in 0..20 {
         assert_eq!(client.ask(&Request::get("/panic")).await.expect(200), OLD);
@@ -125,7 +125,7 @@ async fn deploy_for_all_ends_the_canary() {
     // So does a deploy of what serves the others,
     server.deploy_canary("faulty", "50%").await;
     let output = server.deploy("plain-p3").await;
-    assert!(text(&output.stdout).contains("generation 3 is this component already"), "{output:?}");
+    assert!(text(&output.stdout).contains("generation 3 already has this component"), "{output:?}");
     assert_eq!(served_by_new(&server, 20).await, 20);
     // and so does a rollback.
     server.deploy_canary("faulty", "50%").await;
@@ -141,13 +141,13 @@ async fn canary_is_tried_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let garbage = file(&folder, "garbage.wasm", "no component");
     let arguments = ["deploy", garbage.to_str().unwrap(), "--app", "app", "--canary", "1%"];
-    assert_refused(&server.operate(&arguments).await, &["no WebAssembly component"]);
+    assert_refused(&server.operate(&arguments).await, &["not a WebAssembly component"]);
 }
 
 #[tokio::test]
 async fn share_that_is_none_is_refused_with_the_remedy() {
     let server = greeter().await;
-    for (share, reason) in [("100%", "between 0% and 100%"), ("half", "`10%`"), ("x y: 1", "`x-beta: 1`")] {
+    for (share, reason) in [("100%", "less than 100%"), ("half", "`10%`"), ("x y: 1", "`x-beta: 1`")] {
         let output = server.deploy_canary("plain-p3", share).await;
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(reason), "{output:?}");
@@ -159,5 +159,5 @@ async fn share_that_is_none_is_refused_with_the_remedy() {
     let put = Request { body: component.into(), ..Request::new(http::Method::PUT, "/apps/app") };
     let put = put.host("localhost").header("linger-canary", "1000%");
     let answer = KeptConnection::connect(H1, address).await.ask(&put).await;
-    assert!(answer.expect(400).contains("between 0% and 100%"));
+    assert!(answer.expect(400).contains("less than 100%"));
 }

@@ -258,7 +258,7 @@ async fn deaf_guest_retires_its_instance_and_its_sibling_goes_on() {
     .await;
     let mut sibling = server.park(H1, &Request::get("/take-hold/q")).await;
     server.get("/hang").await.expect(504);
-    server.log.line(&["takes no more requests", "app=\"faulty\""]).await;
+    server.log.line(&["gets no more requests", "app=\"faulty\""]).await;
     // The retired instance takes nothing new, and is the only one that may be.
     let refused = server.get("/ok").await;
     refused.expect(503);

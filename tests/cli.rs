@@ -37,7 +37,10 @@ fn missing_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["none.wasm", "none.toml"] {
         let path = folder.path().join(name);
-        assert_refused(&serve(&path), &[path.to_str().unwrap(), "No such file", "name a component's file"]);
+        assert_refused(
+            &serve(&path),
+            &[path.to_str().unwrap(), "No such file", "give the path of a component"],
+        );
     }
     assert_refused(&serve(folder.path()), &[folder.path().to_str().unwrap(), "directory"]);
 }
@@ -50,7 +53,7 @@ fn file_that_is_no_component_is_refused() {
         [("text.wasm", &b"hello, world"[..]), ("empty.wasm", b""), ("short.wasm", b"\0as")]
     {
         let path = file(&folder, name, contents);
-        assert_refused(&serve(&path), &[path.to_str().unwrap(), "no WebAssembly component", remedy]);
+        assert_refused(&serve(&path), &[path.to_str().unwrap(), "not a WebAssembly component", remedy]);
     }
 }
 
@@ -96,8 +99,8 @@ fn bad_configuration_is_refused_with_its_place() {
         ("shutdown_timeout = '10'\n".to_owned(), ":1:20: ", &["10", "unit"]),
         ("[queues]\nmax_bytes = 'big'\n".to_owned(), ":2:13: ", &["big"]),
         ("[apps.a\n".to_owned(), ":1:8: ", &[]),
-        (String::new(), ": ", &["there is no app", "[apps.NAME]"]),
-        (format!("{app}[[routes]]\napp = 'b'\n"), ": ", &["routes[0]", "no app `b`", "[apps.b]"]),
+        (String::new(), ": ", &["no app is configured", "[apps.NAME]"]),
+        (format!("{app}[[routes]]\napp = 'b'\n"), ": ", &["routes[0]", "unknown app `b`", "[apps.b]"]),
         (format!("{app}[[routes]]\napp = 'a'\npath = 'x'\n"), ": ", &["routes[0]", "`x`", "`/`"]),
         (format!("{app}[apps.b]\ncomponent = '{{hello}}'\n"), ": ", &["several apps", "[[routes]]"]),
         (format!("{app}instances.max = 0\n"), ": ", &["apps.a", "max"]),
@@ -127,7 +130,7 @@ fn configuration_that_grants_a_missing_folder_is_refused() {
     let path = write_config(folder.path(), config);
     let output = serve(&path);
     assert_refused(&output, &[folder.path().join("none").to_str().unwrap(), "No such file"]);
-    assert!(!text(&output.stderr).contains("component's file"), "the remedy is for something else");
+    assert!(!text(&output.stderr).contains("path of a component"), "the remedy is for something else");
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn check_tells_what_a_component_is() {
         assert!(output.status.success(), "{name}: {said}");
         assert!(said.contains(&format!("world:   {world}\n")), "{name}: {said}");
         assert!(said.contains(&format!("\n  {import}")), "{name}: {said}");
-        assert!(said.contains("lacks:   nothing"), "{name}: {said}");
+        assert!(said.contains("missing: none"), "{name}: {said}");
         assert!(!name.starts_with("plain") || !said.contains("linger:host/queue"), "{name}: {said}");
         assert_eq!(text(&output.stderr), "", "{name}");
     }
@@ -156,7 +159,7 @@ fn check_tells_what_this_host_lacks() {
     let output = linger(&["check".as_ref(), path.as_os_str()]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let (_, lacks) = said.split_once("lacks:").expect(said);
+    let (_, lacks) = said.split_once("missing:").expect(said);
     assert!(lacks.contains("acme:thing/api@1.2.3"), "{said}");
 }
 
@@ -165,7 +168,7 @@ fn check_refuses_what_is_no_handler() {
     let folder = tempfile::tempdir().unwrap();
     for (name, contents, expected) in [
         ("core.wasm", wat("(module)"), "core module"),
-        ("text.wasm", b"hello, world".to_vec(), "no WebAssembly component"),
+        ("text.wasm", b"hello, world".to_vec(), "not a WebAssembly component"),
         ("none.wasm", wat("(component)"), "exports no"),
     ] {
         let path = file(&folder, name, contents);
@@ -330,7 +333,7 @@ async fn code_that_others_could_change_is_not_kept() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let text = format!("code_cache = '{}'\n[apps.app]\ncomponent = '{{hello}}'\n", folder.path().display());
     let server = Server::with_config(&text).await;
-    server.log.line(&["compiled code is not kept", "others may write there", "chmod go-w"]).await;
+    server.log.line(&["cannot cache compiled code", "other users can write", "chmod go-w"]).await;
     server.get("/").await.expect(200);
     assert_eq!(compiled(folder.path()), []);
 }

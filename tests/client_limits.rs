@@ -102,7 +102,7 @@ async fn requests_of_one_client_are_bounded(component: &str, protocol: Protocol)
     in_progress(&server, "app", 1.0).await;
     ask_as(&server, protocol, "192.0.2.1", no_wait()).await.answer().await.expect(503);
     let refused = ask_as(&server, protocol, "192.0.2.1", no_wait()).await.answer().await;
-    assert!(refused.expect(503).contains("too many requests of this client"), "{}", refused.text());
+    assert!(refused.expect(503).contains("this client has too many requests"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
     // Of another client, and of one that the proxy does not name.
     ask_as(&server, protocol, "192.0.2.2", no_wait()).await.answer().await.expect(204);

@@ -72,18 +72,21 @@ fn secret_in_an_address_of_nats_is_not_shown() {
 fn file_that_is_not_there_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.toml");
-    assert_refused(&check(&none), &[none.to_str().unwrap(), "No such file", "name a linger.toml"]);
+    assert_refused(
+        &check(&none),
+        &[none.to_str().unwrap(), "No such file", "give the path of a linger.toml"],
+    );
     let config = write_config(folder.path(), "[apps.a]\ncomponent = 'a.wasm'\n");
     let component = folder.path().join("a.wasm");
     let place = config.to_str().unwrap();
-    assert_refused(&check(&config), &[place, "apps.a: there is no file", component.to_str().unwrap()]);
+    assert_refused(&check(&config), &[place, "apps.a: the file", component.to_str().unwrap()]);
     file(&folder, "a.wasm", "");
     assert!(check(&config).status.success());
     let config = write_config(
         folder.path(),
         "[apps.a]\ncomponent = 'a.wasm'\ndirs = [{ host = 'data', guest = '/data' }]\n",
     );
-    assert_refused(&check(&config), &[place, "apps.a: there is no folder", "data", "correct `dirs`"]);
+    assert_refused(&check(&config), &[place, "apps.a: the folder", "data", "correct `dirs`"]);
     let config = write_config(
         folder.path(),
         "[[listeners]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'c.pem', key = 'k.pem' }\n\
@@ -105,7 +108,7 @@ fn variable_comes_from_the_environment() {
         command().args(["config", "check"]).arg(&config).env("LINGER_TEST_TOKEN", token).output().unwrap()
     };
     assert!(with("0123456789abcdef").status.success());
-    assert_refused(&with("short"), &["admin: `token` is at least 16"]);
+    assert_refused(&with("short"), &["admin: `token` must have at least 16"]);
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn default_is_a_configuration_once_it_has_an_app() {
     let folder = tempfile::tempdir().unwrap();
     let default = printed("default");
     let config = write_config(folder.path(), &default);
-    assert_refused(&check(&config), &["there is no app; add `[apps.NAME]`"]);
+    assert_refused(&check(&config), &["no app is configured; add `[apps.NAME]`"]);
     let config = write_config(folder.path(), &format!("{default}\n[apps.a]\ncomponent = '{{hello}}'\n"));
     let output = check(&config);
     assert!(output.status.success(), "{output:?}");

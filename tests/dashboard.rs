@@ -65,7 +65,7 @@ async fn dashboard_shows_what_runs_and_changes_it() {
           document.querySelector('[data-app=app]').dispatchEvent(new DragEvent('drop', { dataTransfer: data })); })()",
     )
     .await;
-    page.until(&format!("{SAID}.includes('no WebAssembly component')")).await;
+    page.until(&format!("{SAID}.includes('not a WebAssembly component')")).await;
     page.screenshot("dashboard").await;
 }
 

@@ -126,7 +126,7 @@ async fn request_of_the_old_generation_goes_on_while_the_new_one_serves() {
 #[tokio::test]
 async fn generation_before_serves_again() {
     let server = serve_component("hello").await;
-    assert_refused(&server.roll_back().await, &["no generation before this one"]);
+    assert_refused(&server.roll_back().await, &["no previous generation"]);
     assert_serves(&server.deploy("plain-p3").await, 2);
     let output = server.roll_back().await;
     assert_serves(&output, 3);
@@ -166,7 +166,7 @@ async fn same_component_is_not_deployed_again() {
     let parked = waiting.park(H1, &Request::get("/poll/q?wait=60")).await;
     for (server, name) in [(&server, "hello"), (&waiting, "longpoll")] {
         let output = server.deploy(name).await;
-        assert!(text(&output.stdout).contains("generation 1 is this component already"), "{output:?}");
+        assert!(text(&output.stdout).contains("generation 1 already has this component"), "{output:?}");
     }
     waiting.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
     assert_eq!(parked.answer().await.expect(200), "an event");
@@ -205,24 +205,24 @@ async fn bad_component_is_refused_and_the_old_one_serves_on() {
     let folder = tempfile::tempdir().unwrap();
     let whole = std::fs::read(component("longpoll")).unwrap();
     for (name, contents, reasons) in [
-        ("garbage.wasm", b"no component".to_vec(), &["no WebAssembly component"][..]),
+        ("garbage.wasm", b"no component".to_vec(), &["not a WebAssembly component"][..]),
         ("core.wasm", wat("(module)"), &["core module"]),
         ("torn.wasm", whole[..whole.len() / 2].to_vec(), &["does not compile"]),
         ("import.wasm", wat(MISSING_IMPORT), &["acme:thing/api"]),
         ("world.wasm", wat("(component)"), &["handles no requests"]),
-        ("start.wasm", handler_with(TRAPS), &["no instance starts", "unreachable"]),
+        ("start.wasm", handler_with(TRAPS), &["cannot start an instance", "unreachable"]),
         (
             "large.wasm",
             handler_with("(memory 20000)"),
-            &["no instance starts", "20000 pages", "instances.max_memory"],
+            &["cannot start an instance", "20000 pages", "instances.max_memory"],
         ),
-        ("grows.wasm", handler_with(GROWS), &["no instance starts", "unreachable"]),
+        ("grows.wasm", handler_with(GROWS), &["cannot start an instance", "unreachable"]),
     ] {
         let output = server.deploy_file(&file(&folder, name, contents)).await;
         assert_refused(&output, reasons);
         assert_eq!(server.get("/").await.expect(200), "Hello, world!\n", "{name}");
     }
-    server.log.line(&["generation 9 is refused", "no instance starts"]).await;
+    server.log.line(&["generation 9 is refused", "cannot start an instance"]).await;
     // What is refused does not stand in the way.
     assert_serves(&server.deploy("plain-p3").await, 10);
 }
@@ -233,10 +233,10 @@ async fn generation_that_fails_its_probe_does_not_serve() {
         Server::operated("component = '{faulty}'\nprobe = { path = '/ok', timeout = '500ms' }\n").await;
     assert_refused(
         &server.deploy("longpoll").await,
-        &["the probe failed", "GET /ok answers 404 and not 200"],
+        &["the probe failed", "GET /ok responded with 404, not 200"],
     );
     server.get("/ok").await.expect(200);
-    for (probe, reason) in [("/panic", "the guest trapped"), ("/hang", "not answered within 500ms")] {
+    for (probe, reason) in [("/panic", "the guest trapped"), ("/hang", "did not respond within 500ms")] {
         let app = format!("component = '{{hello}}'\nprobe = {{ path = '{probe}', timeout = '500ms' }}\n");
         let server = Server::operated(&app).await;
         assert_refused(&server.deploy("faulty").await, &["the probe failed", reason]);
@@ -270,7 +270,7 @@ async fn nobody_listening_is_said_with_the_remedy() {
     let admin = format!("unix:{}", folder.path().join("none.sock").display());
     let file = component("hello");
     let output = linger(&["deploy", file.to_str().unwrap(), "--app", "app", "--admin", &admin]);
-    assert_refused(&output, &["no admin listener answers", "--admin"]);
+    assert_refused(&output, &["cannot reach the admin listener", "--admin"]);
 }
 
 #[tokio::test]
@@ -343,7 +343,7 @@ async fn admin_listener_for_others_needs_a_token() {
         folder.path(),
         "[admin]\nlisten = '0.0.0.0:0'\n[apps.app]\ncomponent = '{hello}'\n",
     );
-    assert_refused(&serve_in_vain(&config, &[]), &["admin", "needs a `token`", "127.0.0.1"]);
+    assert_refused(&serve_in_vain(&config, &[]), &["admin", "set a `token`", "127.0.0.1"]);
 }
 
 #[tokio::test]
@@ -365,9 +365,9 @@ async fn generation_of_which_too_many_requests_fail_is_taken_back() {
         assert!(sent < 1_000, "it serves on");
     }
     assert!(failed <= 4, "{failed} of {sent}");
-    server.log.line(&["generation 2 is taken back", "requests failed", "3 serves in its place"]).await;
+    server.log.line(&["generation 2 is rolled back", "requests failed", "generation 3 serves"]).await;
     assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
-    assert_refused(&server.roll_back().await, &["no generation before this one"]);
+    assert_refused(&server.roll_back().await, &["no previous generation"]);
     // Whoever insists may have it.
     assert_serves(&server.deploy("faulty").await, 4);
 }
@@ -381,9 +381,9 @@ async fn generation_that_does_not_answer_its_probe_any_more_is_taken_back() {
     server.send(H1, &Request::post("/push/probe", "an event")).await.expect(202);
     server
         .log
-        .line(&["generation 2: the probe failed: GET /poll/probe?wait=0 answers 200 and not 204"])
+        .line(&["generation 2: the probe failed: GET /poll/probe?wait=0 responded with 200, not 204"])
         .await;
-    server.log.line(&["generation 2 is taken back", "does not answer its probe", "3 serves"]).await;
+    server.log.line(&["generation 2 is rolled back", "its probe fails", "generation 3 serves"]).await;
     // That one has proven itself, so nobody asks it.
     assert_eq!(server.generations().await[0]["state"], "current");
     let answer = server.get("/poll/probe?wait=5").await;
@@ -428,7 +428,7 @@ async fn generation_that_fails_is_taken_back_while_another_is_tried() {
         for _ in 0..10 {
             server.get("/panic").await;
         }
-        server.log.line(&["generation 2 is taken back"]).await;
+        server.log.line(&["generation 2 is rolled back"]).await;
         assert_eq!(server.get("/panic").await.expect(200), "Hello, world!\n");
     };
     tokio::select! {
@@ -471,7 +471,7 @@ async fn two_deploys_at_a_time_end_one_after_the_other_or_not_at_all() {
         server.deploy("plain-p3").await
     };
     let (slow, fast) = tokio::join!(slow, fast);
-    assert_refused(&slow, &["not answered within 2s"]);
-    assert_refused(&fast, &["another deploy of this app is under way"]);
+    assert_refused(&slow, &["did not respond within 2s"]);
+    assert_refused(&fast, &["another deploy of this app is running"]);
     assert_eq!(server.get("/").await.expect(200), "Hello, world!\n");
 }

@@ -139,7 +139,7 @@ async fn client_that_left_before_its_request_began_is_noticed() {
         drop(client);
     }
     eventually("all clients are known to have left", async || {
-        (server.log.text().matches("the client left").count() >= CLIENTS).then_some(())
+        (server.log.text().matches("the client disconnected").count() >= CLIENTS).then_some(())
     })
     .await;
 }

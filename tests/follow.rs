@@ -58,7 +58,7 @@ async fn each_request_and_each_change_is_told_to_those_who_follow() {
     admin.ask(&Request::new(http::Method::DELETE, "/queues/q").host("localhost")).await.expect(200);
     let (name, told) = follower.next().await;
     assert_eq!(name, "log");
-    assert!(told["message"].as_str().unwrap().contains("1 events are purged"), "{told}");
+    assert!(told["message"].as_str().unwrap().contains("purged 1 events"), "{told}");
     // Who wants warnings hears of the first thing that is one.
     let refused = Request::new(http::Method::PUT, "/apps/app").host("localhost");
     assert!(admin.ask(&refused).await.status.is_client_error());

@@ -161,7 +161,7 @@ async fn frequent_traps_keep_requests_apart() {
         hostile(&server, "/panic").await;
         drop(parked);
     }
-    server.log.line(&["trap again and again", "app=\"app\""]).await;
+    server.log.line(&["trap repeatedly", "app=\"app\""]).await;
     // From now on nobody else is hit.
     let waiting = server.open(H1, &Request::post("/park/late", "")).await;
     server.overtake().await;

@@ -275,10 +275,10 @@ fn settings_that_make_no_sense_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (listener, words) in [
         ("address = 'unix:'", &["wants a path"][..]),
-        ("address = 'localhost:80'", &["no address", "unix:PATH"]),
+        ("address = 'localhost:80'", &["invalid address", "unix:PATH"]),
         ("address = '127.0.0.1:0'\nproxy_protocol = true", &["listeners[0]", "trusted_proxies"]),
-        ("address = '127.0.0.1:0'\ntrusted_proxies = ['10.0.0.0/40']", &["no network"]),
-        ("address = 'unix:a'\nmode = '999'", &["no mode"]),
+        ("address = '127.0.0.1:0'\ntrusted_proxies = ['10.0.0.0/40']", &["not a network"]),
+        ("address = 'unix:a'\nmode = '999'", &["not a file mode"]),
     ] {
         let config = format!("[[listeners]]\n{listener}\n[apps.a]\ncomponent = '{{hello}}'\n");
         let file = write_config(folder.path(), &config);

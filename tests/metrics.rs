@@ -215,7 +215,7 @@ async fn server_that_drains_is_not_ready() {
     eventually("it is not ready", async || (admin.ask(&get("/readyz")).await.status == 503).then_some(()))
         .await;
     admin.ask(&get("/livez")).await.expect(200);
-    assert!(admin.ask(&get("/apps")).await.expect(503).contains("the server stops"));
+    assert!(admin.ask(&get("/apps")).await.expect(503).contains("the server is shutting down"));
 }
 
 #[tokio::test]

@@ -85,7 +85,10 @@ async fn middleware_that_changes_is_another_generation() {
     server.get("/").await.expect(401);
     assert_eq!(text(&server.operate(&["reload"]).await.stdout), "nothing has changed\n");
     put(&server.folder().join("token.wasm"), "hello");
-    assert_refused(&server.operate(&["reload"]).await, &["token.wasm: it is no middleware for"]);
+    assert_refused(
+        &server.operate(&["reload"]).await,
+        &["token.wasm: the component is not a middleware for"],
+    );
     server.get("/").await.expect(401);
     // One that knows of no token. The one that was refused had a number, too.
     put(&server.folder().join("token.wasm"), "cancel");
@@ -97,9 +100,9 @@ async fn middleware_that_changes_is_another_generation() {
 fn what_is_no_middleware_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (middleware, says) in [
-        ("'{hello}'", "it is no middleware for"),
+        ("'{hello}'", "not a middleware for"),
         ("'nothing.wasm'", "nothing.wasm"),
-        ("'linger.toml'", "no WebAssembly component"),
+        ("'linger.toml'", "not a WebAssembly component"),
     ] {
         let config = format!("[apps.app]\ncomponent = '{{longpoll}}'\nmiddleware = [{middleware}]\n");
         let file = write_config(folder.path(), &config);

@@ -153,7 +153,7 @@ async fn nats_that_stands_still_is_an_error_within_a_bound() {
     let parked = server.park(H1, &Request::get("/poll/q?wait=60")).await;
     nats.signal(Signal::STOP);
     assert!(!push(&server, "other", "meanwhile").await);
-    server.log.line(&["NATS does not do it in time"]).await;
+    server.log.line(&["NATS did not respond in time"]).await;
     operator.is_ready(false).await;
     nats.signal(Signal::CONT);
     operator.is_ready(true).await;
@@ -234,7 +234,7 @@ async fn limits_of_nats_are_told() {
     let server = host(&nats).await;
     // A queue may have 256 MiB, which NATS would have to reserve.
     assert!(!push(&server, "q", "an event").await);
-    server.log.line(&["NATS has no room", "queues.max_bytes"]).await;
+    server.log.line(&["NATS is out of storage", "queues.max_bytes"]).await;
 }
 
 #[tokio::test]

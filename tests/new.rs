@@ -88,7 +88,9 @@ fn project_in_the_place_of_something_is_refused() {
 #[test]
 fn name_that_no_crate_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, reason) in [("a/b", "no name for a project"), ("fn", "in Rust"), ("linger-guest", "needs")] {
+    for (name, reason) in
+        [("a/b", "not a valid project name"), ("fn", "in Rust"), ("linger-guest", "depends on")]
+    {
         assert_refused(&linger_in(folder.path(), &["new", name]), &[name, reason]);
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -80,7 +80,7 @@ fn event_is_taken_once_and_peeked_at_often() {
     assert!(text(&taken.stderr).contains("application/octet-stream, attempt "), "{}", text(&taken.stderr));
     let none = store.run(&["take", "q"]);
     assert_eq!((text(&none.stdout), none.status.code()), ("", Some(1)));
-    assert_eq!(text(&none.stderr), "queue q: no event can be taken\n");
+    assert_eq!(text(&none.stderr), "queue q: no event is available\n");
 }
 
 #[test]
@@ -133,10 +133,13 @@ fn mistakes_are_refused_in_one_line() {
     let store = OfflineStore::new();
     let (_folder, large) = file(&"x".repeat(64 * 1024 * 1024 + 1));
     assert_refused(&store.run(&["push", "q", &large]), &["the event is larger than 67108864 bytes"]);
-    assert_refused(&store.run(&["push", "q", "/no/such/file"]), &["name a file with the event's bytes"]);
+    assert_refused(
+        &store.run(&["push", "q", "/no/such/file"]),
+        &["give the path of a file with the event's bytes"],
+    );
     let none = OfflineStore::new();
-    assert_refused(&none.run(&["take", "q"]), &["is no store of Linger"]);
-    assert_refused(&none.run(&["queues"]), &["is no store of Linger"]);
+    assert_refused(&none.run(&["take", "q"]), &["is not a store of Linger"]);
+    assert_refused(&none.run(&["queues"]), &["is not a store of Linger"]);
     for arguments in
         [&["push", "a b"][..], &["push", "q", "--delay", "1"], &["push", "q", "--content-type", "\n"]]
     {

@@ -61,7 +61,7 @@ async fn destructors_of_a_cancelled_call_run_and_siblings_wait_on() {
         written(&server, "dropped in time", 21 + number).await;
     }
     let log = server.log.text();
-    assert!(!log.contains("trapped") && !log.contains("runs on"), "{log}");
+    assert!(!log.contains("trapped") && !log.contains("continues to run"), "{log}");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn detached_guest_works_to_its_end() {
 async fn guest_that_is_not_detached_has_its_grace_only() {
     let server = plain_wait("grace = '100ms'").await;
     waits_and_leaves(&server, "/work", H1).await;
-    server.log.line(&["guest runs on after its request has ended"]).await;
+    server.log.line(&["guest continues to run after its request has ended"]).await;
 }
 
 #[tokio::test]

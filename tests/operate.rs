@@ -44,7 +44,7 @@ async fn status_says_what_serves() {
     assert_serves(&server.deploy("plain-p3").await, 2);
     let status = says(&server, &["status"]).await;
     let has = |words: &[&str]| status.lines().any(|line| words.iter().all(|word| line.contains(word)));
-    assert!(has(&["app:", "0 requests in progress"]), "{status}");
+    assert!(has(&["app:", "0 requests in-flight"]), "{status}");
     assert!(
         has(&["2", "current", "plain-p3.wasm"]) && has(&["1", "previous", "1 ended, 0 failed"]),
         "{status}"

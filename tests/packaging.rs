@@ -11,7 +11,7 @@ const UNIT: &str = include_str!("../packaging/linger.service");
 fn configuration_of_the_package_serves_once_it_names_an_app() {
     let file = Path::new("/etc/linger/linger.toml");
     let empty = Config::parse(CONFIGURATION, file, |_| None).unwrap_err().to_string();
-    assert!(empty.contains("there is no app"), "{empty}");
+    assert!(empty.contains("no app is configured"), "{empty}");
     // The app that it has as a comment.
     let (before, app) = CONFIGURATION.split_once("# [apps.hello]").unwrap();
     let text = format!("{before}[apps.hello]{}", app.replace("\n# ", "\n"));

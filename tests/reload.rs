@@ -49,7 +49,7 @@ async fn connection_that_is_kept_has_the_new_routes() {
         client.ask(&Request::get("/two")).await.expect(404);
     }
     let output = reload(&server, &format!("{ONE}{TWO}{ROUTES}")).await;
-    assert_said(&output, &["apps.two: serves from now on", "routes: changed"]);
+    assert_said(&output, &["apps.two: added", "routes: changed"]);
     for client in &mut clients {
         assert_eq!(client.ask(&Request::get("/two")).await.expect(200), "plain-p3\n");
         assert_eq!(client.ask(&Request::get("/")).await.expect(200), "Hello, world!\n");
@@ -62,11 +62,11 @@ async fn hangup_has_it_read_again() {
     let server = serve(ONE).await;
     write(&server, &format!("{ONE}{TWO}{ROUTES}"));
     server.signal(rustix::process::Signal::HUP);
-    server.log.line(&["configuration read again", "apps.two: serves from now on"]).await;
+    server.log.line(&["configuration reloaded", "apps.two: added"]).await;
     assert_eq!(server.get("/two").await.expect(200), "plain-p3\n");
     write(&server, "[apps.one]\ncomponent = 'none.wasm'\n");
     server.signal(rustix::process::Signal::HUP);
-    server.log.line(&["the configuration stays as it was", "apps.one", "none.wasm"]).await;
+    server.log.line(&["the configuration is not reloaded", "apps.one", "none.wasm"]).await;
     assert_eq!(server.get("/two").await.expect(200), "plain-p3\n");
 }
 
@@ -89,7 +89,7 @@ async fn app_that_is_no_more_tells_its_polls() {
         server.park(H2, &Request::get("/poll/q?wait=60")).await,
     ];
     let output = reload(&server, &format!("{ONE}[[routes]]\napp = 'one'\npath = '/one'\n")).await;
-    assert_said(&output, &["apps.app: serves no more", "routes: changed"]);
+    assert_said(&output, &["apps.app: removed", "routes: changed"]);
     for waiting in waiting {
         waiting.answer().await.expect(204);
     }
@@ -130,14 +130,14 @@ async fn parked_polls_are_told_when_their_guests_change_and_only_then() {
     let server = serve(&app("")).await;
     let waiting = server.park(H1, &Request::get("/poll/q?wait=60")).await;
     let output = reload(&server, &app("drain_timeout = '9s'\nmax_requests = 7\n")).await;
-    assert_said(&output, &["apps.app: has other settings"]);
+    assert_said(&output, &["apps.app: settings changed"]);
     let output = reload(
         &server,
         &format!("limits.max_requests = 99\n{}", app(""))
             .replace("limits.max_requests = 99\n", "[limits]\nmax_requests = 99\n"),
     )
     .await;
-    assert_said(&output, &["apps.app: has other settings", "limits: changed"]);
+    assert_said(&output, &["apps.app: settings changed", "limits: changed"]);
     server.send(H1, &Request::post("/push/q", "an event")).await.expect(202);
     assert_eq!(waiting.answer().await.expect(200), "an event");
     let waiting = server.park(H2, &Request::get("/poll/q?wait=60")).await;
@@ -191,7 +191,7 @@ async fn wrong_configuration_changes_nothing() {
         (format!("{right}[apps.three]\ncomponent = 'none.wasm'\n{third}"), &["apps.three", "none.wasm"]),
         (
             format!("{right}[apps.three]\ncomponent = 'garbage.wasm'\n{third}"),
-            &["apps.three", "no WebAssembly component"],
+            &["apps.three", "not a WebAssembly component"],
         ),
         (
             format!("{right}[apps.three]\ncomponent = '{{faulty}}'\nprobe = {{ path = '/panic' }}\n{third}"),
@@ -286,7 +286,7 @@ async fn what_is_read_only_at_the_start_is_named_each_time() {
     write_config(server.folder(), &format!("threads = 1\n{}", whole(&config.replace("threads = 1\n", ""))));
     for _ in 0..2 {
         let said = server.operate(&["reload"]).await;
-        let next_start = |key: &str| format!("{key}: changed, which counts at the next start");
+        let next_start = |key: &str| format!("{key}: changed, applies after a restart");
         let lines = [next_start("threads"), next_start("queues")];
         // On a machine with one core that is what there was.
         let lines =

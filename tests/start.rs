@@ -39,9 +39,9 @@ fn what_is_wrong_with_files_is_said_before_a_port_in_use() {
     let tls = "tls = { certificate = 'none.pem', key = 'none.pem' }\n";
     for (config, says) in [
         ("[apps.app]\ncomponent = 'none.wasm'\n".to_owned(), "none.wasm"),
-        ("[apps.app]\ncomponent = 'text.wasm'\n".to_owned(), "no WebAssembly component"),
-        (format!("{app}middleware = ['{{hello}}']\n"), "it is no middleware for"),
-        (format!("{app}[events]\nstore = 'disk'\ndirectory = 'diary'\n"), "is no store of Linger"),
+        ("[apps.app]\ncomponent = 'text.wasm'\n".to_owned(), "not a WebAssembly component"),
+        (format!("{app}middleware = ['{{hello}}']\n"), "not a middleware for"),
+        (format!("{app}[events]\nstore = 'disk'\ndirectory = 'diary'\n"), "is not a store of Linger"),
         (
             format!("{app}[events]\nstore = 'nats'\nnats.servers = ['nats://127.0.0.1:1']\n"),
             "events.nats.servers",

@@ -60,12 +60,12 @@ async fn restart_finds_what_was_not_delivered() {
     assert_eq!(server.get("/poll/q").await.expect(200), "one");
     assert_refused(
         &linger(&["store".as_ref(), "check".as_ref(), directory.as_os_str()]),
-        &["is in use by another process", "name another directory"],
+        &["is in use by another process", "choose another directory"],
     );
     stop(server).await;
     assert_eq!(
         checked(&directory),
-        "queue q: 2 events, 8 B\n1 queues, 0 topics, 2 events, 8 B: all can be read\n"
+        "queue q: 2 events, 8 B\n1 queues, 0 topics, 2 events, 8 B: no damage found\n"
     );
     let server = serve(&directory, "fsync").await;
     for event in ["two", "three"] {
@@ -82,7 +82,7 @@ async fn directory_of_something_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("diary"), "dear").unwrap();
     let output = serve_in_vain(&component("longpoll"), &["--store".as_ref(), folder.path().as_os_str()]);
-    assert_refused(&output, &["is no store of Linger", "name another directory"]);
+    assert_refused(&output, &["is not a store of Linger", "choose another one"]);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn full_disk_is_an_error_until_there_is_room() {
     stop(server).await;
     disk.change("ro");
     let output = serve_in_vain(&component("longpoll"), &["--store".as_ref(), directory.as_os_str()]);
-    assert_refused(&output, &["Read-only file system", "that this process can write"]);
+    assert_refused(&output, &["Read-only file system", "needs write access"]);
 }
 
 /// What clients saw.

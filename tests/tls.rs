@@ -78,7 +78,7 @@ async fn certificate_that_is_replaced_fails_no_handshake() {
     }
     // One that is of no use changes nothing.
     std::fs::write(server.folder().join("cert.pem"), "no certificate").unwrap();
-    server.log.line(&["the certificate stays as it was", "cert.pem"]).await;
+    server.log.line(&["the certificate is not reloaded", "cert.pem"]).await;
     ask(server.address(), &client).await.unwrap();
 }
 

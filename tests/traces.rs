@@ -235,14 +235,14 @@ async fn collector_that_is_down_is_told_once_and_tried_again() {
     let table = collector.table("max_queued = 4\nmax_batch = 4\ntimeout = '5m'\n");
     let (server, mut admin) = serve(&format!("{table}{}", app("hello"))).await;
     server.get("/first").await.expect(200);
-    server.log.line(&["takes no spans", "refused"]).await;
+    server.log.line(&["does not accept spans", "refused"]).await;
     for _ in 0..10 {
         server.get("/next").await.expect(200);
     }
     counts(&mut admin, "linger_spans_total{fate=\"dropped\"}", |dropped| dropped > 0).await;
     let collector = collector.listen(None);
     collector.request("/first").await;
-    server.log.line(&["takes spans again"]).await;
+    server.log.line(&["accepts spans again"]).await;
     // Until there is room.
     eventually("a later request", async || {
         server.get("/last").await.expect(200);
@@ -251,7 +251,7 @@ async fn collector_that_is_down_is_told_once_and_tried_again() {
     })
     .await;
     counts(&mut admin, "linger_spans_total{fate=\"exported\"}", |exported| exported > 3).await;
-    assert_eq!(server.log.text().matches("takes no spans").count(), 1);
+    assert_eq!(server.log.text().matches("does not accept spans").count(), 1);
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn spans_that_are_refused_are_counted() {
     for (status, failed) in [(403, 1), (400, 2)] {
         collector.answer(status);
         server.get("/").await.expect(200);
-        server.log.line(&["takes no spans", &status.to_string()]).await;
+        server.log.line(&["does not accept spans", &status.to_string()]).await;
         counts(&mut admin, "linger_span_exports_failed_total", |count| count >= failed).await;
     }
     counts(&mut admin, "linger_spans_total{fate=\"failed\"}", |failed| failed == 6).await;
@@ -277,7 +277,7 @@ async fn collector_that_does_not_answer_costs_only_spans() {
     let config = format!("{}{}", collector.table("timeout = '50ms'\n"), app("hello"));
     let (server, mut admin) = serve(&config).await;
     server.get("/").await.expect(200);
-    server.log.line(&["takes no spans", "`traces.timeout`"]).await;
+    server.log.line(&["does not accept spans", "`traces.timeout`"]).await;
     counts(&mut admin, "linger_spans_total{fate=\"failed\"}", |failed| failed == 3).await;
     server.get("/").await.expect(200);
 }
@@ -327,7 +327,7 @@ async fn collector_is_spoken_to_over_tls_with_headers() {
     let table = collector.table("").replace("http://", "https://");
     let server = Server::with_config(&format!("{table}{}", app("hello"))).await;
     server.get("/y").await.expect(200);
-    server.log.line(&["takes no spans", "certificate"]).await;
+    server.log.line(&["does not accept spans", "certificate"]).await;
 }
 
 #[tokio::test]
@@ -347,5 +347,5 @@ async fn changed_traces_count_at_the_next_start() {
     write_config(server.folder(), &format!("{ADMIN}{}{}", collector.table(""), app("hello")));
     let output = server.operate(&["reload"]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(said.trim(), "traces: changed, which counts at the next start");
+    assert_eq!(said.trim(), "traces: changed, applies after a restart");
 }

@@ -1,4 +1,4 @@
-//! Puts a changed configuration in force while requests are served: as a whole, or not at all.
+//! Reloads: applies a changed configuration while requests are served, as a whole or not at all.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,28 +16,28 @@ use linger_telemetry::{Metrics, Reload};
 /// Reads the configuration again. Blocks. An error says in one sentence what is wrong, and where.
 pub type ConfigReader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Why nothing has changed.
+/// The reason why nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The server was started with a component.
-    #[error("the server was started without a configuration, so there is none to read again")]
+    /// The server was started with a component, without a configuration.
+    #[error("the server was started without a configuration file, so it cannot reload one")]
     NoConfiguration,
-    /// The configuration cannot be read, or is wrong.
+    /// The configuration cannot be read, or is not valid.
     #[error("{0}")]
     Configuration(String),
-    /// What it wants of an app is not possible.
+    /// An app cannot be changed as configured.
     #[error(transparent)]
     App(#[from] PlanError),
 }
 
-/// What a changed configuration came to.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReloadOutcome {
     /// What changed of each app.
     pub apps: BTreeMap<String, AppChange>,
     /// Keys, beside the apps', whose changes are in force.
     pub keys: Vec<&'static str>,
-    /// Keys that have changed in the file, and are read only at the start.
+    /// Changed keys that are only applied after a restart.
     pub restart: Vec<&'static str>,
 }
 
@@ -111,7 +111,7 @@ impl ConfigReloader {
         let reloaded =
             ReloadOutcome { apps, keys: changed(&before, &wanted), restart: fixed(&before, &wanted) };
         self.config.store(Arc::new(in_force(&before, wanted)));
-        tracing::info!("configuration read again: {reloaded}");
+        tracing::info!("configuration reloaded: {reloaded}");
         Ok(reloaded)
     }
 }
@@ -157,14 +157,13 @@ impl ReloadOutcome {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let apps = self.apps.iter().map(|(app, change)| match change {
-            AppChange::Added => format!("apps.{app}: serves from now on"),
-            AppChange::Removed => format!("apps.{app}: serves no more"),
-            AppChange::Settings => format!("apps.{app}: has other settings"),
-            AppChange::Generation(number) => format!("apps.{app}: generation {number} serves"),
+            AppChange::Added => format!("apps.{app}: added"),
+            AppChange::Removed => format!("apps.{app}: removed"),
+            AppChange::Settings => format!("apps.{app}: settings changed"),
+            AppChange::Generation(number) => format!("apps.{app}: generation {number} serves all requests"),
         });
         let keys = self.keys.iter().map(|key| format!("{key}: changed"));
-        let restart =
-            self.restart.iter().map(|key| format!("{key}: changed, which counts at the next start"));
+        let restart = self.restart.iter().map(|key| format!("{key}: changed, applies after a restart"));
         let all: Vec<_> = apps.chain(keys).chain(restart).collect();
         if all.is_empty() { vec!["nothing has changed".to_owned()] } else { all }
     }

@@ -134,7 +134,7 @@ async fn costs_nothing(component: &str, protocol: Protocol, store: ChaosStore, w
     assert!(tally.is_right(component.ends_with("-p2")), "LINGER_SEED={seed}: {tally}");
     server.signal(Signal::TERM);
     assert!(server.exit().await.success());
-    assert!(!server.log.text().contains("mistake in Linger"), "{}", server.log.text());
+    assert!(!server.log.text().contains("bug in Linger"), "{}", server.log.text());
     if store != ChaosStore::Memory {
         let output = linger(&["store".as_ref(), "check".as_ref(), folder.path().as_os_str()]);
         let contents = text(&output.stdout);

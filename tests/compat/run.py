@@ -75,7 +75,7 @@ def check(linger, file):
     """The world of a component, and what of its imports is lacking."""
     said = subprocess.run([linger, "check", file], text=True, capture_output=True).stdout
     world = re.search(r"^world: +(.*)$", said, re.M).group(1)
-    lacks = said.partition("lacks:")[2].splitlines()
+    lacks = said.partition("missing:")[2].splitlines()
     if "no HTTP handler" in world:
         return "none", "no HTTP handler"
     names = sorted({line.strip().split("/")[0] for line in lacks[1:]})

@@ -111,8 +111,8 @@ async fn twenty_thousand_leave_and_nothing_is_lost_or_left_over() {
     assert!(server.exit().await.success());
     println!("stopped after {:.1?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5), "something goes on");
-    assert!(!server.log.text().contains("before all requests"), "{}", server.log.text());
-    assert!(!server.log.text().contains("mistake in Linger"), "{}", server.log.text());
+    assert!(!server.log.text().contains("stopped with requests"), "{}", server.log.text());
+    assert!(!server.log.text().contains("bug in Linger"), "{}", server.log.text());
 }
 
 /// Sends all leavers, and says how much memory the server had meanwhile.

@@ -1,4 +1,4 @@
-//! Who may use the admin listener.
+//! Access control of the admin listener.
 
 use http::uri::Authority;
 use http::{HeaderMap, header};
@@ -11,9 +11,9 @@ use linger_config::{AdminConfig, ListenAddress};
 pub(super) enum AccessRefusal {
     /// It does not bring the token.
     NoToken,
-    /// A page in a browser sent it, which may be anybody's.
+    /// A web page of another origin sent it.
     Browser,
-    /// It asks for a name that is not of this machine, as a page does that has its name point here.
+    /// It asks for a hostname that is not this machine's, as in DNS rebinding.
     ForeignHost,
 }
 

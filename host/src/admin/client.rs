@@ -20,14 +20,14 @@ use linger_deploy::TrafficSplit;
 
 use super::{CANARY, SOURCE};
 
-/// What is sent: a component, or an event.
+/// The body of a request: a component or an event.
 #[derive(Clone, Debug, Default)]
 pub struct RequestContent {
     /// All of it.
     pub bytes: Bytes,
     /// The media type of an event.
     pub content_type: Option<Arc<str>>,
-    /// The file that a component is from.
+    /// The file name of a component.
     pub source: String,
     /// Which requests a component is for, if not for all.
     pub canary: Option<TrafficSplit>,
@@ -57,7 +57,10 @@ pub fn succeeded(answer: Response<Bytes>) -> anyhow::Result<Response<Bytes>> {
     let value: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     match value.get("error").and_then(Value::as_str) {
         Some(error) => Err(anyhow!("{error}")),
-        None => Err(anyhow!("the server answers {}; is an admin listener there?", answer.status())),
+        None => Err(anyhow!(
+            "the server responded with {}; check that the address is an admin listener's",
+            answer.status()
+        )),
     }
 }
 
@@ -79,7 +82,7 @@ pub async fn exchange(
     if let Some(content_type) = &sent.content_type {
         request = request.header(header::CONTENT_TYPE, &**content_type);
     }
-    let request = request.body(Full::new(sent.bytes)).context("this cannot be asked for")?;
+    let request = request.body(Full::new(sent.bytes)).context("cannot build the request")?;
     with_answer(address, request, async |answer| {
         let (parts, body) = answer.into_parts();
         Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
@@ -95,7 +98,7 @@ pub async fn follow(
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
     let request =
-        request(token, Method::GET, path).body(Full::default()).context("this cannot be asked for")?;
+        request(token, Method::GET, path).body(Full::default()).context("cannot build the request")?;
     with_answer(address, request, async |answer| {
         if !answer.status().is_success() {
             let (parts, body) = answer.into_parts();
@@ -125,8 +128,7 @@ async fn with_answer<T>(
     request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(Response<Incoming>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let unreachable =
-        || format!("{address}: no admin listener answers; name the one of `linger serve` with --admin");
+    let unreachable = || format!("{address}: cannot reach the admin listener; set its address with --admin");
     match address {
         ListenAddress::Tcp(address) => {
             send(TcpStream::connect(address).await.with_context(unreachable)?, request, read).await
@@ -135,7 +137,7 @@ async fn with_answer<T>(
             send(UnixStream::connect(path).await.with_context(unreachable)?, request, read).await
         }
         ListenAddress::Systemd(_) => {
-            bail!("{address}: name the address of that socket, IP:PORT or unix:PATH")
+            bail!("{address}: give the address of that socket, as IP:PORT or unix:PATH")
         }
     }
 }
@@ -148,7 +150,7 @@ async fn send<T>(
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     let exchange = async { read(sender.send_request(request).await?).await };
     tokio::select! {
-        answer = exchange => answer.context("the server broke off"),
+        answer = exchange => answer.context("the connection broke"),
         ended = connection => {
             ended?;
             bail!("the server closed the connection");

@@ -1,4 +1,4 @@
-//! What is looked up when somebody asks for the metrics.
+//! Metrics that are read when they are scraped.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Weak};
@@ -50,7 +50,7 @@ impl MetricsExposition {
         let mut text = String::new();
         if prometheus_text::encode(&mut text, &self.0).is_err() {
             // A string takes all, so it is a collector that gave up.
-            let _ = text.write_str("# the rest is missing\n");
+            let _ = text.write_str("# incomplete: the rest is missing\n");
         }
         text
     }
@@ -109,14 +109,10 @@ impl Collector for LiveSources {
         let mut writer = MetricsWriter(encoder);
         writer.gauges(
             "linger_build_info",
-            "The version that runs",
+            "The running version",
             [([("version", env!("CARGO_PKG_VERSION"))], 1)],
         )?;
-        writer.gauge(
-            "linger_connections",
-            "Connections of clients that are open",
-            count(self.connections.in_use()),
-        )?;
+        writer.gauge("linger_connections", "Open client connections", count(self.connections.in_use()))?;
         self.encode_apps(&mut writer)?;
         self.encode_events(&mut writer)?;
         self.encode_link(&mut writer)?;
@@ -129,23 +125,15 @@ impl LiveSources {
         let Some(deployments) = self.deployments.upgrade() else { return Ok(()) };
         let slots = deployments.slots();
         let running = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.requests.in_use())));
-        writer.gauges(
-            "http_server_active_requests",
-            "Requests in progress, parked ones included",
-            running,
-        )?;
+        writer.gauges("http_server_active_requests", "In-flight requests, including parked ones", running)?;
         let current =
             slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.current().generation.number)));
-        writer.gauges("linger_generation", "The number of the generation that serves", current)?;
+        writer.gauges("linger_generation", "The number of the current generation", current)?;
         let instances = slots.iter().map(|slot| ([("app", slot.name.clone())], count(slot.instances())));
-        writer.gauges(
-            "linger_instances",
-            "Instances that there are, in generations that serve",
-            instances,
-        )?;
+        writer.gauges("linger_instances", "Instances of the serving generations", instances)?;
         if let Some(pool) = deployments.pool() {
             let rows = pool.map(|(kind, value)| ([("kind", kind)], count(value)));
-            writer.gauges("linger_pool_in_use", "What the pooling allocator has handed out", rows)?;
+            writer.gauges("linger_pool_in_use", "Units in use of the pooling allocator", rows)?;
         }
         Ok(())
     }
@@ -154,15 +142,15 @@ impl LiveSources {
         let Some(linked) = self.events.connection() else { return Ok(()) };
         writer.gauge("linger_nats_ready", "Whether NATS can store events now", i64::from(linked.is_ready))?;
         let connections = [([("to", "nats")], linked.connections)];
-        writer.counters("linger_nats_connections", "Connections to NATS that were made", connections)?;
+        writer.counters("linger_nats_connections", "Connections made to NATS", connections)?;
         writer.gauge(
             "linger_nats_requests",
-            "Requests for events that wait at NATS",
+            "Requests for events pending at NATS",
             count(linked.requests),
         )?;
         writer.gauge(
             "linger_nats_topics_followed",
-            "Topics that are followed in NATS",
+            "Topics with a subscription in NATS",
             count(linked.followed),
         )
     }
@@ -171,13 +159,13 @@ impl LiveSources {
         let usage = self.events.usage();
         let place = |place: &'static str| [("place", place)];
         let events = [(place("queues"), count(usage.events)), (place("topics"), count(usage.published))];
-        writer.gauges("linger_events", "Events that are kept", events)?;
+        writer.gauges("linger_events", "Stored events", events)?;
         let bytes = [(place("queues"), count(usage.bytes)), (place("topics"), count(usage.published_bytes))];
-        writer.gauges("linger_events_bytes", "Bytes of events that are kept, with 256 for each", bytes)?;
+        writer.gauges("linger_events_bytes", "Bytes of stored events, with 256 added for each", bytes)?;
         let names = [(place("queues"), count(usage.queues)), (place("topics"), count(usage.topics))];
-        writer.gauges("linger_event_places", "Queues and topics that there are", names)?;
+        writer.gauges("linger_event_places", "Queues and topics", names)?;
         let parked = [(place("queues"), count(usage.waiting)), (place("topics"), count(usage.readers))];
-        writer.gauges("linger_parked", "Takers and readers that wait for an event", parked)?;
+        writer.gauges("linger_parked", "Consumers and readers that wait for an event", parked)?;
         let fates = self.events.totals();
         let fate = |fate: &'static str, value: u64| ([("fate", fate)], value);
         let fates = [
@@ -191,7 +179,7 @@ impl LiveSources {
             fate("purged", fates.purged),
             fate("published", fates.published),
         ];
-        writer.counters("linger_event_fates", "Events by what became of them", fates)
+        writer.counters("linger_event_fates", "Events by result", fates)
     }
 }
 

@@ -53,7 +53,7 @@ impl AdminListener {
         Ok(Self { sockets, config })
     }
 
-    /// Where it is, with the port that it got.
+    /// Its address, with the actual port.
     #[must_use]
     pub fn address(&self) -> ListenAddress {
         self.sockets.first().map_or_else(|| self.config.listen.clone(), |socket| socket.address().clone())
@@ -76,7 +76,7 @@ impl AdminListener {
             });
             if let Err(error) = accepted {
                 // Of the process: too few descriptors, say. It passes.
-                tracing::warn!("the admin listener cannot accept: {error}");
+                tracing::warn!("the admin listener cannot accept connections: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -95,7 +95,7 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!("admin connection ended: {error}");
+        tracing::debug!("admin connection closed: {error}");
     }
     drop(permit);
 }

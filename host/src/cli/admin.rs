@@ -15,14 +15,14 @@ use linger_events::NewEvent;
 
 use crate::admin::client::{RequestContent, exchange, follow, succeeded};
 
-/// Which server is meant.
+/// The server that a command talks to.
 #[derive(Debug, Args)]
 pub(super) struct AdminServer {
     /// The admin listener of the server: IP:PORT or unix:PATH
     #[arg(long = "admin", value_name = "ADDRESS", env = "LINGER_ADMIN", default_value = "127.0.0.1:9070")]
     address: ListenAddress,
 
-    /// The file with the listener's token, if it wants one
+    /// The file with the admin token, if the listener requires one
     #[arg(long, value_name = "FILE", env = "LINGER_TOKEN_FILE")]
     token_file: Option<std::path::PathBuf>,
 }
@@ -38,16 +38,16 @@ impl AdminServer {
         }
         let known: Vec<_> =
             apps.iter().map(|app| format!("`{}`", app["app"].as_str().unwrap_or("?"))).collect();
-        anyhow::bail!("there is no app `{app}`; there is {}", known.join(", "))
+        anyhow::bail!("unknown app `{app}`; the apps are {}", known.join(", "))
     }
 
-    /// Asks for something to be done with an app, and gives the record of the generation that it was done with.
+    /// Sends a command for an app, and returns the record of the generation that it changed.
     pub(super) fn tell(&self, app: &str, what: &str) -> anyhow::Result<Value> {
         self.find(app)?;
         self.ask(http::Method::POST, &format!("/apps/{app}/{what}"), RequestContent::default())
     }
 
-    /// Has an event stored, and gives what the answer says under this key.
+    /// Stores an event, and returns the response's value for this key.
     pub(super) fn store(&self, path: &str, event: NewEvent, key: &str) -> anyhow::Result<String> {
         let NewEvent { data, content_type } = event;
         let sent = RequestContent { bytes: data, content_type, ..RequestContent::default() };
@@ -55,7 +55,7 @@ impl AdminServer {
         Ok(answer[key].as_str().unwrap_or("?").to_owned())
     }
 
-    /// Asks for something, and gives what an answer of JSON says. Fails if it is not one of success.
+    /// Sends a request, and returns the JSON of the response. Fails if the status is not a success.
     pub(super) fn ask(
         &self,
         method: http::Method,
@@ -66,7 +66,7 @@ impl AdminServer {
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
-    /// Prints what happens, as it happens, until this is interrupted.
+    /// Prints log records as they occur, until interrupted.
     pub(super) fn follow(&self, wanted: Option<&str>) -> anyhow::Result<ExitCode> {
         let query = wanted.map(|wanted| format!("?log={}", utf8_percent_encode(wanted, NON_ALPHANUMERIC)));
         let path = format!("/stream{}", query.unwrap_or_default());
@@ -74,7 +74,7 @@ impl AdminServer {
         let mut lines = EventLines::default();
         let print = |bytes: &[u8]| match std::io::stdout().write_all(&lines.take(bytes)) {
             Ok(()) => ControlFlow::Continue(()),
-            // Who reads no further has seen enough.
+            // The reader has closed the pipe: it has seen enough.
             Err(_) => ControlFlow::Break(()),
         };
         runtime()?.block_on(follow(&self.address, token.as_deref(), &path, print))?;
@@ -103,10 +103,10 @@ fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// What server-sent events hold, a line each.
+/// The data of server-sent events, one line each.
 #[derive(Default)]
 struct EventLines {
-    /// The beginning of a line.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
 }
 

@@ -7,10 +7,10 @@ use clap::Args;
 use super::admin::AdminServer;
 use super::output::OutputArgs;
 
-/// Let an app's canary serve all requests
+/// Promote the canary: send all of an app's requests to it
 #[derive(Debug, Args)]
 pub(super) struct PromoteArgs {
-    /// The app, as the server's configuration names it
+    /// The app's name in the server's configuration
     app: String,
 
     #[command(flatten)]
@@ -20,10 +20,10 @@ pub(super) struct PromoteArgs {
     server: AdminServer,
 }
 
-/// End an app's canary: what serves the other requests serves all
+/// Discard the canary: send all of an app's requests to the current version
 #[derive(Debug, Args)]
 pub(super) struct AbortArgs {
-    /// The app, as the server's configuration names it
+    /// The app's name in the server's configuration
     app: String,
 
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(super) struct AbortArgs {
 impl PromoteArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "promote")?;
-        let text = || format!("{}: generation {} serves\n", self.app, record["generation"]);
+        let text = || format!("{}: generation {} serves all requests\n", self.app, record["generation"]);
         Ok(self.output.print(&record, text))
     }
 }
@@ -44,7 +44,7 @@ impl PromoteArgs {
 impl AbortArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let record = self.server.tell(&self.app, "abort")?;
-        let text = || format!("{}: generation {} serves no more\n", self.app, record["generation"]);
+        let text = || format!("{}: generation {} is discarded\n", self.app, record["generation"]);
         Ok(self.output.print(&record, text))
     }
 }

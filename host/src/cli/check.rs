@@ -14,9 +14,8 @@ use linger_wasm::{ComponentReport, Engine, inspect};
 use super::output::OutputArgs;
 use super::serve::variable;
 
-/// Print which world a component fits, what it imports, and what of that this host lacks
-///
-/// Exits with 0 if this host can serve it, and with 1 if not.
+/// Print a component's world and imports, and which imports this host does not provide
+/// Exits with 0 if this host can serve the component, and with 1 if not.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger check poll.wasm",
@@ -31,15 +30,15 @@ pub(super) struct CheckArgs {
 
 impl CheckArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // What is compiled here need not be when it is served.
+        // Code that is compiled here is cached, and need not be compiled again to serve it.
         let cache = CodeCache::default().directory(variable);
         let engine = Engine::new(cache.as_deref(), 1, false)
             .map_err(anyhow::Error::from)
-            .context("the engine does not start")?;
+            .context("cannot start the engine")?;
         let report = match inspect(&engine, &self.component) {
             Ok(report) => report,
             Err(error) => {
-                // Nobody is left to tell if this fails.
+                // There is nowhere to report a failure of this.
                 let _ = writeln!(std::io::stderr(), "error: {error}");
                 return Ok(ExitCode::FAILURE);
             }

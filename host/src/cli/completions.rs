@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 
 use super::{Cli, print};
 
-/// Print what a shell needs to complete the command line
+/// Print a shell's completion script
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger completions bash > ~/.local/share/bash-completion/completions/linger",
@@ -20,7 +20,7 @@ pub(super) struct CompletionsArgs {
 
 impl CompletionsArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // Not at once to standard output: if its reader has gone, this panics.
+        // Not directly to standard output: this panics if the pipe is closed.
         let mut text = Vec::new();
         generate(self.shell, &mut Cli::command(), "linger", &mut text);
         print(&text)

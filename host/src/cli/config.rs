@@ -13,7 +13,7 @@ use linger_net::TlsTerminator;
 
 use super::output::OutputArgs;
 
-/// Check a configuration, or print what one can say
+/// Check a configuration, or print all keys with their defaults
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     #[command(subcommand)]
@@ -23,7 +23,7 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigAction {
     Check(ConfigCheckArgs),
-    /// Print a linger.toml with every key at its default, and what each is for
+    /// Print a linger.toml with every key, its default and its meaning
     Default,
     /// Print the JSON Schema of a linger.toml, for editors
     Schema,
@@ -32,14 +32,12 @@ enum ConfigAction {
     Docs,
 }
 
-/// Say what a configuration serves, or what is wrong with it
-///
-/// Reads all that it says, its environment variables and certificates, and looks whether its components and folders are
-/// there. It does not load components: `linger check` tells whether one can be served. Exits with 0 if nothing is wrong, and
-/// with 2 otherwise.
+/// Check a configuration, and print its listeners, apps and routes
+/// Reads the file, its environment variables and its certificates, and checks that components and folders exist.
+/// Does not load components: use `linger check` for that. Exits with 0 if nothing is wrong, and with 2 otherwise.
 #[derive(Debug, Args)]
 struct ConfigCheckArgs {
-    /// The configuration, a linger.toml
+    /// The configuration file, such as linger.toml
     file: PathBuf,
 
     #[command(flatten)]
@@ -50,7 +48,7 @@ impl ConfigArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = match self.action {
             ConfigAction::Check(ConfigCheckArgs { file, output }) => {
-                let config = read(&file, "name a linger.toml")?;
+                let config = read(&file, "give the path of a linger.toml")?;
                 look(&config).map_err(|error| error.context(file.display().to_string()))?;
                 let text = || format!("{}: {}\n", file.display(), summary(&config));
                 return Ok(output.print(&to_json(&config), text));
@@ -59,30 +57,36 @@ impl ConfigArgs {
             ConfigAction::Schema => linger_config::schema(),
             ConfigAction::Docs => linger_config::reference(),
         };
-        // Who reads no further has seen enough.
+        // The reader has closed the pipe: it has seen enough.
         let _ = std::io::stdout().write_all(text.as_bytes());
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Reads a configuration. `remedy` is for when the file cannot be read.
+/// Reads a configuration. `remedy` ends the error if the file cannot be read.
 pub(super) fn read(file: &Path, remedy: &str) -> anyhow::Result<linger_config::Config> {
     let text =
         std::fs::read_to_string(file).map_err(|error| anyhow!("{}: {error}; {remedy}", file.display()))?;
     Ok(linger_config::Config::parse(&text, file, |name| std::env::var(name).ok())?)
 }
 
-/// Whether the files are there that it names.
+/// Checks that the files exist that it names.
 fn look(config: &linger_config::Config) -> anyhow::Result<()> {
     for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         TlsTerminator::open(files.clone())?;
     }
     for (name, AppConfig { component, dirs, .. }) in &config.apps {
         if !component.is_file() {
-            bail!("apps.{name}: there is no file {}; build it, or correct `component`", component.display());
+            bail!(
+                "apps.{name}: the file {} does not exist; build it, or correct `component`",
+                component.display()
+            );
         }
         if let Some(dir) = dirs.iter().find(|dir| !dir.host.is_dir()) {
-            bail!("apps.{name}: there is no folder {}; make it, or correct `dirs`", dir.host.display());
+            bail!(
+                "apps.{name}: the folder {} does not exist; create it, or correct `dirs`",
+                dir.host.display()
+            );
         }
     }
     Ok(())
@@ -105,7 +109,7 @@ fn to_json(config: &linger_config::Config) -> Value {
 fn summary(config: &linger_config::Config) -> String {
     let apps: Vec<&str> = config.apps.keys().map(String::as_str).collect();
     format!(
-        "listeners: {}; apps: {}; routes: {}; the components are there, and were not loaded",
+        "listeners: {}; apps: {}; routes: {}; all components exist; they were not loaded",
         listeners(config).join(", "),
         apps.join(", "),
         config.routes.len(),

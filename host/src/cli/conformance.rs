@@ -16,33 +16,32 @@ Examples:
   linger conformance http://127.0.0.1:8080
   linger conformance https://127.0.0.1:8443 --insecure --case 7 --case 24 --rounds 20";
 
-/// Test whether a long-poll server loses events when its clients leave
-///
-/// Clients poll, leave in every way there is, and an event is pushed; then another client asks for it. Works
-/// against any server that answers `POST /push/{queue}` with 2xx and stores the body, and
-/// `GET /poll/{queue}?wait=SECONDS` with 200 and one event, or with 204 after that time. Finds by itself
-/// whether it speaks HTTP/1.1, HTTP/2 or both. Uses queues whose names start with `c` and a random number.
-///
-/// Exits with 0 if all is well, with 1 if an event was lost or a case failed, and with 2 if the server
-/// cannot be tested.
+/// Test whether a long-poll server loses events when clients disconnect
+/// Clients poll and disconnect in every possible way while an event is pushed; then another client polls for it.
+/// Works against any server that answers `POST /push/{queue}` with 2xx and stores the body, and `GET
+/// /poll/{queue}?wait=SECONDS` with 200 and one event, or with 204 after that time. Detects whether it
+/// speaks HTTP/1.1, HTTP/2 or both. Uses queues whose names start with `c` and a random number.
+/// Exits with 0 if all cases pass, with 1 if an event was lost or a case failed, and with 2 if the server cannot be
+/// tested.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ConformanceArgs {
-    /// Where the server is: http://HOST:PORT or https://HOST:PORT, with a path if `/push` and `/poll` have one
+    /// The server's URL: http://HOST:PORT or https://HOST:PORT, with the path in front of `/push` and `/poll` if
+    /// there is one
     url: String,
 
     #[command(flatten)]
     output: OutputArgs,
 
-    /// How often each case is played
+    /// The number of rounds of each case
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Play the cases with this number only; may be given several times
+    /// Run only the cases with this number; may be given several times
     #[arg(long = "case", value_name = "N")]
     cases: Vec<u32>,
 
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(long, conflicts_with = "ca")]
     insecure: bool,
 
@@ -59,7 +58,7 @@ impl ConformanceArgs {
             None if self.insecure => CertificateTrust::Anybody,
             None => CertificateTrust::Public,
         };
-        let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
         let report = runtime.block_on(async {
             let suite = TestSuite::find(&self.url, &trust).await?;
             let parts = PartsProgress::new("rounds");
@@ -76,7 +75,7 @@ impl ConformanceArgs {
         {
             let mut known: Vec<_> = CASES.iter().map(|case| case.number.to_string()).collect();
             known.dedup();
-            return Err(anyhow!("--case {unknown}: there is no such case; there are {}", known.join(", ")));
+            return Err(anyhow!("--case {unknown}: unknown case; the cases are {}", known.join(", ")));
         }
         let wanted = |case: &&TestCase| self.cases.is_empty() || self.cases.contains(&case.number);
         Ok(CASES.iter().filter(wanted).copied().collect())

@@ -16,15 +16,14 @@ use super::output::OutputArgs;
 use super::progress;
 use crate::admin::client::RequestContent;
 
-/// Put a component in the place of an app's current one, without a failed request
-///
-/// The server loads it, starts an instance, sends it the app's probe request if there is one, and only then lets it
-/// serve; this waits for all that. Exits with 0 when it serves, and with 2 when it was refused: then the old one serves on.
-/// It serves until the server stops: at its next start that takes the file that its configuration names.
-///
-/// With --canary it serves only some requests, beside the current one: deployed again with another share it serves that,
-/// and without one, or by `linger promote`, all. `linger abort` takes it back, and so does the server when too many of its
-/// requests fail.
+/// Deploy a new version of an app with zero downtime (hot swap)
+/// The server loads the component, starts an instance, and sends the app's probe request if one is configured. If
+/// all succeed, the new version serves new requests, the old one finishes its in-flight requests, and this exits
+/// with 0. Otherwise the old version continues to serve, and this exits with 2. A deploy lasts until the server
+/// restarts: then the component in the configuration serves again.
+/// With --canary, the new version serves only a share of the requests. Deploy the same component again with another
+/// share to change it. To send it all requests, deploy it without --canary, or use `linger promote`. To discard it,
+/// use `linger abort`; the server does so by itself if too many of its requests fail.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger deploy poll.wasm --app poll",
@@ -35,15 +34,15 @@ pub(super) struct DeployArgs {
     /// The component's file
     component: PathBuf,
 
-    /// The app that it is for, as the server's configuration names it
+    /// The app's name in the server's configuration
     #[arg(long, value_name = "NAME")]
     app: String,
 
-    /// Let it serve only a share of the requests, as `10%`, or those with a header, as `x-beta: 1`
+    /// Deploy as a canary: for a share of the requests, such as `10%`, or for those with a header, such as `x-beta: 1`
     #[arg(long, value_name = "SHARE")]
     canary: Option<TrafficSplit>,
 
-    /// Wait also until the requests of generations that it has replaced have ended, at most for their `drain_timeout`
+    /// Also wait until the old version has drained: its in-flight requests have ended, or `drain_timeout` is over
     #[arg(long)]
     wait: bool,
 
@@ -54,13 +53,13 @@ pub(super) struct DeployArgs {
     server: AdminServer,
 }
 
-/// How often the server is asked whether they have.
+/// The interval at which `--wait` asks the server.
 const LOOK: Duration = Duration::from_millis(200);
 
 impl DeployArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let ComponentSource { name, bytes } = ComponentSource::read(&self.component)?;
-        // Before all of it is sent: who may not deploy, or names no app, is told at once.
+        // Before the component is sent: a wrong token or app is reported at once.
         self.server.find(&self.app)?;
         let path = format!("/apps/{}", self.app);
         let sent = RequestContent {
@@ -69,19 +68,19 @@ impl DeployArgs {
             canary: self.canary.clone(),
             ..RequestContent::default()
         };
-        let deploys = progress::spinner("the server loads it, and tries it");
+        let deploys = progress::spinner("the server loads and tests the component");
         let record = self.server.ask(Method::PUT, &path, sent)?;
         deploys.finish_and_clear();
         let generation = &record["generation"];
         let sentence = if record["unchanged"] == true {
-            format!("{}: generation {generation} is this component already\n", self.app)
+            format!("{}: generation {generation} already has this component\n", self.app)
         } else if let Some(share) = record["canary"].as_str() {
             format!("{}: generation {generation} serves {share}\n", self.app)
         } else {
-            format!("{}: generation {generation} serves\n", self.app)
+            format!("{}: generation {generation} serves all requests\n", self.app)
         };
         let code = self.output.print(&record, || sentence);
-        let drains = progress::spinner("requests of the old generation end");
+        let drains = progress::spinner("the old version drains");
         while self.wait && self.drains()? {
             std::thread::sleep(LOOK);
         }
@@ -89,7 +88,7 @@ impl DeployArgs {
         Ok(code)
     }
 
-    /// Whether requests are left in generations that serve no more.
+    /// Whether replaced generations still have in-flight requests.
     fn drains(&self) -> anyhow::Result<bool> {
         let shown = self.server.ask(Method::GET, "/apps", RequestContent::default())?;
         let apps = shown["apps"].as_array().into_iter().flatten();

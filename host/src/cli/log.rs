@@ -9,20 +9,20 @@ use super::admin::AdminServer;
 use super::output::OutputArgs;
 use crate::admin::client::RequestContent;
 
-/// Print what of the log a server wants, or have it want something else from now on
+/// Show or change a server's log filter
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger log",
-    "linger log info,linger::access=debug       from now on a line for each request",
-    "linger log --follow                        what happens, as it happens",
+    "linger log info,linger::access=debug       also log a line for each request",
+    "linger log --follow                        print log records as they occur",
     "linger log --follow warn",
 ))]
 pub(super) struct LogArgs {
-    /// A level (error, warn, info, debug or trace), or one for each target, as TARGET=LEVEL
+    /// The new filter: a level (error, warn, info, debug or trace), or several such as `info,TARGET=LEVEL`
     #[arg(value_name = "LEVEL")]
     wanted: Option<String>,
 
-    /// Print what happens from now on, as it happens, a JSON object a line; LEVEL says what of it, and changes nothing
+    /// Print log records as they occur, one JSON object per line; LEVEL then filters only these, and not the server's log
     #[arg(long, short)]
     follow: bool,
 

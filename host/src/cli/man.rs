@@ -9,11 +9,11 @@ use clap_mangen::Man as Page;
 
 use super::{Cli, print};
 
-/// Print the manual page, or write that of each command to a folder
+/// Print the man page, or write the man pages of all commands to a folder
 #[derive(Debug, Args)]
 #[command(after_help = examples!("linger man | man -l -", "linger man ~/.local/share/man/man1"))]
 pub(super) struct ManArgs {
-    /// The folder that `linger.1` and the pages of the commands are written to; it is made if it is not there
+    /// The folder for `linger.1` and the pages of the commands; created if it does not exist
     directory: Option<PathBuf>,
 }
 

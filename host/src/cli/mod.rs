@@ -1,6 +1,6 @@
 //! The command line: one file for each subcommand.
 
-/// The end of a command's help: what one would type.
+/// The end of a command's help: example command lines.
 macro_rules! examples {
     ($($line:literal),* $(,)?) => { concat!("Examples:", $("\n  ", $line),*) };
 }
@@ -39,24 +39,24 @@ use linger_telemetry::LogFilter;
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0    all is well; a server has stopped in order
-  1    the answer is no: `check`, `conformance`, `take` and `store check` say what that means
-  2    a mistake in what was given, or a refusal: one line on standard error says what to do
-  130  a second signal has ended a server at once
+  0    success; for `serve`, a graceful shutdown
+  1    a negative result of `check`, `conformance`, `take` or `store check`; see their help
+  2    invalid input, or the server refused; one line on standard error says what to do
+  130  a second signal stopped the server at once
 
 Environment:
-  LINGER_LOG         what is logged to standard error: error, warn, info (the default), debug or trace
-  LINGER_LOG_FORMAT  text or json; text on a terminal, and JSON elsewhere, unless it is set
-  LINGER_ADMIN       the admin listener that `deploy`, `reload` and others use, unless `--admin` names one
-  LINGER_TOKEN_FILE  the file with its token
+  LINGER_LOG         log level on standard error: error, warn, info (default), debug or trace
+  LINGER_LOG_FORMAT  text or json; by default text on a terminal, and JSON elsewhere
+  LINGER_ADMIN       admin listener for `deploy`, `reload` and others, unless `--admin` is given
+  LINGER_TOKEN_FILE  file with the admin token
 
 Examples:
-  linger new hello                 make a project for a handler
-  linger serve hello.wasm          serve a component on 127.0.0.1:8080
-  linger serve linger.toml         serve what a configuration says
-  linger help serve                say more of a command";
+  linger new hello                 create a project for a handler
+  linger serve hello.wasm          serve one component on 127.0.0.1:8080
+  linger serve linger.toml         serve the apps of a configuration
+  linger help serve                show the help of a command";
 
-/// An HTTP server for WebAssembly components that knows when the client has gone.
+/// An HTTP server for WebAssembly components that knows when the client has disconnected.
 #[derive(Debug, Parser)]
 #[command(name = "linger", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -89,7 +89,7 @@ enum CliCommand {
 }
 
 impl Cli {
-    /// Runs the command. An error is a mistake in the input, said in one line.
+    /// Runs the command. An error is invalid input, and is printed as one line.
     pub fn run(self, log: LogFilter) -> anyhow::Result<ExitCode> {
         match self.command {
             CliCommand::New(new) => new.run(),
@@ -116,10 +116,10 @@ impl Cli {
     }
 }
 
-/// Prints what was asked for.
+/// Prints to standard output.
 fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
     match std::io::stdout().write_all(text) {
-        // Who reads no further (`head`, say) has seen enough.
+        // The reader (`head`, for example) has closed the pipe: it has seen enough.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
     }

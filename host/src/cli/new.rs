@@ -9,10 +9,9 @@ use clap::Args;
 
 use crate::project::{ProjectLanguage, ProjectTemplate, files};
 
-/// Make a new project for a handler, with all that it needs of Linger
-///
-/// The folder NAME gets sources that build to a component, with a test, and a configuration that serves it. What they are written
-/// with, an SDK or a helper module, is in it.
+/// Create a project for a handler, complete with SDK, test and configuration
+/// Creates the folder NAME with sources that build to a component, a test, a configuration that serves it, and a
+/// copy of the SDK or helper module.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger new hello",
@@ -20,14 +19,14 @@ use crate::project::{ProjectLanguage, ProjectTemplate, files};
     "linger new chat --lang python",
 ))]
 pub(super) struct NewArgs {
-    /// The project's name, and that of its folder
+    /// The name of the project and its folder
     name: String,
 
-    /// What it is written in
+    /// The programming language
     #[arg(long, value_enum, default_value = "rust")]
     lang: ProjectLanguage,
 
-    /// What it starts as: `hello` in Rust, else `longpoll`, if not said
+    /// The template; by default `hello` for Rust, and `longpoll` for other languages
     #[arg(long, value_enum)]
     template: Option<ProjectTemplate>,
 }
@@ -46,27 +45,27 @@ impl NewArgs {
             std::fs::write(&path, file.text.as_bytes()).with_context(|| path.display().to_string())?;
         }
         let steps = lang.steps().join("\n  ");
-        // It is there, whoever reads this.
+        // The project exists, even if nobody reads this.
         let _ = write!(
             std::io::stdout(),
-            "{name}: made. Next:\n\n  cd {name}\n  {steps}\n  linger serve linger.toml\n\n\
-             {name}/README.md says how to try it.\n"
+            "{name}: created. Next steps:\n\n  cd {name}\n  {steps}\n  linger serve linger.toml\n\n\
+             {name}/README.md has requests to try.\n"
         );
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Nothing that somebody has written is overwritten.
+/// Never overwrites a file that somebody has written.
 fn refuse_what_is_there(folder: &Path) -> anyhow::Result<()> {
     let name = folder.display();
     match std::fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
             Some(_) => {
-                bail!("{name}: the folder is there, and is not empty; take another name, or remove it")
+                bail!("{name}: the folder exists and is not empty; choose another name, or remove it")
             }
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => bail!("{name}: {error}; take another name, or remove what is there"),
+        Err(error) => bail!("{name}: {error}; choose another name, or remove the file"),
     }
 }

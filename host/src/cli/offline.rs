@@ -21,7 +21,7 @@ impl DirectoryArgs {
         Self { store }
     }
 
-    /// Opens the store for one action, and writes all that the action caused.
+    /// Opens the store for one action, and flushes its writes.
     pub(super) fn with<T, F>(&self, action: impl FnOnce(Arc<dyn EventStore>) -> F) -> anyhow::Result<T>
     where
         F: Future<Output = anyhow::Result<T>>,
@@ -30,21 +30,21 @@ impl DirectoryArgs {
         let (queues, topics) = (QueuesConfig::unbounded(), TopicsConfig::unbounded());
         let store = linger_events::open(&EventsConfig::on_disk(self.store.clone()), queues, topics)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.context("the runtime does not start")?;
+        let runtime = runtime.context("cannot start the runtime")?;
         // Dropped with the action, the store has written what it was given.
         runtime.block_on(action(store))
     }
 
-    /// What is there. Fails if there is no store yet.
+    /// The contents. Fails if there is no store yet.
     pub(super) fn contents(&self) -> anyhow::Result<DirectoryContents> {
         Ok(linger_events::check(&self.store)?)
     }
 }
 
-/// What the event is.
+/// The event's data and media type.
 #[derive(Debug, Args)]
 pub(super) struct PayloadArgs {
-    /// The file with the event's bytes; standard input unless given, or if it is `-`
+    /// The file with the event's bytes; standard input if omitted or `-`
     file: Option<PathBuf>,
 
     /// The media type of the event
@@ -55,8 +55,9 @@ pub(super) struct PayloadArgs {
 impl PayloadArgs {
     pub(super) fn read(self) -> anyhow::Result<NewEvent> {
         let data = match self.file.filter(|file| file != Path::new("-")) {
-            Some(file) => std::fs::read(&file)
-                .map_err(|error| anyhow!("{}: {error}; name a file with the event's bytes", file.display())),
+            Some(file) => std::fs::read(&file).map_err(|error| {
+                anyhow!("{}: {error}; give the path of a file with the event's bytes", file.display())
+            }),
             None => standard_input(),
         }?;
         Ok(NewEvent { data: data.into(), content_type: self.content_type })

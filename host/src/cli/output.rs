@@ -1,4 +1,4 @@
-//! How a command says what it has found out or done: for people, or for programs.
+//! How a command prints its result: as text for people, or as JSON for programs.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,16 +9,16 @@ use serde_json::Value;
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Print one JSON document instead
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
 
 impl OutputArgs {
-    /// Prints one of the two.
+    /// Prints JSON or text.
     pub(super) fn print(self, value: &Value, text: impl FnOnce() -> String) -> ExitCode {
         let text = if self.json { format!("{value:#}\n") } else { text() };
-        // Who reads no further has seen enough; what was done is done, and the exit code says the rest.
+        // A closed pipe changes nothing: the work is done, and the exit code reports it.
         let _ = std::io::stdout().write_all(text.as_bytes());
         ExitCode::SUCCESS
     }

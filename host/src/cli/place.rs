@@ -10,8 +10,8 @@ use super::offline::DirectoryArgs;
 /// Where the events are.
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// The directory that `linger serve` is given by `--store`, which no server may have open; without it, those of the server
-    /// are meant whose admin listener is named
+    /// Use the store in this directory, offline: no server may have it open. Without this option, the command asks
+    /// the server at `--admin`
     #[arg(long, value_name = "DIRECTORY")]
     store: Option<PathBuf>,
 
@@ -19,7 +19,7 @@ pub(super) struct EventsArgs {
     server: AdminServer,
 }
 
-/// One of the two.
+/// A server's events, or those of a store on disk.
 pub(super) enum EventsPlace {
     Stored(DirectoryArgs),
     Served(AdminServer),

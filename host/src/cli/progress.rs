@@ -1,26 +1,25 @@
-//! That something takes long: a bar on a terminal, and otherwise a line now and then where it takes minutes.
+//! Progress: a bar on a terminal; elsewhere, for what takes minutes, a line now and then.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Something of which nobody knows how long it takes. Seconds: only a terminal shows it.
+/// Progress of unknown length, a few seconds: only a terminal shows it.
 pub(super) fn spinner(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(what);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
-/// Something that has so many parts, and takes minutes. It is told to standard error: what is printed is for whoever reads
-/// standard output.
+/// Progress in parts, over minutes. Goes to standard error, because standard output is for the result.
 pub(super) struct PartsProgress {
     name: &'static str,
     bar: ProgressBar,
 }
 
 impl PartsProgress {
-    /// Begins. `name` is what the parts are.
+    /// Begins. `name` is the parts' plural noun.
     pub(super) fn new(name: &'static str) -> Self {
         let bar = ProgressBar::no_length().with_message(name);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left") {
@@ -29,7 +28,7 @@ impl PartsProgress {
         Self { name, bar }
     }
 
-    /// So many are done, of how many.
+    /// Shows that `count` parts of `of` are done.
     pub(super) fn done(&self, count: u64, of: u64) {
         self.bar.set_length(of);
         self.bar.set_position(count);

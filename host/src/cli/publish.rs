@@ -11,7 +11,7 @@ use super::offline::PayloadArgs;
 use super::output::OutputArgs;
 use super::place::{EventsArgs, EventsPlace};
 
-/// Store an event at the end of a topic, and print the cursor after it
+/// Append an event to a topic, and print the cursor after it
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "echo hello | linger publish news                   to the server at 127.0.0.1:9070",

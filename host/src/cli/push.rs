@@ -13,7 +13,7 @@ use super::offline::PayloadArgs;
 use super::output::OutputArgs;
 use super::place::{EventsArgs, EventsPlace};
 
-/// Store an event at the end of a queue, and print its id
+/// Append an event to a queue, and print its id
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "echo hello | linger push jobs                                  to the server at 127.0.0.1:9070",
@@ -27,11 +27,11 @@ pub(super) struct PushArgs {
     #[command(flatten)]
     payload: PayloadArgs,
 
-    /// How long nobody can take it, as `10s` or `5m`
+    /// Delay before the event can be taken, such as `10s` or `5m`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     delay: Option<Duration>,
 
-    /// How long it is of use, as `10s` or `5m`; then it is gone
+    /// Time to live, such as `10s` or `5m`; then the event is dropped
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
 

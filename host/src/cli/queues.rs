@@ -15,7 +15,7 @@ use super::output::OutputArgs;
 use super::place::{EventsArgs, EventsPlace};
 use crate::admin::client::RequestContent;
 
-/// List the queues and topics of a server or a store, with how much they hold
+/// List the queues and topics of a server or store, with the number and size of their events
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger queues                           of the server at 127.0.0.1:9070",
@@ -40,7 +40,7 @@ impl QueuesArgs {
     }
 }
 
-/// Those of a server.
+/// The queues and topics of a server.
 fn contents(server: &AdminServer) -> anyhow::Result<DirectoryContents> {
     let list = |kind: &str, name: &str, counts: &[&str]| {
         let answer = server.ask(Method::GET, &format!("/{kind}"), RequestContent::default())?;

@@ -10,11 +10,10 @@ use super::admin::AdminServer;
 use super::output::OutputArgs;
 use crate::admin::client::RequestContent;
 
-/// Have a server read its configuration again, without dropping a connection
-///
-/// Routes, limits and apps change; what else has changed is named, and counts at the next start. A configuration that is
-/// wrong, or whose components cannot serve, changes nothing: then this says why, and exits with 2. SIGHUP does the same, and
-/// says so in the log.
+/// Reload a server's configuration without dropping connections
+/// Applies changes of routes, limits and apps. Lists other changes: they need a restart. If the configuration is
+/// invalid or a component cannot be served, nothing changes: this prints the reason and exits with 2. SIGHUP does
+/// the same, and logs the result.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger reload",

@@ -7,10 +7,10 @@ use clap::Args;
 use super::admin::AdminServer;
 use super::output::OutputArgs;
 
-/// Let the component serve again that an app had before its current one
+/// Roll an app back to its previous version
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
-    /// The app, as the server's configuration names it
+    /// The app's name in the server's configuration
     app: String,
 
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl RollbackArgs {
         let record = self.server.tell(&self.app, "rollback")?;
         let (generation, source) = (&record["generation"], record["source"].as_str().unwrap_or("?"));
         let app = &self.app;
-        let text = || format!("{app}: generation {generation} serves, from {source}\n");
+        let text = || format!("{app}: generation {generation} serves all requests, from {source}\n");
         Ok(self.output.print(&record, text))
     }
 }

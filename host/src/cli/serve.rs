@@ -23,14 +23,14 @@ use crate::admin;
 use crate::reload::ConfigReader;
 use crate::server::Server;
 
-/// The exit code after a second signal: 128 + SIGINT, as shells have it.
+/// The exit code after a second signal: 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
 /// Serve a component, or the apps of a configuration
-///
-/// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM
-/// and SIGINT stop it: parked requests are told, running ones get their time, and it exits with 0. A second
-/// signal ends it at once. SIGHUP has it read its configuration again: see `linger reload`.
+/// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM and
+/// SIGINT start a graceful shutdown: parked requests are cancelled, running ones may end within `shutdown_timeout`,
+/// and the exit code is 0. A second signal stops the server at once. SIGHUP reloads the configuration, like `linger
+/// reload`.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger serve poll.wasm",
@@ -38,19 +38,20 @@ const INTERRUPTED: u8 = 130;
     "linger serve linger.toml --admin unix:admin.sock",
 ))]
 pub(super) struct ServeArgs {
-    /// A component's file, or a configuration (a file whose name ends with `.toml`)
+    /// A component (a `.wasm` file), or a configuration (a `.toml` file)
     #[arg(value_name = "COMPONENT|CONFIG")]
     source: PathBuf,
 
-    /// Where the (first) listener is: IP:PORT (port 0 takes a free one), unix:PATH or systemd:NAME [default: 127.0.0.1:8080]
+    /// The address of the (first) listener: IP:PORT (port 0 takes a free one), unix:PATH or systemd:NAME [default:
+    /// 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<ListenAddress>,
 
-    /// Take what operators ask for at this address: IP:PORT of this machine, or unix:PATH
+    /// The address of the admin listener, for operators: IP:PORT of this machine, or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<ListenAddress>,
 
-    /// Keep events in this directory, so that they outlive the process; it is made if it is not there
+    /// Keep events on disk in this directory, so that they survive a restart; created if it does not exist
     #[arg(long, value_name = "DIRECTORY")]
     store: Option<PathBuf>,
 }
@@ -62,7 +63,7 @@ impl ServeArgs {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("the runtime does not start")?;
+            .context("cannot start the runtime")?;
         let reread = self
             .has_configuration()
             .then(|| -> ConfigReader { Arc::new(move || self.read().map_err(|error| format!("{error:#}"))) });
@@ -76,10 +77,10 @@ impl ServeArgs {
         self.source.extension().is_some_and(|extension| extension == "toml")
     }
 
-    /// What the configuration says, and the options.
+    /// The configuration, with the options applied.
     fn read(&self) -> anyhow::Result<Config> {
         let mut config = if self.has_configuration() {
-            read(&self.source, "name a component's file or a linger.toml")?
+            read(&self.source, "give the path of a component or a linger.toml")?
         } else {
             Config::for_component(&self.source)
         };
@@ -112,7 +113,7 @@ async fn serve(config: Config, reread: Option<ConfigReader>, log: LogFilter) -> 
     }
 }
 
-/// What signals ask for.
+/// The requests made by signals.
 #[derive(Default)]
 struct SignalRequest {
     stop: CancellationToken,
@@ -135,19 +136,19 @@ async fn load_and_run(
         let code_cache = config.code_cache.directory(variable);
         let engine = Engine::new(code_cache.as_deref(), instances, config.traces.is_some())
             .map_err(anyhow::Error::from)
-            .context("the engine does not start")?;
+            .context("cannot start the engine")?;
         let events = linger_events::open(&config.events, config.queues.clone(), config.topics.clone())?;
         anyhow::Ok(Server::load(config, Arc::new(engine), events, reread)?)
     });
     let server = tokio::select! {
-        loaded = loading => loaded.context("loading failed, which is a mistake in Linger")??,
+        loaded = loading => loaded.context("loading panicked; this is a bug in Linger")??,
         () = asked.stop.cancelled() => return Ok(()),
     };
     let (listeners, admin) = opened?;
     let names: Vec<_> = listeners.iter().map(name).collect();
     let address = admin.as_ref().map(admin::AdminListener::address);
     let running =
-        server.start(listeners, admin.map(|admin| (admin, log))).context("the server does not start")?;
+        server.start(listeners, admin.map(|admin| (admin, log))).context("cannot start the server")?;
     for name in names {
         // Whoever reads this may have gone. That is no reason not to serve.
         let _ = writeln!(std::io::stdout(), "listening on {name}");
@@ -159,35 +160,35 @@ async fn load_and_run(
     if running.until(asked.stop.cancelled(), &asked.reload).await {
         tracing::info!("stopped");
     } else {
-        tracing::warn!("stopped before all requests and guests had ended: `shutdown_timeout` was over");
+        tracing::warn!("stopped with requests in-flight: `shutdown_timeout` is over");
     }
     Ok(())
 }
 
-/// Says what it does to whoever started it as a `Type=notify` service, if somebody did.
+/// Notifies systemd, if it started this process as a `Type=notify` service.
 fn tell_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!("systemd does not hear that the service is ready or stops (NOTIFY_SOCKET): {error}");
+        tracing::warn!("cannot notify systemd (NOTIFY_SOCKET): {error}");
     }
 }
 
-/// A variable of the environment that names a path.
+/// An environment variable with a path.
 pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
-/// A connection needs a file descriptor, and there are others.
+/// Each connection needs a file descriptor, and so do a few other things.
 fn warn_of_few_files(max_connections: usize) {
     const OTHERS: u64 = 64;
     let wanted = max_connections as u64 + OTHERS;
     if let Some(limit) = raise_file_limit().filter(|&limit| limit < wanted) {
         tracing::warn!(
-            "the process may open {limit} files, too few for limits.max_connections = {max_connections}: raise the hard limit (`ulimit -Hn`) or lower that"
+            "the limit of {limit} open files is too low for limits.max_connections = {max_connections}: raise it (`ulimit -Hn`), or lower `max_connections`"
         );
     }
 }
 
-/// How clients are taken at each listener. Reads certificates.
+/// The policy of each listener. Reads certificates.
 fn entrances(config: &Config) -> anyhow::Result<Vec<ListenerPolicy>> {
     let entrance = |listener: &linger_config::ListenerConfig| {
         let networks = listener.trusted_proxies.clone().into();
@@ -201,7 +202,7 @@ fn entrances(config: &Config) -> anyhow::Result<Vec<ListenerPolicy>> {
     config.listeners.iter().map(entrance).collect()
 }
 
-/// All listeners, and that for operators.
+/// All listeners, and the admin listener.
 type OpenedListeners = (Vec<(BoundListener, ListenerPolicy)>, Option<admin::AdminListener>);
 
 fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<OpenedListeners> {
@@ -218,11 +219,11 @@ fn open(config: &Config, entrances: Vec<ListenerPolicy>) -> anyhow::Result<Opene
 fn open_admin(admin: AdminConfig) -> anyhow::Result<admin::AdminListener> {
     let address = admin.listen.clone();
     admin::AdminListener::open(admin).map_err(|error| {
-        anyhow!("{address}: the admin listener cannot be opened: {error}; choose another `admin.listen`")
+        anyhow!("{address}: cannot open the admin listener: {error}; choose another `admin.listen`")
     })
 }
 
-/// What clients would type, with the port that it got.
+/// The URL for clients, with the actual port.
 fn name((listener, entrance): &(BoundListener, ListenerPolicy)) -> String {
     match listener.address() {
         ListenAddress::Tcp(address) if entrance.tls.is_some() => format!("https://{address}"),
@@ -234,17 +235,15 @@ fn name((listener, entrance): &(BoundListener, ListenerPolicy)) -> String {
 fn unopened(address: &ListenAddress, error: &std::io::Error) -> anyhow::Error {
     let remedy = match (address, error.kind()) {
         (ListenAddress::Systemd(_), _) => {
-            "name it by `FileDescriptorName=` in the .socket unit, and start the unit by that"
+            "set `FileDescriptorName=` in the .socket unit, and start the service through that unit"
         }
         (_, std::io::ErrorKind::AddrInUse) => {
-            "stop the process that listens there, or choose another address with --listen"
+            "stop the process that uses this address, or choose another with --listen"
         }
         (ListenAddress::Tcp(_), std::io::ErrorKind::PermissionDenied) => {
-            "choose a port above 1023 with --listen, or give the process the right to bind it"
+            "choose a port above 1023 with --listen, or allow the process to bind this one (CAP_NET_BIND_SERVICE)"
         }
-        (ListenAddress::Unix(_), _) => {
-            "name a file in a folder that is there and that the process may write to"
-        }
+        (ListenAddress::Unix(_), _) => "choose a path in an existing folder that the process may write to",
         _ => "choose another address with --listen",
     };
     anyhow!("{address}: cannot listen: {error}; {remedy}")
@@ -254,9 +253,9 @@ fn unopened(address: &ListenAddress, error: &std::io::Error) -> anyhow::Error {
 struct ServerSignals {
     terminate: Signal,
     interrupt: Signal,
-    /// None where whoever started this does not want it to hear of that: `nohup`, say.
+    /// None if the parent process ignores SIGHUP for it: `nohup`, for example.
     hangup: Option<Signal>,
-    /// Whether SIGHUP is for a reload. Otherwise it stops: its terminal has gone.
+    /// Whether SIGHUP reloads. Otherwise it stops the server: its terminal was closed.
     reloads: bool,
 }
 
@@ -274,7 +273,7 @@ impl ServerSignals {
         })
     }
 
-    /// Waits for one that stops.
+    /// Waits for a signal that stops the server.
     async fn first(&mut self, reload: &Notify) {
         loop {
             let hangup = async {
@@ -295,7 +294,7 @@ impl ServerSignals {
         }
     }
 
-    /// Waits for another one that somebody sent: a terminal that goes sends its SIGHUP twice.
+    /// Waits for a second signal. Not SIGHUP: a closing terminal sends it twice.
     async fn second(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -303,17 +302,17 @@ impl ServerSignals {
         }
     }
 
-    /// Passes on what they ask for, and resolves at the second that stops.
+    /// Passes signals on, and resolves at the second one that stops the server.
     async fn pass(&mut self, asked: &SignalRequest) {
         self.first(&asked.reload).await;
         tell_systemd(NotifyState::Stopping);
-        tracing::info!("stopping; a second signal ends the process at once");
+        tracing::info!("shutting down; a second signal stops the process at once");
         asked.stop.cancel();
         self.second().await;
     }
 }
 
-/// Whether SIGHUP was ignored when this process was started. Where the kernel does not say, it was not.
+/// Whether SIGHUP was ignored when this process started. If the kernel does not say, it was not.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

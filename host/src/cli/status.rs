@@ -15,15 +15,15 @@ use crate::admin::client::RequestContent;
 /// Clears a terminal, and starts at its top: ECMA-48, ED and CUP.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Show the apps of a server, their generations, and what it does now
+/// Show a server's apps, generations, in-flight requests, queues and topics
 #[derive(Debug, Args)]
 #[command(after_help = examples!("linger status --watch", "linger status --json | jq .apps"))]
 pub(super) struct StatusArgs {
-    /// Print one JSON document instead of tables
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 
-    /// Print it again, every two seconds, until this is interrupted
+    /// Refresh every two seconds until interrupted
     #[arg(long)]
     watch: bool,
 
@@ -38,7 +38,7 @@ impl StatusArgs {
             let text = if self.json { format!("{status}\n") } else { to_table(&status) };
             let clear = if self.watch && std::io::stdout().is_terminal() { CLEAR } else { "" };
             let written = write!(std::io::stdout(), "{clear}{text}");
-            // Who reads no further has seen enough.
+            // The reader has closed the pipe: it has seen enough.
             if !self.watch || written.is_err() {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -65,7 +65,7 @@ fn to_table(status: &Value) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{}: {} requests in progress, {} instances",
+            "{}: {} requests in-flight, {} instances",
             word(&app["app"]),
             app["requests"],
             app["instances"]
@@ -78,7 +78,7 @@ fn to_table(status: &Value) -> String {
             let requests = &generation["requests"];
             let counts = match requests["ended"].as_u64() {
                 Some(ended) => {
-                    format!("{ended} ended, {} failed, {} running", requests["failed"], requests["running"])
+                    format!("{ended} ended, {} failed, {} in-flight", requests["failed"], requests["running"])
                 }
                 None => "-".to_owned(),
             };
@@ -133,7 +133,7 @@ mod tests {
             "queues": [{ "queue": "q", "ready": 1, "delayed": 1, "leased": 0, "waiting": 4 }],
             "topics": [],
         });
-        let expected = "a: 2 requests in progress, 1 instances\n     2  canary, 10%     3 ended, 0 failed, 1 running              b.wasm\n     1  refused         -                                         a.wasm\n        no instance starts\n1 queue: 2 events, 4 waiting\n0 topics: 0 events, 0 waiting\n";
+        let expected = "a: 2 requests in-flight, 1 instances\n     2  canary, 10%     3 ended, 0 failed, 1 in-flight            b.wasm\n     1  refused         -                                         a.wasm\n        no instance starts\n1 queue: 2 events, 4 waiting\n0 topics: 0 events, 0 waiting\n";
         assert_eq!(to_table(&status), expected);
     }
 }

@@ -13,7 +13,7 @@ use linger_events::{DirectoryContents, OpenError, check};
 use super::output::OutputArgs;
 use super::queues::to_json;
 
-/// Look after the directory of a store
+/// Check a store on disk
 #[derive(Debug, Args)]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
@@ -22,11 +22,10 @@ pub(super) struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Read all that a store's directory holds, and print how much that is
-    ///
-    /// No host may have it open. Exits with 0 if all can be read, and with 1 if the directory is damaged.
+    /// Verify every event in a store's directory, and print their number and size
+    /// No server may have it open. Exits with 0 if every event can be read, and with 1 if the store is damaged.
     Check {
-        /// The directory that `linger serve` was given by `--store`
+        /// The directory, as given to `linger serve --store`
         directory: PathBuf,
 
         #[command(flatten)]
@@ -39,7 +38,7 @@ impl StoreArgs {
         let StoreCommand::Check { directory, output } = self.command;
         let contents = match check(&directory) {
             Err(error @ OpenError::Damaged(..)) => {
-                // Nobody is left to tell if this fails.
+                // There is nowhere to report a failure of this.
                 let _ = writeln!(std::io::stderr(), "error: {error}");
                 return Ok(ExitCode::FAILURE);
             }
@@ -63,6 +62,6 @@ fn to_text(contents: &DirectoryContents) -> String {
     }
     let (queues, topics) = (contents.queues.len(), contents.topics.len());
     let size = ByteSize(bytes);
-    let _ = writeln!(text, "{queues} queues, {topics} topics, {events} events, {size}: all can be read");
+    let _ = writeln!(text, "{queues} queues, {topics} topics, {events} events, {size}: no damage found");
     text
 }

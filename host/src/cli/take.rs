@@ -18,10 +18,10 @@ use super::admin::AdminServer;
 use super::place::{EventsArgs, EventsPlace};
 use crate::admin::client::{RequestContent, succeeded};
 
-/// Take the event at the head of a queue, and print its bytes
-///
-/// With --store it is gone once they are written to standard output; if they cannot be, it stays, flagged `maybe-delivered`. A
-/// server lets go of it when it sends it here. What else is known of it goes to standard error. Exits with 1 if there is none.
+/// Take the next event of a queue, and print its bytes
+/// With --store, the event is acknowledged once its bytes are written to standard output; if that fails, it is
+/// requeued, flagged `maybe-delivered`. A server acknowledges the event when it sends it to this command. The
+/// event's metadata goes to standard error. Exits with 1 if no event is available.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "linger take jobs                          from the server at 127.0.0.1:9070",
@@ -32,12 +32,11 @@ pub(super) struct TakeArgs {
     /// The queue's name
     queue: Name,
 
-    /// Print the event, and leave it where it is
+    /// Print the event without taking it
     #[arg(long)]
     peek: bool,
 
-    /// Print one JSON document instead, with what is known of the event; its bytes are `data` if they are text, and
-    /// `base64` otherwise
+    /// Print JSON with the event and its metadata; the bytes are in `data` if they are UTF-8, and in `base64` otherwise
     #[arg(long)]
     json: bool,
 
@@ -45,7 +44,7 @@ pub(super) struct TakeArgs {
     place: EventsArgs,
 }
 
-/// Within this time an event that can be taken is, unless the disk hangs.
+/// An available event is taken within this time, unless the disk hangs.
 const LOOK: Duration = Duration::from_secs(5);
 
 impl TakeArgs {
@@ -72,8 +71,8 @@ impl TakeArgs {
 }
 
 fn nothing(queue: &Name) -> ExitCode {
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(std::io::stderr(), "queue {queue}: no event can be taken");
+    // There is nowhere to report a failure of this.
+    let _ = writeln!(std::io::stderr(), "queue {queue}: no event is available");
     ExitCode::FAILURE
 }
 
@@ -93,11 +92,11 @@ fn take_served(server: &AdminServer, queue: &Name, peek: bool, json: bool) -> an
         maybe_delivered: header("maybe-delivered").is_some(),
         data: answer.body(),
     };
-    taken.write(json).context("cannot write the event, which is gone")?;
+    taken.write(json).context("cannot write the event; it is already acknowledged, and lost")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is printed of an event.
+/// The printed parts of an event.
 struct PrintedEvent<'a> {
     id: &'a str,
     content_type: &'a str,
@@ -114,7 +113,7 @@ impl PrintedEvent<'_> {
         } else {
             let Self { id, content_type, attempt, .. } = self;
             let flag = if self.maybe_delivered { ", maybe delivered" } else { "" };
-            // Nobody is left to tell if this fails.
+            // There is nowhere to report a failure of this.
             let _ = writeln!(std::io::stderr(), "{id}: {content_type}, attempt {attempt}{flag}");
             out.write_all(self.data)?;
         }
@@ -152,6 +151,6 @@ async fn hand_over(lease: Lease, peek: bool, json: bool) -> anyhow::Result<ExitC
         Err(_) => Settlement::Requeue { maybe_delivered: true },
     };
     lease.settle(settlement).await?;
-    written.context("cannot write the event, which stays in its queue")?;
+    written.context("cannot write the event; it is requeued")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ pub(super) fn of_project(manifest: &str, name: &str) -> String {
         .map(|line| if line.starts_with("name = ") { format!("name = \"{name}\"\n") } else { line.into() })
         .collect();
     let profile = WORKSPACE.find("[profile.release]").map_or("", |at| &WORKSPACE[at..]);
-    format!("{manifest}\n# A workspace of its own, in whatever folder it is.\n[workspace]\n\n{profile}")
+    format!("{manifest}\n# Its own workspace, independent of the parent folders.\n[workspace]\n\n{profile}")
 }
 
 /// Writes out what a manifest takes from the workspace; `instead` has what it gets in the place of that.

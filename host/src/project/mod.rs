@@ -19,19 +19,19 @@ use std::borrow::Cow;
 
 use clap::ValueEnum;
 
-/// What a project is written in.
+/// The programming language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProjectLanguage {
-    /// With the SDK `linger-guest`, for WASI 0.3
+    /// Rust, with the SDK `linger-guest`, for WASI 0.3
     Rust,
-    /// With a helper module, for WASI 0.3 or 0.2
+    /// Python, with a helper module, for WASI 0.3 or 0.2
     Python,
-    /// JavaScript: `longpoll` is for WASI 0.2, `hello` for WASI 0.3
+    /// JavaScript: `longpoll` for WASI 0.2, `hello` for WASI 0.3
     Js,
 }
 
 impl ProjectLanguage {
-    /// What a project starts as if nothing else is said.
+    /// The default template.
     #[must_use]
     pub fn usual_template(self) -> ProjectTemplate {
         match self {
@@ -40,7 +40,7 @@ impl ProjectLanguage {
         }
     }
 
-    /// What to type in a new project, up to a component that can be served.
+    /// The commands that build a new project's component.
     #[must_use]
     pub fn steps(self) -> &'static [&'static str] {
         match self {
@@ -55,14 +55,14 @@ impl ProjectLanguage {
     }
 }
 
-/// What a project starts as.
+/// The template of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProjectTemplate {
     /// The smallest handler
     Hello,
-    /// Long polling over queues and topics
+    /// Long polling with queues and topics
     Longpoll,
-    /// The events of a topic as an event stream for browsers
+    /// Server-sent events: a topic as an event stream for browsers
     Sse,
 }
 
@@ -81,7 +81,7 @@ impl ProjectTemplate {
 pub struct ProjectFile {
     /// Its path within the project's folder.
     pub path: String,
-    /// What it holds.
+    /// Its contents.
     pub text: Cow<'static, str>,
 }
 
@@ -114,7 +114,7 @@ fn not_there(language: ProjectLanguage, template: ProjectTemplate) -> String {
         .filter(|&&other| script::files("name", language, other).is_some())
         .map(|other| format!("--template {}", other.name()))
         .collect();
-    format!("`{}` is there in Rust only; take {}, or --lang rust", template.name(), there.join(" or "))
+    format!("the template `{}` is for Rust only; use {}, or --lang rust", template.name(), there.join(" or "))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -126,7 +126,7 @@ fn check_name(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "`{name}` is no name for a project: take up to {MOST} letters, digits, `-` and `_`, of which a letter is the first"
+            "`{name}` is not a valid project name: use up to {MOST} letters, digits, `-` and `_`, starting with a letter"
         ))
     }
 }

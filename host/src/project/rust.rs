@@ -179,10 +179,10 @@ const TAKEN: &[&str] = &[
 pub(super) fn check_name(name: &str, template: ProjectTemplate) -> Result<(), String> {
     let spelled = |name: &str| name.replace('-', "_");
     if TAKEN.contains(&spelled(name).as_str()) {
-        return Err(format!("`{name}` means something else in Rust; take another name"));
+        return Err(format!("`{name}` is reserved in Rust; choose another name"));
     }
     if lock::needs(template.name()).any(|other| spelled(other) == spelled(name)) {
-        return Err(format!("`{name}` is a crate that the project needs; take another name"));
+        return Err(format!("`{name}` is a crate that the project depends on; choose another name"));
     }
     Ok(())
 }

@@ -29,13 +29,13 @@ use crate::admin::{self, AdminContext};
 use crate::reload::{ConfigReader, ConfigReloader};
 use acceptor::Acceptor;
 
-/// Why there is no server.
+/// The reason why the server cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// An app cannot be loaded.
     #[error(transparent)]
     App(#[from] LoadError),
-    /// There can be no traces.
+    /// Traces cannot be set up.
     #[error(transparent)]
     Traces(#[from] TracesError),
 }
@@ -110,7 +110,7 @@ impl Server {
         Ok(Self { contexts, deployments, reloader, events, places, body_buffers, metrics, export, stopping })
     }
 
-    /// What the connections of each thread would share, for who serves some without it.
+    /// The shared state of each thread's connections, to serve connections without the server.
     #[doc(hidden)]
     pub fn contexts(&self) -> &[Arc<ShardContext>] {
         &self.contexts
@@ -175,7 +175,7 @@ async fn reload_when(asked: &Notify, reloader: &ConfigReloader) {
     loop {
         asked.notified().await;
         if let Err(error) = reloader.reload().await {
-            tracing::error!("the configuration stays as it was: {error}");
+            tracing::error!("the configuration is not reloaded: {error}");
         }
     }
 }
@@ -184,7 +184,7 @@ async fn reload_when(asked: &Notify, reloader: &ConfigReloader) {
 async fn take_leave(reloader: &ConfigReloader) {
     let delay = reloader.shutdown_delay();
     if !delay.is_zero() {
-        tracing::info!("not ready any more; connections and requests are taken for another {delay:?}");
+        tracing::info!("not ready; connections and requests are still accepted for {delay:?}");
         tokio::time::sleep(delay).await;
     }
 }

@@ -74,7 +74,7 @@ impl Shard {
     pub(super) fn take(&self, arrival: AcceptedConnection) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         if self.arrivals.send(arrival).is_err() {
-            tracing::error!("a thread that serves has ended, which is a mistake in Linger");
+            tracing::error!("a core's thread panicked; this is a bug in Linger");
         }
     }
 
@@ -143,6 +143,6 @@ impl Drop for OpenConnection {
 
 fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!("a connection failed, which is a mistake in Linger: {error}");
+        tracing::error!("a connection's task panicked; this is a bug in Linger: {error}");
     }
 }

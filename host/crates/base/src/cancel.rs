@@ -1,11 +1,11 @@
-//! Cancellation: why the work for a request should stop. The first reason wins. No IO.
+//! Cancellation of a request's work, with a reason. The first reason wins. No IO.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::SetOnce;
 
-/// Why the work for a request should stop. The WIT enum `linger:host/types.reason` mirrors it.
+/// The reason of a cancellation. The WIT enum `linger:host/types.reason` mirrors it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The client closed the connection, or its stream, in order.
@@ -31,7 +31,7 @@ impl Reason {
         matches!(self, Self::Closed | Self::Reset | Self::Unresponsive)
     }
 
-    /// Its name, as guests and logs have it.
+    /// Its name for guests and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Reason {
         }
     }
 
-    /// Whether an answer has nowhere to go: the client is gone, or has its answer.
+    /// Whether a response is of no use any more: the client has disconnected, or has its response.
     #[must_use]
     pub fn ends_exchange(self) -> bool {
         self.client_is_gone() || self == Self::Completed
@@ -58,7 +58,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Tells everyone who works for a request to stop, once, with one [`Reason`].
+/// Cancels all work for a request, once, with one [`Reason`].
 ///
 /// Clones share one state. Dropping a clone cancels nothing.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl Cancellation {
         cancellation
     }
 
-    /// Sets the reason and wakes all who wait; false if there was a reason before, which then stays.
+    /// Sets the reason and wakes all waiters. Returns false if there was a reason already, which then stays.
     pub fn cancel(&self, reason: Reason) -> bool {
         self.0.set(reason).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Where a client is, as far as is known. Pure.
+//! The address of a client, as far as it is known. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

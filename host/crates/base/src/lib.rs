@@ -1,4 +1,4 @@
-//! What every crate of Linger builds on: cancellations, who a client is, permits, rates, names, and the WIT package as text.
+//! The base of all crates of Linger: cancellations, client addresses, permits, rates, names, and the WIT package as text.
 //!
 //! It names no other crate of Linger, does no IO but looking at a file's metadata ([`file_stamp`]), and names none of Wasmtime,
 //! hyper, NATS or the disk store. Everything else may name it, so only what two crates need is here.

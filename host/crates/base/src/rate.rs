@@ -1,4 +1,4 @@
-//! Tells a peer that is slow from one that has stopped, by the bytes that it has moved on over time. No IO.
+//! Tells a slow peer from a stopped one, by its bytes over time. No IO.
 //!
 //! A kernel opens its window again only when there is room for a good part of it, so a client that reads 500 bytes a second
 //! can look as if it read nothing for minutes. What it was sent before says for how long: it may still be reading that.
@@ -14,9 +14,9 @@ const BUFFERED: u64 = 256 * 1024;
 /// How slow a peer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinRate {
-    /// On average. 0: as slow as it likes, if it does not stop.
+    /// The average rate. 0: any rate above zero.
     pub bytes_per_second: u64,
-    /// How long it may stop, beside what the rate leaves it.
+    /// How long the peer may stop, in addition to what the rate allows.
     pub grace: Duration,
 }
 
@@ -34,7 +34,7 @@ impl RateTracker {
         Self { rate, limit: after(now, rate.grace) }
     }
 
-    /// It has moved on by so many bytes.
+    /// Notes that the peer has moved on by this number of bytes.
     pub fn advance(&mut self, bytes: u64, now: Instant) {
         let MinRate { bytes_per_second, grace } = self.rate;
         if bytes == 0 {
@@ -48,12 +48,12 @@ impl RateTracker {
         self.limit = after(self.limit, time_for(bytes, bytes_per_second)).min(most);
     }
 
-    /// So long it was not waited for.
+    /// Notes that the peer was not waited for during this time.
     pub fn pause(&mut self, time: Duration) {
         self.limit = after(self.limit, time);
     }
 
-    /// When it has stopped, or is too slow, should nothing more come.
+    /// The time at which the peer counts as stopped or too slow, if nothing more comes.
     #[must_use]
     pub fn limit(&self) -> Instant {
         self.limit
@@ -71,7 +71,7 @@ fn time_for(bytes: u64, bytes_per_second: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
-/// So long after a time. What clocks cannot add is never.
+/// This long after a time. A time that clocks cannot represent is never reached.
 #[must_use]
 pub fn after(time: Instant, wait: Duration) -> Instant {
     const NEVER: Duration = Duration::from_hours(24 * 365 * 30);

@@ -1,4 +1,4 @@
-//! How hosts and paths can be spelled. Pure.
+//! The spellings of hostnames and paths. Pure.
 //!
 //! Routes guard: what one of them has middleware for must not be reached over another by writing it in another way. So a
 //! path is compared in its normal form, and one that some would read in another way still goes nowhere but where all

@@ -1,4 +1,4 @@
-//! Where a listener is.
+//! The address of a listener.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Where a listener is.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(example = "127.0.0.1:8080", example = "unix:linger.sock", example = "systemd:web")]
@@ -16,7 +16,7 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A Unix socket: `unix:PATH`.
     Unix(PathBuf),
-    /// The sockets that systemd has opened under this name: `systemd:NAME`.
+    /// Sockets opened by systemd under this name: `systemd:NAME`.
     Systemd(String),
 }
 
@@ -35,7 +35,7 @@ impl std::str::FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some((kind @ ("unix" | "systemd"), "")) => {
-                Err(format!("`{kind}:` wants a {} after it", if kind == "unix" { "path" } else { "name" }))
+                Err(format!("`{kind}:` needs a {} after it", if kind == "unix" { "path" } else { "name" }))
             }
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("systemd", name)) => Ok(Self::Systemd(name.to_owned())),
@@ -43,7 +43,7 @@ impl std::str::FromStr for ListenAddress {
             _ => text
                 .parse()
                 .map(Self::Tcp)
-                .map_err(|_| "no address; write `IP:PORT`, `unix:PATH` or `systemd:NAME`".to_owned()),
+                .map_err(|_| "invalid address; write `IP:PORT`, `unix:PATH` or `systemd:NAME`".to_owned()),
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     fn what_is_none_is_refused() {
         for text in ["", "localhost:80", "80", "unix:", "systemd:", "tcp:1.2.3.4:5"] {
             let error = text.parse::<ListenAddress>().unwrap_err();
-            assert!(error.contains("no address") || error.contains("after it"), "{text}: {error}");
+            assert!(error.contains("invalid address") || error.contains("after it"), "{text}: {error}");
         }
     }
 }

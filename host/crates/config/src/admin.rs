@@ -1,4 +1,4 @@
-//! The listener for operators.
+//! The admin listener, for operators.
 
 use std::fmt;
 use std::path::Path;
@@ -9,22 +9,23 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{ListenAddress, unit};
 
-/// A listener for operators, apart from those for clients: it takes deploys and rollbacks.
+/// The admin listener: deploys, rollbacks, metrics and the dashboard, separate from client traffic.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminConfig {
-    /// Where it listens: `IP:PORT` (port 0 takes a free one), or `unix:PATH`, relative to the configuration's folder, for a
+    /// The address: `IP:PORT` (port 0 takes a free one); `unix:PATH`, relative to the configuration's folder, for a
     /// socket that only its owner can use; or `systemd:NAME`.
     pub listen: ListenAddress,
-    /// What requests have to bring as `authorization: Bearer TOKEN`. Needed unless the address is of this machine alone.
+    /// The token that requests must send as `authorization: Bearer TOKEN`. Required if other machines can reach the
+    /// address.
     #[serde(default)]
     pub token: Option<AdminToken>,
-    /// Bytes of a component that is sent. Beyond: 413.
+    /// Size of an uploaded component. Beyond: 413.
     #[serde(default = "default_max_component_size", with = "unit::SizeSetting")]
     pub max_component_size: ByteSize,
 }
 
-/// A secret. It is not printed.
+/// A secret. Never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(example = "${LINGER_TOKEN}")]
@@ -38,7 +39,7 @@ fn default_max_component_size() -> ByteSize {
 }
 
 impl AdminConfig {
-    /// A listener at this address, with the defaults for all else.
+    /// An admin listener at this address, with defaults for everything else.
     #[must_use]
     pub fn at(listen: ListenAddress) -> Self {
         Self { listen, token: None, max_component_size: default_max_component_size() }
@@ -55,15 +56,15 @@ impl AdminConfig {
             (_, Some(AdminToken(token)))
                 if token.len() < MIN_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) =>
             {
-                Err(format!("`token` is at least {MIN_TOKEN} letters, digits or signs of ASCII"))
+                Err(format!("`token` must have at least {MIN_TOKEN} printable ASCII characters"))
             }
-            (ListenAddress::Tcp(address), None) if !address.ip().is_loopback() => Err(format!(
-                "{address} can be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
-            )),
-            (ListenAddress::Systemd(_), None) => Err(
-                "a socket of systemd may be reached from other machines, so it needs a `token`; or listen on 127.0.0.1"
-                    .to_owned(),
-            ),
+            (ListenAddress::Tcp(address), None) if !address.ip().is_loopback() => {
+                Err(format!("other machines can reach {address}; set a `token`, or listen on 127.0.0.1"))
+            }
+            (ListenAddress::Systemd(_), None) => {
+                Err("other machines may reach a systemd socket; set a `token`, or listen on 127.0.0.1"
+                    .to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -103,8 +104,8 @@ mod tests {
     fn what_others_can_reach_needs_a_token() {
         assert!(admin("listen = '127.0.0.1:0'").is_ok());
         assert!(admin("listen = '[::1]:9'").is_ok());
-        assert!(admin("listen = '0.0.0.0:9'").unwrap_err().contains("needs a `token`"));
-        assert!(admin("listen = 'systemd:admin'").unwrap_err().contains("needs a `token`"));
+        assert!(admin("listen = '0.0.0.0:9'").unwrap_err().contains("set a `token`"));
+        assert!(admin("listen = 'systemd:admin'").unwrap_err().contains("set a `token`"));
         assert!(admin("listen = '0.0.0.0:9'\ntoken = 'short'").unwrap_err().contains("at least 16"));
         assert!(admin("listen = '0.0.0.0:9'\ntoken = '0123456789abcdef'").is_ok());
     }
@@ -113,7 +114,7 @@ mod tests {
     fn socket_is_in_the_folder_of_the_configuration() {
         let AdminConfig { listen, .. } = admin("listen = 'unix:admin.sock'").unwrap();
         assert_eq!(listen, ListenAddress::Unix("/etc/linger/admin.sock".into()));
-        assert!(admin("listen = 'localhost'").unwrap_err().contains("no address"));
+        assert!(admin("listen = 'localhost'").unwrap_err().contains("invalid address"));
     }
 
     #[test]

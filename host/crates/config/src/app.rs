@@ -1,4 +1,4 @@
-//! An app: a component, and what it is granted.
+//! An app: a component, its permissions and its limits.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,54 +10,56 @@ use serde::{Deserialize, Serialize};
 
 use super::{InstanceLimits, ProbeConfig, RollbackConfig, unit};
 
-/// One app: a component, what it may reach, and how much it may use.
+/// One app: a component, its permissions and its limits.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AppConfig {
-    /// The component's file, relative to the configuration's folder. Needed, unless there is a folder of `components`.
+    /// The component's file, relative to the configuration's folder. Required unless `components` is set.
     #[schemars(extend("default" = null), example = "poll.wasm")]
     pub component: PathBuf,
-    /// Components in front of it, the outermost first, relative to the configuration's folder. Each imports the handler that the
-    /// next one exports, in the same WASI as the app's component, and is granted the same. None by default.
+    /// Middleware components in front of the app's component, outermost first, relative to the configuration's
+    /// folder. Each imports the handler that the next one exports, for the same WASI version, and has the same
+    /// permissions as the app. Default: none.
     pub middleware: Vec<PathBuf>,
-    /// Environment variables that the guest sees. None by default; the host's own are never seen.
+    /// Environment variables of the guest. Default: none. The guest never sees the host's own.
     pub env: BTreeMap<String, String>,
-    /// Folders that the guest sees. None by default.
+    /// Folders that the guest can access. Default: none.
     pub dirs: Vec<PreopenedDir>,
-    /// Addresses, as `IP:PORT`, to which the guest may open TCP and UDP sockets. None by default.
+    /// Addresses, as `IP:PORT`, to which the guest may open TCP and UDP sockets. Default: none.
     pub sockets: Vec<SocketAddr>,
-    /// Hosts, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. None by default.
+    /// Hostnames, as `NAME` or `NAME:PORT`, to which the guest may send HTTP requests. Default: none.
     pub outgoing_hosts: Vec<String>,
-    /// Its requests in progress, parked ones included. By default as many as the server may have. Beyond: 503.
+    /// In-flight requests of the app, parked ones included. Default: `limits.max_requests`. Beyond: 503.
     #[schemars(example = 10_000)]
     pub max_requests: Option<usize>,
-    /// Lines that its guests may log a second. What is beyond is dropped, and the log says how many lines.
+    /// Log lines per second of the app's guests. Lines beyond are dropped, and the log says how many.
     pub max_log_lines: u32,
-    /// Bounds on its instances.
+    /// Limits on the app's instances.
     pub instances: InstanceLimits,
-    /// Whether what is written to the component's file is deployed. By default only where it is in the folder of `components`.
+    /// Whether a change of the component's file is deployed. Default: only if the file is in the folder `components`.
     #[schemars(example = true)]
     pub watch: Option<bool>,
-    /// What a new generation has to answer before it serves. None by default: then it is enough that an instance starts.
+    /// A health check: a request that a new generation must answer before it serves. Default: none; then an
+    /// instance only has to start.
     pub probe: Option<ProbeConfig>,
-    /// When a new generation is taken back without being asked.
+    /// Automatic rollback of a new generation that fails.
     pub rollback: RollbackConfig,
-    /// How long the requests of a generation may go on when another one has taken its place.
+    /// How long the in-flight requests of a generation may continue after another one has replaced it.
     #[serde(with = "unit::DurationSetting")]
     pub drain_timeout: Duration,
 }
 
-/// A folder that a guest sees.
+/// A folder that a guest can access.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreopenedDir {
     /// The folder's path on this machine, relative to the configuration's folder.
     #[schemars(example = &"data")]
     pub host: PathBuf,
-    /// The path under which the guest sees it.
+    /// The folder's path in the guest.
     #[schemars(example = "/data")]
     pub guest: String,
-    /// Whether the guest may change it.
+    /// Whether the guest may write to it.
     #[serde(default)]
     pub writable: bool,
 }
@@ -83,14 +85,14 @@ impl Default for AppConfig {
 }
 
 impl AppConfig {
-    /// An app that is granted nothing.
+    /// An app without any permissions.
     #[must_use]
     pub(super) fn at(component: PathBuf) -> Self {
         Self { component, ..Self::default() }
     }
 
-    /// Whether its guests see no difference from another one: it may differ in what the host does with its requests and its
-    /// deploys. What is not named here counts.
+    /// Whether guests of both apps see the same environment. The host's handling of requests and deploys may
+    /// differ; every key that is not named here counts.
     #[must_use]
     pub fn has_same_guests(&self, other: &Self) -> bool {
         let alike = Self {
@@ -116,7 +118,7 @@ impl AppConfig {
                 self.component = components.join(format!("{name}.wasm"));
                 self.watch = self.watch.or(Some(true));
             }
-            None => return Err("it has no `component`; name its file".to_owned()),
+            None => return Err("`component` is missing; set it to the component's file".to_owned()),
         }
         for dir in &mut self.dirs {
             dir.host = folder.join(&dir.host);
@@ -129,7 +131,7 @@ impl AppConfig {
 
     fn check(&self) -> Result<(), String> {
         if self.max_requests == Some(0) {
-            return Err("`max_requests` is at least 1".to_owned());
+            return Err("`max_requests` must be at least 1".to_owned());
         }
         self.instances.check().map_err(|message| format!("instances: {message}"))?;
         self.rollback.check().map_err(|message| format!("rollback: {message}"))?;
@@ -140,7 +142,7 @@ impl AppConfig {
             |host: &&String| host.contains(['*', '@']) || host.parse::<http::uri::Authority>().is_err();
         match self.outgoing_hosts.iter().find(unusable) {
             Some(host) => Err(format!(
-                "outgoing_hosts: `{host}` is no host; write `NAME` or `NAME:PORT`, without a scheme or a path"
+                "outgoing_hosts: `{host}` is not a hostname; write `NAME` or `NAME:PORT`, without a scheme or a path"
             )),
             None => Ok(()),
         }
@@ -151,16 +153,16 @@ fn is_in_names(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// Names are in paths of the admin listener, and in the log.
+/// Names occur in paths of the admin API, and in the log.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     const MOST: usize = 128;
     if name.is_empty() || name.len() > MOST || !name.chars().all(is_in_names) {
-        return Err(format!("apps.{name:?}: a name is 1 to {MOST} letters, digits, '.', '_' or '-'"));
+        return Err(format!("apps.{name:?}: a name has 1 to {MOST} letters, digits, '.', '_' or '-'"));
     }
     Ok(())
 }
 
-/// What the app of a component's file is called.
+/// The name of the app of a component's file.
 pub(super) fn name_of(component: &Path) -> String {
     let name = component.file_stem().map_or_else(|| "app".into(), |stem| stem.to_string_lossy());
     name.replace(|c| !is_in_names(c), "-")

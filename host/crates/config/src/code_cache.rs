@@ -1,16 +1,16 @@
-//! Where compiled code is kept.
+//! The cache of compiled code.
 
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Where compiled code is kept.
+/// The cache of compiled code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "String")]
 #[schemars(example = &"none")]
 pub enum CodeCache {
-    /// In the user's cache directory, or a service's.
+    /// In the user's or the service's cache directory.
     #[default]
     Usual,
     /// In this directory.
@@ -45,7 +45,7 @@ impl CodeCache {
     /// The directory, if there is one. `variable` gives the value of an environment variable.
     #[must_use]
     pub fn directory(&self, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-        // As the XDG specification has it, a relative path counts as none.
+        // The XDG specification ignores relative paths.
         let absolute = |name| variable(name).filter(|path| path.is_absolute());
         match self {
             Self::Directory(directory) => Some(directory.clone()),

@@ -1,4 +1,4 @@
-//! How soon it is noticed that a client has left, and how long its receipts are waited for.
+//! Detection of disconnected clients, and the time limits of receipts.
 
 use std::time::Duration;
 
@@ -11,40 +11,42 @@ use linger_base::rate::MinRate;
 use super::setting::DerivedTimeout;
 use super::unit;
 
-/// How departures are noticed. `client_timeout` sets all that tells of a silent client; each can be set alone.
+/// Detection of disconnected clients. `client_timeout` sets all timeouts for silent clients; each can be set separately.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionConfig {
-    /// After this time a client that does not answer the network is given up, at least 6 s. Also how long a client
-    /// may stop to read an answer, beside what `min_read_rate` leaves it. `"none"` means never.
+    /// How long a client may be unresponsive on the network before it counts as disconnected, at least 6 s. Also
+    /// how long it may stop reading a response, in addition to the time that `min_read_rate` allows. `"none"`: no
+    /// limit.
     #[serde(with = "unit::DurationOrNone")]
     pub client_timeout: Option<Duration>,
-    /// Bytes a second that a client has to read of an answer, on average, beside `client_timeout`: one that has been sent
-    /// 64 KiB may take two minutes more to read on. `"0B"`: any.
+    /// Slowest average rate, in bytes per second, at which a client may read a response, in addition to
+    /// `client_timeout`: after 64 KiB were sent, it may pause for two minutes more. `"0B"`: no limit.
     #[serde(with = "unit::SizeSetting")]
     pub min_read_rate: ByteSize,
-    /// Silence before the first TCP keepalive probe, in whole seconds; a third of `client_timeout` unless
-    /// set, `"none"` for no probes.
+    /// Idle time before the first TCP keepalive probe, in whole seconds. Default: a third of `client_timeout`.
+    /// `"none"`: no probes.
     pub keepalive_idle: DerivedTimeout,
-    /// Between probes, in whole seconds; a sixth of `client_timeout` unless set.
+    /// Time between TCP keepalive probes, in whole seconds. Default: a sixth of `client_timeout`.
     pub keepalive_interval: DerivedTimeout,
-    /// Probes without an answer until the client is given up.
+    /// Unanswered TCP keepalive probes until the client counts as disconnected.
     pub keepalive_probes: u32,
-    /// How long bytes may stay unacknowledged while nothing at all comes from the client's kernel; five sixths of
-    /// `client_timeout` unless set, `"none"` for as long as this one tries.
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged while the client's kernel sends nothing.
+    /// Default: five sixths of `client_timeout`. `"none"`: as long as this machine's kernel retries.
     pub user_timeout: DerivedTimeout,
-    /// Between PING frames of HTTP/2, which tell of a process that has stopped; a half of `client_timeout`
-    /// unless set, `"none"` for no PING.
+    /// Time between HTTP/2 PING frames, which detect a client process that hangs. Default: half of
+    /// `client_timeout`. `"none"`: no PING.
     pub ping_interval: DerivedTimeout,
-    /// For the answer to a PING; a third of `client_timeout` unless set.
+    /// How long the reply to a PING may take. Default: a third of `client_timeout`.
     pub ping_timeout: DerivedTimeout,
-    /// How long a response that holds events may stay unacknowledged by the client's kernel, without
-    /// progress, beside what `min_read_rate` leaves it. Beyond: the events return, and the connection is reset.
+    /// How long a response with events may stay unacknowledged by the client's kernel, without progress, in
+    /// addition to the time that `min_read_rate` allows. Beyond: the events are requeued, and the connection is
+    /// reset.
     #[serde(with = "unit::DurationSetting")]
     pub ack_timeout: Duration,
-    /// From the last acknowledgement on, how long a sign is waited for that the client has read such a
-    /// response, or has not. Beyond: the events are gone. `"none"` takes a response for read when the kernel
-    /// has it.
+    /// How long the host waits for a sign that the client has read a response with events, or has not, after the
+    /// client's kernel has acknowledged it. Without a sign, the events are acknowledged. `"none"`: a response
+    /// counts as read once the kernel has it.
     #[serde(with = "unit::DurationOrNone")]
     pub confirm_window: Option<Duration>,
     /// Whether the watcher runs, for measuring what it costs.
@@ -122,16 +124,15 @@ impl Default for DetectionConfig {
 }
 
 impl DetectionConfig {
-    /// The kernel counts keepalive in whole seconds, and probes come at sixths.
+    /// The kernel counts keepalive in whole seconds, and probes come at sixths of the timeout.
     const MIN_CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
 
-    /// The kernel takes no more seconds, nor more probes.
+    /// The kernel accepts no more seconds, and no more probes.
     const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
     const MAX_PROBES: u32 = 127;
 
-    /// What the kernel is told of silent clients. The shares of `client_timeout` are those with which the
-    /// kernel's own rounding stays within the whole: a first probe after a third, further ones at sixths, and
-    /// the end at five sixths.
+    /// The kernel's settings for silent clients. With these fractions of `client_timeout`, the kernel's rounding
+    /// stays within the timeout: the first probe after a third, further ones at sixths, and the end at five sixths.
     #[must_use]
     pub fn silence(&self) -> SilenceTimeouts {
         let share = |part: u32| self.client_timeout.map(|timeout| timeout / part);
@@ -146,7 +147,7 @@ impl DetectionConfig {
         }
     }
 
-    /// The interval of PING frames, and how long an answer may take.
+    /// The interval of PING frames, and the time limit for a reply.
     #[must_use]
     pub fn ping(&self) -> Option<(Duration, Duration)> {
         let interval = self.ping_interval.or(self.client_timeout.map(|timeout| timeout / 2))?;
@@ -154,14 +155,14 @@ impl DetectionConfig {
         Some((interval, timeout.unwrap_or(interval)))
     }
 
-    /// The silence after which a client that is given up counts as unresponsive.
+    /// The silence after which a closed connection counts as `unresponsive`.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
-        // A PING goes out some time after its interval, and its answer is awaited a little longer.
+        // A PING is sent some time after its interval, and its reply may come a little late.
         self.ping().map(|(interval, timeout)| (interval + timeout) * 9 / 10)
     }
 
-    /// How slow a client may read an answer before it is given up; `None`: as slow as it likes.
+    /// The slowest rate at which a client may read a response; `None`: no limit.
     #[must_use]
     pub fn read_pace(&self) -> Option<MinRate> {
         Some(self.pace_with(self.client_timeout?))
@@ -171,14 +172,14 @@ impl DetectionConfig {
         MinRate { bytes_per_second: self.min_read_rate.as_u64(), grace }
     }
 
-    /// How a client has to take what it is sent.
+    /// How fast a client must read a response.
     #[must_use]
     pub fn reader_bounds(&self) -> ReaderBounds {
         let silence = self.user_timeout.or(self.client_timeout.map(|timeout| timeout * 5 / 6));
         ReaderBounds { pace: self.read_pace(), silence }
     }
 
-    /// How long a receipt may take, unless a response counts as read when it is written.
+    /// The time limits of a receipt, unless a response counts as read once it is written.
     #[must_use]
     pub fn receipt_waits(&self) -> Option<ReceiptWaits> {
         let confirmation = self.confirm_window?;
@@ -193,14 +194,17 @@ impl DetectionConfig {
             [("keepalive_idle", self.keepalive_idle), ("keepalive_interval", self.keepalive_interval)]
         {
             if matches!(setting, DerivedTimeout::Time(time) if !whole(time)) {
-                return Err(format!("`{name}` is whole seconds, from 1s to 32767s"));
+                return Err(format!("`{name}` must be whole seconds, from 1s to 32767s"));
             }
         }
         if self.client_timeout.is_some_and(|timeout| timeout < Self::MIN_CLIENT_TIMEOUT) {
-            return Err(format!("`client_timeout` is at least {:?}, or \"none\"", Self::MIN_CLIENT_TIMEOUT));
+            return Err(format!(
+                "`client_timeout` must be at least {:?}, or \"none\"",
+                Self::MIN_CLIENT_TIMEOUT
+            ));
         }
         if !(1..=Self::MAX_PROBES).contains(&self.keepalive_probes) {
-            return Err(format!("`keepalive_probes` is from 1 to {}", Self::MAX_PROBES));
+            return Err(format!("`keepalive_probes` must be from 1 to {}", Self::MAX_PROBES));
         }
         for (name, setting) in [
             ("user_timeout", self.user_timeout),
@@ -208,13 +212,15 @@ impl DetectionConfig {
             ("ping_timeout", self.ping_timeout),
         ] {
             if matches!(setting, DerivedTimeout::Time(time) if time < Duration::from_millis(10)) {
-                return Err(format!("`{name}` is at least 10ms, or \"none\""));
+                return Err(format!("`{name}` must be at least 10ms, or \"none\""));
             }
         }
         if self.keepalive_interval == DerivedTimeout::Off || self.ping_timeout == DerivedTimeout::Off {
-            return Err("`keepalive_interval` and `ping_timeout` are durations; set `keepalive_idle` or \
+            return Err(
+                "`keepalive_interval` and `ping_timeout` must be durations; set `keepalive_idle` or \
                         `ping_interval` to \"none\" to turn them off"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(())
     }

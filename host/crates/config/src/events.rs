@@ -1,4 +1,4 @@
-//! Where events live.
+//! The store for events.
 
 use std::path::{Path, PathBuf};
 
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use super::nats::NatsConfig;
 
-/// Where events live.
+/// The store for events.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
-    /// What keeps them.
+    /// The kind of store.
     pub store: StoreKind,
-    /// The directory of a store on disk, relative to the configuration's folder. It is made if it is not there,
-    /// and one process has it at a time.
+    /// The directory of a store on disk, relative to the configuration's folder. Created if it does not exist. Only
+    /// one process can open it at a time.
     #[schemars(example = &"events")]
     pub directory: Option<PathBuf>,
     /// When an event counts as stored on disk.
     pub durability: Durability,
-    /// How NATS `JetStream` is reached, and what is kept there.
+    /// The connection to NATS `JetStream`, and how it keeps events.
     pub nats: NatsConfig,
 }
 
-/// What keeps events.
+/// The kind of store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
-    /// Nothing outlives the process.
+    /// In memory: events are lost when the process ends.
     #[default]
     Memory,
-    /// Events are in a directory too, and are there again after a restart.
+    /// In a directory: events survive a restart.
     Disk,
-    /// Events are in NATS `JetStream`, which several hosts share.
+    /// In NATS `JetStream`: several hosts share the events.
     Nats,
 }
 
@@ -40,10 +40,11 @@ pub enum StoreKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When the disk has it: nothing is lost with the machine's power. Those that come together share one write.
+    /// When the disk has it: no event is lost in a power failure. Concurrent events share one write.
     #[default]
     Fsync,
-    /// When the kernel has it: nothing is lost with the process, but the last moments with the machine's power.
+    /// When the kernel has it: no event is lost in a crash of the process, but the latest ones are lost in a power
+    /// failure.
     Buffered,
 }
 
@@ -56,15 +57,15 @@ impl EventsConfig {
 
     pub(super) fn complete(&mut self, folder: &Path) -> Result<(), String> {
         if self.store != StoreKind::Nats && self.nats != NatsConfig::default() {
-            return Err("`nats` is for events in NATS; add `store = \"nats\"`, or leave it out".to_owned());
+            return Err("`nats` is for a store in NATS; set `store = \"nats\"`, or remove it".to_owned());
         }
         self.nats.complete(folder).map_err(|message| format!("nats: {message}"))?;
         match (self.store, &mut self.directory) {
             (StoreKind::Disk, None) => {
-                Err("the store is on disk; say where: `directory = \"DIRECTORY\"`".to_owned())
+                Err("a store on disk needs a directory; set `directory = \"DIRECTORY\"`".to_owned())
             }
             (StoreKind::Memory | StoreKind::Nats, Some(_)) => {
-                Err("`directory` is for a store on disk; add `store = \"disk\"`, or leave it out".to_owned())
+                Err("`directory` is for a store on disk; set `store = \"disk\"`, or remove it".to_owned())
             }
             (_, directory) => {
                 if let Some(directory) = directory {

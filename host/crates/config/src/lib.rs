@@ -57,59 +57,60 @@ pub use setting::DerivedTimeout;
 pub use topics::{Retention, TopicRule, TopicsConfig};
 pub use traces::TracesConfig;
 
-/// Where `linger serve` listens when nothing else is said: this machine only.
+/// The default address of `linger serve`: reachable from this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
-/// A whole configuration: what a `linger.toml` says, or what stands in for one.
+/// A whole configuration: a parsed `linger.toml`, or its equivalent for a single component.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "linger.toml")]
 pub struct Config {
-    /// Short for one listener without TLS: its address, as `IP:PORT` (port 0 takes a free one), `unix:PATH` or `systemd:NAME`.
+    /// Shorthand for one listener without TLS: its address, as `IP:PORT` (port 0 takes a free one), `unix:PATH` or
+    /// `systemd:NAME`.
     #[schemars(extend("default" = DEFAULT_LISTEN))]
     pub listen: Option<ListenAddress>,
-    /// The listeners. Without any there is one, without TLS, at `listen`.
+    /// The listeners. Default: one without TLS, at `listen`.
     pub listeners: Vec<ListenerConfig>,
-    /// Threads that serve, each with connections and instances of its own. By default one for each core.
+    /// Event-loop threads (thread per core), each with its own connections and instances. Default: one for each core.
     #[schemars(extend("default" = null), example = 4)]
     pub threads: usize,
-    /// How long a thread that serves looks for the next request before it sleeps, at most 1 ms; or "none". It does so only
-    /// where its last sleep was not longer than twice that. A client that asks again at once is answered tens of
-    /// microseconds earlier; other threads of the processor go first.
+    /// Busy polling: how long a thread looks for the next request before it sleeps, at most 1 ms; or "none". A
+    /// thread polls only if its last sleep was at most twice as long, and yields to other threads. Clients that
+    /// send their next request at once get their response tens of microseconds earlier.
     #[serde(with = "unit::DurationOrNone")]
     pub busy_poll: Option<Duration>,
-    /// Where compiled code is kept, so that a second start compiles nothing: a directory, which only its owner may be
-    /// able to write to, relative to the configuration's; or "none". By default `linger` in the user's cache directory
-    /// (or a service's, where systemd names one).
+    /// The directory for compiled code, so that a restart does not compile again, relative to the configuration's
+    /// folder; or "none". Only its owner may have write permission. Default: `linger` in the user's cache
+    /// directory, or the service's cache directory under systemd.
     pub code_cache: CodeCache,
-    /// How long a server that is to stop still takes connections and requests, while it says that it is not ready: as long
-    /// as a load balancer needs to see that.
+    /// Graceful shutdown, first phase: how long the server still accepts connections and requests while `/readyz`
+    /// reports that it is not ready. As long as a load balancer needs to notice.
     #[serde(with = "unit::DurationSetting")]
     pub shutdown_delay: Duration,
-    /// How long a stopping server waits for running requests.
+    /// Graceful shutdown, second phase: how long the server waits for in-flight requests to end.
     #[serde(with = "unit::DurationSetting")]
     pub shutdown_timeout: Duration,
-    /// The listener for operators. Without it there is none.
+    /// The admin listener, for operators. Default: none.
     pub admin: Option<AdminConfig>,
-    /// Bounds on connections and heads.
+    /// Limits on connections, requests, heads and bodies.
     pub limits: ServerLimits,
-    /// How departures are noticed.
+    /// Detection of disconnected and unresponsive clients.
     pub detection: DetectionConfig,
-    /// Where events live.
+    /// The store for events.
     pub events: EventsConfig,
-    /// Bounds on queues, and how their events are handed out.
+    /// Limits on queues, and the rules of their delivery.
     pub queues: QueuesConfig,
-    /// Bounds on topics, and how long they keep their events.
+    /// Limits on topics, and their retention.
     pub topics: TopicsConfig,
-    /// Where traces of requests are sent. Without it there are none.
+    /// Export of request traces (OpenTelemetry). Default: none.
     pub traces: Option<TracesConfig>,
-    /// A folder, relative to the configuration's. An app that names no component has it there, as `NAME.wasm`, and what is
-    /// written to that is deployed.
+    /// A folder for components, relative to the configuration's folder. An app without `component` has its
+    /// component there, as `NAME.wasm`. A change of that file is deployed.
     #[schemars(example = &"components")]
     pub components: Option<PathBuf>,
     /// The apps by name.
     pub apps: BTreeMap<String, AppConfig>,
-    /// Which requests go to which app. Empty with a single app: all of them.
+    /// Which requests go to which app. Default with a single app: all requests go to it.
     pub routes: Vec<RouteConfig>,
 }
 
@@ -138,22 +139,22 @@ impl Default for Config {
 }
 
 fn default_listen() -> ListenAddress {
-    // Only a typing error in the constant could make this fail, and a test would see it.
+    // Fails only if the constant is mistyped, and a test would see that.
     DEFAULT_LISTEN.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_LISTEN} is an address"))
 }
 
-/// More than any machine has cores; a slip of the keyboard should not start more.
+/// More than the cores of any machine; a typing error should not start more.
 const MAX_THREADS: usize = 1024;
 
-/// Who waits for longer than that does not notice how long a thread takes to wake.
+/// After a longer wait, the time that a thread takes to wake up does not matter.
 const MAX_BUSY_POLL: Duration = Duration::from_millis(1);
 
 fn default_threads() -> usize {
-    // Where it cannot be found out, one will do.
+    // One if the number of cores is unknown.
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
-/// What is wrong with a configuration, and where.
+/// An error in a configuration, and its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct ConfigError {
@@ -162,7 +163,7 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Serves one component, for every request.
+    /// The configuration of a single component that serves every request.
     #[must_use]
     pub fn for_component(component: &Path) -> Self {
         let name = app::name_of(component);
@@ -197,17 +198,17 @@ impl Config {
     }
 
     fn complete(&mut self, file: &Path) -> Result<(), ConfigError> {
-        // What is said may quote the value of a variable, which can have several lines.
+        // The message may quote the value of a variable, which can have several lines.
         let wrong = |message: String| ConfigError {
             place: file.display().to_string(),
             message: message.replace(['\n', '\r'], " "),
         };
         let folder = file.parent().unwrap_or(Path::new(""));
         if self.threads == 0 || self.threads > MAX_THREADS {
-            return Err(wrong(format!("`threads` is between 1 and {MAX_THREADS}")));
+            return Err(wrong(format!("`threads` must be between 1 and {MAX_THREADS}")));
         }
         if self.busy_poll.is_some_and(|window| window > MAX_BUSY_POLL) {
-            return Err(wrong(format!("`busy_poll` is at most {MAX_BUSY_POLL:?}")));
+            return Err(wrong(format!("`busy_poll` must be at most {MAX_BUSY_POLL:?}")));
         }
         self.code_cache.complete(folder);
         self.complete_listeners(folder).map_err(wrong)?;
@@ -233,12 +234,16 @@ impl Config {
 
     fn complete_routes(&mut self) -> Result<(), String> {
         match self.apps.keys().next() {
-            None => return Err("there is no app; add `[apps.NAME]` with `component = \"FILE\"`".to_owned()),
+            None => {
+                return Err("no app is configured; add `[apps.NAME]` with `component = \"FILE\"`".to_owned());
+            }
             Some(name) if self.routes.is_empty() && self.apps.len() == 1 => {
                 self.routes.push(RouteConfig::all_to(name));
             }
             Some(_) if self.routes.is_empty() => {
-                return Err("there are several apps and no route; add a `[[routes]]` for each".to_owned());
+                return Err(
+                    "several apps are configured, but no routes; add a `[[routes]]` for each app".to_owned()
+                );
             }
             Some(_) => {}
         }
@@ -247,9 +252,9 @@ impl Config {
             route.check(known).map_err(|message| format!("routes[{index}]: {message}"))?;
         }
         match self.apps.keys().find(|name| self.routes.iter().all(|route| route.app != **name)) {
-            Some(name) => {
-                Err(format!("apps.{name}: no route leads to it; add a `[[routes]]` with `app = \"{name}\"`"))
-            }
+            Some(name) => Err(format!(
+                "apps.{name}: no route leads to this app; add a `[[routes]]` with `app = \"{name}\"`"
+            )),
             None => Ok(()),
         }
     }
@@ -257,7 +262,7 @@ impl Config {
     fn complete_listeners(&mut self, folder: &Path) -> Result<(), String> {
         match (self.listen.clone(), self.listeners.is_empty()) {
             (Some(_), false) => {
-                return Err("`listen` and `[[listeners]]` are both there; keep one of them".to_owned());
+                return Err("`listen` and `[[listeners]]` are both set; keep one of them".to_owned());
             }
             (listen, true) => {
                 self.listeners.push(ListenerConfig::plain(listen.unwrap_or_else(default_listen)));
@@ -271,7 +276,7 @@ impl Config {
     }
 }
 
-/// `FILE:LINE:COLUMN`, as editors and terminals like it.
+/// `FILE:LINE:COLUMN`, the form that editors and terminals understand.
 fn place(text: &str, file: &Path, offset: Option<usize>) -> String {
     let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
         return file.display().to_string();

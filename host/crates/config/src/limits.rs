@@ -1,4 +1,4 @@
-//! Bounds on what clients can occupy.
+//! Limits on the resources that clients can use.
 
 use std::time::Duration;
 
@@ -8,79 +8,84 @@ use serde::{Deserialize, Serialize};
 
 use super::unit;
 
-/// Bounds on what clients can occupy.
+/// Limits on the resources that clients can use.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerLimits {
-    /// Open connections. At the limit new ones wait in the kernel's backlog.
+    /// Open connections. Beyond: new ones wait in the kernel's backlog.
     pub max_connections: usize,
-    /// Open connections of one client, by its address (of a /64 network for IPv6); a half of `max_connections` unless set.
-    /// Trusted proxies are no clients. Beyond: new ones are closed at once.
+    /// Open connections of one client, by its address (for IPv6, its /64 network). Trusted proxies do not count as
+    /// clients. Default: half of `max_connections`. Beyond: new ones are closed at once.
     #[schemars(example = 5000)]
     pub max_connections_per_client: Option<usize>,
-    /// Requests in progress, on all connections. Beyond: 503.
+    /// In-flight requests, on all connections. Beyond: 503.
     pub max_requests: usize,
-    /// Requests in progress of one client, by its address, as a trusted proxy names it if there is one; a half of
-    /// `max_requests` unless set. Beyond: 503.
+    /// In-flight requests of one client, by its address, or by the address that a trusted proxy names. Default:
+    /// half of `max_requests`. Beyond: 503.
     #[schemars(example = 25_000)]
     pub max_requests_per_client: Option<usize>,
-    /// Streams that an HTTP/2 client may have open on one connection.
+    /// Concurrent streams of one HTTP/2 connection.
     pub max_streams_per_connection: u32,
-    /// Bytes of a request's head, at least 8 KiB. Beyond: 431.
+    /// Size of a request's head, at least 8 KiB. Beyond: 431.
     #[serde(with = "unit::SizeSetting")]
     pub max_head_size: ByteSize,
     /// Header fields of a request. Beyond: 431.
     pub max_headers: usize,
-    /// Bytes of a request's body that are read ahead of its guest, at least 64 KiB. Beyond, the client waits
-    /// until the guest reads; and when it leaves in order meanwhile, that is noticed only then.
+    /// Bytes of a request's body that are read ahead of the guest, at least 64 KiB. Beyond: backpressure; the
+    /// client waits until the guest reads. An orderly disconnect of the client is then noticed only after the guest
+    /// has read.
     #[serde(with = "unit::SizeSetting")]
     pub max_body_buffer: ByteSize,
-    /// The same for all requests together, at least as much. Beyond: 503.
+    /// Bytes of request bodies that are read ahead, for all requests together, at least `max_body_buffer`. Beyond: 503.
     #[serde(with = "unit::SizeSetting")]
     pub max_body_buffers: ByteSize,
-    /// The same for all requests of one app; a half of `max_body_buffers` unless set. Beyond: 503.
+    /// Bytes of request bodies that are read ahead, for all requests of one app. Default: half of
+    /// `max_body_buffers`. Beyond: 503.
     #[serde(with = "unit::OptionalSize")]
     #[schemars(example = &"128MiB")]
     pub max_body_buffers_per_app: Option<ByteSize>,
-    /// The same for all requests of one client, by its address; a quarter of `max_body_buffers` unless set. Beyond: 503.
+    /// Bytes of request bodies that are read ahead, for all requests of one client, by its address. Default: a
+    /// quarter of `max_body_buffers`. Beyond: 503.
     #[serde(with = "unit::OptionalSize")]
     #[schemars(example = &"64MiB")]
     pub max_body_buffers_per_client: Option<ByteSize>,
-    /// How long a client may take to send a head: from its first byte on; for the first one from the accept on, with the TLS
-    /// handshake. Beyond: the connection is closed.
+    /// How long a client may take to send a request's head, from its first byte. The first head counts from the
+    /// accept, and includes the TLS handshake. Beyond: the connection is closed.
     #[serde(with = "unit::DurationSetting")]
     pub head_timeout: Duration,
-    /// How long a connection without a request is kept. Longer than proxies keep theirs, so that they close first.
+    /// Idle timeout: how long a connection stays open without a request. Longer than the usual idle timeout of
+    /// proxies, so that the proxy closes first.
     #[serde(with = "unit::DurationSetting")]
     pub idle_timeout: Duration,
-    /// How long a client may stop in the middle of a request's body, while the host would read on. Beyond: 408.
+    /// How long a client may pause in the middle of a request's body while the host is ready to read. Beyond: 408.
     #[serde(with = "unit::DurationSetting")]
     pub body_timeout: Duration,
-    /// Bytes a second that a client has to send of a request's body, on average, beside `body_timeout`. `"0B"`: any.
+    /// Slowest average rate, in bytes per second, at which a client may send a request's body, in addition to
+    /// `body_timeout`. `"0B"`: no limit.
     #[serde(with = "unit::SizeSetting")]
     pub min_body_rate: ByteSize,
 }
 
 impl ServerLimits {
-    /// Hyper takes no smaller buffer for a head.
+    /// Hyper does not accept a smaller buffer for a head.
     const MIN_HEAD_SIZE: ByteSize = ByteSize::kib(8);
 
-    /// What hyper reads at a time fits.
+    /// One read of hyper fits.
     const MIN_BODY_BUFFER: ByteSize = ByteSize::kib(64);
 
-    /// Open connections of one client.
+    /// The limit of open connections for one client.
     #[must_use]
     pub fn connections_per_client(&self) -> usize {
         self.max_connections_per_client.unwrap_or(self.max_connections.div_ceil(2))
     }
 
-    /// Requests in progress of one client.
+    /// The limit of in-flight requests for one client.
     #[must_use]
     pub fn requests_per_client(&self) -> usize {
         self.max_requests_per_client.unwrap_or(self.max_requests.div_ceil(2))
     }
 
-    /// Bytes of request bodies that are read ahead, of all requests of one app.
+    /// The limit of request bodies that are read ahead for one app.
     #[must_use]
     pub fn body_buffers_per_app(&self) -> ByteSize {
         self.max_body_buffers_per_app
@@ -88,7 +93,7 @@ impl ServerLimits {
             .max(self.max_body_buffer)
     }
 
-    /// Bytes of request bodies that are read ahead, of all requests of one client.
+    /// The limit of request bodies that are read ahead for one client.
     #[must_use]
     pub fn body_buffers_per_client(&self) -> ByteSize {
         self.max_body_buffers_per_client
@@ -98,25 +103,27 @@ impl ServerLimits {
 
     pub(super) fn check(&self) -> Result<(), String> {
         if self.max_connections == 0 || self.max_requests == 0 || self.max_streams_per_connection == 0 {
-            return Err("`max_connections`, `max_requests` and `max_streams_per_connection` are at least 1"
-                .to_owned());
+            return Err(
+                "`max_connections`, `max_requests` and `max_streams_per_connection` must be at least 1"
+                    .to_owned(),
+            );
         }
         if self.connections_per_client() == 0 || self.requests_per_client() == 0 || self.max_headers == 0 {
             return Err(
-                "`max_connections_per_client`, `max_requests_per_client` and `max_headers` are at least 1"
+                "`max_connections_per_client`, `max_requests_per_client` and `max_headers` must be at least 1"
                     .to_owned(),
             );
         }
         if self.head_timeout.is_zero() || self.idle_timeout.is_zero() || self.body_timeout.is_zero() {
-            return Err("`head_timeout`, `idle_timeout` and `body_timeout` are longer than 0s".to_owned());
+            return Err("`head_timeout`, `idle_timeout` and `body_timeout` must be longer than 0s".to_owned());
         }
         if self.max_head_size < Self::MIN_HEAD_SIZE {
-            return Err(format!("`max_head_size` is at least {}", Self::MIN_HEAD_SIZE));
+            return Err(format!("`max_head_size` must be at least {}", Self::MIN_HEAD_SIZE));
         }
         if self.max_body_buffer < Self::MIN_BODY_BUFFER || self.max_body_buffers < self.max_body_buffer {
             let least = Self::MIN_BODY_BUFFER;
             return Err(format!(
-                "`max_body_buffer` is at least {least}, and `max_body_buffers` at least that"
+                "`max_body_buffer` must be at least {least}, and `max_body_buffers` at least as large"
             ));
         }
         Ok(())

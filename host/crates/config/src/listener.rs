@@ -1,4 +1,4 @@
-//! Where clients come in.
+//! Listeners for clients.
 
 use std::path::{Path, PathBuf};
 
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{ListenAddress, TrustedNetwork};
 
-/// An address to listen on, and how its clients are taken.
+/// A listener: its address, and the rules for its clients.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerConfig {
-    /// Where it is: `IP:PORT` (port 0 takes a free one), `unix:PATH` for a Unix socket, relative to the configuration's
-    /// folder, or `systemd:NAME` for the sockets that systemd has opened under this name (`FileDescriptorName=` of a
-    /// `.socket` unit).
+    /// The address: `IP:PORT` (port 0 takes a free one); `unix:PATH` for a Unix socket, relative to the
+    /// configuration's folder; or `systemd:NAME` for sockets opened by systemd under this name
+    /// (`FileDescriptorName=` of a `.socket` unit).
     pub address: ListenAddress,
-    /// Who may use a Unix socket, as the mode of its file.
+    /// File mode of a Unix socket: who may connect.
     #[serde(default)]
     pub mode: FileMode,
-    /// What it means when a client closes its direction of an HTTP/1.1 connection: `"gone"`, or `"tolerant"`
-    /// for clients that only say so that they have nothing more to send. With HTTP/2 it is always the first.
+    /// What a half-closed HTTP/1.1 connection means: the client has shut down its sending side. With HTTP/2 it is
+    /// always `"gone"`.
     #[serde(default)]
     pub eof: HalfClosePolicy,
-    /// The certificate and key with which it speaks TLS. Without, it does not.
+    /// Certificate and key for TLS. Default: no TLS.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
-    /// The proxies in front, by their networks: `"10.0.0.0/8"`, `"192.0.2.7"`, or `"unix"` for whoever may use the Unix
-    /// socket. Of these it believes who a client is, and whether it came by TLS, in the headers of `proxy_headers`. What
-    /// others say there reaches no guest.
+    /// Networks of the trusted proxies in front: `"10.0.0.0/8"`, `"192.0.2.7"`, or `"unix"` for every peer of the
+    /// Unix socket. The headers of `proxy_headers` from these proxies tell the client's address, and whether it
+    /// used TLS. From other peers, these headers are removed.
     #[serde(default)]
     pub trusted_proxies: Vec<TrustedNetwork>,
-    /// In which headers the trusted proxies name their clients. The others are removed: most proxies pass on what a
-    /// client has made up in them.
+    /// The headers in which the trusted proxies name the client. The other kind is removed, because most proxies
+    /// forward it unchanged, with whatever a client wrote.
     #[serde(default)]
     pub proxy_headers: ProxyHeaders,
-    /// Whether the trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2. Those that do
-    /// not are refused. Others are clients, who have none.
+    /// Whether trusted proxies start each connection with a PROXY protocol header, version 1 or 2. A trusted proxy
+    /// without this header is refused. Other peers are clients, and do not send one.
     #[serde(default)]
     pub proxy_protocol: bool,
 }
@@ -45,14 +45,14 @@ pub struct ListenerConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HalfClosePolicy {
-    /// The client has left. Right for nearly all that comes: browsers and libraries close both directions.
+    /// The client has disconnected. Right for nearly all clients: browsers and libraries close both directions.
     #[default]
     Gone,
-    /// It may still read. Whether it does shows by what it answers to the next byte.
+    /// The client may still read. Whether it does shows by its kernel's reply to the next byte that is sent.
     Tolerant,
 }
 
-/// In which headers proxies name their clients.
+/// The headers in which proxies name the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyHeaders {
@@ -69,26 +69,26 @@ pub enum ProxyHeaders {
 #[schemars(example = "0660", extend("pattern" = r"^0?[0-7]{3}$|\$\{"))]
 pub struct FileMode(u32);
 
-/// What TLS needs.
+/// Certificates and key for TLS.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The file with the certificate and those that lead to its root, as PEM, relative to the configuration's
-    /// folder.
+    /// The certificate chain: a PEM file, relative to the configuration's folder.
     #[schemars(example = "cert.pem")]
     pub certificate: PathBuf,
-    /// The file with its private key, as PEM, relative to the configuration's folder.
+    /// The private key: a PEM file, relative to the configuration's folder.
     #[schemars(example = "key.pem")]
     pub key: PathBuf,
-    /// A file with certificates, as PEM, relative to the configuration's folder. With it each client needs a certificate that
-    /// one of them has signed. All three files are read again when they change.
+    /// Certificate authorities for client certificates (mutual TLS): a PEM file, relative to the configuration's
+    /// folder. If set, each client needs a certificate signed by one of them. All three files are reloaded when
+    /// they change.
     #[serde(default)]
     #[schemars(example = "clients.pem")]
     pub client_ca: Option<PathBuf>,
 }
 
 impl ListenerConfig {
-    /// A listener without TLS, and with the defaults.
+    /// A listener without TLS, with defaults.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl ListenerConfig {
         }
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             return Err(
-                "`proxy_protocol` is for proxies; name their networks in `trusted_proxies`".to_owned()
+                "`proxy_protocol` needs trusted proxies; list their networks in `trusted_proxies`".to_owned()
             );
         }
         Ok(())
@@ -125,7 +125,7 @@ impl Default for FileMode {
 }
 
 impl FileMode {
-    /// For its owner alone.
+    /// Accessible to its owner only.
     pub const OWNER: Self = Self(0o600);
 
     /// The bits.
@@ -142,7 +142,7 @@ impl TryFrom<String> for FileMode {
         let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| digit.is_ascii_digit());
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if digits && mode <= 0o777 => Ok(Self(mode)),
-            _ => Err(format!("`{text}` is no mode of a file; write it in octal, as \"0660\"")),
+            _ => Err(format!("`{text}` is not a file mode; write it in octal, such as \"0660\"")),
         }
     }
 }

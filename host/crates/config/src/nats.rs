@@ -1,4 +1,4 @@
-//! How NATS `JetStream` is reached, and what is kept there.
+//! The connection to NATS `JetStream`, and how it keeps events.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,46 +12,49 @@ use super::admin::AdminToken;
 use super::pattern::NamePattern;
 use super::unit;
 
-/// How NATS `JetStream` is reached, and what is kept there: for `store = "nats"`.
+/// The connection to NATS `JetStream`, and how it keeps events: for `store = "nats"`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsConfig {
-    /// The servers: `nats://HOST:PORT`, or `tls://`, without a user. One that answers leads to the others of its cluster.
+    /// The servers, as `nats://HOST:PORT` or `tls://HOST:PORT`, without a user. One reachable server leads to the
+    /// others of its cluster.
     pub servers: Vec<String>,
-    /// A file with credentials, as `nsc` writes them, relative to the configuration's folder.
+    /// A credentials file, as written by `nsc`, relative to the configuration's folder.
     #[schemars(example = &"linger.creds")]
     pub credentials: Option<PathBuf>,
-    /// The user's name, with `password`.
+    /// The user name; needs `password`.
     #[schemars(example = &"linger")]
     pub user: Option<String>,
     /// The user's password.
     #[schemars(with = "Option<AdminToken>", example = "${NATS_PASSWORD}")]
     pub password: Option<AdminToken>,
-    /// A token, where the servers ask for one.
+    /// A token, if the servers require one.
     #[schemars(example = "${NATS_TOKEN}")]
     pub token: Option<AdminToken>,
-    /// TLS to all servers. Without it there is TLS where an address or a server asks for it.
+    /// TLS to all servers. Default: TLS only if the address or the server requires it.
     pub tls: Option<NatsTls>,
-    /// What the names of streams and subjects begin with: letters, digits, `-` or `_`. Hosts that share their events have
-    /// the same.
+    /// Prefix of the names of streams and subjects: letters, digits, `-` or `_`. Hosts that share events use the
+    /// same prefix.
     pub prefix: String,
-    /// Copies of each event, on so many servers of the cluster: 1 to 5. With 3, one server may be lost.
+    /// Copies of each event, each on another server of the cluster: 1 to 5. With 3, events survive the loss of one
+    /// server.
     pub replicas: usize,
-    /// Where the servers keep events.
+    /// The storage of the NATS servers.
     pub storage: NatsStorage,
-    /// How long NATS waits for a sign of a host that holds an event before it hands the event out again, at least 1 s.
-    /// A host that lives gives that sign by itself, so this is how long the events of one that died are away.
+    /// How long NATS waits for a sign of life from the host that has taken an event before it redelivers the event,
+    /// at least 1 s. A running host sends these signs by itself, so this is the time until the events of a crashed
+    /// host are redelivered.
     #[serde(with = "unit::DurationSetting")]
     pub ack_wait: Duration,
-    /// How long a push waits for NATS to store its event. Beyond: `unavailable`, and it may be stored all the same.
+    /// How long a push waits until NATS has stored the event. Beyond: `unavailable`; the event may still be stored.
     #[serde(with = "unit::DurationSetting")]
     pub timeout: Duration,
-    /// After how long without events and waiters the stream of a queue or a topic is removed, at least 1 s.
+    /// Time without events and waiters after which the stream of a queue or topic is removed, at least 1 s.
     #[serde(with = "unit::DurationSetting")]
     pub idle: Duration,
-    /// What is different for some queues. The first rule that fits a queue counts.
+    /// Exceptions for some queues. The first matching rule applies.
     pub queues: Vec<NatsQueueRule>,
-    /// What is different for some topics. The first rule that fits a topic counts.
+    /// Exceptions for some topics. The first matching rule applies.
     pub topics: Vec<NatsTopicRule>,
 }
 
@@ -59,33 +62,33 @@ pub struct NatsConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsTls {
-    /// The authorities that are believed, as a PEM file. By default those of the system.
+    /// The trusted certificate authorities, as a PEM file. Default: those of the system.
     #[schemars(example = &"ca.pem")]
     pub ca: Option<PathBuf>,
-    /// The host's own certificate, as a PEM file, with `key`.
+    /// The host's client certificate, as a PEM file; needs `key`.
     #[schemars(example = &"linger.pem")]
     pub certificate: Option<PathBuf>,
-    /// The key of the certificate, as a PEM file.
+    /// The private key of `certificate`, as a PEM file.
     #[schemars(example = &"linger.key")]
     pub key: Option<PathBuf>,
 }
 
-/// Where NATS keeps events.
+/// The storage of the NATS servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NatsStorage {
-    /// On the disks of the servers.
+    /// On the servers' disks.
     #[default]
     File,
-    /// In their memory: with one replica nothing outlives its server.
+    /// In the servers' memory: with one replica, events are lost when its server stops.
     Memory,
 }
 
-/// What is different for the queues with some names.
+/// Exceptions for the queues with some names.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NatsQueueRule {
-    /// The name, or the start of all names when it ends with `*`.
+    /// The name, or a prefix followed by `*`.
     pub name: NamePattern,
     /// As in `[events.nats]`.
     #[serde(default)]
@@ -99,11 +102,11 @@ pub struct NatsQueueRule {
     pub ack_wait: Option<Duration>,
 }
 
-/// What is different for the topics with some names.
+/// Exceptions for the topics with some names.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NatsTopicRule {
-    /// The name, or the start of all names when it ends with `*`.
+    /// The name, or a prefix followed by `*`.
     pub name: NamePattern,
     /// As in `[events.nats]`.
     #[serde(default)]
@@ -119,17 +122,17 @@ pub struct NatsTopicRule {
 pub struct StreamRetention {
     /// Copies of each event.
     pub replicas: usize,
-    /// Where they are.
+    /// Their storage.
     pub storage: NatsStorage,
 }
 
-/// The longest prefix: with the longest name it makes a stream's name that NATS takes.
+/// The longest prefix: together with the longest name, it is a stream name that NATS accepts.
 const MAX_PREFIX: usize = 64;
 
-/// More than NATS takes.
+/// The most that NATS accepts.
 const MAX_REPLICAS: usize = 5;
 
-/// Less than that is over before a host could give a sign.
+/// A shorter time is over before a host could send a sign of life.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 impl NatsConfig {
@@ -139,7 +142,7 @@ impl NatsConfig {
                 *file = folder.join(&*file);
             }
             if tls.certificate.is_some() != tls.key.is_some() {
-                return Err("tls: `certificate` and `key` go together".to_owned());
+                return Err("tls: set both `certificate` and `key`, or neither".to_owned());
             }
         }
         if let Some(file) = &mut self.credentials {
@@ -150,44 +153,44 @@ impl NatsConfig {
 
     fn check(&self) -> Result<(), String> {
         if self.servers.is_empty() {
-            return Err("`servers` names at least one, as \"nats://127.0.0.1:4222\"".to_owned());
+            return Err("`servers` needs at least one address, such as \"nats://127.0.0.1:4222\"".to_owned());
         }
-        // NATS would not be told of it, and it would be shown wherever the address is.
+        // It would not be sent to NATS, and would be shown wherever the address is.
         if self.servers.iter().any(|server| server.contains('@')) {
             return Err(
-                "`servers` have no room for a user or a token; set `user` and `password`, or `token`"
+                "`servers` must not contain a user or a token; set `user` and `password`, or `token`"
                     .to_owned(),
             );
         }
         if self.user.is_some() != self.password.is_some() {
-            return Err("`user` and `password` go together".to_owned());
+            return Err("set both `user` and `password`, or neither".to_owned());
         }
         let ways = [self.credentials.is_some(), self.user.is_some(), self.token.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
             return Err(
-                "`credentials`, `user` and `token` are three ways to say who it is; keep one".to_owned()
+                "`credentials`, `user` and `token` are three ways to authenticate; keep one".to_owned()
             );
         }
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if self.prefix.is_empty() || self.prefix.len() > MAX_PREFIX || !self.prefix.bytes().all(allowed) {
-            return Err(format!("`prefix` is 1 to {MAX_PREFIX} letters, digits, `-` or `_`"));
+            return Err(format!("`prefix` must be 1 to {MAX_PREFIX} letters, digits, `-` or `_`"));
         }
         let replicas = self.queues.iter().filter_map(|rule| rule.replicas);
         let mut replicas =
             replicas.chain(self.topics.iter().filter_map(|rule| rule.replicas)).chain([self.replicas]);
         if !replicas.all(|replicas| (1..=MAX_REPLICAS).contains(&replicas)) {
-            return Err(format!("`replicas` is between 1 and {MAX_REPLICAS}"));
+            return Err(format!("`replicas` must be between 1 and {MAX_REPLICAS}"));
         }
         let waits = self.queues.iter().filter_map(|rule| rule.ack_wait);
         if waits.chain([self.ack_wait, self.idle]).any(|time| time < MIN_TIME) || self.timeout.is_zero() {
             return Err(format!(
-                "`ack_wait` and `idle` are at least {MIN_TIME:?}, and `timeout` is above zero"
+                "`ack_wait` and `idle` must be at least {MIN_TIME:?}, and `timeout` above zero"
             ));
         }
         Ok(())
     }
 
-    /// How the stream of a queue is kept, and how long NATS waits for a sign of who holds one of its events.
+    /// The storage of a queue's stream, and how long NATS waits for a sign of life from the host that has taken an event.
     #[must_use]
     pub fn queue(&self, queue: &Name) -> (StreamRetention, Duration) {
         let rule = self.queues.iter().find(|rule| rule.name.fits(queue));
@@ -195,7 +198,7 @@ impl NatsConfig {
         (keeping, rule.and_then(|rule| rule.ack_wait).unwrap_or(self.ack_wait))
     }
 
-    /// How the stream of a topic is kept.
+    /// The storage of a topic's stream.
     #[must_use]
     pub fn topic(&self, topic: &Name) -> StreamRetention {
         let rule = self.topics.iter().find(|rule| rule.name.fits(topic));

@@ -1,4 +1,4 @@
-//! Whom to believe what it says of others.
+//! Networks of trusted proxies.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,19 +7,19 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// From where a proxy may come.
+/// The network of a trusted proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", example = "10.0.0.0/8", example = "192.0.2.7", example = &"unix")]
 pub enum TrustedNetwork {
-    /// An address, or those that begin alike: `10.0.0.0/8`.
+    /// An address, or a range of addresses: `10.0.0.0/8`.
     Ip(IpNet),
-    /// Whoever may use the Unix socket: `unix`.
+    /// Every peer of the Unix socket: `unix`.
     Unix,
 }
 
 impl TrustedNetwork {
-    /// Whether a connection from there is of this network. None is a Unix socket.
+    /// Whether a connection from this address belongs to the network. `None` is a Unix socket.
     #[must_use]
     pub fn contains(&self, from: Option<IpAddr>) -> bool {
         match (self, from) {
@@ -36,11 +36,11 @@ impl TryFrom<String> for TrustedNetwork {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "unix" => Ok(Self::Unix),
-            _ => text
-                .parse()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-                .map(Self::Ip)
-                .map_err(|_| format!("`{text}` is no network; write `10.0.0.0/8`, `192.0.2.7` or `unix`")),
+            _ => {
+                text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(Self::Ip).map_err(
+                    |_| format!("`{text}` is not a network; write `10.0.0.0/8`, `192.0.2.7` or `unix`"),
+                )
+            }
         }
     }
 }
@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         for text in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
-            assert!(TrustedNetwork::try_from(text.to_owned()).unwrap_err().contains("no network"), "{text}");
+            assert!(
+                TrustedNetwork::try_from(text.to_owned()).unwrap_err().contains("not a network"),
+                "{text}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which queues or topics a rule is for.
+//! Patterns for the names of queues and topics.
 
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use linger_base::Name;
 
-/// One name, or all that start in the same way.
+/// One name, or all names with one prefix.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String", example = "orders.*")]
 pub struct NamePattern {
@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for NamePattern {
         if !(start.is_empty() && start != text) {
             start.parse::<Name>().map_err(|error| {
                 D::Error::custom(format!(
-                    "`{text}` fits no name: {error}; a `*` at the end stands for any rest"
+                    "`{text}` matches no name: {error}; a `*` is allowed at the end only"
                 ))
             })?;
         }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn pattern_that_fits_nothing_is_refused() {
         for pattern in ["", "a b", "*a", "a*b", "/"] {
-            assert!(parse(pattern).unwrap_err().contains("fits no name"), "{pattern}");
+            assert!(parse(pattern).unwrap_err().contains("matches no name"), "{pattern}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How many queues and events there may be, and how their events are handed out.
+//! Limits on queues, and the rules of their delivery.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -12,48 +12,49 @@ use linger_base::Name;
 use super::pattern::NamePattern;
 use super::unit;
 
-/// Bounds on queues, and how their events are handed out.
+/// Limits on queues, and the rules of their delivery.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueuesConfig {
-    /// Queues that exist at a time: those with an event or a waiting taker. Beyond: `over-limit(names)`.
+    /// Queues with an event or a waiting consumer. Beyond: `over-limit(names)`.
     pub max_queues: usize,
     /// Events in one queue, leased ones included. Beyond: `over-limit(events)`.
     pub max_events: usize,
-    /// Bytes in one queue, with 256 bytes added for each event. Beyond: `over-limit(bytes)`.
+    /// Bytes in one queue, plus 256 bytes for each event. Beyond: `over-limit(bytes)`.
     #[serde(with = "unit::SizeSetting")]
     pub max_bytes: ByteSize,
-    /// Bytes in all queues together, counted in the same way. Beyond: `over-limit(total-bytes)`.
+    /// Bytes in all queues together, plus 256 bytes for each event. Beyond: `over-limit(total-bytes)`.
     #[serde(with = "unit::SizeSetting")]
     pub max_total_bytes: ByteSize,
-    /// Bytes of one event. Beyond: `too-large`.
+    /// Size of one event. Beyond: `too-large`.
     #[serde(with = "unit::SizeSetting")]
     pub max_event_size: ByteSize,
-    /// Takers that wait at one queue. Beyond: `over-limit(waiters)`.
+    /// Consumers that wait at one queue. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
-    /// Unsettled deliveries of one request. Beyond: `over-limit(deliveries)`.
+    /// Deliveries of one request that are neither acknowledged nor released. Beyond: `over-limit(deliveries)`.
     pub max_deliveries_per_request: usize,
-    /// What says that an event was delivered.
+    /// What acknowledges an event.
     pub commit: AckMode,
-    /// How long a delivery may stay unsettled, at least 1 s. Then its event returns, flagged `maybe-delivered`. With
-    /// `commit = "client"` the time counts from the end of the response, and is 30 s unless set; otherwise it
-    /// counts from the take, is the last resort, and is 2 h unless set: longer than a request takes.
+    /// How long a delivery may stay unacknowledged, at least 1 s. Beyond: the event is requeued, flagged
+    /// `maybe-delivered`. With `commit = "client"`, the time counts from the end of the response; default: 30 s.
+    /// With `commit = "receipt"`, it counts from the take, as a last resort; default: 2 h, longer than a request
+    /// takes.
     #[serde(with = "unit::OptionalDuration")]
     pub lease: Option<Duration>,
-    /// How often an event is handed out before it goes to the dead letters of its queue. Without, it always returns.
+    /// Deliveries of an event until it becomes a dead letter. Default: no limit; the event is always requeued.
     #[schemars(example = 20)]
     pub max_attempts: Option<NonZeroU32>,
-    /// The queue for dead letters; `NAME.dead` unless set. From there an event goes nowhere else.
+    /// The dead letter queue. Default: `NAME.dead`. It has no dead letter queue of its own.
     pub dead_letters: Option<Name>,
-    /// What is different for some queues. The first rule that fits a queue counts.
+    /// Exceptions for some queues. The first matching rule applies.
     pub rules: Vec<QueueRule>,
 }
 
-/// What is different for the queues with some names.
+/// Exceptions for the queues with some names.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueueRule {
-    /// The name, or the start of all names when it ends with `*`.
+    /// The name, or a prefix followed by `*`.
     pub name: NamePattern,
     /// As in `[queues]`.
     #[serde(default)]
@@ -70,31 +71,31 @@ pub struct QueueRule {
     pub dead_letters: Option<Name>,
 }
 
-/// What says that an event was delivered.
+/// What acknowledges an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AckMode {
-    /// The receipt of the response: what the kernels of both sides know.
+    /// The receipt of the response: what both kernels report of its delivery.
     #[default]
     Receipt,
-    /// The client, by the header `linger-ack` of a later request: for clients behind proxies, which acknowledge
-    /// in their place.
+    /// The client, by the header `linger-ack` of a later request. For clients behind proxies: there, the proxy's
+    /// kernel acknowledges a response, and not the client's.
     Client,
 }
 
-/// How one queue hands out its events.
+/// The rules of delivery of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// What says that an event was delivered.
+    /// What acknowledges an event.
     pub ack_mode: AckMode,
-    /// How long a delivery may stay unsettled, from the moment that `commit` has it.
+    /// How long a delivery may stay unacknowledged, from the moment that `commit` sets.
     pub lease: Duration,
-    /// After how many attempts an event leaves, and where to.
+    /// After how many attempts an event becomes a dead letter, and in which queue.
     pub dead: Option<(u32, Name)>,
 }
 
 impl QueuePolicy {
-    /// How long an event may be held by a request that does not end.
+    /// How long a request that does not end may keep an event.
     #[must_use]
     pub fn longest_hold(&self) -> Duration {
         match self.ack_mode {
@@ -108,10 +109,10 @@ impl QueuesConfig {
     const LEASE: Duration = Duration::from_hours(2);
     const CLIENT_LEASE: Duration = Duration::from_secs(30);
     const DEAD: &str = ".dead";
-    /// Less than that an event is handed out again before anybody could have it.
+    /// With less, an event is redelivered before a client could read it.
     const MIN_LEASE: Duration = Duration::from_secs(1);
 
-    /// What a directory's own commands go by: nothing is refused or dropped that a host would keep.
+    /// For offline commands: refuses and drops nothing that a host would keep.
     #[must_use]
     pub fn unbounded() -> Self {
         Self {
@@ -132,18 +133,18 @@ impl QueuesConfig {
             ("max_deliveries_per_request", self.max_deliveries_per_request),
         ] {
             if limit == 0 {
-                return Err(format!("`{name}` is at least 1"));
+                return Err(format!("`{name}` must be at least 1"));
             }
         }
         let leases = self.rules.iter().filter_map(|rule| rule.lease).chain(self.lease);
         if leases.min().is_some_and(|lease| lease < Self::MIN_LEASE) {
-            return Err(format!("`lease` is at least {:?}", Self::MIN_LEASE));
+            return Err(format!("`lease` must be at least {:?}", Self::MIN_LEASE));
         }
         for (index, rule) in self.rules.iter().enumerate() {
             let dead = rule.dead_letters.as_ref();
             if dead.is_some_and(|dead| rule.name.fits(dead)) {
                 return Err(format!(
-                    "rules[{index}]: `dead_letters` is for another queue than those that the rule is for"
+                    "rules[{index}]: `dead_letters` must name a queue that the rule does not match"
                 ));
             }
             if dead.is_some() && rule.max_attempts.or(self.max_attempts).is_none() {
@@ -156,7 +157,7 @@ impl QueuesConfig {
         Ok(())
     }
 
-    /// How a queue hands out its events.
+    /// The rules of delivery of a queue.
     #[must_use]
     pub fn policy(&self, queue: &Name) -> QueuePolicy {
         let rule = self.rules.iter().find(|rule| rule.name.fits(queue));
@@ -173,7 +174,7 @@ impl QueuesConfig {
         QueuePolicy { ack_mode: commit, lease, dead }
     }
 
-    /// Whether dead letters of other queues come here.
+    /// Whether this queue receives dead letters of other queues.
     fn has_dead_letters(&self, queue: &Name) -> bool {
         let mut named =
             self.rules.iter().filter_map(|rule| rule.dead_letters.as_ref()).chain(&self.dead_letters);

@@ -1,4 +1,4 @@
-//! When a new generation is taken back without being asked.
+//! Automatic rollback of a new generation that fails.
 
 use std::time::Duration;
 
@@ -7,26 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::unit;
 
-/// When a new generation is taken back, and the one before it serves again.
+/// Automatic rollback: when the previous generation replaces a new one that fails.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RollbackConfig {
-    /// For this long after it began to serve it is watched. `"none"`: never.
+    /// Probation: how long a new generation is watched after it begins to serve. `"none"`: no automatic rollback.
     #[serde(with = "unit::DurationOrNone")]
     pub window: Option<Duration>,
-    /// The share of its requests that may fail meanwhile, from 0 to 1: that trap, or answer with a status of 500 or above.
+    /// The share of requests that may fail during probation, from 0 to 1. A request fails if the guest traps, or
+    /// responds with a status of 500 or above.
     pub max_failed: f64,
-    /// With fewer requests than these it is not judged.
+    /// The number of requests before a generation is judged.
     pub min_requests: u64,
 }
 
 impl RollbackConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.max_failed) {
-            return Err(format!("`max_failed` is a share from 0 to 1, not {}", self.max_failed));
+            return Err(format!("`max_failed` must be from 0 to 1, not {}", self.max_failed));
         }
         if self.min_requests == 0 {
-            return Err("`min_requests` is at least 1".to_owned());
+            return Err("`min_requests` must be at least 1".to_owned());
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Routes: which requests go to which app, and how long they may take.
+//! Routes: which requests go to which app, with which deadline.
 
 use std::time::Duration;
 
@@ -7,45 +7,45 @@ use serde::{Deserialize, Serialize};
 
 use super::unit;
 
-/// Which requests go to an app, and how long it may take for one.
+/// A route: which requests go to an app, with which deadline.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
     /// The app's name.
     #[schemars(example = &"NAME")]
     pub app: String,
-    /// The host that was asked for, without a port; none means any.
+    /// The hostname in the request, without a port. Default: any.
     #[serde(default)]
     #[schemars(example = "example.com")]
     pub host: Option<String>,
-    /// The start of the path, by whole segments: `/a` takes `/a` and `/a/b`, and not `/ab`.
+    /// Prefix of the path, by whole segments: `/a` matches `/a` and `/a/b`, but not `/ab`.
     #[serde(default = "default_path")]
     pub path: String,
-    /// The methods; none means any.
+    /// The methods. Default: any.
     #[serde(default)]
     pub methods: Vec<String>,
-    /// After this time the request is cancelled with `deadline`. `"none"` means never.
+    /// The time after which a request is cancelled, with the reason `deadline`. `"none"`: no deadline.
     #[serde(default = "default_deadline", with = "unit::DurationOrNone")]
     pub deadline: Option<Duration>,
-    /// How long a guest may go on after its request was cancelled.
+    /// How long a guest may continue after its request was cancelled.
     #[serde(default = "default_grace", with = "unit::DurationSetting")]
     pub grace: Duration,
-    /// What becomes of a guest whose client leaves.
+    /// What happens to a guest when its client disconnects.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
 }
 
-/// What becomes of a guest whose client leaves before it has returned.
+/// What happens to a guest when its client disconnects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDisconnect {
-    /// It is told, and has its grace.
+    /// The request is cancelled: the guest gets a signal, and has `grace` to respond.
     #[default]
     Signal,
-    /// Its call is dropped at once, by the Component Model's own means (WASI 0.3), or its instance is (WASI 0.2). For
-    /// components that do not listen to their cancellation.
+    /// The guest's call (WASI 0.3) or its whole instance (WASI 0.2) is dropped at once. For components that do not
+    /// listen for the signal.
     Cancel,
-    /// It is not told, and may go on until the deadline of its request. It gets no more events.
+    /// The guest gets no signal, and may continue until the deadline of its request. It gets no more events.
     Detach,
 }
 
@@ -64,7 +64,7 @@ impl RouteConfig {
 
     pub(super) fn check(&self, app_is_known: bool) -> Result<(), String> {
         if !app_is_known {
-            return Err(format!("there is no app `{0}`; add `[apps.{0}]` or correct the name", self.app));
+            return Err(format!("unknown app `{0}`; add `[apps.{0}]`, or correct the name", self.app));
         }
         if !self.path.starts_with('/') {
             return Err(format!("path `{}` must start with `/`", self.path));
@@ -92,7 +92,9 @@ impl RouteConfig {
             method.parse::<http::Method>().is_err() || method.chars().any(|c| c.is_ascii_lowercase())
         };
         match self.methods.iter().find(unusable) {
-            Some(method) => Err(format!("`{method}` is no HTTP method; write it in capitals, as `GET`")),
+            Some(method) => {
+                Err(format!("`{method}` is not an HTTP method; write it in capitals, such as `GET`"))
+            }
             None => Ok(()),
         }
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A duration that has a derived default.
+/// A duration with a derived default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum DerivedTimeout {
-    /// A share of `client_timeout`.
+    /// A fraction of `client_timeout`.
     #[default]
     Derived,
     /// Turned off.

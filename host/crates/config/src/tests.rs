@@ -118,7 +118,7 @@ fn errors_name_the_place_and_the_remedy() {
     let app = "[apps.a]\ncomponent = 'a.wasm'\n";
     for (text, expected) in [
         ("lisen = 'x'", "conf/linger.toml:1:1: unknown key `lisen`; did you mean `listen`?"),
-        ("listen = 'nowhere'", "conf/linger.toml:1:10: no address; write `IP:PORT`, `unix:PATH`"),
+        ("listen = 'nowhere'", "conf/linger.toml:1:10: invalid address; write `IP:PORT`, `unix:PATH`"),
         (
             "[limits]\nmax_conections = 1",
             "conf/linger.toml:2:1: unknown key `max_conections`; did you mean `max_conn",
@@ -129,67 +129,67 @@ fn errors_name_the_place_and_the_remedy() {
             "conf/linger.toml:3:9: the environment variable `LINGER_TOKEN` is not set; set it",
         ),
         (&format!("{app}sockets = ['[::1]:1',\n '${{A']"), "conf/linger.toml:4:2: `${` has no `}` after it"),
-        ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: no address; write"),
-        ("busy_poll = '2ms'", "conf/linger.toml: `busy_poll` is at most 1ms"),
-        ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is no duration"),
+        ("listen = '127.0.0.1:${TOKEN}'", "conf/linger.toml:1:10: invalid address; write"),
+        ("busy_poll = '2ms'", "conf/linger.toml: `busy_poll` must be at most 1ms"),
+        ("shutdown_timeout = '10'", "conf/linger.toml:1:20: `10` is not a duration"),
         ("shutdown_timeout = 10", "conf/linger.toml:1:20: invalid type: integer, expected a string"),
         ("[limits]\nmax_head_size = 'big'", "conf/linger.toml:2:17: "),
         (
             &format!("{app}[limits]\nmax_head_size = '1KiB'"),
-            "conf/linger.toml: limits: `max_head_size` is at least 8.0 KiB",
+            "conf/linger.toml: limits: `max_head_size` must be at least 8.0 KiB",
         ),
         (
             &format!("{app}[limits]\nmax_body_buffers = '1KiB'"),
-            "conf/linger.toml: limits: `max_body_buffer` is at least 64.0 KiB",
+            "conf/linger.toml: limits: `max_body_buffer` must be at least 64.0 KiB",
         ),
         (
             &format!("{app}[detection]\nclient_timeout = '1s'"),
-            "conf/linger.toml: detection: `client_timeout` is at least 6s",
+            "conf/linger.toml: detection: `client_timeout` must be at least 6s",
         ),
         ("[limits\n", "conf/linger.toml:1:8: "),
-        ("", "conf/linger.toml: there is no app; add `[apps.NAME]`"),
-        ("[apps.a]\n", "conf/linger.toml: apps.a: it has no `component`; name its file"),
+        ("", "conf/linger.toml: no app is configured; add `[apps.NAME]`"),
+        ("[apps.a]\n", "conf/linger.toml: apps.a: `component` is missing; set it"),
         (
             &format!("{app}outgoing_hosts = ['http://a/']"),
-            "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is no host",
+            "conf/linger.toml: apps.a: outgoing_hosts: `http://a/` is not a hostname",
         ),
         (&format!("{app}instances.max = 0"), "conf/linger.toml: apps.a: instances: `max`"),
         (&format!("{app}instances.mx = 1"), "conf/linger.toml:3:11: unknown key `mx`; did you mean `max`?"),
-        (
-            &format!("{app}[apps.b]\ncomponent = 'b.wasm'"),
-            "conf/linger.toml: there are several apps and no route",
-        ),
+        (&format!("{app}[apps.b]\ncomponent = 'b.wasm'"), "conf/linger.toml: several apps are configured"),
         (
             &format!("{app}[apps.b]\ncomponent = 'b'\n[[routes]]\napp = 'a'"),
-            "conf/linger.toml: apps.b: no route leads to it",
+            "conf/linger.toml: apps.b: no route leads to this app",
         ),
-        (&format!("{app}[queues]\nmax_waiters = 0"), "conf/linger.toml: queues: `max_waiters` is at least 1"),
-        (&format!("{app}[queues]\nlease = '10ms'"), "conf/linger.toml: queues: `lease` is at least 1s"),
-        (&format!("{app}[queues]\nlease = 'none'"), "`none` is no duration"),
+        (
+            &format!("{app}[queues]\nmax_waiters = 0"),
+            "conf/linger.toml: queues: `max_waiters` must be at least 1",
+        ),
+        (&format!("{app}[queues]\nlease = '10ms'"), "conf/linger.toml: queues: `lease` must be at least 1s"),
+        (&format!("{app}[queues]\nlease = 'none'"), "`none` is not a duration"),
         (&format!("{app}[queues]\nmax_attempts = 0"), "expected a nonzero u32"),
         (&format!("{app}[queues]\ndead_letters = 'a'"), "queues: `dead_letters` needs `max_attempts`"),
         (
             &format!("{app}[[queues.rules]]\nname = 'a*'\nmax_attempts = 1\ndead_letters = 'ab'"),
-            "queues: rules[0]: `dead_letters` is for another queue",
+            "queues: rules[0]: `dead_letters` must name a queue",
         ),
-        (&format!("{app}[[queues.rules]]\nname = '*a'"), "`*a` fits no name"),
-        (&format!("{app}[topics]\nkeep_for = '0s'"), "topics: `keep_for` is at least 1s, or \"none\""),
+        (&format!("{app}[[queues.rules]]\nname = '*a'"), "`*a` matches no name"),
+        (&format!("{app}[topics]\nkeep_for = '0s'"), "topics: `keep_for` must be at least 1s, or \"none\""),
         (&format!("{app}[topics]\nkeep_events = 0"), "topics: `max_topics`, `max_waiters` and `keep_events`"),
-        (&format!("{app}outgoing_hosts = ['*']"), "`*` is no host"),
+        (&format!("{app}outgoing_hosts = ['*']"), "`*` is not a hostname"),
         (&format!("{app}[limits]\nmax_requests = 0"), "limits: `max_connections`, `max_requests`"),
         (&format!("{app}[limits]\nhead_timeout = '200years'"), "longer than a hundred years"),
         (
             &format!("{app}[[routes]]\napp = 'a'\nmethods = ['get']"),
-            "routes[0]: `get` is no HTTP method; write it in capitals",
+            "routes[0]: `get` is not an HTTP method; write it in capitals",
         ),
         (&format!("{app}[[routes]]\napp = 'a'\npath = '/a?b'"), "routes[0]: path `/a?b` has `?`"),
         (
             &format!("{app}[[routes]]\napp = 'a'\nhost = 'a:80'"),
             "routes[0]: host `a:80` must be a name or an address",
         ),
-        (&format!("{app}[[routes]]\napp = 'b'"), "conf/linger.toml: routes[0]: there is no app `b`"),
+        (&format!("{app}[[routes]]\napp = 'b'"), "conf/linger.toml: routes[0]: unknown app `b`"),
         (&format!("{app}[[routes]]\napp = 'a'\npath = 'x'"), "routes[0]: path `x` must start with `/`"),
-        (&format!("{app}[[routes]]\napp = 'a'\nmethods = ['G T']"), "routes[0]: `G T` is no HTTP method"),
+        (&format!("{app}[[routes]]\napp = 'a'\nmethods = ['G T']"), "routes[0]: `G T` is not an HTTP method"),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(expected), "{text:?} gave {error:?}, not {expected:?}");
@@ -215,7 +215,7 @@ fn app_names_are_for_paths() {
     for name in ["a b", "a/b", "a?b", "\u{e4}", ""] {
         let text = format!("[apps.{name:?}]\ncomponent = 'a.wasm'\n");
         let error = Config::parse(&text, Path::new("linger.toml"), variable).unwrap_err().to_string();
-        assert!(error.contains("a name is 1 to 128"), "{name}: {error}");
+        assert!(error.contains("a name has 1 to 128"), "{name}: {error}");
     }
     let config = Config::for_component(Path::new("my component.v2.wasm"));
     assert_eq!(config.apps.keys().next().unwrap(), "my-component.v2");

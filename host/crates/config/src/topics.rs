@@ -1,4 +1,4 @@
-//! How many topics there may be, and how long they keep their events.
+//! Limits on topics, and their retention.
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use linger_base::Name;
 use super::pattern::NamePattern;
 use super::unit;
 
-/// Bounds on topics, and how long they keep their events.
+/// Limits on topics, and their retention.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopicsConfig {
-    /// Topics that exist at a time. One without events and readers goes after twice its `keep_for`.
-    /// Beyond: `over-limit(names)`.
+    /// Topics at a time. A topic without events and readers is removed after twice its `keep_for`. Beyond:
+    /// `over-limit(names)`.
     pub max_topics: usize,
-    /// Bytes in all topics together, with 256 bytes added for each event. Beyond: `over-limit(total-bytes)`.
+    /// Bytes in all topics together, plus 256 bytes for each event. Beyond: `over-limit(total-bytes)`.
     #[serde(with = "unit::SizeSetting")]
     pub max_total_bytes: ByteSize,
-    /// Bytes of one event. Beyond: `too-large`.
+    /// Size of one event. Beyond: `too-large`.
     #[serde(with = "unit::SizeSetting")]
     pub max_event_size: ByteSize,
     /// Readers that wait at one topic. Beyond: `over-limit(waiters)`.
     pub max_waiters: usize,
-    /// Events that a topic keeps, the newest ones.
+    /// Retention by number: the newest events that a topic keeps.
     pub keep_events: usize,
-    /// Bytes that a topic keeps, with 256 bytes added for each event. It keeps the newest event in any case.
+    /// Retention by size: bytes that a topic keeps, plus 256 bytes for each event. The newest event is always kept.
     #[serde(with = "unit::SizeSetting")]
     pub keep_bytes: ByteSize,
-    /// How long a topic keeps an event, at least 1 s. `"none"` means as long as the other bounds allow.
+    /// Retention by time: how long a topic keeps an event, at least 1 s. `"none"`: as long as the other limits allow.
     #[serde(with = "unit::DurationOrNone")]
     pub keep_for: Option<Duration>,
-    /// What is different for some topics. The first rule that fits a topic counts.
+    /// Exceptions for some topics. The first matching rule applies.
     pub rules: Vec<TopicRule>,
 }
 
-/// What is different for the topics with some names.
+/// Exceptions for the topics with some names.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopicRule {
-    /// The name, or the start of all names when it ends with `*`.
+    /// The name, or a prefix followed by `*`.
     pub name: NamePattern,
     /// As in `[topics]`.
     #[serde(default)]
@@ -56,19 +56,19 @@ pub struct TopicRule {
     pub keep_for: super::DerivedTimeout,
 }
 
-/// How long one topic keeps its events.
+/// The retention of one topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// How many, at least 1.
+    /// Number of events, at least 1.
     pub events: usize,
-    /// How many bytes, with 256 added for each event.
+    /// Bytes, plus 256 for each event.
     pub bytes: u64,
-    /// How long.
+    /// Time.
     pub time: Option<Duration>,
 }
 
 impl TopicsConfig {
-    /// What a directory's own commands go by: nothing is refused or dropped that a host would keep.
+    /// For offline commands: refuses and drops nothing that a host would keep.
     #[must_use]
     pub fn unbounded() -> Self {
         Self {
@@ -85,22 +85,22 @@ impl TopicsConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         let counts = self.rules.iter().filter_map(|rule| rule.keep_events).chain([self.keep_events]);
         if self.max_topics == 0 || self.max_waiters == 0 || counts.min() == Some(0) {
-            return Err("`max_topics`, `max_waiters` and `keep_events` are at least 1".to_owned());
+            return Err("`max_topics`, `max_waiters` and `keep_events` must be at least 1".to_owned());
         }
         let times = self.rules.iter().filter_map(|rule| match rule.keep_for {
             super::DerivedTimeout::Time(time) => Some(time),
             super::DerivedTimeout::Derived | super::DerivedTimeout::Off => None,
         });
         if times.chain(self.keep_for).min().is_some_and(|time| time < Self::MIN_TIME) {
-            return Err(format!("`keep_for` is at least {:?}, or \"none\"", Self::MIN_TIME));
+            return Err(format!("`keep_for` must be at least {:?}, or \"none\"", Self::MIN_TIME));
         }
         Ok(())
     }
 
-    /// Less than that an event is gone before its readers look.
+    /// With less, an event is dropped before readers could get it.
     const MIN_TIME: Duration = Duration::from_secs(1);
 
-    /// How long a topic keeps its events.
+    /// The retention of a topic.
     #[must_use]
     pub fn retention(&self, topic: &Name) -> Retention {
         let rule = self.rules.iter().find(|rule| rule.name.fits(topic));

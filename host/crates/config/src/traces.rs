@@ -1,4 +1,4 @@
-//! Where traces go.
+//! Export of traces.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,47 +11,47 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminToken, unit};
 
-/// Where traces of requests are sent: to a collector, by OTLP over HTTP. See docs/traces.md.
+/// Export of request traces to a collector, by OTLP over HTTP. See docs/traces.md.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TracesConfig {
-    /// The collector's address, as `http://HOST:PORT` or `https://HOST:PORT`. Without a path it gets `/v1/traces`.
+    /// The collector's URL, as `http://HOST:PORT` or `https://HOST:PORT`. The default path is `/v1/traces`.
     #[schemars(example = &"http://127.0.0.1:4318")]
     pub endpoint: String,
-    /// The share of new traces that is recorded, from 0 to 1. A request that comes with a `traceparent` goes by what that
-    /// says.
+    /// Sampling: the share of new traces that is recorded, from 0 to 1. A request with a `traceparent` header
+    /// follows the sampling decision in it.
     #[serde(default = "default_ratio")]
     pub ratio: f64,
-    /// What the server is called in its traces.
+    /// The service name in the traces.
     #[serde(default = "default_service")]
     pub service: String,
-    /// Headers for the collector by name, as `authorization = "Bearer ${TOKEN}"`.
+    /// Headers for the collector by name, such as `authorization = "Bearer ${TOKEN}"`.
     #[serde(default)]
     pub headers: BTreeMap<String, AdminToken>,
-    /// For `https`, a PEM file of the authorities that the collector's certificate is from, relative to the
-    /// configuration's folder. By default the public ones.
+    /// For `https`: the trusted certificate authorities, as a PEM file, relative to the configuration's folder.
+    /// Default: the public ones.
     #[serde(default)]
     #[schemars(example = &"collector-ca.pem")]
     pub ca: Option<PathBuf>,
-    /// Spans that wait to be sent. Beyond: they are dropped.
+    /// Spans that wait to be sent. Beyond: new spans are dropped.
     #[serde(default = "default_max_queued")]
     pub max_queued: usize,
-    /// Spans that are sent at a time, at most `max_queued`. When as many wait, they are sent at once.
+    /// Spans in one batch, at most `max_queued`. A full batch is sent at once.
     #[serde(default = "default_max_batch")]
     pub max_batch: usize,
-    /// How long fewer spans wait for others, at least 10 ms.
+    /// How long an incomplete batch waits for more spans, at least 10 ms.
     #[serde(default = "default_interval", with = "unit::DurationSetting")]
     pub interval: Duration,
-    /// How long the collector may take for a batch, with all tries, at least 10 ms. Beyond: its spans are lost. A server
-    /// that stops takes no longer to send its last ones.
+    /// How long the export of a batch may take, with all retries, at least 10 ms. Beyond: the spans of the batch
+    /// are dropped. A graceful shutdown waits at most as long for the last batch.
     #[serde(default = "default_timeout", with = "unit::DurationSetting")]
     pub timeout: Duration,
 }
 
-/// Where collectors expect traces.
+/// The standard path for traces.
 const PATH: &str = "/v1/traces";
 
-/// Less makes the thread that sends a busy one.
+/// With less, the exporting thread would never sleep.
 const LEAST: Duration = Duration::from_millis(10);
 
 fn default_ratio() -> f64 {
@@ -85,31 +85,32 @@ impl TracesConfig {
         }
         let endpoint = self.endpoint()?;
         if self.ca.is_some() && endpoint.scheme() != Some(&Scheme::HTTPS) {
-            return Err("`ca` is for an `endpoint` with https".to_owned());
+            return Err("`ca` needs an `endpoint` with https".to_owned());
         }
         if !(0.0..=1.0).contains(&self.ratio) {
-            return Err("`ratio` is from 0 to 1".to_owned());
+            return Err("`ratio` must be from 0 to 1".to_owned());
         }
         if self.service.is_empty() {
-            return Err("`service` is a name; leave it out for `linger`".to_owned());
+            return Err("`service` must not be empty; remove it for the default `linger`".to_owned());
         }
         if self.max_batch == 0 || self.max_batch > self.max_queued {
-            return Err("`max_batch` is at least 1, and at most `max_queued`".to_owned());
+            return Err("`max_batch` must be at least 1, and at most `max_queued`".to_owned());
         }
         if self.interval < LEAST || self.timeout < LEAST {
-            return Err(format!("`interval` and `timeout` are at least {LEAST:?}"));
+            return Err(format!("`interval` and `timeout` must be at least {LEAST:?}"));
         }
         match self.headers.iter().find(|(name, value)| !is_header(name, value)) {
             Some((name, _)) => {
-                Err(format!("headers.{name}: no header of HTTP has this name, or can have its value"))
+                Err(format!("headers.{name}: the name or value is not valid in an HTTP header"))
             }
             None => Ok(()),
         }
     }
 
-    /// The whole address. An error says what is wrong with it, without its text, which may hold a secret.
+    /// The complete URL. An error does not quote it, because it may contain a secret.
     pub fn endpoint(&self) -> Result<Uri, String> {
-        let unfit = || "`endpoint` is no address of a collector; write http://HOST:PORT, or https".to_owned();
+        let unfit =
+            || "`endpoint` is not a collector's URL; write http://HOST:PORT or https://HOST:PORT".to_owned();
         let mut parts = self.endpoint.parse::<Uri>().map_err(|_| unfit())?.into_parts();
         let known = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
         if !parts.scheme.as_ref().is_some_and(known) {
@@ -117,7 +118,7 @@ impl TracesConfig {
         }
         let authority = parts.authority.as_ref().ok_or_else(unfit)?;
         if authority.as_str().contains('@') {
-            return Err("`endpoint` has no room for a user; send `headers.authorization`".to_owned());
+            return Err("`endpoint` must not contain a user; set `headers.authorization`".to_owned());
         }
         if authority.as_str() != authority.host() && authority.port_u16().is_none() {
             return Err(unfit());
@@ -160,11 +161,11 @@ mod tests {
         for (text, problem) in [
             ("endpoint = '127.0.0.1:4318'", "http://HOST:PORT"),
             ("endpoint = 'ftp://a'", "http://HOST:PORT"),
-            ("endpoint = 'http://secret@a'", "no room for a user"),
+            ("endpoint = 'http://secret@a'", "must not contain a user"),
             ("endpoint = 'http://a:43180000'", "http://HOST:PORT"),
             ("endpoint = 'http://a:'", "http://HOST:PORT"),
             ("endpoint = 'http:///x'", "http://HOST:PORT"),
-            ("endpoint = 'http://a'\nca = 'x.pem'", "`ca` is for"),
+            ("endpoint = 'http://a'\nca = 'x.pem'", "`ca` needs"),
             ("endpoint = 'http://a'\nratio = 1.5", "from 0 to 1"),
             ("endpoint = 'http://a'\nratio = nan", "from 0 to 1"),
             ("endpoint = 'http://a'\nservice = ''", "`service`"),

@@ -18,16 +18,16 @@ use super::setting::DerivedTimeout;
 /// A duration.
 pub(super) struct DurationSetting;
 
-/// A duration, where one does not have to be set.
+/// An optional duration.
 pub(super) struct OptionalDuration;
 
 /// A duration, or `"none"`.
 pub(super) struct DurationOrNone;
 
-/// A size. A number without a unit is of bytes.
+/// A size. A number without a unit is in bytes.
 pub(super) struct SizeSetting;
 
-/// A size, where one does not have to be set.
+/// An optional size.
 pub(super) struct OptionalSize;
 
 impl DurationSetting {
@@ -91,7 +91,7 @@ impl SizeSetting {
         ByteSize::deserialize(input)
     }
 
-    /// In the largest unit that says it exactly.
+    /// In the largest unit that is exact.
     pub(super) fn serialize<S: Serializer>(size: &ByteSize, output: S) -> Result<S::Ok, S::Error> {
         let bytes = size.as_u64();
         let units = [(bytesize::GIB, "GiB"), (bytesize::MIB, "MiB"), (bytesize::KIB, "KiB")];
@@ -115,10 +115,10 @@ impl OptionalSize {
     }
 }
 
-/// What stands for no bound on a time.
+/// The word for no time limit.
 const NONE: &str = "none";
 
-/// The longest duration, a hundred years: more means `none`, and clocks cannot add it.
+/// The longest duration, a hundred years: clocks cannot add more, and `none` is for no limit.
 const MAX: Duration = Duration::from_hours(100 * 365 * 24);
 
 fn parse_or_none(text: &str) -> Result<Option<Duration>, String> {
@@ -135,11 +135,11 @@ fn parse(text: &str) -> Result<Duration, String> {
 
 fn parse_any(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| {
-        format!("`{text}` is no duration ({error}); write it with a unit, as \"10s\" or \"5m\"")
+        format!("`{text}` is not a duration ({error}); write it with a unit, such as \"10s\" or \"5m\"")
     })
 }
 
-/// What editors are told of types. Each pattern lets a variable through, whose value they cannot know.
+/// The types in the schema for editors. Each pattern allows a variable, whose value an editor cannot know.
 macro_rules! schema {
     ($($type:ty),+: $title:literal, $rest:tt) => {$(
         impl JsonSchema for $type {

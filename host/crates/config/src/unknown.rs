@@ -1,9 +1,9 @@
-//! Keys and values that there are not: which one was meant, and of what type.
+//! Errors about unknown keys and values: "did you mean", and the expected type.
 
-/// What is alike enough to have been meant: half of the letters are right.
+/// The least similarity for a suggestion: half of the letters are right.
 const ALIKE: f64 = 0.5;
 
-/// A better message for one of serde's about a name that it does not know, if it is one.
+/// A better message for serde's error about an unknown name, if it is one.
 pub(super) fn explain(message: &str) -> Option<String> {
     let (what, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
         ("key", rest)
@@ -18,11 +18,11 @@ pub(super) fn explain(message: &str) -> Option<String> {
     Some(if likeness(nearest) >= ALIKE {
         format!("unknown {what} `{name}`; did you mean `{nearest}`?")
     } else {
-        format!("unknown {what} `{name}`; there is `{}`", known.join("`, `"))
+        format!("unknown {what} `{name}`; expected `{}`", known.join("`, `"))
     })
 }
 
-/// The same about a value of another type, without the value: it may be a secret.
+/// A better message for a value of the wrong type, without the value: it may be a secret.
 pub(super) fn without_value(message: &str) -> Option<String> {
     let (found, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
     let found = found.split(['`', '"']).next()?.trim_end();
@@ -40,10 +40,10 @@ mod tests {
             ("max_conections", "unknown key `max_conections`; did you mean `max_connections`?"),
             ("mx", "unknown key `mx`; did you mean `max`?"),
             ("timeout", "unknown key `timeout`; did you mean `head_timeout`?"),
-            ("zzz", "unknown key `zzz`; there is `max_connections`, `head_timeout`, `max`"),
+            ("zzz", "unknown key `zzz`; expected `max_connections`, `head_timeout`, `max`"),
             (
                 "max`, expected",
-                "unknown key `max`, expected`; there is `max_connections`, `head_timeout`, `max`",
+                "unknown key `max`, expected`; expected `max_connections`, `head_timeout`, `max`",
             ),
         ] {
             assert_eq!(explain(&format!("unknown field `{name}`, {known}")).unwrap(), expected);

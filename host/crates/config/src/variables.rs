@@ -1,15 +1,15 @@
-//! `${NAME}` in a string stands for an environment variable. Strings are replaced after TOML was parsed, so a value is never
-//! taken for more than a string.
+//! `${NAME}` in a string stands for an environment variable. Strings are replaced after the TOML is parsed, so a
+//! value never becomes TOML.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A string that cannot be replaced.
+/// A string with an unusable variable.
 #[derive(Debug)]
 pub(super) struct UnusableVariable {
     /// Where it starts in the text, in bytes.
     pub(super) offset: usize,
-    /// What is wrong with it.
+    /// The error.
     pub(super) message: String,
 }
 
@@ -52,7 +52,7 @@ fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Stri
             format!("`${{` has no `}}` after it; write `${{NAME}}` for an environment variable, {LITERAL}")
         })?;
         if !is_name(name) {
-            return Err(format!("`${{{name}}}` does not name an environment variable; {LITERAL}"));
+            return Err(format!("`${{{name}}}` is not the name of an environment variable; {LITERAL}"));
         }
         let value = variable(name).ok_or_else(|| {
             format!("the environment variable `{name}` is not set; set it for Linger, {LITERAL}")
@@ -64,7 +64,7 @@ fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Stri
     Ok(expanded)
 }
 
-const LITERAL: &str = "or write `$${` if you mean those characters";
+const LITERAL: &str = "or write `$${` for a literal `${`";
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()
@@ -101,9 +101,9 @@ mod tests {
         for (text, expected) in [
             ("${NONE}", "`NONE` is not set; set it for Linger, or write `$${`"),
             ("${A", "has no `}` after it"),
-            ("${}", "`${}` does not name"),
-            ("${2A}", "`${2A}` does not name"),
-            ("${A-b}", "`${A-b}` does not name"),
+            ("${}", "`${}` is not the name"),
+            ("${2A}", "`${2A}` is not the name"),
+            ("${A-b}", "`${A-b}` is not the name"),
         ] {
             let error = expanded(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

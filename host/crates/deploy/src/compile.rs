@@ -1,4 +1,4 @@
-//! Compiles beside the threads that serve, and behind them: when a core is wanted by both, it is theirs.
+//! Compiler threads, with a lower priority than the threads that serve requests.
 
 use std::sync::OnceLock;
 
@@ -32,7 +32,7 @@ fn pool() -> Option<&'static ThreadPool> {
             // The panic was logged, and whoever waits learns of it.
             .panic_handler(|_| ())
             .build()
-            .inspect_err(|error| tracing::warn!("no threads to compile with: {error}"))
+            .inspect_err(|error| tracing::warn!("cannot start the compiler threads: {error}"))
             .ok()
     };
     POOL.get_or_init(build).as_ref()

@@ -1,4 +1,4 @@
-//! A component that came in, with what is in front of it.
+//! A component to deploy, with its middleware.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Deploys what is written to the files of apps that want that.
+//! Watches the component files of apps with `watch`, and deploys changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ async fn offer(deployments: &Deployments, slot: &Arc<AppSlot>, component: Upload
     if slot.was_taken_back(&component.digest) {
         tracing::warn!(
             app = &*slot.name,
-            "{}: not deployed: it was taken back before; `linger deploy` deploys it in any case",
+            "{}: not deployed, because this version was rolled back before; use `linger deploy` to deploy it anyway",
             component.source.name.display()
         );
         return false;
@@ -146,11 +146,14 @@ fn watcher(slots: &[Arc<AppSlot>], changes: watch::Sender<()>) -> Option<notify:
         let _ = changes.send(());
     };
     let mut watcher = notify::recommended_watcher(told)
-        .inspect_err(|error| tracing::warn!("changes of files are seen late: {error}"))
+        .inspect_err(|error| tracing::warn!("cannot watch files, so changes are noticed later: {error}"))
         .ok()?;
     for folder in folders {
         if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!("{}: changes are seen late: {error}", folder.display());
+            tracing::warn!(
+                "{}: cannot watch the folder, so changes are noticed later: {error}",
+                folder.display()
+            );
         }
     }
     Some(watcher)

@@ -1,4 +1,4 @@
-//! Deploys: how a new component takes the place of an app's old one, without a failed request.
+//! Zero-downtime deploys (hot swap): a new generation replaces the current one, and no request fails.
 //!
 //! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
 //! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
@@ -47,40 +47,40 @@ pub use split::TrafficSplit;
 /// How long an instance may take to start.
 const START: Duration = Duration::from_secs(30);
 
-/// Why there is no new generation. The old one serves on.
+/// The reason why a deploy failed. The current generation continues to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// There is no such app.
-    #[error("there is no app `{name}`; there is {known}")]
+    /// The app does not exist.
+    #[error("unknown app `{name}`; the apps are {known}")]
     NoSuchApp {
         /// The name that was given.
         name: String,
         /// Those that there are.
         known: String,
     },
-    /// Another deploy of the app is under way.
-    #[error("another deploy of this app is under way; try again when it has ended")]
+    /// Another deploy of the app is running.
+    #[error("another deploy of this app is running; try again when it has finished")]
     Busy,
-    /// The component serves already.
-    #[error("generation {0} is this component already")]
+    /// The current generation already has this component.
+    #[error("generation {0} already has this component")]
     Unchanged(u64),
     /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// No instance of it starts.
-    #[error("no instance starts: {0}")]
+    /// Its instances do not start.
+    #[error("cannot start an instance: {0}")]
     Start(String),
-    /// It does not answer the probe request as it should.
+    /// Its probe fails.
     #[error("the probe failed: {0}")]
     Probe(String),
-    /// The compiler panicked, which is a mistake in Linger or in wasmtime.
-    #[error("compiling it failed, which is a mistake in Linger; the log says more")]
+    /// The compiler panicked, which is a bug in Linger or Wasmtime.
+    #[error("compiling panicked; this is a bug in Linger, and the log has details")]
     Panicked,
-    /// No generation was there before.
-    #[error("there is no generation before this one to go back to")]
+    /// The app has no previous generation.
+    #[error("the app has no previous generation to roll back to")]
     NothingBefore,
-    /// No generation serves some of the requests.
-    #[error("this app has no canary; `linger deploy --canary` begins one")]
+    /// The app has no canary.
+    #[error("the app has no canary; start one with `linger deploy --canary`")]
     NoCanary,
 }
 
@@ -88,7 +88,7 @@ pub enum DeployError {
 pub struct ComponentLoader {
     /// Compiles them.
     pub engine: Arc<Engine>,
-    /// What their guests push to and take from.
+    /// The store of their queues and topics.
     pub events: Arc<dyn EventStore>,
     /// How many threads call them.
     pub shards: usize,
@@ -210,7 +210,7 @@ impl Deployments {
         if is_same(&current) {
             if let (Some(serving), None) = (&serving, canary) {
                 // It is to serve all requests.
-                self.abort_in(slot, serving, "taken back: the generation beside it was deployed again");
+                self.abort_in(slot, serving, "discarded: its component was deployed for all requests again");
             }
             return Some(Err(DeployError::Unchanged(current.generation.number)));
         }
@@ -253,7 +253,7 @@ impl Deployments {
     pub fn abort(&self, name: &str) -> Result<DeployRecord, DeployError> {
         let slot = self.slot(name)?;
         let canary = slot.canary().ok_or(DeployError::NoCanary)?;
-        self.abort_in(&slot, &canary, "taken back: aborted").ok_or(DeployError::NoCanary)
+        self.abort_in(&slot, &canary, "discarded: aborted").ok_or(DeployError::NoCanary)
     }
 
     fn abort_in(&self, slot: &AppSlot, canary: &DeployedComponent, why: &str) -> Option<DeployRecord> {
@@ -279,7 +279,7 @@ impl Deployments {
         if !before.spec.has_same_guests(&slot.spec()) {
             tracing::warn!(
                 app = &*slot.name,
-                "what serves again was loaded with another configuration; a reload loads it with the one that counts now"
+                "the previous version runs with the configuration that it was loaded with; reload to apply the current one"
             );
         }
         let next = DeployedComponent {
@@ -297,7 +297,7 @@ impl Deployments {
         files::watch(self).await;
     }
 
-    /// Probes generations that are on trial, and takes those back that fail, for as long as it is polled.
+    /// Probes generations on trial, and rolls back or discards those that fail, for as long as it is polled.
     pub async fn judge(&self) {
         tokio::join!(trial::judge(self), trial::keep_probing(self));
     }
@@ -313,7 +313,7 @@ impl Deployments {
         }
     }
 
-    /// What the pooling allocator of instances has handed out, by kind. None without one.
+    /// The units in use of the pooling allocator, by kind. None without one.
     pub fn pool(&self) -> Option<[(&'static str, u64); 5]> {
         self.loader.engine.pool()
     }
@@ -345,10 +345,10 @@ impl Deployments {
         }
         let begun = Instant::now();
         let started = timeout(START, app.try_start()).await;
-        started.map_err(|_| DeployError::Start(format!("it takes longer than {START:?}")))?.map_err(
+        started.map_err(|_| DeployError::Start(format!("it took longer than {START:?}")))?.map_err(
             |error| match error {
                 CallError::NotStarted(why) if why.contains("memory") => {
-                    DeployError::Start(format!("{why}; `instances.max_memory` says how much there is"))
+                    DeployError::Start(format!("{why}; the limit is `instances.max_memory`"))
                 }
                 CallError::NotStarted(why) => DeployError::Start(why),
                 other => DeployError::Start(other.to_string()),

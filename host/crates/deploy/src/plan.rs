@@ -1,4 +1,4 @@
-//! A new configuration for the apps: prepared as a whole, and then put in force at once, or not at all.
+//! A new configuration of the apps: prepared as a whole, and then applied at once, or not at all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use linger_exchange::Generation;
 use super::slot::DeployLock;
 use super::{AppSlot, AppSlots, AppSpec, DeployError, DeployRecord, DeployedComponent, Deployments, files};
 
-/// Why a configuration is not put in force.
+/// The reason why a configuration is not applied.
 #[derive(Debug, thiserror::Error)]
 #[error("apps.{app}: {error}")]
 pub struct PlanError {
@@ -44,17 +44,17 @@ struct NextGeneration {
     seen: Option<FileStamp>,
 }
 
-/// What a new configuration changes about an app.
+/// The change of an app by a new configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AppChange {
     /// It is new.
     Added,
-    /// It is no more.
+    /// The app is removed.
     Removed,
-    /// What the host does with its requests and deploys.
+    /// Settings of its requests and deploys have changed.
     Settings,
-    /// How its instances are made, or of which component: this generation serves now.
+    /// Its component or the settings of its instances have changed: this is the new generation.
     Generation(u64),
 }
 
@@ -65,7 +65,7 @@ impl ReloadPlan {
         self.apps.get(name)
     }
 
-    /// Whether something else serves by now than that which it was made for, as after a rollback.
+    /// Whether the serving generations have changed since it was prepared, as by a rollback.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.after.iter().any(|(slot, after)| !Arc::ptr_eq(after, &slot.current()))

@@ -1,4 +1,4 @@
-//! Tries a generation before it serves: whether an instance starts, and whether it answers as its app wants it to.
+//! Tests a generation before it serves: whether an instance starts, and whether its probe succeeds.
 
 use std::sync::{Arc, Weak};
 
@@ -53,10 +53,10 @@ pub(super) async fn probe(
     let (path, wanted) = (&probe.path, probe.status);
     Err(match answered {
         Ok(Ok(status)) if status == wanted => return Ok(()),
-        Ok(Ok(status)) => ProbeFailure::Answer(format!("{path} answers {status} and not {wanted}")),
+        Ok(Ok(status)) => ProbeFailure::Answer(format!("{path} responded with {status}, not {wanted}")),
         Ok(Err(ProbeFailure::Answer(failure))) => ProbeFailure::Answer(format!("{path}: {failure}")),
         Ok(Err(ProbeFailure::Busy)) => ProbeFailure::Busy,
-        Err(_) => ProbeFailure::Answer(format!("{path} is not answered within {:?}", probe.timeout)),
+        Err(_) => ProbeFailure::Answer(format!("{path} did not respond within {:?}", probe.timeout)),
     })
 }
 
@@ -79,7 +79,7 @@ async fn answer(
     let wrong = |message: String| ProbeFailure::Answer(message);
     let uri = format!("http://localhost{}", probe.path);
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
-    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is none of HTTP".to_owned()))?;
+    *request.uri_mut() = uri.parse().map_err(|_| wrong("the path is not valid in HTTP".to_owned()))?;
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     let called = app.call_apart(shard, exchange.clone(), Box::new(request)).await;
     let (response, hold) = called.map_err(|error| match error {
@@ -89,10 +89,10 @@ async fn answer(
     let status = response.status().as_u16();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        frame.map_err(|error| wrong(format!("the answer breaks off: {error}")))?;
+        frame.map_err(|error| wrong(format!("the response was cut off: {error}")))?;
     }
     if exchange.has_failed() {
-        return Err(wrong("the guest failed after its answer had begun".to_owned()));
+        return Err(wrong("the guest failed after its response had begun".to_owned()));
     }
     drop(hold);
     Ok(status)

@@ -1,4 +1,4 @@
-//! What is remembered of a deploy.
+//! The record of a deploy.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -11,16 +11,16 @@ use linger_wasm::App;
 use super::TrafficSplit;
 use super::component::UploadedComponent;
 
-/// A deploy: what came in, and how far it got.
+/// A deploy: its component, and the steps that succeeded.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeployRecord {
     /// The number of the generation that it made, or would have made.
     pub generation: u64,
     /// The SHA-256 of the component, in hexadecimal digits.
     pub digest: String,
-    /// Where the component is from.
+    /// The source of the component.
     pub source: String,
-    /// When it came in, in milliseconds since 1970.
+    /// The time of the deploy, in milliseconds since 1970.
     pub at: u64,
     /// The steps that succeeded, in their order.
     pub steps: Vec<FinishedStep>,
@@ -49,33 +49,33 @@ pub enum DeployStep {
     Load,
     /// An instance starts.
     Start,
-    /// It answers the probe request of its app.
+    /// Its probe succeeds.
     Probe,
-    /// Requests go to it, or some of them.
+    /// It gets requests: all, or a share.
     Switch,
-    /// All of them do, after some did.
+    /// It gets all requests, after a share.
     Promote,
 }
 
-/// What became of a deploy.
+/// The state of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeployState {
     /// It is being loaded.
     Verifying,
-    /// It is being started, and asked.
+    /// It is being started and probed.
     Probing,
     /// It serves.
     Current,
-    /// It serves some requests, beside the current one.
+    /// It serves a part of the requests, beside the current one.
     Canary,
-    /// It served before the current one, and is kept to take over again.
+    /// It served before the current one, and is kept for a rollback.
     Previous,
-    /// Requests are still in it.
+    /// It still has in-flight requests.
     Draining,
     /// It has ended, and its memory is free.
     Gone,
-    /// It never served, or was taken back.
+    /// It never served, or was rolled back or discarded.
     Refused,
 }
 
@@ -113,7 +113,7 @@ impl DeployEntry {
     }
 }
 
-/// What is shown of a deploy.
+/// A deploy, as operators see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeployView {
     /// The deploy.

@@ -1,4 +1,4 @@
-//! The place of an app: which of its generations serve, which one was before, and what has been tried.
+//! The slot of an app: its serving generations, the previous one, and its history of deploys.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -211,7 +211,7 @@ impl AppSlot {
             gone.generation.replace(drain_timeout);
             if before.canary.as_ref().is_some_and(|canary| Arc::ptr_eq(&canary.deployed, gone)) {
                 let number = gone.generation.number;
-                tracing::info!(app = &*self.name, "generation {number}, a canary, serves no more");
+                tracing::info!(app = &*self.name, "canary generation {number} is discarded");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the configuration says of an app.
+//! The configuration of an app.
 
 use std::collections::BTreeMap;
 

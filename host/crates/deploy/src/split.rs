@@ -1,4 +1,4 @@
-//! Which of an app's requests go to its canary.
+//! The share of an app's requests that go to its canary.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub enum TrafficSplit {
     /// So many of a hundred, evenly spread.
     Percent(f64),
-    /// Those with this header.
+    /// The requests with this header.
     Header(HeaderName, HeaderValue),
 }
 
@@ -55,13 +55,15 @@ impl FromStr for TrafficSplit {
     fn from_str(text: &str) -> Result<Self, String> {
         let unusable = || {
             format!(
-                "`{text}` is no share of requests; write a percentage as `10%`, or a header as `x-beta: 1`"
+                "`{text}` is not a share of requests; write a percentage such as `10%`, or a header such as `x-beta: 1`"
             )
         };
         if let Some(percent) = text.trim().strip_suffix('%') {
             let percent: f64 = percent.trim().parse().map_err(|_| unusable())?;
             if !(percent > 0.0 && percent < 100.0) {
-                return Err(format!("{percent}% is no share for a canary; it is between 0% and 100%"));
+                return Err(format!(
+                    "{percent}% is not a share for a canary; use more than 0% and less than 100%"
+                ));
             }
             return Ok(Self::Percent(percent));
         }

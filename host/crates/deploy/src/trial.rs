@@ -25,10 +25,10 @@ pub(super) async fn judge(deployments: &Deployments) {
 
 fn roll_back(deployments: &Deployments, slot: &AppSlot, doubted: &Arc<DeployedComponent>, doubt: &str) {
     let number = doubted.generation.number;
-    let why = format!("taken back: {doubt}");
+    let why = format!("withdrawn: {doubt}");
     if slot.canary().is_some_and(|canary| Arc::ptr_eq(&canary, doubted)) {
         deployments.abort_in(slot, doubted, &why);
-        tracing::error!(app = &*slot.name, "canary generation {number} is taken back: {doubt}");
+        tracing::error!(app = &*slot.name, "canary generation {number} is discarded: {doubt}");
         return;
     }
     if !Arc::ptr_eq(&slot.current(), doubted) {
@@ -40,10 +40,13 @@ fn roll_back(deployments: &Deployments, slot: &AppSlot, doubted: &Arc<DeployedCo
             let next = record.generation;
             tracing::error!(
                 app = &*slot.name,
-                "generation {number} is taken back: {doubt}; {next} serves in its place"
+                "generation {number} is rolled back: {doubt}; generation {next} serves all requests"
             );
         }
-        Err(error) => tracing::warn!(app = &*slot.name, "{doubt}, and generation {number} stays: {error}"),
+        Err(error) => tracing::warn!(
+            app = &*slot.name,
+            "{doubt}, but generation {number} cannot be rolled back: {error}"
+        ),
     }
 }
 

@@ -33,7 +33,7 @@ impl AckTokens {
     pub fn issue(&self, deliveries: Vec<Arc<Delivery>>) -> Option<AckToken> {
         let mut bytes = [0; 16];
         if let Err(error) = getrandom::fill(&mut bytes) {
-            tracing::error!("no random bytes for `linger-delivery`: {error}");
+            tracing::error!("cannot get random bytes for `linger-delivery`: {error}");
             return None;
         }
         let token = AckToken(u128::from_ne_bytes(bytes));
@@ -46,7 +46,7 @@ impl AckTokens {
         Some(token)
     }
 
-    /// The client says that it got the response: what is still held is gone for good. Whether that was all of it:
+    /// The client has received the response: acknowledges its deliveries that are still leased. Returns whether all were:
     /// not so for a token that is unknown, was used, or whose time is over.
     pub fn ack(&self, token: AckToken) -> bool {
         let Some(deliveries) = self.state().awaited.remove(&token) else { return false };

@@ -1,9 +1,9 @@
-//! Places in topics.
+//! Cursors: positions in topics.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A place between two events of a topic, as readers keep it.
+/// A position between two events of a topic, as readers keep it.
 ///
 /// Events of a topic are numbered. What a topic loses (it was dropped, or the host could not keep its last
 /// events) makes numbers come again, so a place names its *epoch* too: the time in which the topic surely
@@ -15,9 +15,9 @@ pub struct Cursor {
     pub(super) next: u64,
 }
 
-/// The text is no cursor.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no cursor; give one as it was got, or none")]
+#[error("the cursor is not valid; send a cursor unchanged, or none")]
 pub struct InvalidCursor;
 
 impl Cursor {

@@ -1,4 +1,4 @@
-//! What one request holds: deliveries, settled together by how its response ended.
+//! The deliveries of one request, settled together by the outcome of its response.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use linger_config::AckMode;
 
 use super::{Event, Lease, Settlement, StoreError, StoreFuture};
 
-/// Why a request cannot hold another delivery.
+/// The reason why a request cannot get another delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoldError {
-    /// It holds as many as it may.
-    #[error("the request holds as many deliveries as it may")]
+    /// It has reached its limit of deliveries.
+    #[error("the request has reached its limit of deliveries")]
     TooMany,
     /// Its deliveries were settled already.
     #[error("the request has ended")]
@@ -45,7 +45,7 @@ struct LeaseWait(StoreFuture<Lease>);
 pub struct PendingLease(Arc<Mutex<Option<LeaseWait>>>);
 
 impl PendingLease {
-    /// Resolves with the lease, or with `None` when the place is given up or the lease was given before.
+    /// Resolves with the lease, or with `None` if the wait was given up or the lease was returned before.
     /// Giving up wakes nobody: whoever polls watches the end of the request too.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Lease, StoreError>>> {
         let mut wait = self.0.lock();
@@ -76,7 +76,7 @@ impl Deliveries {
         Ok(PendingLease(wait))
     }
 
-    /// Holds an event until the request ends. When it cannot, the lease returns untaken.
+    /// Holds an event until the request ends. If it cannot, the event is requeued as if it had not been taken.
     pub fn hold(&self, lease: Lease) -> Result<Arc<Delivery>, HoldError> {
         let mut held = self.held.lock();
         let held = Self::room(&mut held, self.max)?;
@@ -120,7 +120,7 @@ impl Deliveries {
         PendingSettlement(held.deliveries)
     }
 
-    /// What is held whose client has to say that it got it. From now on no receipt commits that.
+    /// The deliveries that the client has to acknowledge. From now on no receipt acknowledges them.
     pub fn await_client(&self) -> Vec<Arc<Delivery>> {
         let held = self.held.lock();
         let deliveries = held.iter().flat_map(|held| &held.deliveries);
@@ -199,13 +199,13 @@ impl Delivery {
         }
     }
 
-    /// The event without its payload being seen: for its id and its other particulars.
+    /// The event, for its id and metadata. Does not count as seen.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// The event, whose payload the handler sees from now on.
+    /// The event with its payload. From now on it counts as seen by the handler.
     pub fn see(&self) -> &Event {
         self.seen.store(true, Ordering::Relaxed);
         &self.event
@@ -245,7 +245,7 @@ impl Delivery {
         self.lease.lock().as_ref().map(Lease::time)
     }
 
-    /// Begins its time anew.
+    /// Renews it: its time starts again.
     fn renew(&self) {
         if let Some(lease) = &*self.lease.lock() {
             lease.renew();

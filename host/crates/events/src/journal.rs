@@ -1,4 +1,4 @@
-//! What a store writes down, so that its queues and topics outlive the process.
+//! The journal of a store, by which its queues and topics survive a restart.
 
 use std::ops::Range;
 use std::sync::Arc;

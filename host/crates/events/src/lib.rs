@@ -1,7 +1,7 @@
-//! Events in queues and topics: the store behind them, and who settles a taken event.
+//! Events in queues and topics, their store, and the settlement of taken events.
 //!
-//! An event that was taken from a queue is never popped: it is *leased*. Whoever holds the [`Lease`] settles it, and a lease
-//! that is dropped puts its event back, so that no path through the host can lose one.
+//! A taken event is not popped from its queue: it is *leased*. The holder of the [`Lease`] settles it, and a lease
+//! that is dropped requeues its event, so that no path through the host can lose one.
 //!
 //! The only crate that names the client of NATS (in `nats`) and the disk store's engine (fjall, in `disk`). Of Linger it names
 //! the base and the configuration. It may not name HTTP, sockets of clients, metrics or Wasmtime.
@@ -39,7 +39,7 @@ pub use deliveries::{Deliveries, Delivery, HoldError, PendingLease, PendingSettl
 pub use disk::{ContentCount, DirectoryContents, OpenError, check};
 pub use usage::{EventTotals, QueueUsage, StoreConnection, StoreUsage, TopicUsage};
 
-/// Why a store refused.
+/// The reason why a store refused something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// A limit is reached.
@@ -51,10 +51,10 @@ pub enum StoreError {
         /// The largest event that the store takes, in bytes.
         limit: u64,
     },
-    /// The lease is no longer held: it was settled before.
-    #[error("the delivery was settled before")]
+    /// The lease has already ended.
+    #[error("the delivery has already ended")]
     Settled,
-    /// It failed to write down what it has to, or to read it.
+    /// The store could not be written or read.
     #[error("{0}")]
     Unavailable(Arc<str>),
 }
@@ -63,22 +63,22 @@ pub enum StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitKind {
     /// Events in one queue.
-    #[error("there are too many events")]
+    #[error("the limit of events is reached")]
     Events,
     /// Bytes in one queue.
-    #[error("there are too many bytes")]
+    #[error("the limit of bytes is reached")]
     Bytes,
     /// Bytes in all queues together, or in all topics.
-    #[error("there are too many bytes in all together")]
+    #[error("the total limit of bytes is reached")]
     TotalBytes,
     /// Queues, or topics, that exist at a time.
-    #[error("there are too many others")]
+    #[error("the limit of names is reached")]
     Names,
-    /// Takers that wait at one queue, or readers at one topic.
-    #[error("too many are waiting")]
+    /// Consumers that wait at one queue, or readers at one topic.
+    #[error("the limit of waiting requests is reached")]
     Waiters,
     /// Unsettled deliveries of one request.
-    #[error("the request holds too many deliveries")]
+    #[error("the limit of deliveries per request is reached")]
     Deliveries,
 }
 
@@ -100,12 +100,12 @@ pub fn is_content_type(text: &str) -> bool {
     text.len() <= MAX_CONTENT_TYPE && http::HeaderValue::from_str(text).is_ok()
 }
 
-/// When an event can be taken.
+/// The delay and time to live of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// Not before this time has passed.
+    /// The event cannot be taken before this time has passed.
     pub delay: Option<Duration>,
-    /// Not after this time has passed.
+    /// The event is dropped after this time.
     pub time_to_live: Option<Duration>,
 }
 
@@ -134,9 +134,9 @@ pub struct Event {
     pub data: Bytes,
     /// The media type of the payload, if the producer gave one.
     pub content_type: Option<Arc<str>>,
-    /// How often it has been taken, this time included.
+    /// The number of attempts, including this one.
     pub attempt: u32,
-    /// Whether an earlier taker's client may have got it or a part of it.
+    /// Whether an earlier client may have received it or a part of it.
     pub maybe_delivered: bool,
 }
 
@@ -151,16 +151,16 @@ pub struct PublishedEvent {
     pub content_type: Option<Arc<str>>,
 }
 
-/// What one read of a topic gives.
+/// The result of one read of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicBatch {
     /// At least one, the oldest first.
     pub events: Vec<Arc<PublishedEvent>>,
     /// The cursor after the last of them.
     pub next: Cursor,
-    /// How many between the cursor of the read and the first of them are no longer kept.
+    /// The number of events after the cursor of the read that are no longer stored.
     pub missed: u64,
-    /// The cursor of the read is of an earlier life of the topic: how many were missed cannot be told.
+    /// The cursor of the read is of an earlier life of the topic: the number of missed events is unknown.
     pub restarted: bool,
 }
 
@@ -190,7 +190,7 @@ pub struct LeaseId {
 /// A boxed future of a store.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// Where events live.
+/// A store of events.
 pub trait EventStore: Send + Sync + 'static {
     /// Stores an event at the end of a queue, and gives its id once it is stored.
     ///
@@ -270,14 +270,14 @@ pub fn open(
         (StoreKind::Nats, _) => Ok(nats::NatsStore::open(&events.nats, queues, topics)?),
         #[cfg(not(feature = "nats"))]
         (StoreKind::Nats, _) => Err(OpenError::Nats(
-            "this Linger was built without the feature `nats`; build it with that".to_owned(),
+            "Linger was built without the feature `nats`; rebuild it with `--features nats`".to_owned(),
         )),
         // A store on disk has its directory: the configuration was checked.
         _ => Ok(MemoryStore::new(queues, topics)),
     }
 }
 
-/// An event that one taker holds. Dropping it puts the event back, untaken.
+/// An exclusive, timed hold on an event. Dropping it requeues the event as if it had not been taken.
 pub struct Lease {
     event: Event,
     id: LeaseId,
@@ -301,7 +301,7 @@ impl Lease {
         &self.event
     }
 
-    /// What says that the event was delivered.
+    /// What acknowledges the event.
     #[must_use]
     pub fn ack_mode(&self) -> AckMode {
         self.ack_mode
@@ -313,7 +313,7 @@ impl Lease {
         self.time
     }
 
-    /// Begins its time anew.
+    /// Renews it: its time starts again.
     pub fn renew(&self) {
         // If it has run out meanwhile, the event is back in its queue, as it should be.
         drop(self.store.clone().renew(&self.id, self.time));

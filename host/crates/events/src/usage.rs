@@ -1,15 +1,15 @@
-//! What a store tells of itself.
+//! The usage and totals of a store.
 
 use serde::Serialize;
 
-/// How much a store holds.
+/// The number and size of a store's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreUsage {
     /// Queues with an event or a waiting taker.
     pub queues: usize,
     /// Events, leased ones included.
     pub events: usize,
-    /// Takers that wait.
+    /// Waiting consumers.
     pub waiting: usize,
     /// Bytes in queues, with 256 added for each event.
     pub bytes: u64,
@@ -23,39 +23,39 @@ pub struct StoreUsage {
     pub readers: usize,
 }
 
-/// What became of events since a store was opened. Each only grows.
+/// Totals of events since a store was opened. Each only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventTotals {
     /// Pushed to queues.
     pub pushed: u64,
-    /// Handed out to takers, each time.
+    /// Leased to consumers, each time.
     pub taken: u64,
-    /// Committed: they are gone for good.
+    /// Acknowledged, and so removed.
     pub committed: u64,
-    /// Put back after a handler had seen them, each time.
+    /// Requeued after a handler had seen them, each time.
     pub returned: u64,
-    /// Of those, the ones whose lease had run out.
+    /// Of those, the ones whose lease had expired.
     pub overdue: u64,
     /// Moved to dead letters.
     pub dead: u64,
-    /// Of no use any more when their time to live was over.
+    /// Dropped because their time to live was over.
     pub expired: u64,
-    /// Removed because an operator wanted that.
+    /// Purged by an operator.
     pub purged: u64,
     /// Published to topics.
     pub published: u64,
 }
 
-/// How the connection of a store is, to what keeps its events.
+/// The connection of a store to its server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreConnection {
     /// Whether events can be stored now.
     pub is_ready: bool,
     /// How many connections have been made, the first included.
     pub connections: u64,
-    /// Requests for events that wait there: all who wait at a queue share one.
+    /// Requests for events pending there: all waiters at a queue share one.
     pub requests: usize,
-    /// Topics that are followed: all readers of one share that.
+    /// Topics with a subscription, which all readers of a topic share.
     pub followed: usize,
 }
 
@@ -68,13 +68,13 @@ pub struct QueueUsage {
     pub ready: usize,
     /// Events that cannot be taken yet.
     pub delayed: usize,
-    /// Events that takers hold.
+    /// Leased events.
     pub leased: usize,
-    /// Takers that wait.
+    /// Waiting consumers.
     pub waiting: usize,
     /// Bytes, with 256 added for each event.
     pub bytes: u64,
-    /// The queue that gets what was handed out too often, if there is one.
+    /// The queue for its dead letters, if there is one.
     pub dead_letters: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! One request as everybody sees it who works for it: from its head parsed to its outcome recorded.
+//! One request, from its parsed head to its recorded outcome, as shared by all code that works for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,25 +15,25 @@ use linger_telemetry::RequestTrace;
 
 use crate::{Generation, RequestId};
 
-/// Why nobody waits for a guest's response any more.
+/// The reason to stop waiting for a guest's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopCause {
     /// There is nobody to answer.
     ClientLeft,
-    /// The request was cancelled, and its guest did not answer within the grace.
+    /// The request was cancelled, and its guest did not respond within `grace`.
     GaveUp(Reason),
     /// Its body will not be read to the end.
     Unread(UnreadCause),
 }
 
-/// Why a request's body is not read to its end, where the client is there to be told.
+/// The reason why a request body is not read to its end, although the client is still connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreadCause {
     /// There is no room for it.
     NoRoom,
-    /// The client has stopped to send it, or is too slow.
+    /// The client has stopped sending it, or is too slow.
     TooSlow,
-    /// It is not as HTTP has it, so that the rest of it will not come.
+    /// It is malformed, so the rest of it cannot be read.
     Malformed,
 }
 
@@ -42,9 +42,9 @@ pub enum UnreadCause {
 pub struct RoutePolicy {
     /// After this time a request is cancelled.
     pub deadline: Option<Duration>,
-    /// How long a guest may go on after that, or after the request has ended.
+    /// How long a guest may continue after that, or after the request has ended.
     pub grace: Duration,
-    /// What becomes of a guest whose client leaves.
+    /// The effect of a disconnect on the guest.
     pub on_disconnect: OnDisconnect,
 }
 
@@ -207,8 +207,8 @@ impl Exchange {
         pending
     }
 
-    /// Tells the guest to stop, for this reason, unless it should not hear of it: one that is detached does not learn
-    /// that its client is gone.
+    /// Cancels the guest for this reason, unless the guest must not know of it: a detached guest does not learn
+    /// that its client has disconnected.
     pub fn cancel(&self, reason: Reason) {
         if reason.client_is_gone() {
             self.stop(StopCause::ClientLeft);
@@ -242,7 +242,7 @@ impl Exchange {
         self.over_limit.store(true, Ordering::Release);
     }
 
-    /// Whether its guest was refused something, because the host holds too much for its instance.
+    /// Whether its guest was refused something, because the instance reached its limit of buffered data.
     #[must_use]
     pub fn was_over_limit(&self) -> bool {
         self.over_limit.load(Ordering::Acquire)
@@ -260,7 +260,7 @@ impl Exchange {
         let _ = self.handed_over.compare_exchange(0, waited, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// How long it waited for a place in an instance. None if it has none yet.
+    /// How long it waited for an instance. None if it has none yet.
     #[must_use]
     pub fn time_queued(&self) -> Option<Duration> {
         match self.handed_over.load(Ordering::Relaxed) {
@@ -300,23 +300,23 @@ impl Exchange {
         self.answered.load(Ordering::Acquire)
     }
 
-    /// Why the guest should stop, or why it gets nothing any more.
+    /// The reason of its cancellation, or the reason why its guest gets nothing any more.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.cancellation.reason().or_else(|| self.ending.get().copied())
     }
 
-    /// What becomes of the guest when its client leaves.
+    /// The effect of a disconnect on its guest.
     pub fn on_disconnect(&self) -> OnDisconnect {
         self.policy.on_disconnect
     }
 
-    /// How long the guest may go on after the request was cancelled, or has ended.
+    /// How long the guest may continue after the request was cancelled or has ended.
     pub fn grace(&self) -> Duration {
         self.policy.grace
     }
 
-    /// When its time is over.
+    /// Its deadline, if it has one.
     pub fn deadline(&self) -> Option<Instant> {
         self.began.checked_add(self.policy.deadline?)
     }
@@ -346,7 +346,7 @@ impl Exchange {
         self.ended.initialized()
     }
 
-    /// Counts a tick of processor time, and returns how many there were.
+    /// Counts a tick of CPU time, and returns the number of ticks.
     pub fn count_tick(&self) -> u32 {
         self.ticks.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -356,8 +356,8 @@ impl Exchange {
         self.last_try.store(true, Ordering::Release);
     }
 
-    /// Begins anew after its instance trapped: what it took goes back first. Returns whether it may, which it may
-    /// once, while somebody waits for its response.
+    /// Prepares a replay after its instance trapped: its events are requeued first. Returns whether it may be replayed,
+    /// which is allowed once, while the client waits for its response.
     #[must_use]
     pub fn try_retry(&self) -> bool {
         let last = self.last_try.swap(true, Ordering::AcqRel);
@@ -404,7 +404,7 @@ impl Exchange {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// Whether the guest failed under way.
+    /// Whether the guest failed during its response.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
@@ -416,7 +416,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
-/// A guest's call: dropped, it has ended, in whatever way.
+/// A guest's call. Dropping it means that the call has ended, in any way.
 #[derive(Debug)]
 pub struct GuestCall(pub Arc<Exchange>);
 

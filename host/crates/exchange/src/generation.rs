@@ -1,4 +1,4 @@
-//! A generation of an app: one component that was deployed for it, as its requests see it. No IO.
+//! A generation of an app: one deployed version, as its requests see it. No IO.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use linger_config::RollbackConfig;
 use linger_telemetry::AppMetrics;
 
-/// Names a generation, counts its requests, tells them when another one has taken its place, and judges it while it is on
+/// Names a generation, counts its requests, tells them when a new generation has replaced it, and judges it while it is on
 /// trial.
 #[derive(Debug)]
 pub struct Generation {
@@ -34,9 +34,9 @@ pub struct Generation {
 pub struct RequestCounts {
     /// Those that are in it now.
     pub running: u64,
-    /// Those that have ended, in whatever way.
+    /// Its ended requests, whatever their outcome.
     pub ended: u64,
-    /// Those of them that trapped, or were answered with a status of 500 or above.
+    /// Its ended requests that trapped, or got a status of 500 or above.
     pub failed: u64,
 }
 
@@ -64,7 +64,7 @@ struct ProbationState {
     failed_probes: u32,
 }
 
-/// Why a generation should not go on to serve.
+/// The reason to withdraw a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollbackCause {
     /// Too many of its requests failed.
@@ -74,7 +74,7 @@ pub enum RollbackCause {
         /// Those that have ended, these included.
         ended: u64,
     },
-    /// It does not answer its probe any more.
+    /// Its probe fails.
     Probes,
 }
 
@@ -82,7 +82,7 @@ impl Generation {
     /// Probes in a row that have to fail before there is a doubt: one may be an accident.
     const FAILED_PROBES: u32 = 2;
 
-    /// A generation that nobody judges.
+    /// A generation that is not on trial.
     #[must_use]
     pub fn new(metrics: Arc<AppMetrics>, number: u64) -> Arc<Self> {
         Self::with_probation(metrics, number, None)
@@ -116,7 +116,7 @@ impl Generation {
         Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, probation: trial })
     }
 
-    /// It serves all requests from now on: the window of its trial begins.
+    /// Notes that it serves all requests from now on: the window of its trial begins.
     pub fn serve(&self) {
         if let Some(trial) = &self.probation {
             let until = trial.rule.window.and_then(|window| Instant::now().checked_add(window));
@@ -125,13 +125,13 @@ impl Generation {
         }
     }
 
-    /// Another one serves from now on, and its requests may go on for so long. Whoever watches over them is to be told.
+    /// Notes that a new generation has replaced it, and how long its requests may continue. Supervisors must be told.
     pub fn replace(&self, drain_timeout: Duration) {
         // Only the first counts.
         let _ = self.replaced.set(drain_timeout);
     }
 
-    /// If another one has taken its place: how long its requests may go on.
+    /// If it was replaced: how long its requests may continue.
     #[must_use]
     pub fn drain_timeout(&self) -> Option<Duration> {
         self.replaced.get().copied()
@@ -178,13 +178,13 @@ impl Generation {
         RequestCounts { running: self.begun.load(Ordering::Relaxed).saturating_sub(ended), ended, failed }
     }
 
-    /// Whether it is on trial still.
+    /// Whether it is still on trial.
     #[must_use]
     pub fn is_on_probation(&self) -> bool {
         self.probation.as_ref().is_some_and(Probation::is_open)
     }
 
-    /// Why it should not go on to serve, while it is on trial.
+    /// The reason to withdraw it, while it is on trial.
     #[must_use]
     pub fn rollback_cause(&self) -> Option<RollbackCause> {
         self.probation.as_ref().filter(|trial| trial.is_open())?.doubt(self.past())
@@ -243,7 +243,7 @@ impl fmt::Display for RollbackCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requests { failed, ended } => write!(f, "{failed} of its first {ended} requests failed"),
-            Self::Probes => f.write_str("it does not answer its probe any more"),
+            Self::Probes => f.write_str("its probe fails"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One request as everybody sees it who works for it, and the generation of an app that serves it.
+//! One request, as shared by all code that works for it, and the generation of an app that serves it.
 //!
 //! It may name the crates for cancellations, configuration, events and telemetry. It does no IO, and names none of Wasmtime,
 //! hyper, sockets or NATS.

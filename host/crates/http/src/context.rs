@@ -1,4 +1,4 @@
-//! What all connections of a thread share.
+//! The state that all connections of a thread share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,7 @@ use crate::connection::idle_buffers::IdleBuffers;
 use crate::connection::listing::ConnectionList;
 use crate::settings::HttpSettings;
 
-/// What all connections of a thread share.
+/// The state that all connections of a thread share.
 #[derive(Clone)]
 pub struct ShardContext {
     /// What can change while it serves.

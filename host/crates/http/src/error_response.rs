@@ -25,7 +25,7 @@ pub(crate) fn bad_request(why: &str) -> Response<BoundaryBody> {
 /// 400: the request does not say which host it is for.
 #[must_use]
 pub(crate) fn bad_host() -> Response<BoundaryBody> {
-    bad_request("the request needs one valid `host` header, and no other authority beside it")
+    bad_request("the request needs exactly one valid `host` header, and no other authority")
 }
 
 /// 501: the request asks for what this server does not do.
@@ -42,26 +42,27 @@ pub(crate) fn head_too_large(limits: &ServerLimits) -> Response<BoundaryBody> {
 
 fn too_large(limits: &ServerLimits) -> String {
     let ServerLimits { max_head_size, max_headers, .. } = limits;
-    format!("the head of the request is too large: at most {max_head_size} and {max_headers} fields")
+    format!("the request head is too large; the limits are {max_head_size} and {max_headers} fields")
 }
 
 /// 400: the path leads to different places, by how it is read.
 #[must_use]
 pub(crate) fn ambiguous() -> Response<BoundaryBody> {
-    bad_request("the path can be read in several ways: write it without `//`, `.`, `..` and encoded slashes")
+    bad_request("the path is ambiguous; write it without `//`, `.`, `..` and encoded slashes")
 }
 
 /// 404: no route leads there.
 #[must_use]
 pub(crate) fn not_found() -> Response<BoundaryBody> {
-    text(StatusCode::NOT_FOUND, "nothing is served at this host and path")
+    text(StatusCode::NOT_FOUND, "no app is served at this host and path")
 }
 
 /// 405: there is a route, for other methods.
 #[must_use]
 pub(crate) fn method_not_allowed(allowed: &[Method]) -> Response<BoundaryBody> {
     let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {list} here"));
+    let mut response =
+        text(StatusCode::METHOD_NOT_ALLOWED, &format!("the method is not allowed; use {list}"));
     if let Ok(list) = HeaderValue::from_str(&list) {
         response.headers_mut().insert(ALLOW, list);
     }
@@ -79,8 +80,7 @@ pub(crate) fn overloaded() -> Response<BoundaryBody> {
 /// 503: the client has as many requests in progress as one may.
 #[must_use]
 pub(crate) fn too_many_of_client() -> Response<BoundaryBody> {
-    let mut response =
-        text(StatusCode::SERVICE_UNAVAILABLE, "too many requests of this client are in progress");
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "this client has too many requests in-flight");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
     response
 }
@@ -105,17 +105,17 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<BoundaryBody
     // What a guest or the engine says of it is for the log: it may tell a stranger too much.
     let what = match error {
         CallError::Busy | CallError::OverLimit => "the server is busy",
-        CallError::Unread(UnreadCause::NoRoom) => "the server has no room for the body of the request",
-        CallError::Unread(UnreadCause::TooSlow) => "the body of the request came too slowly",
-        CallError::GaveUp(Reason::Deadline) => "the handler did not answer in time",
-        CallError::GaveUp(Reason::Shutdown) => "the server stops",
-        CallError::GaveUp(_) => "the request was given up",
-        CallError::Unread(UnreadCause::Malformed) => "the body of the request is malformed",
+        CallError::Unread(UnreadCause::NoRoom) => "the server has no memory left for the request body",
+        CallError::Unread(UnreadCause::TooSlow) => "the request body arrived too slowly",
+        CallError::GaveUp(Reason::Deadline) => "the handler did not respond in time",
+        CallError::GaveUp(Reason::Shutdown) => "the server is shutting down",
+        CallError::GaveUp(_) => "the request was cancelled",
+        CallError::Unread(UnreadCause::Malformed) => "the request body is malformed",
         CallError::Trapped => "the handler failed",
-        CallError::NotStarted(_) => "the handler could not be started",
-        CallError::Refused(_) => "the handler answered with an error",
-        CallError::Invalid(why) => &format!("the answer of the handler is not valid: {why}"),
-        CallError::NoResponse => "the handler did not answer",
+        CallError::NotStarted(_) => "the handler cannot be started",
+        CallError::Refused(_) => "the handler returned an error",
+        CallError::Invalid(why) => &format!("the handler's response is not valid: {why}"),
+        CallError::NoResponse => "the handler did not respond",
     };
     let mut response = text(status, &format!("{what} (request {id})"));
     let headers = response.headers_mut();
@@ -133,9 +133,9 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<BoundaryBody
 #[must_use]
 pub(crate) fn unreadable(status: StatusCode, limits: &ServerLimits) -> String {
     match status {
-        StatusCode::URI_TOO_LONG => "the target of the request is too long".to_owned(),
+        StatusCode::URI_TOO_LONG => "the request target is too long".to_owned(),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => too_large(limits),
-        _ => "this is no valid request of HTTP/1.1".to_owned(),
+        _ => "this is not a valid HTTP/1.1 request".to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use linger_config::ServerLimits;
 
 use crate::buffers::BodyBuffers;
 
-/// Bounds on what is read ahead, and on the time that it takes.
+/// The limits of reading ahead, in bytes and time.
 #[derive(Clone, Debug)]
 pub struct ReadAhead {
     /// Bytes for all requests.

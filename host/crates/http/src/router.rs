@@ -5,16 +5,16 @@ use http::{Method, Uri};
 use linger_base::spelling::{self, decoded};
 use linger_config::RouteConfig;
 
-/// What the table says about a request.
+/// The result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RouteMatch<T> {
     /// This one takes it.
     Found(T),
-    /// There is something at that path, for these other methods only.
+    /// A route matches the path, but only for these other methods.
     OtherMethods(Vec<Method>),
-    /// There is nothing at that path.
+    /// No route matches.
     Nothing,
-    /// Some would read the path in a way that leads elsewhere.
+    /// The path is ambiguous: another reading of it leads elsewhere.
     Ambiguous,
 }
 

@@ -1,4 +1,4 @@
-//! What of the configuration connections and requests go by, and what can change while they are served.
+//! The settings of connections and requests that can change while the host serves.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use super::receipt::{Receipt, ReceiptTracker, SocketObservation};
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.
 const PAUSES: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(100);
 
-/// The moment before the last bytes of a response are written.
+/// The state of the connection just before the last bytes of a response are written.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiptBaseline {
     /// What had come in by then; `None` if the kernel does not tell.

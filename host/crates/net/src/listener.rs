@@ -1,4 +1,4 @@
-//! Where connections come in: TCP, a Unix socket, or a socket that systemd has opened.
+//! Listeners: TCP, a Unix socket, or a socket that systemd has opened.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,11 +28,11 @@ enum ListenerKind {
     Unix(UnixListener),
 }
 
-/// A connection that was accepted, and that no runtime has yet.
+/// An accepted connection that is not registered with a runtime yet.
 #[derive(Debug)]
 pub struct AcceptedSocket {
     socket: Socket,
-    /// Where the other end is. None for a Unix socket.
+    /// The address of the peer. None for a Unix socket.
     pub from: Option<SocketAddr>,
 }
 
@@ -73,7 +73,7 @@ impl BoundListener {
         }
     }
 
-    /// Where it is, with the port that it got.
+    /// Its address, with the actual port.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
         &self.address
@@ -111,7 +111,7 @@ fn bind(path: &Path, mode: u32) -> io::Result<Socket> {
     }
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path exists and is not a socket"));
         }
         Ok(_) => std::fs::remove_file(path)?,
         Err(_) => {}
@@ -132,7 +132,7 @@ fn passed(name: &str) -> io::Result<Vec<Socket>> {
     if wanted.is_empty() {
         let names: Vec<_> = passed.iter().map(|(_, name)| format!("`{name}`")).collect();
         let what = if names.is_empty() { "no sockets".to_owned() } else { names.join(", ") };
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("systemd has passed {what}")));
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("systemd passed {what}")));
     }
     wanted.into_iter().map(duplicate).collect()
 }
@@ -150,7 +150,7 @@ fn duplicate(passed: RawFd) -> io::Result<Socket> {
 fn adopt(socket: Socket, silence: &SilenceTimeouts) -> io::Result<ListenerKind> {
     let unfit = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     if socket.r#type()? != Type::STREAM || !SockRef::from(&socket).is_listener()? {
-        return Err(unfit("it is no stream socket that listens; use `ListenStream=` with `Accept=no`"));
+        return Err(unfit("it is not a listening stream socket; use `ListenStream=` with `Accept=no`"));
     }
     socket.set_nonblocking(true)?;
     if socket.local_addr()?.is_unix() {

@@ -1,4 +1,4 @@
-//! Socket options: how soon a client that has died in silence is noticed.
+//! Socket options: how soon a silent client is noticed.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -15,11 +15,11 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use linger_base::FileStamp;
 
-/// Why a listener cannot speak TLS.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds nothing of its kind.
-    #[error("{}: no {what} in it ({cause}); name a PEM file with one", file.display())]
+    /// A file cannot be read, or has no certificate or key.
+    #[error("{}: the file has no {what} ({cause}); give the path of a PEM file with one", file.display())]
     File {
         /// The file.
         file: PathBuf,
@@ -28,24 +28,24 @@ pub enum TlsError {
         /// What is wrong.
         cause: pem::Error,
     },
-    /// The two do not go together, or are of a kind that is not known.
-    #[error("{}: the certificate and its key cannot be used: {cause}", file.display())]
+    /// The certificate and key do not match, or are of an unknown kind.
+    #[error("{}: cannot use the certificate with its key: {cause}", file.display())]
     Unusable {
         /// The certificate's file.
         file: PathBuf,
         /// What is wrong.
         cause: rustls::Error,
     },
-    /// What clients' certificates are to be signed by is of no use for that.
-    #[error("{}: clients' certificates cannot be checked with this: {cause}", file.display())]
+    /// The certificate authorities cannot be used to verify client certificates.
+    #[error("{}: cannot verify client certificates with these authorities: {cause}", file.display())]
     Authority {
         /// The file.
         file: PathBuf,
         /// What is wrong.
         cause: VerifierBuilderError,
     },
-    /// TLS cannot be spoken to another server.
-    #[error("TLS cannot be spoken to other servers: {0}")]
+    /// TLS cannot be set up for outgoing requests.
+    #[error("cannot set up TLS for outgoing requests: {0}")]
     Client(rustls::Error),
 }
 
@@ -69,7 +69,7 @@ impl TlsTerminator {
         Ok(Arc::new(Self { files, current, seen }))
     }
 
-    /// Takes the next connection.
+    /// The acceptor for the next connection.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
@@ -90,10 +90,12 @@ impl TlsTerminator {
             match tokio::task::spawn_blocking(move || read(&this.files)).await {
                 Ok(Ok(config)) => {
                     self.current.store(Arc::new(config));
-                    tracing::info!("{file}: the certificate counts from the next connection on");
+                    tracing::info!("{file}: the certificate is reloaded, and applies to new connections");
                 }
-                Ok(Err(error)) => tracing::error!("the certificate stays as it was: {error}"),
-                Err(error) => tracing::error!("{file}: cannot be read: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!("the certificate is not reloaded, and the old one stays in use: {error}")
+                }
+                Err(error) => tracing::error!("{file}: cannot read the certificate: {error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What hyper speaks over: a socket, with or without TLS.
+//! The transport of hyper: a socket, with or without TLS.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The log as it happens, for those who follow it. Nobody does: then nothing is made for them.
+//! The log, for clients that follow it. Without such clients it does no work.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub struct LogFollower {
     followers: LogFollowers,
 }
 
-/// What comes next.
+/// The next item of a follower.
 #[derive(Debug)]
 pub enum FollowStep {
     /// A line.

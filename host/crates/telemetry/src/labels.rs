@@ -56,7 +56,7 @@ pub(super) fn status(status: StatusCode) -> u16 {
     if status.canonical_reason().is_some() { status.as_u16() } else { status.as_u16() / 100 * 100 }
 }
 
-/// How a request ended, and why.
+/// The outcome of a request, with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndingLabels {
     pub(super) outcome: &'static str,
@@ -118,24 +118,24 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Why the host answered instead of a guest, or cut its answer off.
+    /// Why the host sent an error response, or cut a response off.
     Failure, "failure":
         /// The guest trapped.
         Trapped = "trapped",
         /// No instance started.
         NotStarted = "not-started",
-        /// The guest answered with an error, or not at all.
+        /// The guest returned an error, or no response.
         NoAnswer = "no-answer",
-        /// Its answer was none of HTTP.
+        /// Its response was not valid in HTTP.
         Invalid = "invalid-answer",
-        /// It did not answer within the grace.
+        /// It did not respond within `grace`.
         GaveUp = "gave-up",
-        /// Its answer broke off.
+        /// Its response was cut off.
         BrokeOff = "broke-off",
 }
 
 kinds! {
-    /// A limit that kept something from being done. Each is named as its key is.
+    /// A limit that was reached. Each has the name of its key.
     Reached, "limit":
         /// A connection had to wait.
         Connections = "limits.max_connections",
@@ -153,17 +153,17 @@ kinds! {
         Headers = "limits.max_headers",
         /// A request was refused.
         AppRequests = "apps.max_requests",
-        /// A request was refused, for there is no room for its body.
+        /// A request was refused, because no buffer space is left for its body.
         BodyBuffers = "limits.max_body_buffers",
         /// The same.
         BodyBuffersPerApp = "limits.max_body_buffers_per_app",
         /// The same.
         BodyBuffersPerClient = "limits.max_body_buffers_per_client",
-        /// A body came too slowly: `body_timeout`, or `min_body_rate`.
+        /// A request body arrived too slowly: `body_timeout`, or `min_body_rate`.
         BodyTimeout = "limits.body_timeout",
         /// `instances.max` and `max_queued`, or `queue_timeout`.
         Instances = "instances",
-        /// What the host holds for an instance had no room.
+        /// The data that the host buffers for an instance reached its limit.
         InstanceMemory = "instances.max_memory",
         /// A line of a guest was dropped.
         LogLines = "max_log_lines",
@@ -181,35 +181,35 @@ kinds! {
         QueueWaiters = "queues.max_waiters",
         /// A take was refused.
         Deliveries = "queues.max_deliveries_per_request",
-        /// A publication was refused.
+        /// A publish was refused.
         TopicTotalBytes = "topics.max_total_bytes",
-        /// A publication was refused.
+        /// A publish was refused.
         TopicEventSize = "topics.max_event_size",
-        /// A publication or a read was refused.
+        /// A publish or a read was refused.
         TopicNames = "topics.max_topics",
         /// A read was refused.
         TopicWaiters = "topics.max_waiters",
 }
 
 kinds! {
-    /// What became of a deploy.
+    /// The result of a deploy.
     Deploy, "result":
         /// It serves, all requests or some.
         Served = "served",
         /// It was refused before it served.
         Refused = "refused",
-        /// It was taken back, by itself or as a canary.
+        /// It was rolled back automatically, or discarded as a canary.
         TakenBack = "taken-back",
-        /// The one before serves again, because somebody wanted that.
+        /// An operator rolled back to the previous generation.
         RolledBack = "rolled-back",
 }
 
 kinds! {
-    /// What became of a reload.
+    /// The result of a reload.
     Reload, "result":
-        /// It is in force.
+        /// The configuration is applied.
         Done = "done",
-        /// The configuration stayed as it was.
+        /// The old configuration stays.
         Refused = "refused",
 }
 

@@ -1,4 +1,4 @@
-//! What operators see of a running server: metrics, the log, and traces.
+//! Observability of a running server: metrics, the log, and traces.
 //!
 //! It names prometheus-client, tracing and OpenTelemetry, and hyper only as the client that sends traces. Of Linger it names
 //! the base, the configuration, sockets and events, whose outcomes are labels. It counts what it is told, and looks nothing

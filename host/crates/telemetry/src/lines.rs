@@ -1,4 +1,4 @@
-//! Where the lines of the log go: to whoever reads them, in batches and from a thread of its own, so that no request waits
+//! Writes the lines of the log, in batches and from its own thread, so that no request waits
 //! for a write, and a reader that has stopped stops nobody.
 
 use std::io;
@@ -91,7 +91,7 @@ impl SinkState {
             batch.clear();
             if dropped > 0 {
                 tracing::error!(
-                    "{dropped} lines of the log are missing before this one: it was not read as fast as it was written"
+                    "{dropped} log lines before this one are dropped: the log was written faster than it was read"
                 );
             } else if ended {
                 self.lock().written = true;

@@ -1,4 +1,4 @@
-//! The log: where it goes, how it looks, and what of it is wanted.
+//! The log: its destination, format and filter.
 
 use std::io::IsTerminal as _;
 
@@ -63,7 +63,7 @@ impl LogFilter {
         Ok((Self { wanted: filter, words: Mutex::new(wanted.to_owned()), followers }, writing))
     }
 
-    /// What is wanted now.
+    /// The current filter.
     #[must_use]
     pub fn wanted(&self) -> String {
         self.words.lock().clone()
@@ -74,7 +74,7 @@ impl LogFilter {
         Ok(self.followers.follow(parse(wanted)?))
     }
 
-    /// Wants something else from now on.
+    /// Changes the filter.
     pub fn want(&self, wanted: &str) -> Result<(), String> {
         self.wanted.set(parse(wanted)?);
         wanted.clone_into(&mut self.words.lock());
@@ -92,7 +92,7 @@ fn parse(wanted: &str) -> Result<Targets, String> {
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let words: Vec<_> = wanted.split(',').map(str::trim).collect();
     if let Some(word) = words.iter().find(|word| !word.contains('=') && !is_level(word)) {
-        return Err(format!("`{word}` is no level; {REMEDY}"));
+        return Err(format!("`{word}` is not a level; {REMEDY}"));
     }
     let all = format!("{QUIET},{}", words.join(","));
     all.parse().map_err(|error| format!("{wanted}: {error}; {REMEDY}"))

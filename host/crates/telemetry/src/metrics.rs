@@ -1,4 +1,4 @@
-//! What is counted as it happens.
+//! Metrics that are counted as events happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const SECONDS: [f64; 14] =
 
 type TimeHistogram<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Everything that is counted as it happens, of all apps. Clones count together.
+/// The counters of all apps. Clones share one state.
 #[derive(Clone)]
 pub struct Metrics {
     duration: TimeHistogram<ResponseLabels>,
@@ -63,9 +63,9 @@ pub(super) struct SpanMetrics {
 pub(super) enum SpanFate {
     /// The collector has it.
     Exported,
-    /// There was no room for it.
+    /// The queue was full.
     Dropped,
-    /// The collector did not take it.
+    /// The collector did not accept it.
     Failed,
 }
 
@@ -109,7 +109,7 @@ fn times<L: Clone + std::hash::Hash + Eq>() -> TimeHistogram<L> {
 }
 
 impl Metrics {
-    /// What is counted of one app.
+    /// The metrics of one app.
     #[must_use]
     pub fn of_app(&self, app: &str) -> Arc<AppMetrics> {
         let app: Arc<str> = app.into();
@@ -131,7 +131,7 @@ impl Metrics {
         self.reached_by(limit, None);
     }
 
-    /// The same of one that this client has reached.
+    /// The same for a limit that this client has reached.
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.reached.get_or_create(&OfKind { app: "".into(), kind: limit }).inc();
         self.teller.tell(limit, None, client);
@@ -154,82 +154,70 @@ impl Metrics {
         self.reloads.get_or_create(&OfKind { app: "".into(), kind: result }).inc();
     }
 
-    /// Tells a registry of all.
+    /// Adds all metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "http_server_request_duration",
-            "From a request's head to the end of its response",
+            "Time from the request head to the end of the response",
             Unit::Seconds,
             self.duration.clone(),
         );
         let linger = registry.sub_registry_with_prefix("linger");
         linger.register_with_unit(
             "cancellation",
-            "From a request's head to the cancellation of its guest",
+            "Time from the request head to the cancellation of its guest",
             Unit::Seconds,
             self.cancelled.clone(),
         );
         linger.register_with_unit(
             "stop",
-            "From the cancellation of a guest to the end of its call",
+            "Time from the cancellation of a guest to the end of its call",
             Unit::Seconds,
             self.stopped.clone(),
         );
         linger.register(
             "requests",
-            "Requests by how they ended, and why their guests were told to stop",
+            "Requests by outcome, and by the reason of their cancellation",
             self.ended.clone(),
         );
         linger.register(
             "request_failures",
-            "Requests that the host answered, or whose answers broke off",
+            "Failed requests: error responses of the host, and responses that were cut off",
             self.failures.clone(),
         );
-        linger.register(
-            "receipts",
-            "Responses with events, by what the kernel said of them",
-            self.receipts.clone(),
-        );
-        linger.register("traps", "Guests that trapped, or were stopped", self.traps.clone());
+        linger.register("receipts", "Responses with events, by receipt", self.receipts.clone());
+        linger.register("traps", "Guests that trapped or were stopped", self.traps.clone());
         linger.register(
             "request_retries",
-            "Requests that ran again because their instance had trapped",
+            "Requests that were replayed because their instance trapped",
             self.retries.clone(),
         );
-        linger.register("instances_started", "Instances that were started", self.started.clone());
-        linger.register(
-            "limits_reached",
-            "Times that a limit kept something from being done",
-            self.reached.clone(),
-        );
+        linger.register("instances_started", "Started instances", self.started.clone());
+        linger.register("limits_reached", "Times that a limit was reached", self.reached.clone());
         linger.register(
             "requests_refused",
-            "Requests that the host answered before they had an app, by the status",
+            "Requests that the host rejected before they reached an app, by status",
             self.refused.clone(),
         );
-        linger.register("deploys", "Deploys by what became of them", self.deploys.clone());
-        linger.register(
-            "reloads",
-            "Times that the configuration was read again, by what became of it",
-            self.reloads.clone(),
-        );
-        linger.register("connections_accepted", "Connections that were accepted", self.connections.clone());
-        linger.register("spans", "Spans of traces by what became of them", self.spans.fates.clone());
+        linger.register("deploys", "Deploys by result", self.deploys.clone());
+        linger.register("reloads", "Configuration reloads by result", self.reloads.clone());
+        linger.register("connections_accepted", "Accepted connections", self.connections.clone());
+        linger.register("spans", "Trace spans by result", self.spans.fates.clone());
         linger.register(
             "span_exports_failed",
-            "Batches of spans that the collector did not take",
+            "Batches of spans that the collector did not accept",
             self.spans.failed_exports.clone(),
         );
     }
 }
 
-/// What is counted of one app.
+/// The metrics of one app.
 pub struct AppMetrics {
     /// Its name.
     pub app: Arc<str>,
-    /// Requests that ran again because their instance had trapped.
+    /// Requests that were replayed because their instance trapped.
     pub retries: Counter,
-    /// Guests that trapped, or were stopped.
+    /// Guests that trapped or were stopped.
     pub traps: Counter,
     /// Instances that were started.
     pub started: Counter,
@@ -301,7 +289,7 @@ impl AppMetrics {
         self.reached_by(limit, None);
     }
 
-    /// The same of one that this client has reached.
+    /// The same for a limit that this client has reached.
     pub fn reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached.get_or_create(&self.of(limit)).inc();
         self.teller.tell(limit, Some(&self.app), client);
@@ -314,7 +302,7 @@ impl AppMetrics {
         }
     }
 
-    /// The same of one that is the whole server's.
+    /// The same for a limit of the whole server.
     pub fn server_reached_by(&self, limit: Reached, client: Option<ClientAddress>) {
         self.all.reached_by(limit, client);
     }

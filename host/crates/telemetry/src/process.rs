@@ -1,14 +1,14 @@
-//! What the kernel says of this process, under the names that Prometheus has for it.
+//! The kernel's metrics of this process, under the names that Prometheus has for them.
 
 use std::fmt;
 
-/// Tells each value: name, help, and what it is now. What the kernel does not say is left out.
+/// Passes on each metric: name, help and value. Values that the kernel does not have are left out.
 pub fn encode(mut tell: impl FnMut(&str, &str, i64) -> fmt::Result) -> fmt::Result {
     if let Some(bytes) = resident() {
-        tell("process_resident_memory_bytes", "Memory that is resident", bytes)?;
+        tell("process_resident_memory_bytes", "Resident memory", bytes)?;
     }
     if let Some(files) = open_files() {
-        tell("process_open_fds", "File descriptors that are open", files)?;
+        tell("process_open_fds", "Open file descriptors", files)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Says in the log that limits are reached: for each, one line, and not before a minute has passed another one.
+//! Logs that limits are reached: for each limit, at most one line per minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl LimitNotices {
             let limit = limit.value();
             let more = match times {
                 1 => String::new(),
-                _ => format!(" ({times} times since this was said last)"),
+                _ => format!(" ({times} times since the last such line)"),
             };
             tracing::warn!(app, client, limit, times, "{limit} is reached: {effect}{more}");
         }
@@ -90,29 +90,27 @@ fn effect(limit: Reached) -> Option<&'static str> {
     Some(match limit {
         Reached::Connections => "new connections wait",
         Reached::ConnectionsPerClient => "a connection was closed",
-        Reached::Requests | Reached::RequestsPerClient | Reached::AppRequests => {
-            "a request was answered with 503"
-        }
+        Reached::Requests | Reached::RequestsPerClient | Reached::AppRequests => "a request got 503",
         Reached::BodyBuffers | Reached::BodyBuffersPerApp | Reached::BodyBuffersPerClient => {
-            "guests do not read their bodies, and a request with one was answered with 503"
+            "guests do not read their request bodies, and a request with a body got 503"
         }
-        Reached::BodyTimeout => "a body came too slowly, and its request was answered with 408",
+        Reached::BodyTimeout => "a request body arrived too slowly, and the request got 408",
         Reached::InstanceMemory => {
-            "clients read large answers of one instance slowly, and a request was answered with 503"
+            "clients read large responses of an instance slowly, and a request got 503"
         }
         Reached::Instances => {
-            "no instance had room (max, max_queued, queue_timeout), and a request was answered with 503"
+            "all instances were busy (max, max_queued, queue_timeout), and a request got 503"
         }
-        Reached::Streams => "a connection has no room for another request",
-        Reached::HeadSize | Reached::Headers => "a request was answered with 431",
+        Reached::Streams => "a connection has its maximum of concurrent requests",
+        Reached::HeadSize | Reached::Headers => "a request got 431",
         Reached::LogLines => return None,
         Reached::QueueEvents | Reached::QueueBytes | Reached::QueueTotalBytes | Reached::QueueEventSize => {
             "a push was refused"
         }
         Reached::QueueNames => "a push or a take was refused",
         Reached::QueueWaiters | Reached::Deliveries => "a take was refused",
-        Reached::TopicTotalBytes | Reached::TopicEventSize => "a publication was refused",
-        Reached::TopicNames => "a publication or a read was refused",
+        Reached::TopicTotalBytes | Reached::TopicEventSize => "a publish was refused",
+        Reached::TopicNames => "a publish or a read was refused",
         Reached::TopicWaiters => "a read was refused",
     })
 }

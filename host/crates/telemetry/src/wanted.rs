@@ -1,4 +1,4 @@
-//! What of the log is wanted: looked at for each event, and changed now and then.
+//! The log filter: read for each event, and changed rarely.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An app: a component with what its configuration grants, and the way into its instances.
+//! An app: a component with its permissions, and calls into its instances.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct App {
     may_ask_for_events: bool,
 }
 
-/// Which kinds of instances an app's routes want.
+/// The kinds of instances that an app's routes need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InstanceKinds {
     /// Of the component as it is.
@@ -66,13 +66,13 @@ impl App {
         Ok(Self { instances, cancelling, may_ask_for_events })
     }
 
-    /// Whether it can take from queues or read topics.
+    /// Whether its imports let it take from queues or read topics.
     #[must_use]
     pub fn may_ask_for_events(&self) -> bool {
         self.may_ask_for_events
     }
 
-    /// Instances that there are.
+    /// The number of instances.
     #[must_use]
     pub fn instance_count(&self) -> usize {
         match &self.instances {
@@ -82,7 +82,7 @@ impl App {
         }
     }
 
-    /// Starts an instance, and drops it. An error says why none starts.
+    /// Starts an instance, and drops it.
     pub async fn try_start(&self) -> Result<(), CallError> {
         match &self.instances {
             AppInstances::P2(instances) => instances.try_start().await,
@@ -112,7 +112,7 @@ impl App {
 
     /// Gives a request to a guest, and waits for the head of its response.
     ///
-    /// Dropping the future leaves the guest running: `exchange` tells it, and bounds it.
+    /// Dropping the future leaves the guest running: `exchange` cancels it, and bounds its time.
     pub async fn call(
         &self,
         shard: &ShardHandle,

@@ -1,4 +1,4 @@
-//! Bytes that the host has in its hands for one instance: bodies that are being collected, and responses to be sent.
+//! The bytes that the host buffers for one instance: request bodies, and responses to be sent.
 //!
 //! The memory of an instance is bounded, and so should be what it makes the host hold. How long that is held is up to
 //! clients; so an instance that has half of it takes no more requests until there is room again.

@@ -20,7 +20,7 @@ pub(super) fn open(directory: &Path) -> Option<Cache> {
     match opened {
         Ok(cache) => Some(cache),
         Err(error) => {
-            tracing::warn!("compiled code is not kept in {}: {error}", directory.display());
+            tracing::warn!("cannot cache compiled code in {}: {error}", directory.display());
             None
         }
     }
@@ -38,7 +38,7 @@ fn make(directory: &Path) -> Result<(), String> {
     if permissions & SHARED == 0 {
         Ok(())
     } else {
-        Err(format!("others may write there; run `chmod go-w {}`", directory.display()))
+        Err(format!("other users can write to the directory; run `chmod go-w {}`", directory.display()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether the calls of a component can be cancelled.
+//! Detects whether the calls of a component can be cancelled.
 //!
 //! Some toolchains make components that trap when a call is cancelled (`wit-bindgen` without its feature
 //! `inter-task-wakeup`), and a trap ends an instance with all that is in it. So the first calls to be cancelled are

@@ -15,29 +15,33 @@ use super::meter::TICK;
 use super::state::StoreState;
 use super::{cache, compose, imports};
 
-/// What is wrong with a component.
+/// The reason why a component cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{file}: {error}; name a component's file, as `cargo build --target wasm32-wasip2` makes it")]
+    #[error(
+        "{file}: {error}; give the path of a component, such as `cargo build --target wasm32-wasip2` builds"
+    )]
     Unreadable {
         /// The file.
         file: PathBuf,
         /// Why.
         error: std::io::Error,
     },
-    /// It was written to while it was read.
-    #[error("{0}: it is being written to; try again when it is whole")]
+    /// The file was changed while it was read.
+    #[error("{0}: the file is still being written; try again when it is complete")]
     Changing(PathBuf),
     /// It is WebAssembly, but a core module.
     #[error(
-        "{0}: this is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
+        "{0}: the file is a core module, not a component; build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`"
     )]
     CoreModule(PathBuf),
-    /// It is no WebAssembly.
-    #[error("{0}: this is no WebAssembly component; build one with `cargo build --target wasm32-wasip2`")]
+    /// It is not WebAssembly.
+    #[error(
+        "{0}: the file is not a WebAssembly component; build one with `cargo build --target wasm32-wasip2`"
+    )]
     NotWasm(PathBuf),
-    /// It is damaged, or uses what this host does not know.
+    /// It is damaged, or uses features that this host does not support.
     #[error(
         "{file}: the component does not compile: {message}; check it with `wasm-tools validate --features all`"
     )]
@@ -47,8 +51,8 @@ pub enum LoadError {
         /// Why.
         message: String,
     },
-    /// It wants an import that the host does not have.
-    #[error("{file}: {message}; `linger check` lists what this host lacks")]
+    /// It has an import that the host does not provide.
+    #[error("{file}: {message}; `linger check` lists the imports that this host does not provide")]
     MissingImport {
         /// The file.
         file: PathBuf,
@@ -65,9 +69,9 @@ pub enum LoadError {
         /// Why.
         message: String,
     },
-    /// A middleware does not fit in front of what it should be in front of.
+    /// A middleware does not fit in front of the next component.
     #[error(
-        "{file}: it is no middleware for {inner}: {message}; it has to import the handler that this exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, and to export one"
+        "{file}: the component is not a middleware for {inner}: {message}; it must export a handler, and import the one that {inner} exports, `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`"
     )]
     Middleware {
         /// The file.
@@ -78,14 +82,16 @@ pub enum LoadError {
         message: String,
     },
     /// A folder that the configuration grants cannot be opened.
-    #[error("apps.{app}.dirs: {message}; name a folder that exists, relative to the configuration's")]
+    #[error(
+        "apps.{app}.dirs: {message}; give the path of an existing folder, relative to the configuration's"
+    )]
     Folder {
         /// The app.
         app: String,
         /// Which, and why.
         message: String,
     },
-    /// It exports no handler.
+    /// It does not export a handler.
     #[error(
         "{0}: the component exports neither `wasi:http/handler@0.3` nor `wasi:http/incoming-handler@0.2`, so it handles no requests; `linger wit` prints the worlds to build for"
     )]
@@ -114,7 +120,7 @@ impl Engine {
         let room = instances.saturating_mul(2);
         if instances > MOST_INSTANCES as usize {
             tracing::warn!(
-                "there is room for {MOST_INSTANCES} instances at a time, fewer than the {instances} of instances.max of all apps"
+                "the pool has room for {MOST_INSTANCES} instances, fewer than the {instances} that instances.max of all apps allows"
             );
         }
         let engine = engine(code_cache.and_then(cache::open), room)?;
@@ -183,7 +189,7 @@ impl Engine {
 pub struct ComponentSource {
     /// Where it is from: its file, or what stands for it in messages.
     pub name: PathBuf,
-    /// All of it.
+    /// All its bytes.
     pub bytes: Bytes,
 }
 
@@ -250,7 +256,7 @@ fn engine(cache: Option<Cache>, instances: usize) -> wasmtime::Result<wasmtime::
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
     wasmtime::Engine::new(&config).or_else(|error| {
         // The pool reserves terabytes of addresses, which a process with `ulimit -v` cannot have.
-        tracing::warn!("no pool for instances, so each is allocated on demand: {error:#}");
+        tracing::warn!("cannot create the instance pool, so instances are allocated on demand: {error:#}");
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         wasmtime::Engine::new(&config)
     })

@@ -47,7 +47,7 @@ impl StoreFactory {
         if let Some(runtime) = runtime {
             tracing::info!(
                 app = &*self.app,
-                "{runtime}: an instance has up to {uses} requests, one after the other (instances.max_uses)"
+                "{runtime}: each instance handles up to {uses} requests, one at a time (instances.max_uses)"
             );
         }
         uses

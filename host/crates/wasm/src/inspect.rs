@@ -1,4 +1,4 @@
-//! What a component is: its world, its imports, and which of them this host lacks.
+//! Inspects a component: its world, its imports, and which of them this host does not provide.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use linger_base::wit;
 use super::engine::{ComponentSource, Engine, LoadError, WasiVersion, exported_handler};
 use super::runtime::{LanguageRuntime, usual_uses};
 
-/// What `linger check` says of a component.
+/// The report of `linger check` about a component.
 #[derive(Debug)]
 pub struct ComponentReport {
     /// The world that it fits, if any.
@@ -17,7 +17,7 @@ pub struct ComponentReport {
     pub runtime: Option<LanguageRuntime>,
     /// Requests that an instance is used for, unless the configuration says otherwise.
     pub uses: Option<u64>,
-    /// Its imports, sorted, each with whether the host has it.
+    /// Its imports, sorted, each with whether the host provides it.
     pub imports: Vec<(String, bool)>,
     /// Why it cannot be served, in one line.
     pub problem: Option<LoadError>,
@@ -43,7 +43,7 @@ pub fn inspect(engine: &Engine, file: &Path) -> Result<ComponentReport, LoadErro
 
 impl fmt::Display for ComponentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "world:   {}", self.world.unwrap_or("none: it exports no HTTP handler"))?;
+        writeln!(f, "world:   {}", self.world.unwrap_or("none: the component exports no HTTP handler"))?;
         if let Some(runtime) = self.runtime {
             writeln!(f, "runtime: {runtime}")?;
         }
@@ -58,10 +58,10 @@ impl fmt::Display for ComponentReport {
         }
         let lacking: Vec<_> = self.imports.iter().filter(|(_, provided)| !provided).collect();
         match (lacking.as_slice(), &self.problem) {
-            ([], None) => writeln!(f, "lacks:   nothing, this host can serve it"),
-            ([], Some(problem)) => writeln!(f, "lacks:   {problem}"),
+            ([], None) => writeln!(f, "missing: none, this host can serve it"),
+            ([], Some(problem)) => writeln!(f, "missing: {problem}"),
             (lacking, _) => {
-                writeln!(f, "lacks:   {}", lacking.len())?;
+                writeln!(f, "missing: {}", lacking.len())?;
                 lacking.iter().try_for_each(|(name, _)| writeln!(f, "  {name}"))
             }
         }

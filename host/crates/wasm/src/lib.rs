@@ -76,39 +76,39 @@ fn not_started(error: &wasmtime::Error) -> CallError {
         CallError::Busy
     } else {
         // Where in the guest it was says little to whoever waits for the answer.
-        tracing::debug!("no instance starts: {error:#}");
+        tracing::debug!("cannot start an instance: {error:#}");
         CallError::NotStarted(error.root_cause().to_string())
     }
 }
 
-/// Why a guest gave no response.
+/// The reason why a guest gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The guest trapped, or its instance did while this request was in it. It was logged.
     #[error("the guest trapped")]
     Trapped,
     /// An instance could not be made.
-    #[error("the guest could not be started: {0}")]
+    #[error("cannot start the guest: {0}")]
     NotStarted(String),
-    /// The guest answered with an error instead of a response.
-    #[error("the guest answered with an error: {0}")]
+    /// The guest returned an error instead of a response.
+    #[error("the guest returned an error: {0}")]
     Refused(String),
-    /// The guest's response cannot be sent as it is. What is wrong with it may be said to strangers.
-    #[error("the guest's answer is not valid: {0}")]
+    /// The guest's response is not valid. The reason may be shown to clients.
+    #[error("the guest's response is not valid: {0}")]
     Invalid(String),
     /// The guest returned without a response.
     #[error("the guest returned without a response")]
     NoResponse,
-    /// All instances are full, or there is no room for another one.
+    /// All instances are busy, and no other one may be started.
     #[error("all instances are busy")]
     Busy,
-    /// The host holds as much for the instance as it may, so that the guest could not answer.
-    #[error("the host holds too much for the instance")]
+    /// The instance reached its limit of buffered data, so the guest could not respond.
+    #[error("the instance has reached its limit of buffered data")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.
-    #[error("{}", match .0 { UnreadCause::NoRoom => "there is no room for its body", UnreadCause::TooSlow => "its body came too slowly", UnreadCause::Malformed => "its body is malformed" })]
+    #[error("{}", match .0 { UnreadCause::NoRoom => "the host has no memory left for its body", UnreadCause::TooSlow => "its body arrived too slowly", UnreadCause::Malformed => "its body is malformed" })]
     Unread(UnreadCause),
     /// The request was cancelled, and the guest did not answer within the grace.
-    #[error("the guest did not answer within the grace after `{0}`")]
+    #[error("the guest did not respond within `grace` after the cancellation `{0}`")]
     GaveUp(Reason),
 }

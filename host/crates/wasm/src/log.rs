@@ -61,7 +61,7 @@ impl FloodGate {
         if second.began.elapsed() >= Duration::from_secs(1) {
             let dropped = second.lines.saturating_sub(self.max);
             if dropped > 0 {
-                tracing::warn!(app, "{dropped} lines of guests were dropped");
+                tracing::warn!(app, "{dropped} log lines of guests are dropped");
             }
             *second = LogSecond { began: Instant::now(), lines: 0 };
         }
@@ -70,7 +70,7 @@ impl FloodGate {
             let max = self.max;
             tracing::warn!(
                 app,
-                "guests write more than max_log_lines = {max} lines a second: what is beyond is dropped"
+                "guests write more than max_log_lines = {max} lines per second; further lines are dropped"
             );
         }
         let admitted = second.lines <= self.max;

@@ -1,4 +1,4 @@
-//! Processor time of guests, counted in ticks of the epoch.
+//! CPU time of guests, counted in ticks of the epoch.
 //!
 //! A tick falls to the request whose code runs when the epoch changes. So what is counted is a sample, with the length
 //! of a tick for its grain: right for what runs for long, and free for what does not.
@@ -22,9 +22,9 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The guest ran for longer than it may. Ends its instance.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum CpuOverrun {
-    #[error("it ran for {0:?} without a pause, which is all that instances.max_turn allows")]
+    #[error("it ran for {0:?} without a pause, the limit of instances.max_turn")]
     Turn(Duration),
-    #[error("a request used {0:?} of processor time, which is all that instances.max_cpu allows")]
+    #[error("a request used {0:?} of CPU time, the limit of instances.max_cpu")]
     Request(Duration),
 }
 

@@ -90,12 +90,12 @@ impl WasiHttpHooks for OutgoingHttp {
     // Also the way in which a guest learns that a client broke off its upload: no news for the log.
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> p2::ErrorCode {
-        tracing::debug!("HTTP failed for a guest: {error}");
+        tracing::debug!("an outgoing request failed: {error}");
         p2::ErrorCode::HttpProtocolError
     }
 
     fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> p3::ErrorCode {
-        tracing::debug!("HTTP failed for a guest: {error}");
+        tracing::debug!("an outgoing request failed: {error}");
         p3::ErrorCode::HttpProtocolError
     }
 }

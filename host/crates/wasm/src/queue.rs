@@ -1,4 +1,4 @@
-//! The line in front of full instances: bounded in length and in time.
+//! The queue of requests for busy instances: bounded in length and time.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! A request that can be made again: what it takes to run it once more when its instance trapped.
+//! Replay of a request whose instance trapped.
 
 use http::Method;
 use http::request::Parts;

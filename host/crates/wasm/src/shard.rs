@@ -2,7 +2,7 @@
 
 use tokio_util::task::TaskTracker;
 
-/// Where a call comes from, and where the instance should be that runs it: on one thread nobody has to be woken
+/// The thread of a call, and preferably of its instance: on one thread nobody has to be woken
 /// across threads.
 #[derive(Clone, Debug, Default)]
 pub struct ShardHandle {

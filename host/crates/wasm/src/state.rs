@@ -1,4 +1,4 @@
-//! What an instance has on the host's side.
+//! The host's state of an instance.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -86,7 +86,8 @@ pub(super) fn with(status: StatusCode, content_type: HeaderValue, body: Bytes) -
 
 pub(super) fn not_allowed(allowed: &[&'static str]) -> ApiResponse {
     let allowed = allowed.join(", ");
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} here"));
+    let mut answer =
+        error(StatusCode::METHOD_NOT_ALLOWED, &format!("the method is not allowed; use {allowed}"));
     // Methods are of ASCII.
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         answer.headers_mut().insert(ALLOW, allowed);
@@ -95,7 +96,8 @@ pub(super) fn not_allowed(allowed: &[&'static str]) -> ApiResponse {
 }
 
 pub(super) fn unauthorized() -> ApiResponse {
-    let mut answer = error(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN`, with admin.token");
+    let mut answer =
+        error(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN` with the value of admin.token");
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer
 }

@@ -45,7 +45,7 @@ impl AdminApi {
         let known = deployments.slot(app).map(drop);
         // What nobody wants is not kept.
         let most = if known.is_ok() { usize::try_from(limit.as_u64()).unwrap_or(usize::MAX) } else { 0 };
-        let too_long = format!("a component is at most {limit} here: admin.max_component_size");
+        let too_long = format!("the component is too large; the limit is {limit} (admin.max_component_size)");
         let received = receive(request.into_body(), most, &too_long).await;
         if let Err(unknown) = known {
             return result(Err(unknown));
@@ -76,7 +76,7 @@ fn apps(deployments: &Deployments) -> Value {
 /// Which requests a component is for, if not for all.
 fn canary(headers: &HeaderMap) -> Result<Option<TrafficSplit>, String> {
     let Some(value) = headers.get(CANARY) else { return Ok(None) };
-    let split = value.to_str().map_err(|_| format!("{CANARY} is not of ASCII"))?;
+    let split = value.to_str().map_err(|_| format!("{CANARY} is not ASCII"))?;
     split.parse().map(Some).map_err(|message| format!("{CANARY}: {message}"))
 }
 

@@ -68,7 +68,7 @@ impl AdminApi {
 
     async fn purge(&self, queue: &Name) -> Result<ApiResponse, ApiProblem> {
         let purged = self.operated.events.clone().purge(queue).await?;
-        tracing::info!("queue {queue}: {purged} events are purged");
+        tracing::info!("queue {queue}: purged {purged} events");
         Ok(json(StatusCode::OK, &json!({ "purged": purged })))
     }
 
@@ -78,7 +78,7 @@ impl AdminApi {
         let peek = match parameter(query, "peek").as_deref() {
             None | Some("false") => false,
             Some("true") => true,
-            Some(_) => return Err(ApiProblem::new(StatusCode::BAD_REQUEST, "`peek` is true or false")),
+            Some(_) => return Err(ApiProblem::new(StatusCode::BAD_REQUEST, "`peek` must be true or false")),
         };
         let store = self.operated.events.clone();
         // One that is there is handed out at once, whatever the wait.
@@ -86,7 +86,7 @@ impl AdminApi {
         let Ok(lease) = taken else {
             return Err(ApiProblem::new(
                 StatusCode::NOT_FOUND,
-                format!("queue {queue}: no event can be taken"),
+                format!("queue {queue}: no event is available"),
             ));
         };
         let lease = lease
@@ -117,7 +117,7 @@ fn taken_answer(lease: &Lease) -> ApiResponse {
 
 async fn event(request: Request<Incoming>) -> Result<NewEvent, ApiProblem> {
     let content_type = content_type(request.headers())?;
-    let data = receive(request.into_body(), MAX_EVENT, "an event is at most 64 MiB here").await?;
+    let data = receive(request.into_body(), MAX_EVENT, "the event is too large; the limit is 64 MiB").await?;
     Ok(NewEvent { data, content_type })
 }
 
@@ -125,7 +125,10 @@ fn content_type(headers: &HeaderMap) -> Result<Option<std::sync::Arc<str>>, ApiP
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     match value.to_str() {
         Ok(text) if linger_events::is_content_type(text) => Ok(Some(text.into())),
-        _ => Err(ApiProblem::new(StatusCode::BAD_REQUEST, "a content type is at most 256 bytes of ASCII")),
+        _ => Err(ApiProblem::new(
+            StatusCode::BAD_REQUEST,
+            "the content type is not valid; use at most 256 bytes of ASCII",
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the admin listener answers: `openapi.json`, beside this file, says what there is.
+//! The admin API. `openapi.json`, beside this file, describes it.
 //!
 //! Bodies of answers are JSON, but for `/livez`, `/readyz`, `/metrics`, `/stream` and events. What failed has `error`, in one sentence.
 
@@ -46,7 +46,7 @@ pub struct AdminContext {
     pub reloader: Weak<ConfigReloader>,
     /// The queues and topics.
     pub events: Arc<dyn EventStore>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     /// All metrics, as text.
     pub exposition: MetricsExposition,
@@ -58,7 +58,7 @@ pub struct AdminContext {
     pub log: LogFilter,
     /// Cancelled when the server is to stop, and no load balancer should choose it any more.
     pub leaving: CancellationToken,
-    /// Cancelled when it stops.
+    /// Cancelled when it shuts down.
     pub stopping: CancellationToken,
 }
 
@@ -95,10 +95,9 @@ impl AdminApi {
         Ok(match found {
             FoundRoute::Route(route, names) => self.act(route, &names, request).await,
             FoundRoute::OtherMethods(allowed) => answer::not_allowed(&allowed),
-            FoundRoute::Nothing => error(
-                StatusCode::NOT_FOUND,
-                "there is no such thing here; GET /openapi.json lists what there is",
-            ),
+            FoundRoute::Nothing => {
+                error(StatusCode::NOT_FOUND, "unknown path; GET /openapi.json lists all paths")
+            }
         })
     }
 
@@ -107,7 +106,7 @@ impl AdminApi {
         let takes_long = matches!(route, ApiRoute::Take | ApiRoute::Deploy | ApiRoute::Reload);
         let share = takes_long.then(|| self.long.try_take());
         if matches!(share, Some(None)) {
-            return error(StatusCode::SERVICE_UNAVAILABLE, "too many requests take long already; try again");
+            return error(StatusCode::SERVICE_UNAVAILABLE, "too many slow requests are in-flight; try again");
         }
         match route {
             ApiRoute::Page => {
@@ -121,17 +120,18 @@ impl AdminApi {
             }
             ApiRoute::Live => text(StatusCode::OK, "the server runs\n"),
             ApiRoute::Ready if self.operated.leaving.is_cancelled() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
+                text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
             }
             ApiRoute::Ready => match self.operated.events.trouble() {
-                Some(trouble) => {
-                    text(StatusCode::SERVICE_UNAVAILABLE, &format!("events cannot be stored: {trouble}\n"))
-                }
+                Some(trouble) => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &format!("the event store is unavailable: {trouble}\n"),
+                ),
                 None if self.operated.body_buffers.are_full() => text(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "request bodies that guests have not read take all of limits.max_body_buffers\n",
+                    "unread request bodies use all of limits.max_body_buffers\n",
                 ),
-                None => text(StatusCode::OK, "the server takes requests\n"),
+                None => text(StatusCode::OK, "the server accepts requests\n"),
             },
             ApiRoute::Metrics => {
                 let mut answer = text(StatusCode::OK, &self.operated.exposition.text());
@@ -157,7 +157,7 @@ impl AdminApi {
             | ApiRoute::Abort
             | ApiRoute::RollBack
             | ApiRoute::Reload => {
-                let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server stops");
+                let stopping = error(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
                 tokio::select! {
                     biased;
                     () = self.operated.stopping.cancelled() => stopping,
@@ -174,11 +174,16 @@ impl AdminApi {
     async fn set_log(&self, request: Request<Incoming>) -> ApiResponse {
         /// More than anybody writes.
         const MOST: usize = 4096;
-        let wanted =
-            match receive(request.into_body(), MOST, "what is wanted of the log is at most 4 KiB").await {
-                Ok(wanted) => wanted,
-                Err(problem) => return problem.answer(),
-            };
+        let wanted = match receive(
+            request.into_body(),
+            MOST,
+            "the log filter is too long; the limit is 4 KiB",
+        )
+        .await
+        {
+            Ok(wanted) => wanted,
+            Err(problem) => return problem.answer(),
+        };
         let wanted = String::from_utf8_lossy(&wanted);
         match self.operated.log.want(wanted.trim()) {
             Ok(()) => self.log(),
@@ -206,9 +211,9 @@ async fn receive(body: Incoming, most: usize, too_long: &str) -> Result<Bytes, A
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, too_long)),
         Ok(Err(cause)) => {
-            Err(ApiProblem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {cause}")))
+            Err(ApiProblem::new(StatusCode::BAD_REQUEST, format!("the request body was cut off: {cause}")))
         }
-        Err(_) => Err(ApiProblem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come in")),
+        Err(_) => Err(ApiProblem::new(StatusCode::REQUEST_TIMEOUT, "the request body arrived too slowly")),
     }
 }
 
@@ -228,10 +233,12 @@ async fn collect(mut body: Incoming, most: usize) -> hyper::Result<Option<Bytes>
 fn refused(refusal: AccessRefusal) -> ApiResponse {
     match refusal {
         AccessRefusal::NoToken => answer::unauthorized(),
-        AccessRefusal::Browser => error(StatusCode::FORBIDDEN, "pages in browsers have no access here"),
+        AccessRefusal::Browser => {
+            error(StatusCode::FORBIDDEN, "requests from web pages of other origins are refused")
+        }
         AccessRefusal::ForeignHost => error(
             StatusCode::FORBIDDEN,
-            "ask for 127.0.0.1, [::1] or localhost, or set admin.token for other names",
+            "use 127.0.0.1, [::1] or localhost as the hostname, or set admin.token",
         ),
     }
 }

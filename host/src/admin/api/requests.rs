@@ -1,4 +1,4 @@
-//! Requests in progress.
+//! In-flight requests.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ impl AdminApi {
     /// The oldest requests in progress. `?limit=N` says how many of them.
     pub(super) fn requests(&self, query: Option<&str>) -> ApiResponse {
         let Some(limit) = limit(query.unwrap_or_default()) else {
-            return error(StatusCode::BAD_REQUEST, &format!("`limit` is a number from 1 to {MOST}"));
+            return error(StatusCode::BAD_REQUEST, &format!("`limit` must be a number from 1 to {MOST}"));
         };
         let mut all: Vec<InFlightRequest> =
             self.operated.connections.iter().flat_map(|connections| connections.requests()).collect();

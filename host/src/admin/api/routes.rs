@@ -1,4 +1,4 @@
-//! Which requests the admin listener knows.
+//! The routes of the admin listener.
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! What happens, as it happens: the log as server-sent events.
+//! The log as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl AdminApi {
     /// Follows what happens. `?log=LEVEL` says what of it, as for the log.
     pub(super) fn stream(&self, query: &str) -> ApiResponse {
         let Some(share) = self.followers.try_take() else {
-            return error(StatusCode::SERVICE_UNAVAILABLE, "too many follow what happens already; try again");
+            return error(StatusCode::SERVICE_UNAVAILABLE, "too many clients follow the stream; try again");
         };
         let wanted = parameter(query, "log").unwrap_or_else(|| WANTED.to_owned());
         let follower = match self.operated.log.follow(&wanted) {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Asks the admin listener every two seconds, and shows what it says. What is asked for is in openapi.json.
+// Polls the admin listener every two seconds, and shows its responses. openapi.json describes the requests.
 
 const EVERY = 2000;
 const KEPT = 60;
@@ -9,7 +9,7 @@ const series = { rate: [], p50: [], p99: [], parked: [] };
 let before = null;
 let drawn = '';
 
-/** An element with text, or with others, in it. */
+/** An element with text or child elements. */
 function element(name, attributes, ...content) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -37,7 +37,7 @@ async function ask(path, options = {}) {
 
 class Unauthorized extends Error {
   constructor() {
-    super('the server wants its token');
+    super('the server requires its token');
   }
 }
 
@@ -53,7 +53,7 @@ function parse(text) {
 const sum = (lines, name, fits = () => true) =>
   lines.filter(line => line.name === name && fits(line.labels)).reduce((total, line) => total + line.value, 0);
 
-/** The cumulative counts of all histograms of answers together, by upper bound. */
+/** The cumulative counts of all response histograms together, by upper bound. */
 function buckets(lines) {
   const counts = new Map();
   for (const { name, labels, value } of lines) {
@@ -64,7 +64,7 @@ function buckets(lines) {
   return [...counts].sort(([one], [other]) => one - other);
 }
 
-/** The upper bound that this share of the answers since the last look stayed below. */
+/** The upper bound of this quantile, over the responses since the last poll. */
 function quantile(share, now, then) {
   const old = new Map(then);
   const grown = now.map(([bound, count]) => [bound, count - (old.get(bound) ?? 0)]);
@@ -86,7 +86,7 @@ function draw(chart, ...names) {
   const line = name => {
     let pen = 'M';
     const steps = series[name].map((value, index) => {
-      // Where nothing is known there is a gap.
+      // A gap for missing values.
       if (value === null) {
         pen = 'M';
         return '';
@@ -119,7 +119,7 @@ async function act(what, path, options) {
   say(`${what}…`);
   try {
     const record = await ask(path, options);
-    say(record.unchanged ? `${what}: generation ${record.generation} is this component already` : `${what}: generation ${record.generation}`);
+    say(record.unchanged ? `${what}: generation ${record.generation} already has this component` : `${what}: generation ${record.generation}`);
   } catch (error) {
     say(`${what}: ${error.message}`, true);
   }
@@ -142,7 +142,7 @@ function generation(record) {
     ...['running', 'ended', 'failed'].map(name => element('td', { class: 'number', 'data-count': name }, String(counts[name] ?? '–'))));
 }
 
-const inProgress = ({ requests, instances }) => `${requests} in progress, ${instances} instances`;
+const inProgress = ({ requests, instances }) => `${requests} in-flight, ${instances} instances`;
 
 function app({ app: name, generations, ...counts }) {
   const post = what => () => act(`${name}: ${what}`, `apps/${name}/${what}`, { method: 'POST' });
@@ -158,7 +158,7 @@ function app({ app: name, generations, ...counts }) {
     event.preventDefault();
     event.currentTarget.classList.toggle('over', on);
   };
-  const head = ['Generation', 'State', 'Component', 'Came', 'Running', 'Ended', 'Failed'];
+  const head = ['Generation', 'State', 'Component', 'Deployed', 'In-flight', 'Ended', 'Failed'];
   const header = head.map((text, index) => element('th', { scope: 'col', class: index === 0 || index > 3 ? 'number' : null }, text));
   return element('article', {
     class: 'app', 'data-app': name, ondragover: over(true), ondragleave: over(false),
@@ -168,7 +168,7 @@ function app({ app: name, generations, ...counts }) {
   element('table', {}, element('thead', {}, element('tr', {}, ...header)), element('tbody', {}, ...generations.slice(0, 5).map(generation))));
 }
 
-/** Counts change all the time: they are changed in place, so that a button stays the one that is being pressed. */
+/** Counts change often: they are updated in place, so that a pressed button stays the same element. */
 function showCounts({ app: name, generations, ...counts }) {
   const place = document.querySelector(`[data-app="${CSS.escape(name)}"]`);
   place.querySelector('[data-count=progress]').textContent = inProgress(counts);
@@ -183,7 +183,7 @@ function showApps(apps) {
   const next = JSON.stringify(apps.map(({ app, generations }) => [app, generations.map(({ requests, ...rest }) => rest)]));
   if (next === drawn) return apps.forEach(showCounts);
   drawn = next;
-  // What has the focus is drawn anew, and should have it then.
+  // The focused element is drawn anew, and keeps the focus.
   const focused = document.activeElement?.dataset.action;
   $('apps').replaceChildren(...apps.map(app));
   if (focused) document.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
@@ -191,7 +191,7 @@ function showApps(apps) {
 
 function showMetrics(lines) {
   const now = { time: performance.now(), ended: sum(lines, 'linger_requests_total'), buckets: buckets(lines) };
-  // A server that was started anew counts from the start.
+  // A restarted server counts from zero.
   if (before && now.ended < before.ended) before = null;
   if (before) {
     const rate = (now.ended - before.ended) / ((now.time - before.time) / 1000);
@@ -200,7 +200,7 @@ function showMetrics(lines) {
     push('p50', p50);
     push('p99', p99);
     $('rate').textContent = rate.toFixed(rate < 10 ? 1 : 0);
-    $('latency').textContent = p50 === null ? 'no answers' : `${duration(p50)}, ${duration(p99)}`;
+    $('latency').textContent = p50 === null ? 'no responses' : `${duration(p50)}, ${duration(p99)}`;
   }
   before = now;
   const parked = sum(lines, 'linger_parked');
@@ -211,7 +211,7 @@ function showMetrics(lines) {
   draw('parked-chart', 'parked');
   figures([
     ['Connections', sum(lines, 'linger_connections')],
-    ['Requests in progress', sum(lines, 'http_server_active_requests')],
+    ['In-flight requests', sum(lines, 'http_server_active_requests')],
     ['Instances', sum(lines, 'linger_instances')],
     ['Events', sum(lines, 'linger_events')],
     ['Traps', sum(lines, 'linger_traps_total')],
@@ -230,9 +230,9 @@ async function look() {
   showApps(apps);
   rows('requests', requests, 'none', [
     [row => row.app], [row => row.generation], [row => `${row.method} ${row.uri}`], [row => row.client],
-    [row => row.cancelled ? `${row.state}, told: ${row.cancelled}` : row.state], [row => duration(row.age), true],
+    [row => row.cancelled ? `${row.state}, cancelled: ${row.cancelled}` : row.state], [row => duration(row.age), true],
   ]);
-  rows('queues', queues, 'none has an event or a taker', [
+  rows('queues', queues, 'no queue has an event or a consumer', [
     [row => row.queue], ...['ready', 'delayed', 'leased', 'waiting', 'bytes'].map(key => [row => row[key], true]),
     [row => row.dead_letters ?? ''],
   ]);
@@ -241,7 +241,7 @@ async function look() {
   ]);
 }
 
-/** Said aloud only when it is something else. */
+/** Changes the text only if it differs, so that screen readers repeat nothing. */
 function state(text, bad = false) {
   if ($('state').textContent !== text) $('state').textContent = text;
   $('state').classList.toggle('bad', bad);
@@ -250,19 +250,19 @@ function state(text, bad = false) {
 let timer = null;
 let looking = false;
 
-/** Looks now, and again and again. There is one that does. */
+/** Polls now, and then periodically. Only one call polls at a time. */
 async function run() {
   clearTimeout(timer);
   if (looking) return;
   looking = true;
   try {
     await look();
-    state('the server answers');
+    state('connected');
     $('seen').textContent = new Date().toLocaleTimeString();
     $('main').hidden = false;
     $('token').hidden = true;
   } catch (error) {
-    state(error instanceof Unauthorized ? 'the server wants its token (admin.token)' : `no answer: ${error.message}`, true);
+    state(error instanceof Unauthorized ? 'the server requires its token (admin.token)' : `no response: ${error.message}`, true);
     if (error instanceof Unauthorized) {
       $('main').hidden = true;
       $('token').hidden = false;
@@ -279,6 +279,6 @@ $('token').addEventListener('submit', event => {
   sessionStorage.setItem('token', new FormData(event.target).get('token'));
   run();
 });
-// A file that is dropped beside an app is not for the browser either.
+// The browser must not open a file that is dropped beside an app.
 for (const kind of ['dragover', 'drop']) document.addEventListener(kind, event => event.preventDefault());
 run();

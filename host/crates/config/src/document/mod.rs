@@ -1,5 +1,5 @@
-//! The configuration in other words, made from the types and comments of its keys: a JSON Schema for editors, a reference
-//! for people, and a file with every key.
+//! Documents generated from the types and comments of the configuration's keys: a JSON Schema for editors, a
+//! reference for people, and a file with every key.
 
 mod reference;
 mod tables;
@@ -19,14 +19,15 @@ pub fn schema() -> String {
     format!("{:#}\n", described().as_value())
 }
 
-/// Draft 7 is what editors know for TOML. Without references each key has its own description and default.
+/// Draft 7, because editors support it for TOML. Without references, so that each key has its own description and
+/// default.
 fn described() -> Schema {
     let mut settings = SchemaSettings::draft07().with_transform(RecursiveTransform(tidy));
     settings.inline_subschemas = true;
     settings.into_generator().into_root_schema_for::<super::Config>()
 }
 
-/// TOML has no null, comments have line breaks that mean nothing, and formats are those of Rust.
+/// Removes nulls, which TOML does not have; line breaks of comments; and formats, which are Rust's.
 fn tidy(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else { return };
     if let Some(Value::Array(mut any)) = schema.remove("anyOf") {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::tables::{ConfigKey, ConfigTable, tables};
 
-/// What no comment of a key can say.
+/// The introduction, which does not belong to any key.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-/// Every key of a `linger.toml` with its type, its default and what it does, as Markdown.
+/// Every key of a `linger.toml` with its type, default and meaning, as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();

@@ -1,32 +1,32 @@
-//! The schema as what a file has: tables with keys.
+//! The schema as tables with keys.
 
 use serde_json::Value;
 
-/// What stands for the name that somebody gives a table.
+/// The placeholder for the name of a table.
 const NAME: &str = "NAME";
 
 /// A table of the file.
 pub(super) struct ConfigTable {
-    /// What it begins with, as `[limits]` or `[[routes]]`; nothing for the top of the file.
+    /// The heading, such as `[limits]` or `[[routes]]`; empty for the top of the file.
     pub(super) heading: String,
-    /// What it is for, in one or more sentences.
+    /// Its description, in one or more sentences.
     pub(super) description: String,
-    /// Whether it is there with its defaults when the file does not have it.
+    /// Whether it exists, with its defaults, if the file does not have it.
     pub(super) is_usual: bool,
-    /// Its keys, without those that are tables of their own: what it needs, then the others.
+    /// Its keys, without those that are tables: the required ones first.
     pub(super) keys: Vec<ConfigKey>,
 }
 
 /// A key with a value.
 pub(super) struct ConfigKey {
     pub(super) name: String,
-    /// What its value is, in words.
+    /// The type of its value, in words.
     pub(super) kind: String,
     /// As TOML.
     pub(super) default: Option<String>,
     /// As TOML.
     pub(super) example: Option<String>,
-    /// Whether the table cannot do without it.
+    /// Whether the key is required.
     pub(super) is_required: bool,
     pub(super) description: String,
 }

@@ -5,14 +5,14 @@ use super::tables::{ConfigKey, ConfigTable, tables};
 /// The longest line of a comment, in characters.
 const WIDTH: usize = 100;
 
-/// A `linger.toml` with every key, at its default where it has one. What has none is there too, after a `#`.
+/// A `linger.toml` with every key at its default. Keys without a default are there too, after a `#`.
 #[must_use]
 pub fn template() -> String {
     let mut text = String::new();
     comment(
         &mut text,
-        "Every key of a linger.toml, at its default. What is after a `#` without a space has no default, or belongs to \
-         something that is not there by default; its value is an example. Add an app, and keep what you change.",
+        "Every key of a linger.toml, at its default. A key after a `#` without a space has no default, or belongs to a \
+         table that does not exist by default; its value is an example. Add an app, and keep the keys that you change.",
     );
     for table in tables(super::described().as_value()) {
         add(&mut text, &table);

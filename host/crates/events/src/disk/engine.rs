@@ -21,7 +21,7 @@ const MEMTABLE: u64 = 8 << 20;
 pub(super) fn why(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(error) => error.to_string(),
-        fjall::Error::Poisoned => "a write failed, as on a full disk".to_owned(),
+        fjall::Error::Poisoned => "a write failed; the disk may be full".to_owned(),
         error => error.to_string(),
     }
 }
@@ -140,5 +140,5 @@ fn all<T>(keyspace: &Keyspace, read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Resu
 }
 
 fn unreadable(key: &[u8]) -> String {
-    format!("the entry {} cannot be read", key.escape_ascii())
+    format!("cannot read the entry {}", key.escape_ascii())
 }

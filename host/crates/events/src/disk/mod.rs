@@ -1,6 +1,6 @@
-//! Queues and topics whose events are in a directory too: a host that was killed finds them again.
+//! Queues and topics that are also on disk, so that they survive a crash.
 //!
-//! Everything is answered from memory. The directory is only written, by one thread: what is waiting is one
+//! All reads are from memory. The directory is only written, by one thread: all waiting changes are one
 //! write, and one flush to the disk, however many wait for it (group commit).
 
 mod directory;
@@ -25,18 +25,18 @@ use writer::{DiskWriter, WriteJob};
 /// A store that is there again after a restart.
 pub(crate) type DiskStore = LocalStore<DiskJournal>;
 
-/// Why a directory cannot be used.
+/// The reason why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be made, read or written.
-    #[error("{0}: {1}; the store's directory must be one that this process can write")]
+    /// The directory cannot be created, read or written.
+    #[error("{0}: {1}; the process needs write access to the store's directory")]
     Io(String, std::io::Error),
-    /// It has something else in it.
-    #[error("{0}: is no store of Linger, and not empty; name another directory")]
+    /// The directory has other files in it.
+    #[error("{0}: the directory is not a store of Linger, and not empty; choose another one")]
     Foreign(String),
     /// It was written by a newer Linger, or its version cannot be read.
     #[error(
-        "{directory}: has the format {found:?}, and this Linger reads {known:?}; use the Linger that wrote it"
+        "{directory}: the store has format {found:?}, and this version of Linger reads {known:?}; use the version that wrote it"
     )]
     Format {
         /// The directory.
@@ -47,20 +47,22 @@ pub enum OpenError {
         known: &'static str,
     },
     /// Another process has it.
-    #[error("{0}: is in use by another process; stop that, or name another directory")]
+    #[error("{0}: the store is in use by another process; stop that process, or choose another directory")]
     InUse(String),
-    /// What it holds cannot be read.
-    #[error("{0}: is damaged: {1}; bring it back from a copy, or move it away to begin with an empty one")]
+    /// The contents cannot be read.
+    #[error(
+        "{0}: the store is damaged: {1}; restore a backup, or move the directory away to start with an empty store"
+    )]
     Damaged(String, String),
     /// The store in NATS cannot be reached or used.
     #[error("{0}")]
     Nats(String),
-    /// There is no thread to write with.
-    #[error("the store cannot start: {0}")]
+    /// The writer thread cannot be started.
+    #[error("cannot start the store: {0}")]
     Thread(std::io::Error),
 }
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryContents {
     /// The queues.
@@ -69,7 +71,7 @@ pub struct DirectoryContents {
     pub topics: Vec<ContentCount>,
 }
 
-/// What a queue or a topic holds.
+/// The contents of a queue or topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentCount {
     /// Its name.

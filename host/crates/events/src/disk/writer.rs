@@ -1,4 +1,4 @@
-//! The thread that writes: whatever waits is one batch.
+//! The writer thread: all waiting changes are one batch.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -109,11 +109,11 @@ impl DiskWriter {
     fn engine(&mut self) -> Result<&DiskEngine, String> {
         if self.engine.is_none() {
             if self.failed_at.elapsed() < PAUSE {
-                return Err("the directory could not be written a moment ago".to_owned());
+                return Err("the last write to the directory failed".to_owned());
             }
             self.open_again()?;
         }
-        self.engine.as_ref().ok_or_else(|| "there is no store".to_owned())
+        self.engine.as_ref().ok_or_else(|| "the store does not exist".to_owned())
     }
 
     /// Opens the engine, and writes what is owed.

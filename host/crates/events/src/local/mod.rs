@@ -1,4 +1,4 @@
-//! Queues and topics of this process. What has to outlive it is written to a journal before anybody relies on it.
+//! Queues and topics in this process. Changes are written to the journal before anybody relies on them.
 
 mod queue;
 mod queues;

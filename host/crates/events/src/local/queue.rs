@@ -1,4 +1,4 @@
-//! One queue: what is ready, who has what, and who waits. It does nothing by itself.
+//! One queue: its ready events, leases and waiters. It does nothing by itself.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! Queues: every event is for one taker, who holds it under a lease.
+//! Queues: each event goes to one consumer, under a lease.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -342,11 +342,13 @@ impl<J: Journal> LocalStore<J> {
         match state.make_room(&dead, size, 0, &self.limits.queues) {
             Ok(()) => {
                 state.fates.dead += 1;
-                tracing::warn!("queue {name}: {id} goes to {dead}: it was handed out {attempts} times");
+                tracing::warn!(
+                    "queue {name}: {id} is moved to the dead letters in {dead} after {attempts} attempts"
+                );
                 Some(dead)
             }
             Err(error) => {
-                tracing::warn!("queue {name}: {id} stays, for {dead} does not take it: {error}");
+                tracing::warn!("queue {name}: {id} stays, because {dead} does not accept it: {error}");
                 state.charge(name, size);
                 None
             }
@@ -377,7 +379,7 @@ impl<J: Journal> LocalStore<J> {
         if let Some(mut stored) = queue.leased.remove(&sequence) {
             stored.timer = None;
             state.fates.overdue += 1;
-            tracing::warn!("queue {name}: the lease on {} has run out: it returns", stored.id());
+            tracing::warn!("queue {name}: the lease on {} has expired; the event is requeued", stored.id());
             let returns = Settlement::Requeue { maybe_delivered: true };
             let _ = self.settle_stored(state, stored, returns, |_| ());
         } else if let Some(mut stored) =

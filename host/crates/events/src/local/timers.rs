@@ -1,4 +1,4 @@
-//! What is next in time.
+//! The timers of a store.
 
 use std::collections::BTreeMap;
 

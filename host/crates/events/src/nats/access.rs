@@ -1,4 +1,4 @@
-//! How NATS lets this host in: what it is shown, and what to do when it does not.
+//! Authentication at NATS, and remedies if it fails.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -48,9 +48,9 @@ pub(super) async fn connect(
 
 fn unconnected(servers: &str, error: &ConnectError, denied: Option<(String, &str)>) -> String {
     match denied {
-        Some((error, remedy)) => format!("NATS at {servers} does not let this host in: {error}; {remedy}"),
+        Some((error, remedy)) => format!("NATS at {servers} refuses the connection: {error}; {remedy}"),
         None => {
-            format!("NATS cannot be reached at {servers}: {error}; start it, or set `events.nats.servers`")
+            format!("cannot connect to NATS at {servers}: {error}; start it, or set `events.nats.servers`")
         }
     }
 }
@@ -64,11 +64,11 @@ fn remedy(error: &ConnectError, config: &NatsConfig) -> Option<&'static str> {
     let said = error.to_string();
     if said.contains("invalid peer certificate") {
         return Some(
-            "set `events.nats.tls.ca` to the authority of its certificate, and `events.nats.servers` to a name in that",
+            "set `events.nats.tls.ca` to the authority of its certificate, and `events.nats.servers` to a hostname in it",
         );
     }
     ["CertificateRequired", "BadCertificate", "UnknownCA"].iter().any(|alert| said.contains(alert)).then_some(
-        "set `events.nats.tls.certificate` and `events.nats.tls.key` to a certificate that it knows",
+        "set `events.nats.tls.certificate` and `events.nats.tls.key` to a certificate that it trusts",
     )
 }
 
@@ -105,7 +105,7 @@ async fn options(config: &NatsConfig, made: Arc<watch::Sender<u64>>) -> Result<C
     if let Some(file) = &config.credentials {
         options = options.credentials_file(file).await.map_err(|error| {
             format!(
-                "`events.nats.credentials`: {}: {error}; it is a file as `nsc` writes them",
+                "`events.nats.credentials`: {}: {error}; use a credentials file from `nsc`",
                 file.display()
             )
         })?;
@@ -138,9 +138,9 @@ async fn options(config: &NatsConfig, made: Arc<watch::Sender<u64>>) -> Result<C
 fn log(event: &Event, who: &str) {
     match event {
         Event::Connected => tracing::info!("NATS: connected"),
-        Event::Disconnected => tracing::warn!("NATS: the connection is lost; what waits goes on waiting"),
+        Event::Disconnected => tracing::warn!("NATS: the connection is lost; parked requests stay parked"),
         Event::ClientError(error) if error.to_string().contains("authorization") => {
-            tracing::warn!("NATS does not let this host in any more: {error}; {who}");
+            tracing::warn!("NATS refuses this host now: {error}; {who}");
         }
         event => tracing::warn!("NATS: {event}"),
     }

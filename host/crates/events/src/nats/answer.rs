@@ -1,4 +1,4 @@
-//! What NATS is answered about an event that it has handed out.
+//! The replies to NATS about a delivered event.
 
 use std::time::Duration;
 

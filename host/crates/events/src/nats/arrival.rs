@@ -1,4 +1,4 @@
-//! Events that NATS hands out to this host: what is known of them, and who gets them.
+//! Events that NATS delivers to this host, and the waiters that get them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl NatsContext {
         let (sequence, delivered) = match handed.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
             Err(error) => {
-                tracing::warn!("queue {name}: NATS handed out what makes no sense: {error}");
+                tracing::warn!("queue {name}: NATS delivered a malformed message: {error}");
                 return None;
             }
         };

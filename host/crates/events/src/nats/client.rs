@@ -1,4 +1,4 @@
-//! The connection to NATS, and what is asked of it.
+//! The connection to NATS, and requests to it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl NatsClient {
         let link = Self { client, js, names, config, connections };
         let asked = link.persist(Instant::now() + FIRST, || link.ask::<IgnoredAny>("INFO")).await;
         asked.map_err(|error| {
-            format!("{error}; NATS at {servers} needs JetStream (`nats-server -js`), and this user the right to it")
+            format!("{error}; NATS at {servers} needs JetStream (`nats-server -js`), and this user needs permission to use it")
         })?;
         Ok(link)
     }
@@ -170,7 +170,7 @@ impl NatsClient {
                 Err(NatsError::no_room(&error))
             }
             Ok(Response::Err { error }) => Err(NatsError::of(error)),
-            Err(error) => Err(NatsError::Passing(format!("an answer makes no sense: {error}"))),
+            Err(error) => Err(NatsError::Passing(format!("NATS sent a malformed response: {error}"))),
         }
     }
 
@@ -226,8 +226,8 @@ impl NatsError {
     pub(super) fn passing(self) -> Result<String, StoreError> {
         match self {
             Self::Passing(text) => Ok(text),
-            Self::Unheard => Ok("there is no stream, or it has no leader".to_owned()),
-            Self::Silent => Ok("it does not answer".to_owned()),
+            Self::Unheard => Ok("the stream does not exist, or has no leader".to_owned()),
+            Self::Silent => Ok("it does not respond".to_owned()),
             Self::Refused(error) => Err(Self::refused(&error)),
             Self::Lasting(error) => Err(error),
         }
@@ -247,12 +247,12 @@ impl NatsError {
     }
 
     fn no_room(error: &jetstream::Error) -> Self {
-        Self::Lasting(StoreError::Unavailable(format!("NATS has no room: {error}; {ROOM}").into()))
+        Self::Lasting(StoreError::Unavailable(format!("NATS is out of storage: {error}; {ROOM}").into()))
     }
 }
 
 fn late(last: &str) -> StoreError {
-    StoreError::Unavailable(format!("NATS does not do it in time: {last}").into())
+    StoreError::Unavailable(format!("NATS did not respond in time: {last}").into())
 }
 
 /// How long to wait before the next try: longer each time, and not at the same time as others.

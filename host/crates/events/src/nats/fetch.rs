@@ -1,4 +1,4 @@
-//! Fetching events for those who wait.
+//! Fetching events for waiting consumers.
 //!
 //! However many wait at a queue of a host, there is one request for events at NATS, for as many as wait and not more than
 //! some. It ends when they leave. So nothing is fetched for nobody, but for what was on its way then, which goes back.
@@ -49,9 +49,11 @@ pub(super) async fn fetch(shared: Arc<NatsContext>, queue: Name) {
                 pull = None;
                 match trouble.warning(tries) {
                     Some(warning) if !std::mem::replace(&mut told, true) => {
-                        tracing::warn!("queue {queue}: who waits goes on waiting, but NATS says: {warning}");
+                        tracing::warn!(
+                            "queue {queue}: cannot fetch events; parked requests stay parked: {warning}"
+                        );
                     }
-                    _ => tracing::debug!("queue {queue}: NATS is not asked for events: {trouble:?}"),
+                    _ => tracing::debug!("queue {queue}: cannot request events from NATS: {trouble:?}"),
                 }
                 tokio::select! {
                     () = sleep(pause(tries)) => {}
@@ -70,7 +72,7 @@ pub(super) async fn fetch(shared: Arc<NatsContext>, queue: Name) {
                 }
                 PullResult::Nothing => (tries, told) = (0, false),
                 PullResult::Lost(why) => {
-                    tracing::debug!("queue {queue}: NATS has lost the request for events: {why}");
+                    tracing::debug!("queue {queue}: the request for events is lost: {why}");
                     pull = None;
                     // The stream or its consumer may have gone.
                     shared.streams.doubt(StreamKind::Queue, &queue);

@@ -46,9 +46,9 @@ impl NatsContext {
                 }
                 Err(trouble) => match trouble.warning(tries) {
                     Some(warning) if !std::mem::replace(&mut told, true) => {
-                        tracing::warn!("topic {name} cannot be followed: NATS says: {warning}");
+                        tracing::warn!("topic {name}: cannot subscribe: {warning}");
                     }
-                    _ => tracing::debug!("topic {name} cannot be followed: {trouble:?}"),
+                    _ => tracing::debug!("topic {name}: cannot subscribe: {trouble:?}"),
                 },
             }
             sleep(pause(tries)).await;

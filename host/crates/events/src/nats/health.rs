@@ -1,4 +1,4 @@
-//! Whether NATS can be used now, and which requests it has lost.
+//! The health of NATS, and the requests that it has lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,15 +58,15 @@ impl NatsContext {
             sleep(ROUND).await;
             let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
                 Ok(_) => None,
-                Err(NatsError::Unheard | NatsError::Silent) => Some("NATS does not answer".to_owned()),
-                Err(NatsError::Passing(error)) => Some(format!("NATS does not answer: {error}")),
+                Err(NatsError::Unheard | NatsError::Silent) => Some("NATS does not respond".to_owned()),
+                Err(NatsError::Passing(error)) => Some(format!("NATS does not respond: {error}")),
                 Err(NatsError::Refused(error)) => Some(format!("NATS: {error}")),
                 Err(NatsError::Lasting(error)) => Some(error.to_string()),
             };
             let changed = self.health.trouble.send_replace(trouble.clone());
             match (&changed, &trouble) {
                 (None, Some(trouble)) => tracing::warn!("{trouble}"),
-                (Some(_), None) => tracing::info!("NATS answers again"),
+                (Some(_), None) => tracing::info!("NATS responds again"),
                 _ => {}
             }
         }
@@ -86,7 +86,7 @@ impl NatsContext {
         let mut elections = match self.link.client.subscribe(subject).await {
             Ok(elections) => elections,
             // Without them a request that was lost is found by its silence.
-            Err(error) => return tracing::debug!("NATS does not tell of new leaders: {error}"),
+            Err(error) => return tracing::debug!("cannot subscribe to NATS leader elections: {error}"),
         };
         while let Some(Message { subject, .. }) = elections.next().await {
             let stream = subject.split('.').nth(5).unwrap_or_default();

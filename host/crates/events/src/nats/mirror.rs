@@ -1,4 +1,4 @@
-//! What a topic's stream keeps, as this host has it: all readers of the host share it. It does nothing by itself.
+//! This host's copy of a topic's stream, shared by all its readers. It does nothing by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

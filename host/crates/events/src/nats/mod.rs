@@ -1,6 +1,6 @@
-//! Queues and topics in NATS `JetStream`, which hosts share: what is pushed at one is taken at any.
+//! Queues and topics in NATS `JetStream`, shared by several hosts.
 //!
-//! NATS keeps the events, and knows who has which. A host keeps only who waits there, and what it holds; all that is sent
+//! NATS stores the events and their leases. A host has only its own waiters and leases; all that is sent
 //! and received goes through a thread of its own.
 //!
 //! Of both kinds: `access` and `link` connect and ask; `stream` makes streams, `streams` knows which there are, `retire` removes
@@ -111,7 +111,7 @@ impl NatsStore {
         let (sender, receiver) = channel();
         let (config, limits) = (config.clone(), NatsLimits { queues, topics });
         drop(handle.spawn(async move { sender.send(start(config, limits).await) }));
-        let shared = receiver.recv().unwrap_or_else(|_| Err("the store cannot start".to_owned()));
+        let shared = receiver.recv().unwrap_or_else(|_| Err("cannot start the store".to_owned()));
         Ok(Arc::new(Self { shared: shared.map_err(OpenError::Nats)?, runtime }))
     }
 }

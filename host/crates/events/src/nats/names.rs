@@ -1,4 +1,4 @@
-//! What queues and topics are called in NATS.
+//! The names of queues and topics in NATS.
 
 use linger_base::Name;
 

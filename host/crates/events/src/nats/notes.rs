@@ -1,4 +1,4 @@
-//! What hosts tell each other of events that returned.
+//! Notes that hosts send each other about requeued events.
 //!
 //! A message in a stream cannot be changed, and NATS knows only how often it was handed out: not that nobody saw it, nor
 //! that no client can have got it. Whoever puts an event back tells that to all hosts first. What is not told, or not heard,

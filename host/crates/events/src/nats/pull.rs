@@ -1,4 +1,4 @@
-//! Requests for events at NATS, which can be taken back.
+//! Requests for events at NATS, which can be withdrawn.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -117,9 +117,9 @@ impl PullRequest {
     pub(super) async fn next(&mut self) -> PullResult {
         let message = tokio::select! {
             message = self.messages.next() => message,
-            () = sleep_until(self.silent) => return PullResult::Lost("it has fallen silent".to_owned()),
+            () = sleep_until(self.silent) => return PullResult::Lost("it stopped responding".to_owned()),
         };
-        let Some(message) = message else { return PullResult::Lost("the connection has ended".to_owned()) };
+        let Some(message) = message else { return PullResult::Lost("the connection is closed".to_owned()) };
         self.received += 1;
         self.silent = Instant::now() + self.heartbeat * 2 + LAST_WORDS;
         match message.status {
@@ -259,10 +259,10 @@ pub(super) async fn at_once(
     most: usize,
 ) -> Result<Vec<Message>, StoreError> {
     let failed =
-        |error: &str| StoreError::Unavailable(format!("NATS is not asked for events: {error}").into());
+        |error: &str| StoreError::Unavailable(format!("cannot request events from NATS: {error}").into());
     let brief = BriefPull::start(link, &subject(link, queue), most).await.map_err(|error| failed(&error))?;
     match brief.all().await {
-        (all, false) if all.is_empty() => Err(failed("it does not answer")),
+        (all, false) if all.is_empty() => Err(failed("it does not respond")),
         (all, _) => Ok(all),
     }
 }

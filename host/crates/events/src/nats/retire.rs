@@ -41,11 +41,11 @@ impl NatsContext {
                 Ok(unused) => {
                     for (kind, name) in unused {
                         if let Err(trouble) = self.retire(kind, &name).await {
-                            tracing::debug!("{name}: its stream stays: {trouble:?}");
+                            tracing::debug!("{name}: cannot remove the unused stream: {trouble:?}");
                         }
                     }
                 }
-                Err(trouble) => tracing::debug!("NATS does not say what streams there are: {trouble:?}"),
+                Err(trouble) => tracing::debug!("cannot list the streams in NATS: {trouble:?}"),
             }
         }
     }
@@ -88,7 +88,7 @@ impl NatsContext {
         }
         self.link.ask::<IgnoredAny>(&format!("STREAM.DELETE.{stream}")).await?;
         self.streams.doubt(kind, name);
-        tracing::debug!("{stream}: nobody used it any more");
+        tracing::debug!("{stream}: the unused stream is removed");
         Ok(())
     }
 
@@ -133,7 +133,7 @@ pub(super) async fn bring_back(
     match retired(link, &found.config) {
         None => Ok(false),
         Some(since) if since + millis(ABANDONED) > now => {
-            Err(NatsError::Passing("the stream is being removed, because nobody used it".to_owned()))
+            Err(NatsError::Passing("the stream is unused and being removed".to_owned()))
         }
         Some(_) => {
             let subjects = wanted.subjects.clone();

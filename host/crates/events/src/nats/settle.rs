@@ -1,4 +1,4 @@
-//! What becomes of an event that was handed out: it is gone for good, or goes back, or to the dead letters.
+//! Settling a leased event: it is acknowledged, requeued, or moved to the dead letters.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl NatsContext {
             .persist(self.surely_held(held), || self.link.acknowledge(&held.reply, answer.clone()))
             .await;
         if let Err(error) = &acknowledged {
-            tracing::warn!("queue {}: {} comes again, flagged: {error}", held.queue, held.id());
+            tracing::warn!("queue {}: {} will be redelivered, flagged: {error}", held.queue, held.id());
         }
         acknowledged
     }
@@ -112,11 +112,11 @@ impl NatsContext {
         let key = held.key();
         let told = self.link.client.publish(self.link.names.notes(), held.note.tell(&key)).await;
         if let Err(error) = told {
-            tracing::debug!("no host is told of {}: {error}", held.id());
+            tracing::debug!("cannot notify the other hosts of {}: {error}", held.id());
         }
         self.queues.lock().notes.keep(key, held.note);
         // NATS 2.9 must not find requests only of hosts that have gone when an event returns (see `pull`): it looks when it
-        // is asked how the consumer is. If it does not answer, neither does it below.
+        // is asked how the consumer is. If it does not respond, neither does it below.
         let consumer = self.link.names.stream(StreamKind::Queue, &held.queue);
         let _ = self.link.ask::<IgnoredAny>(&format!("CONSUMER.INFO.{consumer}.{}", stream::CONSUMER)).await;
         self.acknowledge(&held, answer).await
@@ -139,10 +139,13 @@ impl NatsContext {
             Err(error) => Err(error),
         };
         if let Err(error) = moved {
-            tracing::warn!("queue {}: {id} stays, for {dead} does not take it: {error}", held.queue);
+            tracing::warn!("queue {}: {id} stays, because {dead} does not accept it: {error}", held.queue);
             return Err(held);
         }
-        tracing::warn!("queue {}: {id} goes to {dead}: it was handed out {attempts} times", held.queue);
+        tracing::warn!(
+            "queue {}: {id} is moved to the dead letters in {dead} after {attempts} attempts",
+            held.queue
+        );
         Ok(self.remove(&held).await)
     }
 

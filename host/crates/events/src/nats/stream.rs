@@ -81,7 +81,7 @@ pub(super) async fn make(link: &NatsClient, wanted: &Config, now: u64) -> Result
         Err(NatsError::Refused(error)) if is_there(&error) => {
             let Some(info) = info(link, &wanted.name).await? else {
                 return Err(match error.error_code() {
-                    ErrorCode::STREAM_NAME_EXIST => NatsError::Passing("the stream has gone".to_owned()),
+                    ErrorCode::STREAM_NAME_EXIST => NatsError::Passing("the stream was deleted".to_owned()),
                     _ => NatsError::Refused(error),
                 });
             };
@@ -105,7 +105,7 @@ fn is_there(error: &Error) -> bool {
 
 fn misfit(stream: &str, difference: &str) -> NatsError {
     let remedy = "change it (`nats stream edit`), or the configuration";
-    let said = format!("the stream {stream} in NATS does not fit: {difference}; {remedy}");
+    let said = format!("the stream {stream} in NATS does not match: {difference}; {remedy}");
     NatsError::Lasting(StoreError::Unavailable(said.into()))
 }
 
@@ -153,7 +153,7 @@ pub(super) fn epoch(info: &Info) -> u32 {
 /// The first difference that matters.
 fn difference(wanted: &Config, found: &Config) -> Option<String> {
     let differs = |key: &str, wanted: String, found: String| {
-        (wanted != found).then(|| format!("`{key}` is {found} and not {wanted}"))
+        (wanted != found).then(|| format!("`{key}` is {found}, not {wanted}"))
     };
     differs("subjects", wanted.subjects.join(" "), found.subjects.join(" "))
         .or_else(|| differs("retention", format!("{:?}", wanted.retention), format!("{:?}", found.retention)))

@@ -1,4 +1,4 @@
-//! What is in NATS, of all hosts: looked at when somebody asks for it, and when a limit seems to be reached.
+//! The contents of NATS, of all hosts. Read on demand, and when a limit seems to be reached.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl NatsContext {
         self.fetchers.spawn_on(
             async move {
                 if let Err(error) = shared.look_around().await {
-                    tracing::debug!("NATS does not say what it holds: {error}");
+                    tracing::debug!("cannot read the number of events in NATS: {error}");
                 }
                 shared.survey.last.store(shared.clock.now(), Ordering::Relaxed);
                 shared.survey.under_way.store(false, Ordering::Release);

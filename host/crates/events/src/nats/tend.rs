@@ -1,4 +1,4 @@
-//! What time brings about: leases that go on or run out, and events that are of no use any more.
+//! Timed work: leases that are renewed or expire, and events whose time to live is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,9 @@ impl NatsContext {
             (held.queue.clone(), held.id(), held.reply.clone(), held.ends, held.confirmed);
         let ack_wait = millis(self.ack_wait(&name));
         if now >= confirmed + ack_wait {
-            tracing::warn!("queue {name}: {id} is held no longer: NATS could not be told in time that it is");
+            tracing::warn!(
+                "queue {name}: the lease on {id} is lost: it could not be renewed in NATS in time"
+            );
             state.end_lease(lease);
             state.fates.overdue += 1;
             return;
@@ -61,7 +63,7 @@ impl NatsContext {
             state.fates.overdue += 1;
             state.fates.returned += 1;
             drop(state);
-            tracing::warn!("queue {name}: the lease on {id} has run out: it returns");
+            tracing::warn!("queue {name}: the lease on {id} has expired; the event is requeued");
             return drop(self.work(self.clone().run_out(held)));
         }
         state.set_timer(lease, ends.min(now + (ack_wait / 3).max(1)).min(confirmed + ack_wait));

@@ -257,7 +257,7 @@ async fn stream_that_does_not_fit_is_refused_with_the_difference() {
     let taken = soon(other.take(&name("q"))).await.unwrap_err();
     for error in [pushed, taken] {
         let said = error.to_string();
-        for part in ["linger-q-q", "`max_msgs` is 5 and not 6", "nats stream edit"] {
+        for part in ["linger-q-q", "`max_msgs` is 5, not 6", "nats stream edit"] {
             assert!(said.contains(part), "{said}");
         }
     }
@@ -353,7 +353,7 @@ async fn reader_that_is_ahead_outlives_silence_of_nats() {
     assert!(tokio::time::timeout(Duration::from_secs(3), &mut read).await.is_err());
     server.signal(Signal::CONT);
     for _ in 0..2 {
-        // What NATS does not answer in time it may have stored.
+        // What NATS does not respond in time it may have stored.
         while soon(one.clone().publish(&name("t"), event("b"))).await.is_err() {}
     }
     let batch = soon(read).await.unwrap();

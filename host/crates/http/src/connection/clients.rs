@@ -1,4 +1,4 @@
-//! What each client occupies, by its address, so that one cannot have all. No IO.
+//! The connections and requests of each client, by address, with a limit for each. No IO.
 //!
 //! A client is in the table while it has something, so there are never more than connections and requests in progress. Whoever
 //! has found its client keeps it, and needs no look into the table for what it takes next.
@@ -49,12 +49,12 @@ impl ConnectionPermits {
     }
 }
 
-/// What a client may have only so many of.
+/// A resource that is limited for each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientQuota {
     /// An open connection.
     Connection,
-    /// A request in progress.
+    /// An in-flight request.
     Request,
 }
 

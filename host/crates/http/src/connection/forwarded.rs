@@ -1,4 +1,4 @@
-//! What proxies write in headers of those who have asked them. Pure.
+//! The headers in which proxies name their clients. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 

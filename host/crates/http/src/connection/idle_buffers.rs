@@ -1,4 +1,4 @@
-//! Memory that a connection does not need while nothing begins on it.
+//! Releases the memory that an idle or parked connection does not need.
 //!
 //! With HTTP/1.1 hyper has 8 KiB ready to read into, of which a page was written to when the request was read. A poll that is
 //! parked, an event stream, a client that may come again: none of them needs it. Where nothing has begun for a second or two,

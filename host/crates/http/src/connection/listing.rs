@@ -1,4 +1,4 @@
-//! The connections of a thread, for those who ask what it does.
+//! The list of a thread's connections, for operators.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use linger_exchange::Exchange;
 
 use crate::connection::Connection;
 
-/// Knows the connections of a thread. Only who asks looks at them.
+/// The connections of a thread. They are only looked at on request.
 #[derive(Default)]
 pub struct ConnectionList {
     next: AtomicU64,
@@ -24,7 +24,7 @@ pub struct ConnectionList {
 pub struct InFlightRequest {
     /// The request.
     pub exchange: Arc<Exchange>,
-    /// How long it has been there.
+    /// The time since it began.
     pub age: Duration,
 }
 
@@ -41,14 +41,14 @@ impl ConnectionList {
         ListedConnection { connections: self.clone(), number }
     }
 
-    /// The requests in progress.
+    /// The in-flight requests.
     #[must_use]
     pub fn requests(&self) -> Vec<InFlightRequest> {
         let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
         open.iter().flat_map(|connection| show(connection)).collect()
     }
 
-    /// Gives up clients that have stopped to read, for as long as it is polled.
+    /// Abandons the connections of clients that have stopped reading, for as long as it is polled.
     pub async fn check_readers(&self, bounds: ReaderBounds) {
         /// Connections that have their turn before others of the thread get theirs.
         const AT_ONCE: usize = 64;

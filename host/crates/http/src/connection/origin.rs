@@ -1,4 +1,4 @@
-//! Who a client is: the other end of its connection or, where that is a proxy to be believed, whom the proxy names.
+//! The address of a client: that of its connection or, behind a trusted proxy, the one that the proxy names.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Finds out whether a client that has closed its direction still reads.
+//! Finds out whether a half-closed client still reads.
 //!
 //! The end of a stream comes with a close as well as from a client that has nothing more to say. A byte tells
 //! them apart: the kernel of one that has closed answers with a reset. Before the head of an HTTP/1.1 response

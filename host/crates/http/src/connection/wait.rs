@@ -1,4 +1,4 @@
-//! How long a connection is waited for that has no request in progress. Pure.
+//! The timeouts of a connection without an in-flight request. Pure.
 
 use std::time::Duration;
 

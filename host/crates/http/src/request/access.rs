@@ -1,4 +1,4 @@
-//! What the log, the metrics and the trace are told of each request when it has ended.
+//! The access log, metrics and trace of each ended request.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl AccessRecord {
             bytes = self.bytes,
             took_us = micros(exchange.began.elapsed()),
             queued_us = exchange.time_queued().map(micros),
-            "{} {} {}: the client left", exchange.info.method, exchange.info.uri, self.status(),
+            "{} {} {}: the client disconnected", exchange.info.method, exchange.info.uri, self.status(),
         );
     }
 

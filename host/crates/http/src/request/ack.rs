@@ -1,4 +1,4 @@
-//! Deliveries that only their clients can commit: a response brings `linger-delivery: TOKEN`, and a later request
+//! Deliveries that only their clients can acknowledge: a response has `linger-delivery: TOKEN`, and a later request
 //! of the client, whichever it is, sends `linger-ack: TOKEN`.
 
 use http::{HeaderMap, HeaderName, HeaderValue};

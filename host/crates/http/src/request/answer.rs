@@ -1,4 +1,4 @@
-//! What the head of a guest's response says of its body, and what it has to say of that.
+//! The headers of a guest's response that describe its body.
 
 use http::{Response, StatusCode, header};
 use hyper::body::Body;

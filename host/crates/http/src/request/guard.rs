@@ -1,4 +1,4 @@
-//! Makes sure that each exchange ends, once, with an outcome that is true.
+//! Makes sure that each exchange ends once, with its true outcome.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ impl Guard {
     /// The response broke off under way.
     pub(crate) fn cut(self, error: &BodyError) {
         let (app, request) = (self.exchange.app(), self.exchange.id);
-        tracing::warn!(app, request = %request, "response cut off: {error}");
+        tracing::warn!(app, request = %request, "the response was cut off: {error}");
         self.exchange.generation.metrics.record_failure(Failure::BrokeOff);
         self.end_failed();
     }

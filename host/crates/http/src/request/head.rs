@@ -1,4 +1,4 @@
-//! The head of a request, before it is known where it goes: what is wrong with it, and what is put right.
+//! The head of a request, before routing: validates and normalizes it.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -70,7 +70,7 @@ fn remove_twins(headers: &mut HeaderMap) {
 pub(crate) fn check<B>(request: &Request<B>) -> Result<Authority, Box<Response<BoundaryBody>>> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
-        return Err(error_response::not_implemented("CONNECT is not served here").into());
+        return Err(error_response::not_implemented("CONNECT is not supported").into());
     }
     check_codings(request.headers())?;
     check_length(request.headers())?;
@@ -78,11 +78,11 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Authority, Box<Response<B
     // Of HTTP/1.1 an absolute form may have no path, which is that of the root.
     let rooted = target.starts_with('/') || (uri.scheme().is_some() && request.version() != Version::HTTP_2);
     if target == "*" && request.method() != Method::OPTIONS {
-        return Err(error_response::bad_request("the target `*` is for OPTIONS only").into());
+        return Err(error_response::bad_request("the request target `*` is only for OPTIONS").into());
     }
     // An authority by itself is for CONNECT.
     if target != "*" && !rooted {
-        return Err(error_response::bad_request("the target has no path").into());
+        return Err(error_response::bad_request("the request target has no path").into());
     }
     Ok(asked_host(request).ok_or_else(error_response::bad_host)?)
 }
@@ -97,12 +97,12 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Box<Response<BoundaryBody>>>
     let Some((last, others)) = codings.split_last() else { return Ok(()) };
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     if !is_chunked(last) || others.iter().any(|coding| is_chunked(coding)) {
-        return Err(error_response::bad_request("`transfer-encoding` has to end in `chunked`, once").into());
+        return Err(
+            error_response::bad_request("`transfer-encoding` must end with a single `chunked`").into()
+        );
     }
     if others.iter().any(|coding| !coding.is_empty()) {
-        return Err(
-            error_response::not_implemented("of transfer codings only `chunked` is served here").into()
-        );
+        return Err(error_response::not_implemented("the only supported transfer coding is `chunked`").into());
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn check_length(headers: &HeaderMap) -> Result<(), Box<Response<BoundaryBody>>> 
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let first = lengths.next();
     if lengths.any(|other| Some(other) != first) {
-        return Err(error_response::bad_request("the request has several lengths").into());
+        return Err(error_response::bad_request("the request has several different lengths").into());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a client sends on a stream after the head of its request.
+//! The body of a request over HTTP/2.
 
 use std::pin::Pin;
 use std::sync::Arc;

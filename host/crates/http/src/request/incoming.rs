@@ -1,4 +1,4 @@
-//! The body of a request, whichever version of HTTP it comes over.
+//! The body of a request, over any version of HTTP.
 
 use std::error::Error as _;
 use std::io;

@@ -1,4 +1,4 @@
-//! How far the body of a request has been read, for who sends the head of its answer (RFC 9112, section 9.3).
+//! How far the body of a request has been read, when the head of its response is sent (RFC 9112, section 9.3).
 //!
 //! With HTTP/1.1 the next request comes behind the body of this one. So an answer that is there first either says that it
 //! is the last of its connection, or what is left of the body is read for nothing, which is done where it is little.

@@ -46,7 +46,7 @@ use upload::RequestUpload;
 
 /// The client has left, so there is nobody to answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]
-#[error("the client has left")]
+#[error("the client has disconnected")]
 pub(crate) struct ClientLeft;
 
 /// Answers a request. Dropped, or with an error, the exchange ends as lost.

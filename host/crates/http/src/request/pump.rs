@@ -29,7 +29,7 @@ use crate::request::intake::BodyIntake;
 pub(crate) enum BodyBreak {
     /// Nothing more comes of it: its client has left.
     Left,
-    /// It is not as HTTP has it: what came was read, and nothing more can be.
+    /// It is malformed, and nothing more can be read.
     Malformed,
     /// Its client has stopped, or is too slow.
     TooSlow,

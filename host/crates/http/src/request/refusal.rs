@@ -1,4 +1,4 @@
-//! What the host answers before a request has an app: each such answer names its request, is in the log, and is counted.
+//! Responses of the host to requests without an app: each names its request, is logged, and is counted.
 
 use http::{Method, Request, Response, StatusCode, Uri};
 

@@ -67,7 +67,7 @@ fn declared(headers: &mut HeaderMap) -> Result<Option<u64>, CallError> {
     let digits = first.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse().ok());
     if length.is_none() || lengths.any(|other| *other != first) {
-        return Err(CallError::Invalid("its `content-length` is none".to_owned()));
+        return Err(CallError::Invalid("its `content-length` is not valid".to_owned()));
     }
     headers.insert(header::CONTENT_LENGTH, first);
     Ok(length)
@@ -103,7 +103,7 @@ impl BegunBody {
                 if let Some(length) = left
                     && had as u64 > length
                 {
-                    return Poll::Ready(Err(wrong_length(length, "and more comes")));
+                    return Poll::Ready(Err(wrong_length(length, "but its body is longer")));
                 }
                 let Some(rest) = &mut self.rest else { return Poll::Ready(Ok(true)) };
                 if had > MAX_FIRST {
@@ -116,22 +116,25 @@ impl BegunBody {
                     Poll::Ready(Some(Err(error))) => {
                         return Poll::Ready(Err(match left {
                             Some(length) if matches!(error, BodyError::HttpResponseBodySize(_)) => {
-                                wrong_length(length, "which is not that of its body")
+                                wrong_length(length, "but its body has another length")
                             }
                             Some(length) if had as u64 == length => {
-                                wrong_length(length, "and more comes, or it breaks off")
+                                wrong_length(length, "but its body is longer, or is cut off")
                             }
                             Some(length) => {
-                                wrong_length(length, &format!("and it breaks off after {had} bytes"))
+                                wrong_length(length, &format!("but its body is cut off after {had} bytes"))
                             }
-                            None => CallError::Invalid("it breaks off".to_owned()),
+                            None => CallError::Invalid("its body is cut off".to_owned()),
                         }));
                     }
                 }
                 if let (None, Some(length)) = (&self.rest, left) {
                     let had: usize = self.first.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
                     if (had as u64) < length {
-                        return Poll::Ready(Err(wrong_length(length, &format!("and {had} bytes come"))));
+                        return Poll::Ready(Err(wrong_length(
+                            length,
+                            &format!("but its body has {had} bytes"),
+                        )));
                     }
                 }
             }
@@ -175,7 +178,7 @@ impl BegunBody {
 }
 
 fn wrong_length(length: u64, what: &str) -> CallError {
-    CallError::Invalid(format!("it says `content-length: {length}`, {what}"))
+    CallError::Invalid(format!("its head has `content-length: {length}`, {what}"))
 }
 
 /// A frame, or that the body breaks off because it does not have the length that its head names.

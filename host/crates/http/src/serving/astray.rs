@@ -1,4 +1,4 @@
-//! Clients that speak HTTP without TLS at an address with TLS: they are told so in the way that they understand.
+//! Clients that use HTTP without TLS at a TLS address: they get a readable error response.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::request::refusal::Refusal;
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST: u64 = 64 * 1024;
 
-const TEXT: &str = "this is HTTP without TLS, and this address speaks TLS: use https";
+const TEXT: &str = "this address requires TLS; use https";
 
 /// Waits for the first byte of a client. Whether it is one of a method and not of TLS; what comes stays where it is.
 pub(crate) async fn speaks_plainly(link: &ClientLink) -> bool {

@@ -35,8 +35,8 @@ use version::HttpVersion;
 /// How long a connection that should end is waited for when no request is in progress on it.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves a connection to its end: until the client closes it, or the server stops and its requests end.
-/// What became of the last responses is then still waited for.
+/// Serves a connection to its end: until the client closes it, or the server shuts down and its requests end.
+/// It then still waits for the receipts of the last responses.
 pub async fn serve_connection(
     stream: SocketStream,
     from: Option<SocketAddr>,
@@ -108,7 +108,7 @@ async fn serve(
             context.metrics.reached_by(Reached::HeadSize, connection.peer().address());
         }
         // Clients come and go: this is news only to who looks for it.
-        tracing::debug!("connection ended: {error}");
+        tracing::debug!("connection closed: {error}");
     }
 }
 

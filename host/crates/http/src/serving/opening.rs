@@ -1,4 +1,4 @@
-//! The beginning of a connection: whose it is, and what is spoken on it.
+//! The beginning of a connection: its client, TLS, and the version of HTTP.
 
 use std::net::SocketAddr;
 
@@ -43,7 +43,7 @@ pub(crate) async fn open(
     tokio::select! {
         biased;
         opened = tokio::time::timeout(limits.head_timeout, opening) => opened.unwrap_or_else(|_| {
-            tracing::debug!("connection ended: no request came within {:?}", limits.head_timeout);
+            tracing::debug!("connection closed: no request arrived within {:?}", limits.head_timeout);
             None
         }),
         () = given_up(&connection.monitor, context) => None,
@@ -66,7 +66,7 @@ async fn introduce(
                 (ConnectionPeer::behind_proxy(client, &entrance.proxies), client, true)
             }
             Err(error) => {
-                tracing::debug!("connection ended: {error}");
+                tracing::debug!("connection closed: {error}");
                 return false;
             }
         }
@@ -85,7 +85,7 @@ async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<UnflushedRespons
             Some((Transport::Tls(Box::new(stream)), version))
         }
         Err(error) => {
-            tracing::debug!("no TLS with a client: {error}");
+            tracing::debug!("TLS handshake failed: {error}");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! The PROXY protocol: a proxy that passes bytes on says first whose they are.
+//! The PROXY protocol: a proxy that forwards bytes first sends the address of its client.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
@@ -54,7 +54,7 @@ pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
     } else {
         while !header.ends_with(b"\n") {
             if header.len() == MAX_LINE || !header.starts_with(b"PROXY ") {
-                return Err(refused("it is of neither version"));
+                return Err(refused("its version is unknown"));
             }
             header.push(stream.read_u8().await?);
         }
@@ -82,7 +82,7 @@ fn parse(header: &[u8]) -> io::Result<ProxySpeaker> {
 }
 
 fn refused(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("no header of the PROXY protocol: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("the PROXY protocol header is not valid: {why}"))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::serving::frames::{ResetWatcher, carries_response};
 /// What a client sends first that speaks TLS.
 const HANDSHAKE: u8 = 22;
 
-const TLS: &str = "this is TLS, and this address speaks HTTP without it";
+const TLS: &str = "this address does not use TLS; use http";
 
 /// The transport of one connection. Hyper flushes it whenever it is polled, and only when it has nothing to
 /// write, so that a probe never falls into a response.

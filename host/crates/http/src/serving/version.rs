@@ -1,4 +1,4 @@
-//! Which version of HTTP a client speaks, before hyper reads.
+//! Detects a client's version of HTTP, before hyper reads.
 //!
 //! What hyper-util has for that reads the first bytes apart. For HTTP/1.1 they are then in hyper's buffer when it reads on,
 //! which makes it double the buffer: 8 KiB for each connection that is open. And it has room for both versions.

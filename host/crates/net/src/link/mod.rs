@@ -1,4 +1,4 @@
-//! A connection as two parties see it: hyper, which reads and writes, and those who must know what became
+//! A connection as two sides see it: hyper, which reads and writes, and the code that must know what became
 //! of what was written.
 
 mod reader;
@@ -124,7 +124,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         self.stream.peek(buf, tell).await
     }
 
-    /// How the client left, as far as it has been noticed.
+    /// How the client disconnected, if that has been noticed.
     pub fn departure(&self) -> Option<Reason> {
         self.departure.get().copied()
     }
@@ -134,7 +134,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         *self.departure.wait().await
     }
 
-    /// Whether the client has closed its direction, which may or may not be its departure.
+    /// Whether the client has half-closed, which may or may not be a disconnect.
     pub fn is_half_closed(&self) -> bool {
         self.half_closed.load(Ordering::Acquire)
     }
@@ -151,18 +151,18 @@ impl<T: FlushObserver> SocketMonitor<T> {
         }
     }
 
-    /// Whether nothing has come in for so long that the connection was given up for that.
+    /// Whether the connection was abandoned because nothing came in for too long.
     pub fn is_silent(&self) -> bool {
         let last_read = Duration::from_millis(self.last_read.load(Ordering::Relaxed));
         self.patience.is_some_and(|patience| self.opened.elapsed().saturating_sub(last_read) >= patience)
     }
 
-    /// When something was read last.
+    /// The time of the last read.
     pub fn last_read(&self) -> Instant {
         self.opened + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
     }
 
-    /// Gives the connection up: whoever serves it should drop it. What the kernel has not sent yet is not to arrive later.
+    /// Abandons the connection: its task should drop it. Bytes that the kernel has not sent yet must not arrive later.
     pub fn abandon(&self) {
         self.stream.reset_on_close();
         // Once is enough.
@@ -174,7 +174,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         self.abandoned.wait().await;
     }
 
-    /// How often all that was written has left for the kernel.
+    /// How often the kernel has taken all written bytes.
     pub fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Acquire)
     }
@@ -227,7 +227,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         Some(fds[0].revents())
     }
 
-    /// Asks the kernel whether the client has left, even with bytes unread. One system call, which does not
+    /// Asks the kernel whether the client has disconnected, even with bytes unread. One system call, which does not
     /// block.
     pub fn ask_departure(&self) -> Option<Reason> {
         if self.departure().is_none() {
@@ -237,7 +237,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
     }
 
     /// Like [`ask_departure`](Self::ask_departure), for an exchange that cannot go on: there the end of the
-    /// client's stream is a departure in any case.
+    /// client's stream is always a disconnect.
     pub fn ask_ending(&self) -> Option<Reason> {
         self.ask_departure().or_else(|| self.is_half_closed().then_some(Reason::Closed))
     }
@@ -264,7 +264,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         self.sift_unflushed(T::on_flush);
     }
 
-    /// Shows each that waits for a flush to `keep`. Who is not given back waits no longer.
+    /// Passes each waiter for a flush to `keep`. A waiter that is not returned waits no longer.
     pub fn sift_unflushed(&self, keep: impl FnMut(T) -> Option<T>) {
         if self.any_unflushed.swap(false, Ordering::AcqRel) {
             let waiters = self.unflushed().as_mut().map(std::mem::take);
@@ -344,7 +344,7 @@ impl<T: FlushObserver> SocketMonitor<T> {
         }
     }
 
-    /// The client does not answer, or does not read.
+    /// Notes that the client does not respond, or does not read.
     pub fn note_unresponsive(&self) {
         self.note(Reason::Unresponsive);
     }

@@ -1,4 +1,4 @@
-//! Whether a client takes what it is sent: one that has stopped is told from one that is slow.
+//! Whether a client reads its response: tells a stopped client from a slow one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,9 +1,9 @@
-//! What became of a response after its last byte was in the kernel's hands. Pure: it judges what was observed.
+//! Receipts: what is known of a response after the kernel has its last byte. Pure: it judges observations.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// What is known of how a response ended, from the worst to the best.
+/// What is known of a written response, from the worst to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Receipt {
     /// The client's kernel did not get every byte, as far as this one knows.
@@ -70,11 +70,11 @@ impl TcpCounters {
 pub(super) enum ConnectionEnd {
     /// The client closed its direction.
     Closed,
-    /// The client closed its direction, and its kernel refused what came after.
+    /// The client half-closed, and its kernel refused the bytes after that.
     ClosedThenReset,
     /// The client reset it.
     Reset,
-    /// The client stopped to answer.
+    /// The client stopped responding.
     Unresponsive,
 }
 

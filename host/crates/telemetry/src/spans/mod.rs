@@ -1,4 +1,4 @@
-//! The spans of a request: one begins with it, and the others are made when all is known of it.
+//! The spans of a request: one begins with it, and the others are made when it has ended.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const MAX_WAITS: usize = 64;
 #[derive(Debug)]
 pub struct RequestTracer(SdkTracer);
 
-/// What is noted of a request for its spans.
+/// The data of a request for its spans.
 #[derive(Debug)]
 pub struct RequestTrace {
     tracer: SdkTracer,
@@ -53,7 +53,7 @@ struct TraceNotes {
     further: usize,
 }
 
-/// What a guest waits at.
+/// Where a guest waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitPoint {
     /// A queue.
@@ -75,7 +75,7 @@ struct TimedWait {
 pub struct TraceEnd<'a> {
     /// The app that served it.
     pub app: &'a Arc<str>,
-    /// The number of the generation that did.
+    /// The number of its generation.
     pub generation: u64,
     /// The name of the request, as the log has it.
     pub request: &'a dyn fmt::Display,
@@ -83,17 +83,17 @@ pub struct TraceEnd<'a> {
     pub began: Instant,
     /// How long it waited for an instance. None if it had none.
     pub queued: Option<Duration>,
-    /// Why its guest was told to stop, if it was.
+    /// The reason of its cancellation, if there was one.
     pub cancelled: Option<Reason>,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// What the kernel said of its response, where that was asked.
+    /// The receipt of its response, if there is one.
     pub receipt: Option<Receipt>,
-    /// Of its response, if there was one.
+    /// The status of its response, if there was one.
     pub status: Option<StatusCode>,
-    /// When the head of that came.
+    /// When the head of its response came.
     pub head: Option<Instant>,
-    /// Of the body, as far as it came.
+    /// The bytes of its body that were sent.
     pub bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The way to the collector: HTTP/1.1 over a connection that is kept, in clear or over TLS.
+//! The client of the collector: HTTP/1.1 with keep-alive, with or without TLS.
 
 use std::fmt;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl OtlpCollector {
         config: &linger_config::TracesConfig,
         spans: SpanMetrics,
     ) -> Result<Self, CollectorError> {
-        let unfit = || CollectorError::Endpoint("`endpoint` names no host".to_owned());
+        let unfit = || CollectorError::Endpoint("`endpoint` has no hostname".to_owned());
         let authority = endpoint.authority().ok_or_else(unfit)?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let secure = endpoint.scheme() == Some(&Scheme::HTTPS);
@@ -123,7 +123,7 @@ impl OtlpCollector {
         loop {
             match self.attempt(parts, body).await {
                 Ok(answer) if !may_pass(answer.status()) => return Ok(answer),
-                Ok(answer) => self.note(Some(format!("it answers {}", answer.status()))),
+                Ok(answer) => self.note(Some(format!("it responded with {}", answer.status()))),
                 Err(error) => self.note(Some(one_line(&*error))),
             }
             sleep(pause).await;
@@ -137,11 +137,11 @@ impl OtlpCollector {
         if *before == trouble {
             return;
         }
-        let collector = format_args!("the collector of traces at {}", self.authority);
+        let collector = format_args!("the trace collector at {}", self.authority);
         if let Some(trouble) = &trouble {
-            tracing::warn!("{collector} takes no spans: {trouble}");
+            tracing::warn!("{collector} does not accept spans: {trouble}");
         } else {
-            tracing::info!("{collector} takes spans again");
+            tracing::info!("{collector} accepts spans again");
         }
         *before = trouble;
     }
@@ -150,7 +150,7 @@ impl OtlpCollector {
     fn note_silence(&self) {
         let silent = self.trouble.lock().is_none();
         if silent {
-            self.note(Some("it does not answer within `traces.timeout`".to_owned()));
+            self.note(Some("it did not respond within `traces.timeout`".to_owned()));
         }
     }
 }
@@ -179,7 +179,7 @@ impl HttpClient for OtlpCollector {
         });
         match &sent {
             Ok(answer) if answer.status().is_success() => self.note(None),
-            Ok(answer) => self.note(Some(format!("it answers {}", answer.status()))),
+            Ok(answer) => self.note(Some(format!("it responded with {}", answer.status()))),
             Err(_) => {}
         }
         if !sent.as_ref().is_ok_and(|answer| answer.status().is_success()) {

@@ -99,7 +99,7 @@ impl SpanExport {
         };
         tokio::select! {
             () = self.send_all(stop) => {}
-            () = overdue => tracing::warn!("spans are lost: the collector did not take the last ones within `traces.timeout`"),
+            () = overdue => tracing::warn!("spans are lost: the collector did not accept the last ones within `traces.timeout`"),
         }
     }
 

@@ -21,17 +21,17 @@ use client::{CollectorError, OtlpCollector};
 
 pub use export::{ExportThread, SpanExport};
 
-/// Why there can be no traces.
+/// The reason why traces cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// The collector's address is none.
+    /// The collector's address is not valid.
     #[error("traces: {0}")]
     Endpoint(String),
-    /// TLS cannot be spoken to the collector.
+    /// TLS to the collector cannot be set up.
     #[error("traces: {0}")]
     Tls(#[from] TlsError),
-    /// What the environment says of OpenTelemetry is wrong.
-    #[error("traces: {0}; correct the variable of OpenTelemetry (`OTEL_…`) that says so")]
+    /// A variable of OpenTelemetry is not valid.
+    #[error("traces: {0}; correct the OpenTelemetry variable (`OTEL_…`) with this value")]
     Environment(#[from] ExporterBuildError),
 }
 

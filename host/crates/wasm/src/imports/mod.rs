@@ -1,4 +1,4 @@
-//! What guests import: one file for each interface, and how they are linked.
+//! The imports of guests: one file for each interface, and their linking.
 
 mod bindings;
 pub(super) mod cancellation;

@@ -7,7 +7,7 @@ use wasmtime_wasi::p2::Pollable;
 
 use super::wit::types::EventError;
 
-/// What is waited for. Not to be polled again after it has resolved.
+/// The operation that is waited for. Must not be polled again after it has resolved.
 #[expect(unreachable_pub, reason = "a part of what generated code re-exports")]
 pub trait GuestWait: Send + 'static {
     /// What it gives.
@@ -16,7 +16,7 @@ pub trait GuestWait: Send + 'static {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Output, EventError>>;
 }
 
-/// A wait, and what it gave until the guest fetches it.
+/// A wait, and its result until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub enum PendingResult<W: GuestWait> {
     Waiting(W),

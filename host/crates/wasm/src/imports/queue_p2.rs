@@ -12,7 +12,7 @@ use super::queue::{GuestDelivery, QueueHandle, TakeWait, open, push, settle};
 use super::wit;
 use crate::state::StoreState;
 
-/// A wait for an event, and what it gave until the guest fetches it.
+/// A wait for an event, and its result until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub type PendingTake = PendingResult<TakeWait>;
 

@@ -12,7 +12,7 @@ use super::topic::{SharedEvent, TopicHandle, TopicRead, end, open, publish, push
 use super::wit;
 use crate::state::StoreState;
 
-/// A wait for events, and what it gave until the guest fetches it.
+/// A wait for events, and its result until the guest fetches it.
 #[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub type PendingRead = PendingResult<TopicRead>;
 

@@ -25,7 +25,7 @@ use crate::{BodyError as HttpError, BoundaryBody};
 const MAX_HEADERS: usize = 128 * 1024;
 
 /// Marks the body of a request that was read.
-const CONSUMED: &str = "the body was read before, by linger:host/whole.body";
+const CONSUMED: &str = "the body was already read by linger:host/whole.body";
 
 pub(super) type HeaderFields = Vec<(String, Vec<u8>)>;
 

@@ -219,7 +219,7 @@ impl SoloState {
         const LIMIT: Duration = Duration::from_secs(10);
         match tokio::time::timeout(LIMIT, self.start(place)).await {
             Ok(started) => started.map_err(|error| one_line(&error)),
-            Err(_) => Err(format!("it takes longer than {LIMIT:?}")),
+            Err(_) => Err(format!("it took longer than {LIMIT:?}")),
         }
     }
 
@@ -239,7 +239,7 @@ impl SoloState {
                     Ok(instance) => warm.put(instance, &here),
                     Err(why) => {
                         let app = &*pool.factory.app;
-                        tracing::warn!(app, "no instance is made ready (instances.ready): {why}");
+                        tracing::warn!(app, "cannot start an instance in advance (instances.ready): {why}");
                         return;
                     }
                 }
@@ -282,7 +282,7 @@ impl RequestTask {
         let mut instance = tokio::select! {
             served = run => served?,
             () = overdue(exchange) => {
-                tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it ran on after its request had ended");
+                tracing::warn!(app = exchange.app(), request = %exchange.id, "guest stopped: it continued to run after its request had ended");
                 return Err(CallError::Trapped);
             }
         };

@@ -1,4 +1,4 @@
-//! Instances without a request, kept for the next one.
+//! Warm instances, kept for the next request.
 
 use std::sync::Arc;
 use std::time::Duration;

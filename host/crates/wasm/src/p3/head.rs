@@ -1,4 +1,4 @@
-//! The head of a request, as its guest has it.
+//! The head of a request, for its guest.
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};

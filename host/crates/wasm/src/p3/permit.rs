@@ -123,7 +123,7 @@ impl AbandonedCall {
             }
             () = exchange.wait_overdue() => {
                 let (app, request) = (exchange.app(), exchange.id);
-                tracing::warn!(app, request = %request, "guest runs on after its request has ended: its instance takes no more requests");
+                tracing::warn!(app, request = %request, "guest continues to run after its request has ended; its instance gets no more requests");
                 permit.0.give_up();
                 false
             }

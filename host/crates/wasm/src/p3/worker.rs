@@ -223,13 +223,13 @@ impl Worker {
         if aboard.is_empty() && self.cancels().is_some_and(|cancels| cancels.record_trap()) {
             tracing::warn!(
                 app,
-                "the component traps when a call is cancelled, so none is: on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
+                "the component traps when a call is cancelled, so on_disconnect = \"signal\" applies; build it with the feature `inter-task-wakeup` of wit-bindgen"
             );
         }
         if aboard.len() > 1 && self.shared.traps.note() {
             tracing::error!(
                 app,
-                "guests trap again and again: from now on each request has an instance to itself"
+                "guests trap repeatedly; from now on each instance handles one request at a time"
             );
         }
     }

@@ -230,10 +230,10 @@ impl Supervisor {
     fn end(&self, over: WaitEnd) -> ConnectionClose {
         let RequestTimeouts { head, idle } = self.timeouts;
         match over {
-            WaitEnd::Nothing => tracing::debug!("connection ended: no request came within {head:?}"),
-            WaitEnd::Idle => tracing::debug!("connection ended: it was idle for {idle:?}"),
+            WaitEnd::Nothing => tracing::debug!("connection closed: no request arrived within {head:?}"),
+            WaitEnd::Idle => tracing::debug!("connection closed: it was idle for {idle:?}"),
             WaitEnd::Head => {
-                tracing::debug!("connection ended: the head of a request took longer than {head:?}");
+                tracing::debug!("connection closed: a request head took longer than {head:?}");
                 return ConnectionClose::AtOnce;
             }
         }

@@ -1,4 +1,4 @@
-//! How far a response's body has come: from the guest to hyper, and from hyper into the socket.
+//! The progress of a response's body: from the guest to hyper, and from hyper into the socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

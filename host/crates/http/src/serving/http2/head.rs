@@ -1,4 +1,4 @@
-//! What the head of a response of HTTP/2 has, and has not.
+//! The head of a response over HTTP/2.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -87,7 +87,7 @@ impl Http2Settings {
 pub(crate) enum Http2EarlyEnd {
     #[error(transparent)]
     Broken(#[from] h2::Error),
-    #[error("the client does not answer")]
+    #[error("the client does not respond")]
     Silent,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the client of a connection of HTTP/2 still answers.
+//! PINGs: whether an HTTP/2 client still responds.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! The body of a response, as far as its client has room for it.
+//! Sends the body of a response, as far as the client's window allows.
 //!
 //! H2 is given no more than the client's windows and its own small buffer have room for. What waits for room is here, so
 //! that a stream that is given up can be reset, and its client never gets the rest.

@@ -87,7 +87,7 @@ fn begin(
     match respond.send_response(Response::from_parts(head, ()), ended) {
         Ok(stream) => Some(SendingResponse::new(stream, body, ended, terms)),
         Err(error) => {
-            tracing::debug!("no answer on a stream: {error}");
+            tracing::debug!("cannot send a response on a stream: {error}");
             respond.send_reset(Reason::INTERNAL_ERROR);
             body.lose();
             None
