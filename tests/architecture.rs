@@ -266,3 +266,28 @@ fn names_of_imports_are_found() {
     assert_eq!(named("use super::x::Y;", "super::"), ["x"]);
     assert_eq!(statements("pub use a::{B, C};\nuse d::E;", "pub use "), ["a::{B, C}"]);
 }
+
+#[test]
+fn places_that_documents_name_are_there() {
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        let tops = [
+            "bench/",
+            "docs/",
+            "findings/",
+            "fuzz/",
+            "guest/",
+            "host/",
+            "packaging/",
+            "scripts/",
+            "tests/",
+            "wit/",
+        ];
+        let places: Vec<_> = quoted.filter(|place| tops.iter().any(|top| place.starts_with(top))).collect();
+        assert!(places.len() > 10, "{document}: {places:?}");
+        for place in places.into_iter().filter(|place| !place.contains([' ', '*', 'N'])) {
+            assert!(root().join(place).exists(), "{document}: {place}");
+        }
+    }
+}

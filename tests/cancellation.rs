@@ -256,6 +256,8 @@ async fn deaf_guest_retires_its_instance_and_its_sibling_goes_on() {
          [[routes]]\napp = 'longpoll'\npath = '/push'\n",
     )
     .await;
+    // On a busy machine the first instance may be there later than a request waits for it.
+    eventually("an instance", async || (server.get("/ok").await.status == 200).then_some(())).await;
     let mut sibling = server.park(H1, &Request::get("/take-hold/q")).await;
     server.get("/hang").await.expect(504);
     server.log.line(&["gets no more requests", "app=\"faulty\""]).await;

@@ -1,6 +1,6 @@
 //! What became of the events of one queue, as its clients saw it.
 //!
-//! The order that the store promises (`host/src/events/queue.rs`): who takes gets the oldest event that lies in the
+//! The order that the store promises (`host/crates/events/src/local/`): who takes gets the oldest event that lies in the
 //! queue, in the order of the pushes, and an event that returns finds its old place. So a younger event is handed out
 //! before an older one only while a request has the older one in its hands, and returns it later. A request of the
 //! example has one at a time. A client is not told of events that returned without being seen, so `attempt` and
