@@ -10,21 +10,21 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::NatsContext;
-use super::client::NatsError;
-use super::names::StreamKind;
-use super::notes::HandoutMark;
-use super::stream::CONSUMER;
 use crate::StoreConnection;
+use crate::nats::NatsContext;
+use crate::nats::client::NatsError;
+use crate::nats::names::StreamKind;
+use crate::nats::queue::notes::HandoutMark;
+use crate::nats::stream::CONSUMER;
 
 /// How often NATS is asked how it is.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// What is known of how NATS is.
-pub(super) struct NatsHealth {
+pub(crate) struct NatsHealth {
     trouble: watch::Sender<Option<String>>,
     /// Requests for events that NATS has of this host.
-    pub(super) requests: AtomicUsize,
+    pub(crate) requests: AtomicUsize,
 }
 
 impl Default for NatsHealth {
@@ -35,7 +35,7 @@ impl Default for NatsHealth {
 
 impl NatsContext {
     /// Why nothing can be stored now, if so.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         if self.link.is_up() {
             self.health.trouble.borrow().clone()
         } else {
@@ -43,7 +43,7 @@ impl NatsContext {
         }
     }
 
-    pub(super) fn linked(&self) -> StoreConnection {
+    pub(crate) fn linked(&self) -> StoreConnection {
         StoreConnection {
             is_ready: self.trouble().is_none(),
             connections: *self.link.connections().borrow(),
@@ -53,7 +53,7 @@ impl NatsContext {
     }
 
     /// Asks NATS how it is, for as long as it is polled.
-    pub(super) async fn watch_health(self: Arc<Self>) {
+    pub(crate) async fn watch_health(self: Arc<Self>) {
         loop {
             sleep(ROUND).await;
             let trouble = match self.link.ask::<IgnoredAny>("INFO").await {
@@ -73,7 +73,7 @@ impl NatsContext {
     }
 
     /// A server that was lost may have been one that had not told others, or its disk, all that it had handed out.
-    pub(super) async fn watch_connections(self: Arc<Self>) {
+    pub(crate) async fn watch_connections(self: Arc<Self>) {
         let mut connections = self.link.connections();
         while connections.changed().await.is_ok() {
             self.queues.lock().marks.values_mut().for_each(HandoutMark::suspect);
@@ -81,7 +81,7 @@ impl NatsContext {
     }
 
     /// Asks for events again where the leader of a consumer has changed: the new one knows of no request.
-    pub(super) async fn watch_leaders(self: Arc<Self>) {
+    pub(crate) async fn watch_leaders(self: Arc<Self>) {
         let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.*.{CONSUMER}");
         let mut elections = match self.link.client.subscribe(subject).await {
             Ok(elections) => elections,

@@ -14,29 +14,29 @@ const ORIGIN: &str = "Linger-Origin";
 
 /// What goes with an event beside its payload. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct EventMetadata {
-    pub(super) content_type: Option<Arc<str>>,
-    pub(super) due: Option<u64>,
-    pub(super) expires: Option<u64>,
-    pub(super) origin: Option<DeadLetterOrigin>,
+pub(crate) struct EventMetadata {
+    pub(crate) content_type: Option<Arc<str>>,
+    pub(crate) due: Option<u64>,
+    pub(crate) expires: Option<u64>,
+    pub(crate) origin: Option<DeadLetterOrigin>,
 }
 
 /// What a dead letter was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DeadLetterOrigin {
-    pub(super) id: EventId,
+pub(crate) struct DeadLetterOrigin {
+    pub(crate) id: EventId,
     /// How often it had been handed out.
-    pub(super) attempts: u32,
-    pub(super) maybe_delivered: bool,
+    pub(crate) attempts: u32,
+    pub(crate) maybe_delivered: bool,
 }
 
 impl EventMetadata {
-    pub(super) fn of(event: &NewEvent) -> Self {
+    pub(crate) fn of(event: &NewEvent) -> Self {
         Self { content_type: event.content_type.clone(), ..Self::default() }
     }
 
     /// As headers. NATS stores one message of an `id` within some seconds, however often it is sent.
-    pub(super) fn headers(&self, id: &str) -> HeaderMap {
+    pub(crate) fn headers(&self, id: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(MESSAGE_ID, id);
         if let Some(content_type) = &self.content_type {
@@ -55,7 +55,7 @@ impl EventMetadata {
     }
 
     /// Of a message. What is missing or makes no sense is left out: others can write to the subject too.
-    pub(super) fn read(headers: Option<&HeaderMap>) -> Self {
+    pub(crate) fn read(headers: Option<&HeaderMap>) -> Self {
         let text = |name: &str| headers.and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
         let time = |name| text(name).and_then(|text| text.parse().ok());
         Self {
@@ -78,7 +78,7 @@ fn origin(text: &str) -> Option<DeadLetterOrigin> {
 }
 
 /// What a message takes in a stream on disk, in bytes, as NATS counts it.
-pub(super) fn stored_size(subject: &str, headers: Option<&HeaderMap>, data: usize) -> u64 {
+pub(crate) fn stored_size(subject: &str, headers: Option<&HeaderMap>, data: usize) -> u64 {
     const RECORD: usize = 30;
     const HEADERS: usize = 4 + "NATS/1.0\r\n\r\n".len();
     let line = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {

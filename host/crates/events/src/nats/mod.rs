@@ -3,35 +3,16 @@
 //! NATS stores the events and their leases. A host has only its own waiters and leases; all that is sent
 //! and received goes through a thread of its own.
 //!
-//! Of both kinds: `access` and `link` connect and ask; `stream` makes streams, `streams` knows which there are, `retire` removes
-//! them, `survey` looks at all. Queues: `queue` is what is known, `queues` pushes, `line` has who waits, `fetch` and `pull` ask for
-//! what comes, `arrival`, `settle`, `answer` and `tend` are what becomes of an event, and `notes` what hosts tell each other of it. Topics:
-//! `topic` is what is known, `topics` publishes, `follow` fetches into a `mirror`, at which `readers` look.
+//! `client` connects and asks; `stream` makes, finds and removes the streams of both kinds; `queue` and `topic` are what becomes of
+//! events in each; `names` and `message` are what is in NATS by the name of ours, `health` whether it answers.
 
-mod access;
-mod answer;
-mod arrival;
 mod client;
-mod fetch;
-mod follow;
 mod health;
-mod line;
 mod message;
-mod mirror;
 mod names;
-mod notes;
-mod pull;
 mod queue;
-mod queues;
-mod readers;
-mod retire;
-mod settle;
 mod stream;
-mod streams;
-mod survey;
-mod tend;
 mod topic;
-mod topics;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -57,8 +38,8 @@ use super::{
 use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, StoreUsage, TopicUsage};
 use client::NatsClient;
 use health::NatsHealth;
-use streams::StreamTable;
-use survey::StreamSurvey;
+use stream::survey::StreamSurvey;
+use stream::table::StreamTable;
 
 /// How long a store that goes waits for what it has begun: events that go back, above all.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -77,8 +58,8 @@ struct NatsContext {
     link: NatsClient,
     limits: NatsLimits,
     clock: Clock,
-    queues: Mutex<queue::NatsQueueState>,
-    topics: Mutex<topic::NatsTopicState>,
+    queues: Mutex<queue::state::NatsQueueState>,
+    topics: Mutex<topic::state::NatsTopicState>,
     streams: StreamTable,
     survey: StreamSurvey,
     health: NatsHealth,

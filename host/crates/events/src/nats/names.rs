@@ -6,13 +6,13 @@ use linger_base::Name;
 ///
 /// A name is one token: NATS splits subjects at `.`, and has no stream with one in its name. `=` stands for it, which no
 /// name of ours has, so that different names stay different.
-pub(super) struct NatsNames {
+pub(crate) struct NatsNames {
     prefix: String,
 }
 
 /// Whether a stream is of a queue or of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum StreamKind {
+pub(crate) enum StreamKind {
     Queue,
     Topic,
 }
@@ -29,27 +29,27 @@ impl StreamKind {
 }
 
 impl NatsNames {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
     /// The stream of a queue or a topic.
-    pub(super) fn stream(&self, kind: StreamKind, name: &Name) -> String {
+    pub(crate) fn stream(&self, kind: StreamKind, name: &Name) -> String {
         format!("{}-{}-{}", self.prefix, kind.letter(), token(name))
     }
 
     /// Where its events are sent.
-    pub(super) fn subject(&self, kind: StreamKind, name: &Name) -> String {
+    pub(crate) fn subject(&self, kind: StreamKind, name: &Name) -> String {
         format!("{}.{}.{}", self.prefix, kind.letter(), token(name))
     }
 
     /// Where hosts tell each other what became of events that returned.
-    pub(super) fn notes(&self) -> String {
+    pub(crate) fn notes(&self) -> String {
         format!("{}.notes", self.prefix)
     }
 
     /// What a stream is of, if it is one of ours.
-    pub(super) fn parse(&self, stream: &str) -> Option<(StreamKind, Name)> {
+    pub(crate) fn parse(&self, stream: &str) -> Option<(StreamKind, Name)> {
         let rest = stream.strip_prefix(&self.prefix)?;
         StreamKind::ALL.into_iter().find_map(|kind| {
             let token = rest.strip_prefix('-')?.strip_prefix(kind.letter())?.strip_prefix('-')?;

@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use linger_base::Name;
 
-use super::NatsContext;
-use super::client::{NatsClient, pause};
-use super::names::StreamKind;
-use super::stream::CONSUMER;
 use crate::StoreError;
+use crate::nats::NatsContext;
+use crate::nats::client::{NatsClient, pause};
+use crate::nats::names::StreamKind;
+use crate::nats::stream::CONSUMER;
 
 /// The most events that one request is for. Those who wait beyond that are served by the next.
-pub(super) const MAX_BATCH: usize = 64;
+pub(crate) const MAX_BATCH: usize = 64;
 
 /// How long a request stays at NATS.
 const EXPIRES: Duration = Duration::from_mins(1);
@@ -36,9 +36,9 @@ const BRIEF_HEARTBEAT: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A request for events.
-pub(super) struct PullRequest {
+pub(crate) struct PullRequest {
     /// Of the stream.
-    pub(super) epoch: u32,
+    pub(crate) epoch: u32,
     subject: String,
     inbox: String,
     heartbeat: Duration,
@@ -46,7 +46,7 @@ pub(super) struct PullRequest {
     /// Messages that came by this subscription, of whatever kind.
     received: u64,
     /// Events that it is still for.
-    pub(super) left: usize,
+    pub(crate) left: usize,
     /// When it counts as lost.
     silent: Instant,
     /// There as long as there are any.
@@ -69,7 +69,7 @@ impl Drop for CountedPull {
     }
 }
 
-pub(super) enum PullResult {
+pub(crate) enum PullResult {
     Event(Message),
     Nothing,
     /// NATS does not have the request.
@@ -77,7 +77,7 @@ pub(super) enum PullResult {
 }
 
 impl PullRequest {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         shared: &Arc<NatsContext>,
         queue: &Name,
         epoch: u32,
@@ -104,7 +104,7 @@ impl PullRequest {
     }
 
     /// Asks for so many events.
-    pub(super) async fn ask(&mut self, shared: &Arc<NatsContext>, batch: usize) -> Result<(), String> {
+    pub(crate) async fn ask(&mut self, shared: &Arc<NatsContext>, batch: usize) -> Result<(), String> {
         let (expires, idle_heartbeat) = (nanos(EXPIRES), nanos(self.heartbeat));
         let request = json!({ "batch": batch, "expires": expires, "idle_heartbeat": idle_heartbeat });
         self.counted.get_or_insert_with(|| CountedPull::new(shared.clone()));
@@ -114,7 +114,7 @@ impl PullRequest {
         Ok(())
     }
 
-    pub(super) async fn next(&mut self) -> PullResult {
+    pub(crate) async fn next(&mut self) -> PullResult {
         let message = tokio::select! {
             message = self.messages.next() => message,
             () = sleep_until(self.silent) => return PullResult::Lost("it stopped responding".to_owned()),
@@ -152,7 +152,7 @@ impl PullRequest {
     /// NATS 2.9 finds only later that nobody listens. An event that returns while it has no other request is away for the
     /// ack wait then, and the one before it is handed out twice. So there is another one meanwhile, a brief one: when
     /// that is over, NATS looks at all.
-    pub(super) async fn take_back(mut self, link: &NatsClient) -> Vec<Message> {
+    pub(crate) async fn take_back(mut self, link: &NatsClient) -> Vec<Message> {
         let (mut rest, missing) = (Vec::new(), self.left as u64 + 1);
         if self.left == 0 || !link.is_up() {
             return rest;
@@ -182,7 +182,7 @@ impl PullRequest {
     ///
     /// NATS counts what it sends by connection, so the same subject is subscribed once more. Meanwhile there are both: NATS may
     /// have begun to send by the first.
-    pub(super) async fn take_back_moved(mut self, link: &NatsClient) -> Vec<Message> {
+    pub(crate) async fn take_back_moved(mut self, link: &NatsClient) -> Vec<Message> {
         let Ok(messages) = link.client.subscribe(self.inbox.clone()).await else { return Vec::new() };
         let mut before = std::mem::replace(&mut self.messages, messages);
         self.received = 0;
@@ -253,7 +253,7 @@ impl BriefPull {
 }
 
 /// What NATS hands out at once, and at most so many.
-pub(super) async fn at_once(
+pub(crate) async fn at_once(
     link: &NatsClient,
     queue: &Name,
     most: usize,

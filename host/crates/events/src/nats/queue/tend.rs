@@ -7,13 +7,14 @@ use serde_json::json;
 
 use linger_base::Name;
 
-use super::names::StreamKind;
-use super::queue::{DueAction, HeldEvent, millis};
-use super::{NatsContext, answer};
+use crate::nats::NatsContext;
+use crate::nats::names::StreamKind;
+use crate::nats::queue::answer;
+use crate::nats::queue::state::{DueAction, HeldEvent, millis};
 use crate::{LeaseId, StoreError};
 
 impl NatsContext {
-    pub(super) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
+    pub(crate) fn renew_now(&self, lease: &LeaseId, time: Duration) -> Result<(), StoreError> {
         let mut state = self.queues.lock();
         let held = state.leases.get_mut(&lease.lease).ok_or(StoreError::Settled)?;
         held.ends = self.clock.after(time);
@@ -24,7 +25,7 @@ impl NatsContext {
     }
 
     /// Does what is due, and tells what is next.
-    pub(super) fn act(self: &Arc<Self>) -> Option<u64> {
+    pub(crate) fn act(self: &Arc<Self>) -> Option<u64> {
         let now = self.clock.now();
         loop {
             let mut state = self.queues.lock();

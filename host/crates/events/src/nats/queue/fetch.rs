@@ -10,17 +10,17 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::NatsContext;
-use super::client::{NatsError, pause};
-use super::names::StreamKind;
-use super::pull::{MAX_BATCH, PullRequest, PullResult};
+use crate::nats::NatsContext;
+use crate::nats::client::{NatsError, pause};
+use crate::nats::names::StreamKind;
+use crate::nats::queue::pull::{MAX_BATCH, PullRequest, PullResult};
 
 /// How long the subscription for a queue's events stays when nobody waits there. Who has taken one event mostly takes another
 /// soon; and the one that came reaches its taker before anything else is sent to NATS.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Fetches events for a queue for as long as somebody waits there.
-pub(super) async fn fetch(shared: Arc<NatsContext>, queue: Name) {
+pub(crate) async fn fetch(shared: Arc<NatsContext>, queue: Name) {
     let Some(line) = shared.line(&queue) else { return };
     let mut connections = shared.link.connections();
     let (mut pull, mut tries, mut told) = (None::<PullRequest>, 0, false);

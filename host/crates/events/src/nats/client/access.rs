@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use linger_config::NatsConfig;
 
-use super::client::pause;
+use crate::nats::client::pause;
 
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 
 /// Connects, or fails with a sentence: at that time, or as soon as it is sure that NATS does not let this host in. `made`
 /// counts the connections, also later ones.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     config: &NatsConfig,
     until: Instant,
     made: Arc<watch::Sender<u64>>,

@@ -10,11 +10,13 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::client::NatsError;
-use super::message::{EventMetadata, stored_size};
-use super::names::StreamKind;
-use super::queue::DueAction;
-use super::{NatsContext, pull, stream};
+use crate::nats::NatsContext;
+use crate::nats::client::NatsError;
+use crate::nats::message::{EventMetadata, stored_size};
+use crate::nats::names::StreamKind;
+use crate::nats::queue::pull;
+use crate::nats::queue::state::DueAction;
+use crate::nats::stream;
 use crate::{EventId, EventTotals, NewEvent, Schedule, StoreError};
 
 /// Events that are purged at a time.
@@ -22,7 +24,7 @@ const PURGED_AT_A_TIME: usize = 256;
 
 impl NatsContext {
     /// Makes sure of a queue's stream and consumer, and gives its epoch.
-    pub(super) async fn ensure_queue(&self, name: &Name) -> Result<u32, NatsError> {
+    pub(crate) async fn ensure_queue(&self, name: &Name) -> Result<u32, NatsError> {
         let make = async || {
             let config = stream::queue(&self.link, name, &self.limits.queues);
             let info = stream::make(&self.link, &config, self.clock.now()).await?;
@@ -32,17 +34,17 @@ impl NatsContext {
         self.streams.ensure(StreamKind::Queue, name, make).await
     }
 
-    pub(super) fn ack_wait(&self, name: &Name) -> Duration {
+    pub(crate) fn ack_wait(&self, name: &Name) -> Duration {
         self.link.config.queue(name).1
     }
 
-    pub(super) fn push_now(
+    pub(crate) fn push_now(
         self: &Arc<Self>,
         name: &Name,
         event: NewEvent,
         schedule: Schedule,
     ) -> Result<impl Future<Output = Result<EventId, StoreError>> + Send + use<>, StoreError> {
-        super::check_size(&event.data, self.limits.queues.max_event_size)?;
+        crate::nats::check_size(&event.data, self.limits.queues.max_event_size)?;
         let particulars = EventMetadata {
             due: schedule.delay.map(|delay| self.clock.after(delay)),
             expires: schedule.time_to_live.map(|time| self.clock.after(time)),
@@ -52,7 +54,7 @@ impl NatsContext {
     }
 
     /// Sends an event to a queue's stream. The work has begun when this returns.
-    pub(super) fn send(
+    pub(crate) fn send(
         self: &Arc<Self>,
         name: &Name,
         data: Bytes,
@@ -82,7 +84,7 @@ impl NatsContext {
     }
 
     /// Removes what nobody holds: all that NATS would hand out.
-    pub(super) async fn purge_now(self: Arc<Self>, queue: Name) -> Result<usize, StoreError> {
+    pub(crate) async fn purge_now(self: Arc<Self>, queue: Name) -> Result<usize, StoreError> {
         let stream = self.link.names.stream(StreamKind::Queue, &queue);
         let until = || Instant::now() + self.link.config.timeout;
         if self.link.persist(until(), || stream::info(&self.link, &stream)).await?.is_none() {

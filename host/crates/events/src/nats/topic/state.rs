@@ -9,36 +9,36 @@ use tokio::sync::Notify;
 use linger_base::Name;
 use linger_config::{Retention, TopicsConfig};
 
-use super::mirror::{MirrorRead, TopicMirror};
+use crate::nats::topic::mirror::{MirrorRead, TopicMirror};
 use crate::{Cursor, LimitKind, StoreError, StoreUsage, TopicUsage};
 
 #[derive(Default)]
-pub(super) struct NatsTopicState {
-    pub(super) topics: HashMap<Name, NatsTopic>,
-    pub(super) published: u64,
+pub(crate) struct NatsTopicState {
+    pub(crate) topics: HashMap<Name, NatsTopic>,
+    pub(crate) published: u64,
     number: u64,
 }
 
 /// What is known of a topic.
-pub(super) struct NatsTopic {
-    pub(super) retention: Retention,
-    pub(super) readers: usize,
+pub(crate) struct NatsTopic {
+    pub(crate) retention: Retention,
+    pub(crate) readers: usize,
     /// Events in NATS, and their bytes: what was found last, and what this host did since.
     messages: u64,
     bytes: u64,
     /// The stream's epoch and last sequence, as far as they are known.
-    pub(super) epoch: u32,
-    pub(super) last: u64,
+    pub(crate) epoch: u32,
+    pub(crate) last: u64,
     /// When this host last did something, by the count of all such times.
     changed: u64,
     /// What the stream keeps, while it is followed.
-    pub(super) mirror: Option<TopicMirror>,
+    pub(crate) mirror: Option<TopicMirror>,
     /// Whether there is a task that follows it, and whether it was used since that looked.
-    pub(super) followed: bool,
-    pub(super) used: bool,
+    pub(crate) followed: bool,
+    pub(crate) used: bool,
     /// Why it cannot be followed.
-    pub(super) refused: Option<StoreError>,
-    pub(super) wake: Arc<Notify>,
+    pub(crate) refused: Option<StoreError>,
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl NatsTopic {
@@ -73,20 +73,20 @@ impl NatsTopic {
     }
 
     /// What comes after a cursor, once all is here of which this host knows.
-    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<MirrorRead> {
+    pub(crate) fn look(&self, after: Option<Cursor>, limit: usize, is_certain: bool) -> Option<MirrorRead> {
         self.mirror.as_ref().filter(|mirror| mirror.next() >= self.last)?.look(after, limit, is_certain)
     }
 }
 
 impl NatsTopicState {
     /// A number that was not given before.
-    pub(super) fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.number += 1;
         self.number
     }
 
     /// A topic, made if there is room for one.
-    pub(super) fn topic(&mut self, name: &Name, limits: &TopicsConfig) -> Result<&mut NatsTopic, StoreError> {
+    pub(crate) fn topic(&mut self, name: &Name, limits: &TopicsConfig) -> Result<&mut NatsTopic, StoreError> {
         let is_used = self.topics.get(name).is_some_and(NatsTopic::is_used);
         if !is_used
             && self.topics.len() >= limits.max_topics
@@ -98,19 +98,19 @@ impl NatsTopicState {
     }
 
     /// A topic, made whether or not there is room.
-    pub(super) fn any(&mut self, name: &Name, limits: &TopicsConfig) -> &mut NatsTopic {
+    pub(crate) fn any(&mut self, name: &Name, limits: &TopicsConfig) -> &mut NatsTopic {
         self.topics.entry(name.clone()).or_insert_with(|| NatsTopic::new(limits.retention(name)))
     }
 
     /// A topic is known as long as somebody needs it.
-    pub(super) fn forget_if_unused(&mut self, name: &Name) {
+    pub(crate) fn forget_if_unused(&mut self, name: &Name) {
         if self.topics.get(name).is_some_and(|topic| !topic.is_used() && !topic.followed) {
             self.topics.remove(name);
         }
     }
 
     /// Whether there is room for an event. What goes makes room.
-    pub(super) fn admit(&mut self, name: &Name, size: u64, limits: &TopicsConfig) -> Result<(), StoreError> {
+    pub(crate) fn admit(&mut self, name: &Name, size: u64, limits: &TopicsConfig) -> Result<(), StoreError> {
         let all: u64 = self.topics.values().map(|topic| topic.bytes).sum();
         let topic = self.topic(name, limits)?;
         let (_, bytes) = topic.with(size);
@@ -122,7 +122,7 @@ impl NatsTopicState {
     }
 
     /// Counts an event that has been stored.
-    pub(super) fn record_publish(
+    pub(crate) fn record_publish(
         &mut self,
         name: &Name,
         size: u64,
@@ -139,7 +139,7 @@ impl NatsTopicState {
     }
 
     /// What NATS says of a topic, as of a time at which this host had done so much.
-    pub(super) fn found(
+    pub(crate) fn found(
         &mut self,
         name: &Name,
         (messages, bytes, last, epoch): (u64, u64, u64, u32),
@@ -158,7 +158,7 @@ impl NatsTopicState {
     }
 
     /// Other topics are not there.
-    pub(super) fn record_removals(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
+    pub(crate) fn record_removals(&mut self, is_there: impl Fn(&Name) -> bool, as_of: u64) {
         for (_, topic) in
             self.topics.iter_mut().filter(|(name, topic)| topic.changed <= as_of && !is_there(name))
         {
@@ -167,7 +167,7 @@ impl NatsTopicState {
         self.topics.retain(|_, topic| topic.is_used() || topic.followed);
     }
 
-    pub(super) fn usage(&self, others: StoreUsage) -> StoreUsage {
+    pub(crate) fn usage(&self, others: StoreUsage) -> StoreUsage {
         let mut usage = others;
         for topic in self.topics.values().filter(|topic| topic.is_used()) {
             usage.topics += 1;
@@ -178,11 +178,11 @@ impl NatsTopicState {
         usage
     }
 
-    pub(super) fn followed(&self) -> usize {
+    pub(crate) fn followed(&self) -> usize {
         self.topics.values().filter(|topic| topic.followed).count()
     }
 
-    pub(super) fn list(&self) -> Vec<TopicUsage> {
+    pub(crate) fn list(&self) -> Vec<TopicUsage> {
         let usage = |(name, topic): (&Name, &NatsTopic)| TopicUsage {
             topic: name.to_string(),
             events: usize::try_from(topic.messages).unwrap_or(usize::MAX),
@@ -197,6 +197,6 @@ impl NatsTopicState {
 }
 
 /// The cursor after an event, by its sequence in a stream.
-pub(super) fn cursor(epoch: u32, last: u64) -> Cursor {
+pub(crate) fn cursor(epoch: u32, last: u64) -> Cursor {
     if last == 0 { Cursor::START } else { Cursor { epoch, next: last } }
 }

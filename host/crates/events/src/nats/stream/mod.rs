@@ -1,5 +1,9 @@
 //! The streams of queues and topics: made as they are wanted, or adopted if they fit.
 
+pub(crate) mod retire;
+pub(crate) mod survey;
+pub(crate) mod table;
+
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy};
@@ -10,13 +14,12 @@ use serde_json::json;
 use linger_base::Name;
 use linger_config::{NatsStorage, QueuesConfig, Retention, StreamRetention};
 
-use super::client::{NatsClient, NatsError};
-use super::names::StreamKind;
-use super::retire;
 use crate::StoreError;
+use crate::nats::client::{NatsClient, NatsError};
+use crate::nats::names::StreamKind;
 
 /// The consumer of each queue.
-pub(super) const CONSUMER: &str = "linger";
+pub(crate) const CONSUMER: &str = "linger";
 
 /// How long NATS knows a message again that was sent before. Longer than a push is tried.
 const DUPLICATES: Duration = Duration::from_mins(1);
@@ -28,7 +31,7 @@ const MIN_AGE: Duration = Duration::from_millis(100);
 const MAX_HOSTS: i64 = 4096;
 
 /// The stream of a queue: what is acknowledged is gone, and what has no room is refused.
-pub(super) fn queue(link: &NatsClient, name: &Name, limits: &QueuesConfig) -> Config {
+pub(crate) fn queue(link: &NatsClient, name: &Name, limits: &QueuesConfig) -> Config {
     let (keeping, _) = link.config.queue(name);
     Config {
         retention: RetentionPolicy::WorkQueue,
@@ -40,7 +43,7 @@ pub(super) fn queue(link: &NatsClient, name: &Name, limits: &QueuesConfig) -> Co
 }
 
 /// The stream of a topic: what has no room makes room.
-pub(super) fn topic(link: &NatsClient, name: &Name, retention: &Retention) -> Config {
+pub(crate) fn topic(link: &NatsClient, name: &Name, retention: &Retention) -> Config {
     let age = retention.time.map_or(Duration::ZERO, |time| time.max(MIN_AGE));
     let duplicates = if age.is_zero() { DUPLICATES } else { DUPLICATES.min(age) };
     Config {
@@ -76,7 +79,7 @@ fn bound(limit: u64) -> i64 {
 }
 
 /// Makes a stream, or finds it as it should be.
-pub(super) async fn make(link: &NatsClient, wanted: &Config, now: u64) -> Result<Info, NatsError> {
+pub(crate) async fn make(link: &NatsClient, wanted: &Config, now: u64) -> Result<Info, NatsError> {
     match link.api(&format!("STREAM.CREATE.{}", wanted.name), wanted).await {
         Err(NatsError::Refused(error)) if is_there(&error) => {
             let Some(info) = info(link, &wanted.name).await? else {
@@ -110,7 +113,7 @@ fn misfit(stream: &str, difference: &str) -> NatsError {
 }
 
 /// What NATS says of a stream, if there is one.
-pub(super) async fn info(link: &NatsClient, stream: &str) -> Result<Option<Info>, NatsError> {
+pub(crate) async fn info(link: &NatsClient, stream: &str) -> Result<Option<Info>, NatsError> {
     match link.ask(&format!("STREAM.INFO.{stream}")).await {
         Ok(info) => Ok(Some(info)),
         Err(NatsError::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
@@ -119,7 +122,7 @@ pub(super) async fn info(link: &NatsClient, stream: &str) -> Result<Option<Info>
 }
 
 /// Makes the consumer that all hosts share, or finds it.
-pub(super) async fn make_consumer(
+pub(crate) async fn make_consumer(
     link: &NatsClient,
     stream: &str,
     ack_wait: Duration,
@@ -142,7 +145,7 @@ pub(super) async fn make_consumer(
 }
 
 /// Tells one life of a stream from another. Never 0.
-pub(super) fn epoch(info: &Info) -> u32 {
+pub(crate) fn epoch(info: &Info) -> u32 {
     let nanos = info.created.unix_timestamp_nanos().to_le_bytes();
     // FNV-1a: the same on every host.
     let hash =

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use linger_config::Retention;
 
-use super::queue::millis;
+use crate::nats::queue::state::millis;
 use crate::{Cursor, PublishedEvent, TopicBatch};
 
-pub(super) struct TopicMirror {
+pub(crate) struct TopicMirror {
     epoch: u32,
     /// In the order of their numbers, which are those of the stream less one. There may be gaps.
     events: VecDeque<MirroredEvent>,
@@ -29,7 +29,7 @@ struct MirroredEvent {
 
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum MirrorRead {
+pub(crate) enum MirrorRead {
     Events(TopicBatch),
     /// The cursor is after the last event that is known.
     Ahead,
@@ -37,21 +37,21 @@ pub(super) enum MirrorRead {
 
 impl TopicMirror {
     /// A stream of this epoch that keeps events from `first` on, before any is here.
-    pub(super) fn new(epoch: u32, first: u64) -> Self {
+    pub(crate) fn new(epoch: u32, first: u64) -> Self {
         Self { epoch, events: VecDeque::new(), bytes: 0, first, next: first }
     }
 
-    pub(super) fn epoch(&self) -> u32 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch
     }
 
     /// The number of the next event, which is the stream's sequence of the last.
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
     /// An event with the stream's sequence. One that is here already is left out.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         (sequence, time, size): (u64, u64, u64),
         data: bytes::Bytes,
@@ -73,7 +73,7 @@ impl TopicMirror {
     }
 
     /// Drops what the stream keeps no longer.
-    pub(super) fn trim(&mut self, retention: &Retention, now: u64) {
+    pub(crate) fn trim(&mut self, retention: &Retention, now: u64) {
         while let Some(oldest) = self.events.front() {
             let is_over = self.events.len() > retention.events
                 || (self.events.len() > 1 && self.bytes > retention.bytes)
@@ -88,7 +88,7 @@ impl TopicMirror {
     }
 
     /// What comes after a cursor. With `is_complete`, the stream surely has nothing that is not here.
-    pub(super) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Option<MirrorRead> {
+    pub(crate) fn look(&self, after: Option<Cursor>, limit: usize, is_complete: bool) -> Option<MirrorRead> {
         let (number, restarted) = match after {
             None => (self.first, false),
             Some(Cursor::START) => (0, false),

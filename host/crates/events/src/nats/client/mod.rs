@@ -1,5 +1,7 @@
 //! The connection to NATS, and requests to it.
 
+pub(crate) mod access;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use linger_base::random_u32;
 use linger_config::NatsConfig;
 
-use super::access;
-use super::names::NatsNames;
+use crate::nats::names::NatsNames;
 use crate::{LimitKind, StoreError};
 
 /// How long the first connection is tried for: servers that start together with the host come up meanwhile.
@@ -36,18 +37,18 @@ const PATIENT: u32 = 9;
 const ROOM: &str = "each stream reserves `queues.max_bytes` or `topics.keep_bytes` of its store";
 
 /// A connection that makes itself anew.
-pub(super) struct NatsClient {
-    pub(super) client: Client,
-    pub(super) js: Context,
-    pub(super) names: NatsNames,
-    pub(super) config: NatsConfig,
+pub(crate) struct NatsClient {
+    pub(crate) client: Client,
+    pub(crate) js: Context,
+    pub(crate) names: NatsNames,
+    pub(crate) config: NatsConfig,
     /// Counts the connections that were made.
     connections: watch::Receiver<u64>,
 }
 
 /// Why something was not done.
 #[derive(Debug)]
-pub(super) enum NatsError {
+pub(crate) enum NatsError {
     /// It may be done when it is tried again.
     Passing(String),
     /// Nobody at NATS listens to that: there is no such stream, or it has no leader.
@@ -62,7 +63,7 @@ pub(super) enum NatsError {
 
 impl NatsClient {
     /// Connects, and fails with a sentence.
-    pub(super) async fn connect(config: NatsConfig) -> Result<Self, String> {
+    pub(crate) async fn connect(config: NatsConfig) -> Result<Self, String> {
         let (made, connections) = watch::channel(0);
         let client = access::connect(&config, Instant::now() + FIRST, Arc::new(made)).await?;
         let (js, names) = (jetstream::new(client.clone()), NatsNames::new(&config.prefix));
@@ -76,19 +77,19 @@ impl NatsClient {
     }
 
     /// Whether there is a connection now.
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
     /// Tells of each new connection from now on.
-    pub(super) fn connections(&self) -> watch::Receiver<u64> {
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
         let mut connections = self.connections.clone();
         connections.mark_unchanged();
         connections
     }
 
     /// Tries until it is done, or until then.
-    pub(super) async fn persist<T, F>(&self, until: Instant, attempt: impl Fn() -> F) -> Result<T, StoreError>
+    pub(crate) async fn persist<T, F>(&self, until: Instant, attempt: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, NatsError>>,
     {
@@ -124,12 +125,12 @@ impl NatsClient {
     }
 
     /// Asks the interface of `JetStream` for something.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, NatsError> {
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, subject: &str) -> Result<T, NatsError> {
         self.api(subject, &serde_json::Map::new()).await
     }
 
     /// Asks the interface of `JetStream`.
-    pub(super) async fn api<T: DeserializeOwned>(
+    pub(crate) async fn api<T: DeserializeOwned>(
         &self,
         subject: &str,
         payload: &(impl Serialize + ?Sized + Sync),
@@ -144,13 +145,13 @@ impl NatsClient {
     }
 
     /// A name that no other message has.
-    pub(super) fn message_id(&self) -> String {
+    pub(crate) fn message_id(&self) -> String {
         let inbox = self.client.new_inbox();
         inbox.rsplit('.').next().unwrap_or_default().to_owned()
     }
 
     /// Sends an event to its stream, once, and gives its number there.
-    pub(super) async fn publish(
+    pub(crate) async fn publish(
         &self,
         subject: &str,
         headers: HeaderMap,
@@ -188,7 +189,7 @@ impl NatsClient {
     }
 
     /// Answers a message that was handed out, once, and waits until NATS has heard that.
-    pub(super) async fn acknowledge(&self, reply: &Subject, answer: Bytes) -> Result<(), NatsError> {
+    pub(crate) async fn acknowledge(&self, reply: &Subject, answer: Bytes) -> Result<(), NatsError> {
         match self.client.request(reply.clone(), answer).await {
             Ok(_) => Ok(()),
             Err(error) => Err(NatsError::Passing(error.to_string())),
@@ -223,7 +224,7 @@ impl NatsError {
     }
 
     /// What is to be said of it, if it may be done when it is tried again; otherwise the error.
-    pub(super) fn passing(self) -> Result<String, StoreError> {
+    pub(crate) fn passing(self) -> Result<String, StoreError> {
         match self {
             Self::Passing(text) => Ok(text),
             Self::Unheard => Ok("the stream does not exist, or has no leader".to_owned()),
@@ -233,12 +234,12 @@ impl NatsError {
         }
     }
 
-    pub(super) fn refused(error: &jetstream::Error) -> StoreError {
+    pub(crate) fn refused(error: &jetstream::Error) -> StoreError {
         StoreError::Unavailable(format!("NATS: {error}").into())
     }
 
     /// What who waits should be warned of, after so many tries. A cluster may take a moment, and silence is told elsewhere.
-    pub(super) fn warning(&self, tries: u32) -> Option<String> {
+    pub(crate) fn warning(&self, tries: u32) -> Option<String> {
         match self {
             Self::Refused(error) => Some(error.to_string()),
             Self::Passing(text) if tries >= PATIENT => Some(text.clone()),
@@ -256,7 +257,7 @@ fn late(last: &str) -> StoreError {
 }
 
 /// How long to wait before the next try: longer each time, and not at the same time as others.
-pub(super) fn pause(tries: u32) -> Duration {
+pub(crate) fn pause(tries: u32) -> Duration {
     let longest = Duration::from_millis(10).saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + f64::from(random_u32()) / f64::from(u32::MAX) / 2.0)
 }

@@ -15,11 +15,11 @@ use tokio::time::sleep;
 
 use linger_base::{Name, random_u32};
 
-use super::NatsContext;
-use super::client::{NatsClient, NatsError};
-use super::names::StreamKind;
-use super::queue::millis;
-use super::stream::{self, CONSUMER};
+use crate::nats::NatsContext;
+use crate::nats::client::{NatsClient, NatsError};
+use crate::nats::names::StreamKind;
+use crate::nats::queue::state::millis;
+use crate::nats::stream::{self, CONSUMER};
 
 /// How long what was sent before may still arrive at a stream that was taken off its subject.
 const LAST_ARRIVALS: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const LONGEST_ROUND: Duration = Duration::from_mins(10);
 
 impl NatsContext {
     /// Removes unused streams, for as long as it is polled. Hosts take their turns at random.
-    pub(super) async fn retire_unused(self: Arc<Self>) {
+    pub(crate) async fn retire_unused(self: Arc<Self>) {
         let idle = self.link.config.idle;
         loop {
             let round = idle.min(LONGEST_ROUND);
@@ -68,7 +68,7 @@ impl NatsContext {
     }
 
     /// Removes a stream, unless it is used.
-    pub(super) async fn retire(&self, kind: StreamKind, name: &Name) -> Result<(), NatsError> {
+    pub(crate) async fn retire(&self, kind: StreamKind, name: &Name) -> Result<(), NatsError> {
         let stream = self.link.names.stream(kind, name);
         if self.is_used(kind, name, &stream).await? {
             return Ok(());
@@ -124,7 +124,7 @@ fn retired_subject(link: &NatsClient, stream: &str) -> String {
 }
 
 /// A stream that somebody wants, and that is off its subject. Gives it back if it was left so.
-pub(super) async fn bring_back(
+pub(crate) async fn bring_back(
     link: &NatsClient,
     wanted: &Config,
     found: &Info,

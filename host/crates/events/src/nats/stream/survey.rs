@@ -11,17 +11,18 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::names::StreamKind;
-use super::queue::millis;
-use super::{NatsContext, stream};
 use crate::StoreError;
+use crate::nats::NatsContext;
+use crate::nats::names::StreamKind;
+use crate::nats::queue::state::millis;
+use crate::nats::stream;
 
 /// What is told may be as old as that.
 const AGE: Duration = Duration::from_secs(1);
 
 /// When all streams were looked at last.
 #[derive(Default)]
-pub(super) struct StreamSurvey {
+pub(crate) struct StreamSurvey {
     /// In milliseconds since 1970.
     last: AtomicU64,
     under_way: AtomicBool,
@@ -29,7 +30,7 @@ pub(super) struct StreamSurvey {
 
 impl NatsContext {
     /// Looks at all streams, unless that was done just now.
-    pub(super) fn look_around_soon(self: &Arc<Self>) {
+    pub(crate) fn look_around_soon(self: &Arc<Self>) {
         let survey = &self.survey;
         let is_new = survey.last.load(Ordering::Relaxed) + millis(AGE) > self.clock.now();
         if is_new || survey.under_way.swap(true, Ordering::AcqRel) {
@@ -49,7 +50,7 @@ impl NatsContext {
     }
 
     /// Looks at all streams. What this host does meanwhile it knows better.
-    pub(super) async fn look_around(&self) -> Result<(), StoreError> {
+    pub(crate) async fn look_around(&self) -> Result<(), StoreError> {
         let began = Instant::now();
         let (queues_as_of, topics_as_of) = (self.queues.lock().number(), self.topics.lock().number());
         let failed = |error: async_nats::jetstream::context::StreamsError| {

@@ -6,12 +6,13 @@ use tokio::sync::{Notify, oneshot};
 
 use linger_base::Name;
 
-use super::{NatsContext, fetch};
+use crate::nats::NatsContext;
+use crate::nats::queue::fetch;
 use crate::wait::{LeaseSender, TakenEvent};
 use crate::{LimitKind, StoreError};
 
 impl NatsContext {
-    pub(super) fn take_now(
+    pub(crate) fn take_now(
         self: &Arc<Self>,
         name: &Name,
     ) -> Result<(u64, oneshot::Receiver<Result<TakenEvent, StoreError>>), StoreError> {
@@ -35,7 +36,7 @@ impl NatsContext {
     }
 
     /// Who waited does so no longer.
-    pub(super) fn leave(&self, name: &Name, ticket: u64) {
+    pub(crate) fn leave(&self, name: &Name, ticket: u64) {
         let mut state = self.queues.lock();
         if let Some(queue) = state.queues.get_mut(name) {
             if queue.waiters.remove(&ticket).is_some() {
@@ -46,12 +47,12 @@ impl NatsContext {
     }
 
     /// Tells of who comes to an empty line, and who leaves one.
-    pub(super) fn line(&self, name: &Name) -> Option<Arc<Notify>> {
+    pub(crate) fn line(&self, name: &Name) -> Option<Arc<Notify>> {
         self.queues.lock().queues.get(name).map(|queue| queue.line.clone())
     }
 
     /// NATS may have lost the request for events of a queue.
-    pub(super) fn lost(&self, name: &Name) {
+    pub(crate) fn lost(&self, name: &Name) {
         self.suspect(name);
         if let Some(queue) = self.queues.lock().queues.get_mut(name) {
             queue.lost = true;
@@ -60,17 +61,17 @@ impl NatsContext {
     }
 
     /// Whether NATS may have lost the request since that was asked last.
-    pub(super) fn was_lost(&self, name: &Name) -> bool {
+    pub(crate) fn was_lost(&self, name: &Name) -> bool {
         self.queues.lock().queues.get_mut(name).is_some_and(|queue| std::mem::take(&mut queue.lost))
     }
 
     /// How many wait at a queue.
-    pub(super) fn wanted(&self, name: &Name) -> usize {
+    pub(crate) fn wanted(&self, name: &Name) -> usize {
         self.queues.lock().queues.get(name).map_or(0, |queue| queue.waiters.len())
     }
 
     /// Ends the fetching for a queue, unless somebody waits there.
-    pub(super) fn has_done_fetching(&self, name: &Name) -> bool {
+    pub(crate) fn has_done_fetching(&self, name: &Name) -> bool {
         let mut state = self.queues.lock();
         let Some(queue) = state.queues.get_mut(name) else { return true };
         if !queue.waiters.is_empty() {
@@ -82,7 +83,7 @@ impl NatsContext {
     }
 
     /// Tells all who wait at a queue that it cannot be had.
-    pub(super) fn give_up(&self, name: &Name, error: &StoreError) {
+    pub(crate) fn give_up(&self, name: &Name, error: &StoreError) {
         let waiters: Vec<LeaseSender> = {
             let mut state = self.queues.lock();
             let queue = state.queues.get_mut(name);

@@ -10,10 +10,11 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::message::{DeadLetterOrigin, EventMetadata, stored_size};
-use super::notes::{EventKey, HandoutMark, RedeliveryNote};
-use super::queue::{HeldEvent, NatsQueue};
-use super::{NatsContext, answer};
+use crate::nats::NatsContext;
+use crate::nats::message::{DeadLetterOrigin, EventMetadata, stored_size};
+use crate::nats::queue::answer;
+use crate::nats::queue::notes::{EventKey, HandoutMark, RedeliveryNote};
+use crate::nats::queue::state::{HeldEvent, NatsQueue};
 use crate::wait::woken;
 use crate::{Event, EventId};
 
@@ -25,7 +26,7 @@ const MARKS: Duration = Duration::from_millis(20);
 
 impl NatsContext {
     /// An event has been handed out to this host. What another one has told of it may be a little later.
-    pub(super) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
+    pub(crate) fn arrived(self: &Arc<Self>, name: &Name, epoch: u32, message: Message) {
         let Some(numbered) = self.numbered(name, message) else { return };
         let (key, delivered) = ((name.clone(), epoch, numbered.sequence), numbered.delivered);
         if self.queues.lock().notes.tell_of(&key, delivered) {
@@ -40,7 +41,7 @@ impl NatsContext {
     }
 
     /// A message with what NATS says of it. None, with a line in the log, if that makes no sense.
-    pub(super) fn numbered(&self, name: &Name, message: Message) -> Option<NumberedMessage> {
+    pub(crate) fn numbered(&self, name: &Name, message: Message) -> Option<NumberedMessage> {
         let handed = Handed { message, context: self.link.js.clone() };
         let (sequence, delivered) = match handed.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1)),
@@ -53,7 +54,7 @@ impl NatsContext {
     }
 
     /// The same for each of these.
-    pub(super) fn all_arrived(self: &Arc<Self>, name: &Name, epoch: u32, messages: Vec<Message>) {
+    pub(crate) fn all_arrived(self: &Arc<Self>, name: &Name, epoch: u32, messages: Vec<Message>) {
         for message in messages {
             self.arrived(name, epoch, message);
         }
@@ -83,7 +84,7 @@ impl NatsContext {
         self.hand_out(arrival.held);
     }
 
-    pub(super) fn hand_out(self: &Arc<Self>, held: HeldEvent) {
+    pub(crate) fn hand_out(self: &Arc<Self>, held: HeldEvent) {
         let mut state = self.queues.lock();
         let next = state.next();
         let back = state.hand_out(held, self.clock.now());
@@ -98,7 +99,7 @@ impl NatsContext {
     }
 
     /// What a message says, with what is known of it.
-    pub(super) fn read(
+    pub(crate) fn read(
         self: &Arc<Self>,
         name: &Name,
         epoch: u32,
@@ -157,12 +158,12 @@ impl NatsContext {
     }
 
     /// NATS may have forgotten what it has handed out.
-    pub(super) fn suspect(&self, name: &Name) {
+    pub(crate) fn suspect(&self, name: &Name) {
         self.queues.lock().mark(name, &self.limits.queues).suspect();
     }
 
     /// Another host, or this one, has told of an event, or how far events have been handed out.
-    pub(super) fn heard(&self, note: &[u8]) {
+    pub(crate) fn heard(&self, note: &[u8]) {
         if let Some((queue, epoch, number)) = HandoutMark::hear(note) {
             self.queues.lock().mark(&queue, &self.limits.queues).pass(epoch, number);
             return;
@@ -175,7 +176,7 @@ impl NatsContext {
 }
 
 /// A message that was handed out.
-pub(super) struct NumberedMessage {
+pub(crate) struct NumberedMessage {
     message: Message,
     /// Its place in the stream.
     sequence: u64,
@@ -184,14 +185,14 @@ pub(super) struct NumberedMessage {
 }
 
 /// An event that was handed out to this host, and of which nobody knows yet.
-pub(super) struct UnclaimedEvent {
-    pub(super) held: HeldEvent,
+pub(crate) struct UnclaimedEvent {
+    pub(crate) held: HeldEvent,
     /// When it can be taken.
-    pub(super) due: Option<u64>,
+    pub(crate) due: Option<u64>,
 }
 
 impl UnclaimedEvent {
-    pub(super) fn is_over(&self, now: u64) -> bool {
+    pub(crate) fn is_over(&self, now: u64) -> bool {
         self.held.expires.is_some_and(|expires| expires <= now)
     }
 

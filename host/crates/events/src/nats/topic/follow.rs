@@ -12,12 +12,13 @@ use tokio::time::sleep;
 
 use linger_base::Name;
 
-use super::client::{NatsError, pause};
-use super::message::{EventMetadata, stored_size};
-use super::mirror::TopicMirror;
-use super::names::StreamKind;
-use super::{NatsContext, stream};
 use crate::StoreError;
+use crate::nats::NatsContext;
+use crate::nats::client::{NatsError, pause};
+use crate::nats::message::{EventMetadata, stored_size};
+use crate::nats::names::StreamKind;
+use crate::nats::stream;
+use crate::nats::topic::mirror::TopicMirror;
 
 /// How long a topic that nobody reads any more is followed: those who poll come again soon.
 const LINGER: Duration = Duration::from_mins(1);
@@ -27,7 +28,7 @@ const REFUSALS: u32 = 3;
 
 impl NatsContext {
     /// Has what a topic keeps here, for as long as somebody reads it.
-    pub(super) async fn follow(self: Arc<Self>, name: Name) {
+    pub(crate) async fn follow(self: Arc<Self>, name: Name) {
         let (mut tries, mut refusals, mut told) = (0, 0, false);
         loop {
             let connections = self.link.connections();

@@ -11,45 +11,45 @@ use tokio::sync::Notify;
 use linger_base::Name;
 use linger_config::{QueuePolicy, QueuesConfig};
 
-use super::notes::{EventKey, HandoutMark, RedeliveryNote, RedeliveryNotes};
+use crate::nats::queue::notes::{EventKey, HandoutMark, RedeliveryNote, RedeliveryNotes};
 use crate::wait::{LeaseSender, TakenEvent};
 use crate::{Event, EventId, EventTotals, LimitKind, QueueUsage, StoreError, StoreUsage};
 
 #[derive(Default)]
-pub(super) struct NatsQueueState {
-    pub(super) queues: HashMap<Name, NatsQueue>,
+pub(crate) struct NatsQueueState {
+    pub(crate) queues: HashMap<Name, NatsQueue>,
     /// By the numbers of the leases.
-    pub(super) leases: HashMap<u64, HeldEvent>,
-    pub(super) notes: RedeliveryNotes,
-    pub(super) marks: HashMap<Name, HandoutMark>,
+    pub(crate) leases: HashMap<u64, HeldEvent>,
+    pub(crate) notes: RedeliveryNotes,
+    pub(crate) marks: HashMap<Name, HandoutMark>,
     /// What time brings about, in milliseconds since 1970; the second number tells those of one time apart.
-    pub(super) timers: BTreeMap<(u64, u64), DueAction>,
-    pub(super) fates: EventTotals,
+    pub(crate) timers: BTreeMap<(u64, u64), DueAction>,
+    pub(crate) fates: EventTotals,
     next_number: u64,
     /// Of all queues.
     bytes: u64,
 }
 
 /// What time brings about.
-pub(super) enum DueAction {
+pub(crate) enum DueAction {
     /// Something happens to a lease: a sign that its holder lives, or its end.
     Lease(u64),
     /// An event is of no use any more.
     Expiry { queue: Name, sequence: u64, size: u64 },
 }
 
-pub(super) struct NatsQueue {
-    pub(super) policy: QueuePolicy,
+pub(crate) struct NatsQueue {
+    pub(crate) policy: QueuePolicy,
     /// How long NATS waits for a sign of who holds an event.
-    pub(super) ack_wait: Duration,
+    pub(crate) ack_wait: Duration,
     /// By ticket, so in the order of their arrival.
-    pub(super) waiters: BTreeMap<u64, LeaseSender>,
+    pub(crate) waiters: BTreeMap<u64, LeaseSender>,
     /// Tells the task that fetches that somebody has come where nobody was, or has left, or that its request may be lost.
-    pub(super) line: Arc<Notify>,
+    pub(crate) line: Arc<Notify>,
     /// Whether NATS may have lost the request of that task.
-    pub(super) lost: bool,
+    pub(crate) lost: bool,
     /// Whether there is such a task.
-    pub(super) fetching: bool,
+    pub(crate) fetching: bool,
     leased: usize,
     /// Events that are being sent.
     arriving: usize,
@@ -61,30 +61,30 @@ pub(super) struct NatsQueue {
 }
 
 /// An event that somebody holds here.
-pub(super) struct HeldEvent {
-    pub(super) queue: Name,
-    pub(super) sequence: u64,
-    pub(super) epoch: u32,
+pub(crate) struct HeldEvent {
+    pub(crate) queue: Name,
+    pub(crate) sequence: u64,
+    pub(crate) epoch: u32,
     /// Where NATS is answered.
-    pub(super) reply: Subject,
-    pub(super) event: Event,
-    pub(super) note: RedeliveryNote,
-    pub(super) size: u64,
-    pub(super) expires: Option<u64>,
+    pub(crate) reply: Subject,
+    pub(crate) event: Event,
+    pub(crate) note: RedeliveryNote,
+    pub(crate) size: u64,
+    pub(crate) expires: Option<u64>,
     /// When NATS surely knew last that it is held.
-    pub(super) confirmed: u64,
+    pub(crate) confirmed: u64,
     /// When the lease runs out.
-    pub(super) ends: u64,
+    pub(crate) ends: u64,
     /// Its entry in the timers.
-    pub(super) timer: Option<(u64, u64)>,
+    pub(crate) timer: Option<(u64, u64)>,
 }
 
 impl HeldEvent {
-    pub(super) fn key(&self) -> EventKey {
+    pub(crate) fn key(&self) -> EventKey {
         (self.queue.clone(), self.epoch, self.sequence)
     }
 
-    pub(super) fn id(&self) -> EventId {
+    pub(crate) fn id(&self) -> EventId {
         self.event.id
     }
 }
@@ -121,11 +121,11 @@ impl NatsQueue {
 }
 
 /// How a queue is made: by the limits, and by how long NATS waits for a sign.
-pub(super) type QueueFactory<'a> = (&'a QueuesConfig, &'a dyn Fn(&Name) -> Duration);
+pub(crate) type QueueFactory<'a> = (&'a QueuesConfig, &'a dyn Fn(&Name) -> Duration);
 
 impl NatsQueueState {
     /// How far a queue's events have been handed out.
-    pub(super) fn mark(&mut self, name: &Name, limits: &QueuesConfig) -> &mut HandoutMark {
+    pub(crate) fn mark(&mut self, name: &Name, limits: &QueuesConfig) -> &mut HandoutMark {
         if self.marks.len() >= limits.max_queues.saturating_mul(2) && !self.marks.contains_key(name) {
             self.marks.clear();
         }
@@ -133,13 +133,13 @@ impl NatsQueueState {
     }
 
     /// A number that was not given before.
-    pub(super) fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }
 
     /// A queue, made if there is room for one.
-    pub(super) fn queue(
+    pub(crate) fn queue(
         &mut self,
         name: &Name,
         make: QueueFactory<'_>,
@@ -160,7 +160,7 @@ impl NatsQueueState {
     }
 
     /// Counts an event that is being sent.
-    pub(super) fn arrives(
+    pub(crate) fn arrives(
         &mut self,
         name: &Name,
         size: u64,
@@ -181,7 +181,7 @@ impl NatsQueueState {
     }
 
     /// It has been sent, or could not be.
-    pub(super) fn record_arrival(&mut self, name: &Name, size: u64, stored: bool) {
+    pub(crate) fn record_arrival(&mut self, name: &Name, size: u64, stored: bool) {
         let changed = self.number();
         let Some(queue) = self.queues.get_mut(name) else { return };
         queue.arriving -= 1;
@@ -195,7 +195,7 @@ impl NatsQueueState {
     }
 
     /// An event has gone for good.
-    pub(super) fn record_removal(&mut self, name: &Name, size: u64) {
+    pub(crate) fn record_removal(&mut self, name: &Name, size: u64) {
         let changed = self.number();
         if let Some(queue) = self.queues.get_mut(name) {
             queue.changed = changed;
@@ -214,7 +214,7 @@ impl NatsQueueState {
     }
 
     /// What NATS says of a queue, as of a time at which this host had done so much.
-    pub(super) fn found(
+    pub(crate) fn found(
         &mut self,
         name: &Name,
         (messages, bytes): (u64, u64),
@@ -237,12 +237,12 @@ impl NatsQueueState {
     }
 
     /// What time brings about first.
-    pub(super) fn next(&self) -> Option<(u64, u64)> {
+    pub(crate) fn next(&self) -> Option<(u64, u64)> {
         self.timers.first_key_value().map(|(&key, _)| key)
     }
 
     /// Gives an event to the first that waits and is still there. Otherwise gives it back.
-    pub(super) fn hand_out(&mut self, mut held: HeldEvent, now: u64) -> Option<HeldEvent> {
+    pub(crate) fn hand_out(&mut self, mut held: HeldEvent, now: u64) -> Option<HeldEvent> {
         let lease = self.number();
         let queue = self.queues.get_mut(&held.queue)?;
         let policy = (queue.policy.ack_mode, queue.policy.lease);
@@ -264,7 +264,7 @@ impl NatsQueueState {
     }
 
     /// The event that is held under this lease, which ends.
-    pub(super) fn end_lease(&mut self, lease: u64) -> Option<HeldEvent> {
+    pub(crate) fn end_lease(&mut self, lease: u64) -> Option<HeldEvent> {
         let mut held = self.leases.remove(&lease)?;
         if let Some(timer) = held.timer.take() {
             self.timers.remove(&timer);
@@ -277,7 +277,7 @@ impl NatsQueueState {
     }
 
     /// Sets when something happens to a lease next.
-    pub(super) fn set_timer(&mut self, lease: u64, time: u64) {
+    pub(crate) fn set_timer(&mut self, lease: u64, time: u64) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         if let Some(timer) = held.timer.replace((time, lease)) {
             self.timers.remove(&timer);
@@ -286,7 +286,7 @@ impl NatsQueueState {
     }
 
     /// A queue is known as long as somebody needs it.
-    pub(super) fn forget_if_unused(&mut self, name: &Name) {
+    pub(crate) fn forget_if_unused(&mut self, name: &Name) {
         if self.queues.get(name).is_some_and(NatsQueue::is_forgettable)
             && let Some(queue) = self.queues.remove(name)
         {
@@ -294,7 +294,7 @@ impl NatsQueueState {
         }
     }
 
-    pub(super) fn usage(&self) -> StoreUsage {
+    pub(crate) fn usage(&self) -> StoreUsage {
         let used = self.queues.values().filter(|queue| queue.is_used());
         let mut usage = StoreUsage { bytes: self.bytes, ..StoreUsage::default() };
         for queue in used {
@@ -305,7 +305,7 @@ impl NatsQueueState {
         usage
     }
 
-    pub(super) fn list(&self) -> Vec<QueueUsage> {
+    pub(crate) fn list(&self) -> Vec<QueueUsage> {
         let usage = |(name, queue): (&Name, &NatsQueue)| QueueUsage {
             queue: name.to_string(),
             ready: queue.events().saturating_sub(queue.leased),
@@ -322,6 +322,6 @@ impl NatsQueueState {
 }
 
 /// Rounded up, so that nothing comes early.
-pub(super) fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     crate::clock::millis(time)
 }

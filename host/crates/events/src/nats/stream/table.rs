@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::NatsContext;
-use super::client::NatsError;
-use super::names::StreamKind;
 use crate::StoreError;
+use crate::nats::NatsContext;
+use crate::nats::client::NatsError;
+use crate::nats::names::StreamKind;
 
 /// How long a stream is not doubted that was made or found, though what is sent to it is not answered.
 const SURE: Duration = Duration::from_secs(5);
 
 /// The streams that are there, as far as this host knows.
-pub(super) struct StreamTable {
+pub(crate) struct StreamTable {
     known: Mutex<HashMap<(StreamKind, Name), StreamSlot>>,
     /// How many are known at most. Then all are forgotten, and found again.
     most: usize,
@@ -37,13 +37,13 @@ struct KnownStream {
 }
 
 impl StreamTable {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { known: Mutex::default(), most }
     }
 
     /// The epoch of a stream, which is made unless it is known. Of all that want the same one, one makes it, and the others
     /// wait; if it cannot, the next one tries.
-    pub(super) async fn ensure<F: Future<Output = Result<u32, NatsError>>>(
+    pub(crate) async fn ensure<F: Future<Output = Result<u32, NatsError>>>(
         &self,
         kind: StreamKind,
         name: &Name,
@@ -64,7 +64,7 @@ impl StreamTable {
     }
 
     /// Makes sure again next time.
-    pub(super) fn doubt(&self, kind: StreamKind, name: &Name) {
+    pub(crate) fn doubt(&self, kind: StreamKind, name: &Name) {
         self.forget(kind, name, |_| true);
     }
 
@@ -74,12 +74,12 @@ impl StreamTable {
     }
 
     /// The same where NATS says that there is a stream with this epoch: another one may have been known.
-    pub(super) fn doubt_other(&self, kind: StreamKind, name: &Name, epoch: u32) {
+    pub(crate) fn doubt_other(&self, kind: StreamKind, name: &Name, epoch: u32) {
         self.forget(kind, name, |known| known.epoch != epoch);
     }
 
     /// The same for those that are not there, as far as they were known before.
-    pub(super) fn doubt_missing(&self, is_there: impl Fn(StreamKind, &Name) -> bool, before: Instant) {
+    pub(crate) fn doubt_missing(&self, is_there: impl Fn(StreamKind, &Name) -> bool, before: Instant) {
         let is_missing = |kind, name: &_, known: &KnownStream| known.since < before && !is_there(kind, name);
         self.known
             .lock()
@@ -97,7 +97,7 @@ impl StreamTable {
 
 impl NatsContext {
     /// Sends an event to its stream, which is made sure of, and gives the epoch of the stream and the number of the event.
-    pub(super) async fn store(
+    pub(crate) async fn store(
         &self,
         kind: StreamKind,
         name: &Name,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::NatsContext;
-use super::mirror::MirrorRead;
+use crate::nats::NatsContext;
+use crate::nats::topic::mirror::MirrorRead;
 use crate::wait::woken;
 use crate::{Cursor, LimitKind, StoreError, TopicBatch};
 
@@ -20,7 +20,7 @@ const MAX_BATCH: usize = 1000;
 const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 impl NatsContext {
-    pub(super) async fn read_when_there(
+    pub(crate) async fn read_when_there(
         self: Arc<Self>,
         name: Name,
         after: Option<Cursor>,

@@ -14,28 +14,28 @@ use linger_base::Name;
 const MAX_NOTES: usize = 65_536;
 
 /// An event of a queue: its queue, the stream's epoch, and its number.
-pub(super) type EventKey = (Name, u32, u64);
+pub(crate) type EventKey = (Name, u32, u64);
 
 /// What is known of an event that returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RedeliveryNote {
+pub(crate) struct RedeliveryNote {
     /// How often NATS had handed it out.
-    pub(super) delivered: u64,
+    pub(crate) delivered: u64,
     /// How often of those nobody saw it.
-    pub(super) untaken: u64,
+    pub(crate) untaken: u64,
     /// Whether a client may have got it or a part of it.
-    pub(super) maybe_delivered: bool,
+    pub(crate) maybe_delivered: bool,
 }
 
 /// What was told last of each event. The oldest is forgotten first.
 #[derive(Default)]
-pub(super) struct RedeliveryNotes {
+pub(crate) struct RedeliveryNotes {
     notes: HashMap<EventKey, RedeliveryNote>,
     order: VecDeque<EventKey>,
 }
 
 impl RedeliveryNotes {
-    pub(super) fn keep(&mut self, key: EventKey, note: RedeliveryNote) {
+    pub(crate) fn keep(&mut self, key: EventKey, note: RedeliveryNote) {
         if self.notes.insert(key.clone(), note).is_none() {
             self.order.push_back(key);
         }
@@ -47,18 +47,18 @@ impl RedeliveryNotes {
     }
 
     /// Whether it was told what became of an event before it is handed out for the `delivered`-th time.
-    pub(super) fn tell_of(&self, key: &EventKey, delivered: u64) -> bool {
+    pub(crate) fn tell_of(&self, key: &EventKey, delivered: u64) -> bool {
         delivered <= 1 || self.notes.get(key).is_some_and(|note| note.delivered + 1 >= delivered)
     }
 
     /// The event is gone. Its place in the order stays until its turn comes.
-    pub(super) fn forget(&mut self, key: &EventKey) {
+    pub(crate) fn forget(&mut self, key: &EventKey) {
         self.notes.remove(key);
     }
 
     /// What is known of an event that NATS hands out for the `delivered`-th time: what was told when it returned last, or
     /// else the worst.
-    pub(super) fn of(&self, key: &EventKey, delivered: u64) -> RedeliveryNote {
+    pub(crate) fn of(&self, key: &EventKey, delivered: u64) -> RedeliveryNote {
         let known = self.notes.get(key).copied();
         if delivered <= 1 && known.is_none() {
             return RedeliveryNote { delivered, ..RedeliveryNote::default() };
@@ -76,13 +76,13 @@ impl RedeliveryNotes {
 
 impl RedeliveryNote {
     /// As it is told.
-    pub(super) fn tell(&self, (queue, epoch, number): &EventKey) -> Bytes {
+    pub(crate) fn tell(&self, (queue, epoch, number): &EventKey) -> Bytes {
         let Self { delivered, untaken, maybe_delivered } = self;
         format!("{queue} {epoch} {number} {delivered} {untaken} {}", u8::from(*maybe_delivered)).into()
     }
 
     /// What was told, if it makes sense.
-    pub(super) fn hear(text: &[u8]) -> Option<(EventKey, Self)> {
+    pub(crate) fn hear(text: &[u8]) -> Option<(EventKey, Self)> {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let key = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let (delivered, untaken) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -95,17 +95,17 @@ impl RedeliveryNote {
 /// What NATS has handed out it tells its other servers, or its disk, a little later. A server that dies before that leaves
 /// one that hands out the same events again, as if for the first time. So events up to here are suspect then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HandoutMark {
+pub(crate) struct HandoutMark {
     epoch: u32,
     highest: u64,
     suspect: u64,
     /// Whether other hosts are about to be told.
-    pub(super) is_to_be_told: bool,
+    pub(crate) is_to_be_told: bool,
 }
 
 impl HandoutMark {
     /// An event was handed out. Gives whether it may have been before.
-    pub(super) fn pass(&mut self, epoch: u32, number: u64) -> bool {
+    pub(crate) fn pass(&mut self, epoch: u32, number: u64) -> bool {
         if self.epoch != epoch {
             *self = Self { epoch, is_to_be_told: self.is_to_be_told, ..Self::default() };
         }
@@ -114,17 +114,17 @@ impl HandoutMark {
     }
 
     /// NATS may have forgotten what it has handed out.
-    pub(super) fn suspect(&mut self) {
+    pub(crate) fn suspect(&mut self) {
         self.suspect = self.highest;
     }
 
     /// As it is told. No queue has such a name as the first word.
-    pub(super) fn tell(&self, queue: &Name) -> Bytes {
+    pub(crate) fn tell(&self, queue: &Name) -> Bytes {
         format!("* {queue} {} {}", self.epoch, self.highest).into()
     }
 
     /// What was told: up to which event.
-    pub(super) fn hear(text: &[u8]) -> Option<EventKey> {
+    pub(crate) fn hear(text: &[u8]) -> Option<EventKey> {
         let mut words = std::str::from_utf8(text).ok()?.strip_prefix("* ")?.split(' ');
         Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     }

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::arrival::UnclaimedEvent;
-use super::message::{DeadLetterOrigin, EventMetadata};
-use super::names::StreamKind;
-use super::queue::{HeldEvent, millis};
-use super::{NatsContext, answer, stream};
+use crate::nats::NatsContext;
+use crate::nats::message::{DeadLetterOrigin, EventMetadata};
+use crate::nats::names::StreamKind;
+use crate::nats::queue::answer;
+use crate::nats::queue::arrival::UnclaimedEvent;
+use crate::nats::queue::state::{HeldEvent, millis};
+use crate::nats::stream;
 use crate::{Event, LeaseId, Settlement, StoreError};
 
 impl NatsContext {
-    pub(super) fn settle_now(
+    pub(crate) fn settle_now(
         self: &Arc<Self>,
         lease: &LeaseId,
         settlement: Settlement,
@@ -74,7 +76,7 @@ impl NatsContext {
     }
 
     /// The event is gone for good.
-    pub(super) async fn remove(&self, held: &HeldEvent) -> Result<(), StoreError> {
+    pub(crate) async fn remove(&self, held: &HeldEvent) -> Result<(), StoreError> {
         self.acknowledge(held, answer::DONE).await?;
         let mut state = self.queues.lock();
         state.notes.forget(&held.key());
@@ -88,14 +90,14 @@ impl NatsContext {
         Ok(())
     }
 
-    pub(super) async fn expire(self: Arc<Self>, arrival: UnclaimedEvent) -> Result<(), StoreError> {
+    pub(crate) async fn expire(self: Arc<Self>, arrival: UnclaimedEvent) -> Result<(), StoreError> {
         self.remove(&arrival.held).await?;
         self.queues.lock().fates.expired += 1;
         Ok(())
     }
 
     /// Returns an event, if it is of use still.
-    pub(super) async fn requeue(self: Arc<Self>, held: HeldEvent) -> Result<(), StoreError> {
+    pub(crate) async fn requeue(self: Arc<Self>, held: HeldEvent) -> Result<(), StoreError> {
         let arrival = UnclaimedEvent { held, due: None };
         if arrival.is_over(self.clock.now()) {
             return self.expire(arrival).await;
@@ -104,7 +106,7 @@ impl NatsContext {
     }
 
     /// Tells all hosts what is to be known of an event, and gives it back.
-    pub(super) async fn requeue_with(
+    pub(crate) async fn requeue_with(
         self: Arc<Self>,
         held: HeldEvent,
         answer: Bytes,
@@ -123,7 +125,7 @@ impl NatsContext {
     }
 
     /// Moves an event to the dead letters, if it was handed out too often and there is room. Otherwise gives it back.
-    pub(super) async fn bury(self: &Arc<Self>, held: HeldEvent) -> Result<Result<(), StoreError>, HeldEvent> {
+    pub(crate) async fn bury(self: &Arc<Self>, held: HeldEvent) -> Result<Result<(), StoreError>, HeldEvent> {
         let policy = self.limits.queues.policy(&held.queue);
         let Some((attempts, dead)) = policy.dead.filter(|(attempts, _)| held.event.attempt >= *attempts)
         else {
@@ -150,7 +152,7 @@ impl NatsContext {
     }
 
     /// For an event that returned from a host that could not bury it.
-    pub(super) async fn bury_or_hand_out(self: Arc<Self>, mut held: HeldEvent) -> Result<(), StoreError> {
+    pub(crate) async fn bury_or_hand_out(self: Arc<Self>, mut held: HeldEvent) -> Result<(), StoreError> {
         held.event.attempt -= 1;
         match self.bury(held).await {
             Ok(removed) => removed,

@@ -8,27 +8,28 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use super::client::NatsError;
-use super::message::{EventMetadata, stored_size};
-use super::names::StreamKind;
-use super::topic::cursor;
-use super::{NatsContext, check_size, stream};
+use crate::nats::client::NatsError;
+use crate::nats::message::{EventMetadata, stored_size};
+use crate::nats::names::StreamKind;
+use crate::nats::stream;
+use crate::nats::topic::state::cursor;
+use crate::nats::{NatsContext, check_size};
 use crate::{Cursor, NewEvent, StoreError};
 
 impl NatsContext {
     /// Makes sure of a topic's stream, and gives its epoch.
-    pub(super) async fn ensure_topic(&self, name: &Name) -> Result<u32, NatsError> {
+    pub(crate) async fn ensure_topic(&self, name: &Name) -> Result<u32, NatsError> {
         let make = async || Ok(stream::epoch(&self.make_topic(name).await?));
         self.streams.ensure(StreamKind::Topic, name, make).await
     }
 
     /// Makes a topic's stream, or finds it.
-    pub(super) async fn make_topic(&self, name: &Name) -> Result<Info, NatsError> {
+    pub(crate) async fn make_topic(&self, name: &Name) -> Result<Info, NatsError> {
         let config = stream::topic(&self.link, name, &self.limits.topics.retention(name));
         stream::make(&self.link, &config, self.clock.now()).await
     }
 
-    pub(super) fn publish_now(
+    pub(crate) fn publish_now(
         self: &Arc<Self>,
         name: &Name,
         event: NewEvent,
@@ -56,13 +57,13 @@ impl NatsContext {
         }))
     }
 
-    pub(super) async fn end_of(self: Arc<Self>, name: Name) -> Result<Cursor, StoreError> {
+    pub(crate) async fn end_of(self: Arc<Self>, name: Name) -> Result<Cursor, StoreError> {
         let shared = self.clone();
         let until = Instant::now() + self.link.config.timeout;
         self.work(async move { shared.find_end(&name, until).await }).await
     }
 
-    pub(super) async fn find_end(&self, name: &Name, until: Instant) -> Result<Cursor, StoreError> {
+    pub(crate) async fn find_end(&self, name: &Name, until: Instant) -> Result<Cursor, StoreError> {
         let stream = self.link.names.stream(StreamKind::Topic, name);
         let info = self.link.persist(until, || stream::info(&self.link, &stream)).await?;
         Ok(info.map_or(Cursor::START, |info| cursor(stream::epoch(&info), info.state.last_sequence)))
