@@ -15,6 +15,7 @@ use super::output::OutputArgs;
 use super::serve::variable;
 
 /// Print a component's world and imports, and which imports this host does not provide
+///
 /// Exits with 0 if this host can serve the component, and with 1 if not.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(

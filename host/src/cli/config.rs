@@ -33,6 +33,7 @@ enum ConfigAction {
 }
 
 /// Check a configuration, and print its listeners, apps and routes
+///
 /// Reads the file, its environment variables and its certificates, and checks that components and folders exist.
 /// Does not load components: use `linger check` for that. Exits with 0 if nothing is wrong, and with 2 otherwise.
 #[derive(Debug, Args)]

@@ -17,10 +17,12 @@ Examples:
   linger conformance https://127.0.0.1:8443 --insecure --case 7 --case 24 --rounds 20";
 
 /// Test whether a long-poll server loses events when clients disconnect
+///
 /// Clients poll and disconnect in every possible way while an event is pushed; then another client polls for it.
 /// Works against any server that answers `POST /push/{queue}` with 2xx and stores the body, and `GET
 /// /poll/{queue}?wait=SECONDS` with 200 and one event, or with 204 after that time. Detects whether it
 /// speaks HTTP/1.1, HTTP/2 or both. Uses queues whose names start with `c` and a random number.
+///
 /// Exits with 0 if all cases pass, with 1 if an event was lost or a case failed, and with 2 if the server cannot be
 /// tested.
 #[derive(Debug, Args)]

@@ -17,10 +17,12 @@ use super::progress;
 use crate::admin::client::RequestContent;
 
 /// Deploy a new version of an app with zero downtime (hot swap)
+///
 /// The server loads the component, starts an instance, and sends the app's probe request if one is configured. If
 /// all succeed, the new version serves new requests, the old one finishes its in-flight requests, and this exits
 /// with 0. Otherwise the old version continues to serve, and this exits with 2. A deploy lasts until the server
 /// restarts: then the component in the configuration serves again.
+///
 /// With --canary, the new version serves only a share of the requests. Deploy the same component again with another
 /// share to change it. To send it all requests, deploy it without --canary, or use `linger promote`. To discard it,
 /// use `linger abort`; the server does so by itself if too many of its requests fail.

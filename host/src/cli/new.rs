@@ -10,6 +10,7 @@ use clap::Args;
 use crate::project::{ProjectLanguage, ProjectTemplate, files};
 
 /// Create a project for a handler, complete with SDK, test and configuration
+///
 /// Creates the folder NAME with sources that build to a component, a test, a configuration that serves it, and a
 /// copy of the SDK or helper module.
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use super::output::OutputArgs;
 use crate::admin::client::RequestContent;
 
 /// Reload a server's configuration without dropping connections
+///
 /// Applies changes of routes, limits and apps. Lists other changes: they need a restart. If the configuration is
 /// invalid or a component cannot be served, nothing changes: this prints the reason and exits with 2. SIGHUP does
 /// the same, and logs the result.

@@ -27,6 +27,7 @@ use crate::server::Server;
 const INTERRUPTED: u8 = 130;
 
 /// Serve a component, or the apps of a configuration
+///
 /// Prints `listening on http://ADDRESS` (or `https://`) for each listener once it accepts connections. SIGTERM and
 /// SIGINT start a graceful shutdown: parked requests are cancelled, running ones may end within `shutdown_timeout`,
 /// and the exit code is 0. A second signal stops the server at once. SIGHUP reloads the configuration, like `linger

@@ -23,6 +23,7 @@ pub(super) struct StoreArgs {
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Verify every event in a store's directory, and print their number and size
+    ///
     /// No server may have it open. Exits with 0 if every event can be read, and with 1 if the store is damaged.
     Check {
         /// The directory, as given to `linger serve --store`

@@ -19,6 +19,7 @@ use super::place::{EventsArgs, EventsPlace};
 use crate::admin::client::{RequestContent, succeeded};
 
 /// Take the next event of a queue, and print its bytes
+///
 /// With --store, the event is acknowledged once its bytes are written to standard output; if that fails, it is
 /// requeued, flagged `maybe-delivered`. A server acknowledges the event when it sends it to this command. The
 /// event's metadata goes to standard error. Exits with 1 if no event is available.

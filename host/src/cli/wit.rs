@@ -7,6 +7,7 @@ use clap::Args;
 use super::print;
 
 /// Print the WIT package `linger:host`, with its dependencies
+///
 /// The document is complete: save it as `linger.wit`, and generate bindings for the world `linger:host/handler`
 /// (WASI 0.3) or `linger:host/handler-p2` (WASI 0.2) from it.
 #[derive(Debug, Args)]
