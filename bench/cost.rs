@@ -48,7 +48,7 @@ pub(crate) async fn poll(engine: &Arc<Engine>) -> anyhow::Result<()> {
 struct CostRound {
     /// How often a second the work was done.
     rate: f64,
-    /// Microseconds of processor time for each, the clients' included. Other jobs of the machine weigh less on it.
+    /// Microseconds of CPU time for each, the clients' included. Other jobs of the machine weigh less on it.
     cpu: f64,
 }
 

@@ -196,7 +196,7 @@ async fn settle(count: usize) -> anyhow::Result<()> {
     let of_hosts = hosts.iter().zip(&busy).map(|(host, before)| Ok(each(host.used()?.since(before))));
     let of_hosts: f64 = of_hosts.sum::<anyhow::Result<f64>>()?;
     println!(
-        "nats: {count} hosts, pushed and polled for: {rate:.0} settled a second; processor time for each: hosts {of_hosts:.0} us, NATS {of_nats:.0} us"
+        "nats: {count} hosts, pushed and polled for: {rate:.0} settled a second; CPU time for each: hosts {of_hosts:.0} us, NATS {of_nats:.0} us"
     );
     Ok(())
 }
@@ -213,7 +213,7 @@ async fn park(queues: usize) -> anyhow::Result<()> {
     sleep(IDLE).await;
     let a_second = |used: Duration| used.as_secs_f64() * 1e3 / IDLE.as_secs_f64();
     println!(
-        "nats: {} polls parked over {queues} queues: {:.0} resident bytes each; idle, processor time in a second: host {:.1} ms, NATS {:.1} ms, which grew by {:.1} MiB",
+        "nats: {} polls parked over {queues} queues: {:.0} resident bytes each; idle, CPU time in a second: host {:.1} ms, NATS {:.1} ms, which grew by {:.1} MiB",
         parked::MANY,
         median(&figures.resident),
         a_second(host.used()?.since(&busy)),

@@ -34,11 +34,11 @@ const STRIDE: usize = 7_919;
 pub(crate) struct Figures {
     /// Bytes for each request.
     pub(crate) resident: Vec<f64>,
-    /// Milliseconds of processor time while they were left alone after that.
+    /// Milliseconds of CPU time while they were left alone after that.
     settling: Vec<f64>,
     /// Seconds until all were parked.
     opening: Vec<f64>,
-    /// Milliseconds of processor time in a second, with few and with many.
+    /// Milliseconds of CPU time in a second, with few and with many.
     idle: [Vec<f64>; 2],
     events: Vec<Duration>,
 }
@@ -61,7 +61,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
         let (resident, opening) = (median(&figures.resident), median(&figures.opening));
         let settling = median(&figures.settling);
         println!(
-            "  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s, then {settling:.0} ms of processor time"
+            "  {name:>10} {resident:>8.0} resident bytes each, open after {opening:.2} s, then {settling:.0} ms of CPU time"
         );
     }
     let ratio = median(&own.resident) / median(&bare.resident);
@@ -82,7 +82,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     );
     let [few, many] = own.idle.map(|figures| median(&figures));
     println!(
-        "parked: idle, processor time in a second: {few:.2} ms with {FEW}, {many:.2} ms with {MANY}; growth: {}",
+        "parked: idle, CPU time in a second: {few:.2} ms with {FEW}, {many:.2} ms with {MANY}; growth: {}",
         Goal::at_most(1.0, 0.1).judge(many - few)
     );
     Ok(())
@@ -167,7 +167,7 @@ async fn knock(process: &Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Milliseconds of processor time.
+/// Milliseconds of CPU time.
 async fn use_in_a_second(process: &Process) -> anyhow::Result<f64> {
     let before = process.used()?;
     sleep(IDLE).await;

@@ -73,7 +73,7 @@ impl Process {
         self.address
     }
 
-    /// The processor time that its threads have used so far.
+    /// The CPU time that its threads have used so far.
     pub(crate) fn used(&self) -> anyhow::Result<Used> {
         used(self.child.id())
     }
@@ -95,7 +95,7 @@ impl Process {
     }
 }
 
-/// The processor time that the threads of a process have used so far.
+/// The CPU time that the threads of a process have used so far.
 pub(crate) fn used(process: u32) -> anyhow::Result<Used> {
     let mut threads = HashMap::new();
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {

@@ -23,7 +23,7 @@ pub(crate) struct ThroughputContestant {
     pub(crate) name: &'static str,
     process: Process,
     rates: Vec<f64>,
-    /// Microseconds of the server's processor time for each time that the work was done.
+    /// Microseconds of the server's CPU time for each time that the work was done.
     cpu: Vec<f64>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn compare(
     }
     for contestant in &contestants {
         let (rate, cpu) = (median(&contestant.rates), median(&contestant.cpu));
-        println!("  {:>24} {rate:>8.0} a second, {cpu:>6.1} us of its processor time each", contestant.name);
+        println!("  {:>24} {rate:>8.0} a second, {cpu:>6.1} us of its CPU time each", contestant.name);
     }
     for (name, other, goal) in comparisons {
         let named = |name| contestants.iter().find(|contestant| contestant.name == name);

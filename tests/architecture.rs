@@ -181,7 +181,7 @@ fn named(code: &str, prefix: &str) -> Vec<String> {
         let after = &code[at + prefix.len()..];
         match after.strip_prefix('{') {
             Some(group) => {
-                names.extend(group[..group.find('}').unwrap()].split(',').map(|name| word(name.trim())))
+                names.extend(group[..group.find('}').unwrap()].split(',').map(|name| word(name.trim())));
             }
             None => names.push(word(after)),
         }
