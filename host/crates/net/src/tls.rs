@@ -93,7 +93,7 @@ impl TlsTerminator {
                     tracing::info!("{file}: the certificate is reloaded, and applies to new connections");
                 }
                 Ok(Err(error)) => {
-                    tracing::error!("the certificate is not reloaded, and the old one stays in use: {error}")
+                    tracing::error!("the certificate is not reloaded, and the old one stays in use: {error}");
                 }
                 Err(error) => tracing::error!("{file}: cannot read the certificate: {error}"),
             }
