@@ -125,8 +125,8 @@ async fn answer_without_a_guest_is_named_and_logged(component: &str, protocol: P
     let limit = "too large; the limits are 8.0 KiB and 20 fields";
     for (request, status, says) in [
         (Request::get("/nothing/here"), 404, "no app is served"),
-        (Request::post("/see", "x"), 405, "only GET here"),
-        (Request::get("/x/../see"), 400, "several ways"),
+        (Request::post("/see", "x"), 405, "use GET"),
+        (Request::get("/x/../see"), 400, "the path is ambiguous"),
         (many, 431, limit),
         (large, 431, limit),
     ] {
@@ -153,7 +153,7 @@ async fn head_that_cannot_be_read_is_answered_in_words() {
         ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
         ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", 400, "does not use TLS"),
         (&long, 414, "request target is too long"),
-        (&many, 431, "at most 80.0 KiB and 100 fields"),
+        (&many, 431, "the limits are 80.0 KiB and 100 fields"),
     ] {
         let mut client = Http1::connect(server.address()).await;
         // What was read before is answered as ever.

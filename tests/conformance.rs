@@ -242,7 +242,7 @@ async fn bad_arguments_are_refused() {
         assert_refused(&conformance(&[url]).await, &[url, "http://HOST:PORT"]);
     }
     let output = conformance(&["http://127.0.0.1:1", "--case", "5"]).await;
-    assert_refused(&output, &["--case 5", "there are 0, 1, 2, 4, 6"]);
+    assert_refused(&output, &["--case 5", "the cases are 0, 1, 2, 4, 6"]);
     let output = conformance(&["https://127.0.0.1:1", "--ca", "none.pem"]).await;
     assert_refused(&output, &["none.pem", "PEM file"]);
     assert_eq!(conformance(&["http://127.0.0.1:1", "--rounds", "0"]).await.status.code(), Some(2));

@@ -260,8 +260,8 @@ async fn unknown_app_is_named_with_those_that_there_are() {
     let server = serve_component("hello").await;
     let file = component("plain-p3");
     let output = server.operate(&["deploy", file.to_str().unwrap(), "--app", "other"]).await;
-    assert_refused(&output, &["no app `other`", "`app`"]);
-    assert_refused(&server.operate(&["rollback", "other"]).await, &["no app `other`", "`app`"]);
+    assert_refused(&output, &["unknown app `other`", "`app`"]);
+    assert_refused(&server.operate(&["rollback", "other"]).await, &["unknown app `other`", "`app`"]);
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn component_beyond_the_limit_is_refused() {
         "[admin]\nlisten = 'unix:admin.sock'\nmax_component_size = '10KiB'\n[apps.app]\ncomponent = '{hello}'\n",
     )
     .await;
-    assert_refused(&server.deploy("plain-p3").await, &["at most 10", "max_component_size"]);
+    assert_refused(&server.deploy("plain-p3").await, &["the limit is 10", "max_component_size"]);
     server.get("/").await.expect(200);
 }
 

@@ -274,7 +274,7 @@ fn folder_of_a_socket_has_to_be_there() {
 fn settings_that_make_no_sense_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (listener, words) in [
-        ("address = 'unix:'", &["wants a path"][..]),
+        ("address = 'unix:'", &["needs a path"][..]),
         ("address = 'localhost:80'", &["invalid address", "unix:PATH"]),
         ("address = '127.0.0.1:0'\nproxy_protocol = true", &["listeners[0]", "trusted_proxies"]),
         ("address = '127.0.0.1:0'\ntrusted_proxies = ['10.0.0.0/40']", &["not a network"]),

@@ -92,7 +92,10 @@ async fn middleware_that_changes_is_another_generation() {
     server.get("/").await.expect(401);
     // One that knows of no token. The one that was refused had a number, too.
     put(&server.folder().join("token.wasm"), "cancel");
-    assert_eq!(text(&server.operate(&["reload"]).await.stdout), "apps.app: generation 3 serves\n");
+    assert_eq!(
+        text(&server.operate(&["reload"]).await.stdout),
+        "apps.app: generation 3 serves all requests\n"
+    );
     server.get("/").await.expect(200);
 }
 

@@ -93,7 +93,7 @@ async fn event_that_never_arrives_becomes_a_dead_letter(component: &str) {
     let dead = server.get("/poll/q.dead?wait=60").await;
     assert_eq!((dead.expect(200).len(), dead.header("maybe-delivered")), (800_000, Some("true")));
     server.get("/poll/q?wait=0").await.expect(204);
-    server.log.line(&["goes to q.dead"]).await;
+    server.log.line(&["dead letters in q.dead"]).await;
 }
 
 const CLIENT: &str = "commit = 'client'\nlease = '1s'";

@@ -95,7 +95,7 @@ async fn app_that_is_no_more_tells_its_polls() {
     }
     server.get("/poll/q?wait=60").await.expect(404);
     server.get("/one").await.expect(200);
-    assert_refused(&server.roll_back().await, &["no app `app`", "`one`"]);
+    assert_refused(&server.roll_back().await, &["unknown app `app`", "`one`"]);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn guests_see_what_they_are_granted_now() {
     let server = serve(&app("env = { COLOUR = 'red' }\n")).await;
     assert_eq!(server.get("/env").await.expect(200), "COLOUR=red\n");
     let output = reload(&server, &app("env = { COLOUR = 'blue' }\n")).await;
-    assert_said(&output, &["apps.app: generation 2 serves"]);
+    assert_said(&output, &["apps.app: generation 2 serves all requests"]);
     assert_eq!(server.get("/env").await.expect(200), "COLOUR=blue\n");
     // A rollback is one of the grants too.
     assert_serves(&server.roll_back().await, 3);
@@ -116,11 +116,11 @@ async fn component_that_was_deployed_since_stays() {
     let server = Server::operated("component = '{hello}'\n").await;
     assert_serves(&server.deploy("plain-p3").await, 2);
     let app = "[apps.app]\ncomponent = '{hello}'\nenv = { A = 'b' }\n";
-    assert_said(&reload(&server, app).await, &["apps.app: generation 3 serves"]);
+    assert_said(&reload(&server, app).await, &["apps.app: generation 3 serves all requests"]);
     assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
     // Another file is another component.
     let app = "[apps.app]\ncomponent = '{plain-p2}'\nenv = { A = 'b' }\n";
-    assert_said(&reload(&server, app).await, &["apps.app: generation 4 serves"]);
+    assert_said(&reload(&server, app).await, &["apps.app: generation 4 serves all requests"]);
     assert_eq!(server.get("/").await.expect(200), "plain-p2\n");
 }
 
@@ -187,7 +187,7 @@ async fn wrong_configuration_changes_nothing() {
     for (wrong, reasons) in [
         ("[apps".to_owned(), &["linger.toml:3"][..]),
         (format!("{right}[limit]\n"), &["linger.toml", "limit"]),
-        (format!("{ONE}{ROUTES}"), &["routes[1]", "no app `two`"]),
+        (format!("{ONE}{ROUTES}"), &["routes[1]", "unknown app `two`"]),
         (format!("{right}[apps.three]\ncomponent = 'none.wasm'\n{third}"), &["apps.three", "none.wasm"]),
         (
             format!("{right}[apps.three]\ncomponent = 'garbage.wasm'\n{third}"),
@@ -219,7 +219,7 @@ async fn reload_after_a_rollback_gives_what_the_configuration_says() {
     reload(&server, &app("blue")).await;
     assert_serves(&server.roll_back().await, 3);
     assert_eq!(server.get("/env").await.expect(200), "COLOUR=red\n");
-    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 4 serves"]);
+    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 4 serves all requests"]);
     assert_eq!(server.get("/env").await.expect(200), "COLOUR=blue\n");
 }
 
@@ -232,7 +232,7 @@ async fn file_that_was_replaced_is_read_unless_something_was_sent() {
     let text = format!("{ADMIN}[apps.app]\ncomponent = '{}'\n", file.display());
     let server = Server::in_folder(config, &text).await;
     put(&file, "plain-p3");
-    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 2 serves"]);
+    assert_said(&server.operate(&["reload"]).await, &["apps.app: generation 2 serves all requests"]);
     assert_eq!(server.get("/").await.expect(200), "plain-p3\n");
     assert_serves(&server.deploy("plain-p2").await, 3);
     put(&file, "hello");
@@ -331,7 +331,7 @@ async fn reloads_under_load_fail_no_request() {
     for round in 1..=20 {
         assert_said(
             &reload(&server, &config(round)).await,
-            &[&format!("apps.one: generation {} serves", round + 1)],
+            &[&format!("apps.one: generation {} serves all requests", round + 1)],
         );
     }
     drop(stop);

@@ -122,15 +122,15 @@ fn name_that_no_crate_can_have_is_refused() {
     }
     for (name, reason) in [
         ("", "letters"),
-        ("2nd", "letter is the first"),
+        ("2nd", "starting with a letter"),
         ("a/b", "letters"),
         ("..", "letters"),
         ("héllo", "letters"),
         ("fn", "Rust"),
         ("test", "Rust"),
-        ("linger-guest", "needs"),
-        ("linger_guest", "needs"),
-        ("tokio", "needs"),
+        ("linger-guest", "depends on"),
+        ("linger_guest", "depends on"),
+        ("tokio", "depends on"),
     ] {
         let error = check(name, ProjectTemplate::Hello).unwrap_err();
         assert!(error.contains(reason), "{name}: {error}");

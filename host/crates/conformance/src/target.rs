@@ -37,7 +37,7 @@ pub enum CertificateTrust {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The URL names no server.
-    #[error("{0}: no URL of a server; give one as http://HOST:PORT or https://HOST:PORT")]
+    #[error("{0}: not the URL of a server; give one as http://HOST:PORT or https://HOST:PORT")]
     Url(String),
     /// The file of authorities is of no use.
     #[error("{}: {problem}; give a PEM file with the authority's certificate", file.display())]

@@ -105,7 +105,7 @@ pub(crate) fn failure(error: &CallError, id: RequestId) -> Response<BoundaryBody
     // What a guest or the engine says of it is for the log: it may tell a stranger too much.
     let what = match error {
         CallError::Busy | CallError::OverLimit => "the server is busy",
-        CallError::Unread(UnreadCause::NoRoom) => "the server has no memory left for the request body",
+        CallError::Unread(UnreadCause::NoRoom) => "the server has no room left for request bodies",
         CallError::Unread(UnreadCause::TooSlow) => "the request body arrived too slowly",
         CallError::GaveUp(Reason::Deadline) => "the handler did not respond in time",
         CallError::GaveUp(Reason::Shutdown) => "the server is shutting down",

@@ -106,7 +106,7 @@ pub enum CallError {
     #[error("the instance has reached its limit of buffered data")]
     OverLimit,
     /// The body of the request is not read to its end, so that no guest can answer.
-    #[error("{}", match .0 { UnreadCause::NoRoom => "the host has no memory left for its body", UnreadCause::TooSlow => "its body arrived too slowly", UnreadCause::Malformed => "its body is malformed" })]
+    #[error("{}", match .0 { UnreadCause::NoRoom => "the host has no room left for request bodies", UnreadCause::TooSlow => "its body arrived too slowly", UnreadCause::Malformed => "its body is malformed" })]
     Unread(UnreadCause),
     /// The request was cancelled, and the guest did not answer within the grace.
     #[error("the guest did not respond within `grace` after the cancellation `{0}`")]
