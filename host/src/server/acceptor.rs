@@ -1,4 +1,4 @@
-//! A acceptor: a listener, from which each connection goes to the shard that has the fewest.
+//! An acceptor: a listener whose connections each go to the shard with the fewest.
 
 use std::time::Duration;
 

@@ -1,7 +1,13 @@
 //! The configuration: every setting, limit and timeout, with defaults and units, and the documents that are made of them.
 //!
-//! It is pure: it parses text and reads no file. It names of Linger only `linger-base`; of others serde, toml and schemars.
-//! It may not name sockets, Wasmtime, hyper, NATS or the disk store: their crates take what they need from here.
+//! - one module for each table of `linger.toml`: `app`, `instances`, `limits`, `listener`, `detection`, `queues`, `nats` …
+//! - `unit` and `setting` are how durations and sizes are written, `address`, `network` and `pattern` the other kinds of values
+//! - `variables` replaces `${NAME}`, `unknown` finds the key that was meant
+//! - `document` makes the JSON Schema, the reference and the default file
+//!
+//! It is pure: it parses text and reads no file. Of Linger it names only `linger-base`; of other libraries those for text: serde,
+//! toml, schemars, http (names of hosts and methods), and those for units and networks. It may not name sockets, Wasmtime, hyper,
+//! NATS or the disk store: their crates take what they need from here.
 #![forbid(unsafe_code)]
 
 mod address;

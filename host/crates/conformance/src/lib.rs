@@ -11,7 +11,7 @@
 //! - `parked` is the client that leaves, `healthy` the one that does not
 //! - `round` plays a case once, `suite` often enough; `report` is what came of it
 //!
-//! It names no other crate of Linger, and shares no code with the server that it tests.
+//! It names h2, rustls, socket2 and rustix. It may not name another crate of Linger: it shares no code with the server that it tests.
 #![forbid(unsafe_code)]
 
 mod case;

@@ -1,24 +1,27 @@
 //! Zero-downtime deploys (hot swap): a new generation replaces the current one, and no request fails.
 //!
-//! A deploy loads the component, starts an instance, sends it the probe request of its app if there is one, and only then
-//! switches. Whatever fails before leaves the old generation serving. After the switch the requests of the old generation are
-//! told `replaced`; when the last one has ended, its instances end. A canary is a generation that has been tried and serves only
-//! some of the requests, beside the current one.
+//! A deploy loads the component, starts an instance, sends it the app's probe request if there is one, and only then switches. If
+//! any of it fails, the old generation goes on. After the switch the requests of the old generation are cancelled (`replaced`); when
+//! the last one has ended, its instances end. A canary is a generation that serves only some of the requests, beside the current one.
 //!
-//! It names no HTTP server, no socket of a client, and neither Wasmtime nor a store of events by itself: components are
-//! compiled and run by `linger-wasm`, and files are watched with notify.
+//! - `slot` is an app's place for generations, `split` divides its requests, `record` is its history
+//! - `component`, `compile` and `spec` make a generation, `probe` tries it, `probation` watches it, `plan` does so for a reload
+//! - `files` watches the files of components
+//!
+//! It names notify, rayon and rustix (a lower priority for compiling). Components are run by `linger-wasm`. It may not name Wasmtime,
+//! an HTTP server, sockets of clients, NATS or the disk store.
 #![forbid(unsafe_code)]
 
 mod compile;
 mod component;
 mod files;
 mod plan;
+mod probation;
 mod probe;
 mod record;
 mod slot;
 mod spec;
 mod split;
-mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,7 +109,7 @@ pub struct Deployments {
     changed: watch::Sender<()>,
     /// Sent when a generation was replaced.
     replaced: watch::Sender<()>,
-    /// Notified when there is a doubt of a generation on trial.
+    /// Notified when there is a doubt of a generation on probation.
     doubt: Arc<Notify>,
     /// Owns the guests of probes.
     tasks: TaskTracker,
@@ -185,7 +188,7 @@ impl Deployments {
         drop(trying);
         match tried {
             Ok(app) => {
-                let generation = self.on_trial(slot, &spec, record.generation);
+                let generation = self.on_probation(slot, &spec, record.generation);
                 Ok(self.install(slot, DeployedComponent { generation, app, component, spec }, record, false))
             }
             Err(error) => {
@@ -297,9 +300,9 @@ impl Deployments {
         files::watch(self).await;
     }
 
-    /// Probes generations on trial, and rolls back or discards those that fail, for as long as it is polled.
+    /// Probes generations on probation, and rolls back or discards those that fail, for as long as it is polled.
     pub async fn judge(&self) {
-        tokio::join!(trial::judge(self), trial::keep_probing(self));
+        tokio::join!(probation::judge(self), probation::keep_probing(self));
     }
 
     /// Does something with the apps that there are, and begins anew when those change, for as long as it is polled.
@@ -365,7 +368,7 @@ impl Deployments {
         Ok(Arc::new(app))
     }
 
-    fn on_trial(&self, slot: &AppSlot, spec: &AppSpec, number: u64) -> Arc<Generation> {
+    fn on_probation(&self, slot: &AppSlot, spec: &AppSpec, number: u64) -> Arc<Generation> {
         Generation::on_probation(slot.metrics.clone(), number, &spec.config.rollback, self.doubt.clone())
     }
 

@@ -133,7 +133,7 @@ impl Deployments {
         }
         let mut record = DeployRecord::new(slot.next_number(), &component);
         let app = self.try_out(&slot.metrics, &spec, &component, &mut record, None).await?;
-        let generation = self.on_trial(&slot, &spec, record.generation);
+        let generation = self.on_probation(&slot, &spec, record.generation);
         let change = AppChange::Generation(record.generation);
         let deployed = DeployedComponent { generation, app, component, spec: spec.clone() };
         let next = Some(NextGeneration { deployed, record, seen });

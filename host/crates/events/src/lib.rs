@@ -1,7 +1,11 @@
 //! Events in queues and topics, their store, and the settlement of taken events.
 //!
 //! A taken event is not popped from its queue: it is *leased*. The holder of the [`Lease`] settles it, and a lease
-//! that is dropped requeues its event, so that no path through the host can lose one.
+//! that is dropped releases its event, so that no path through the host can lose one.
+//!
+//! - `local` has the queues and topics of this process, over a journal; `disk` is the journal in a directory
+//! - `nats` has those that hosts share
+//! - `deliveries` is what one request holds, `ack_tokens` what its client has to acknowledge
 //!
 //! The only crate that names the client of NATS (in `nats`) and the disk store's engine (fjall, in `disk`). Of Linger it names
 //! the base and the configuration. It may not name HTTP, sockets of clients, metrics or Wasmtime.

@@ -14,7 +14,7 @@ use linger_config::RollbackConfig;
 use linger_telemetry::AppMetrics;
 
 /// Names a generation, counts its requests, tells them when a new generation has replaced it, and judges it while it is on
-/// trial.
+/// probation.
 #[derive(Debug)]
 pub struct Generation {
     /// Counts the app's generations, from 1.
@@ -51,7 +51,7 @@ struct Probation {
     doubt: Arc<Notify>,
 }
 
-/// What a trial has come to.
+/// What a probation has come to.
 #[derive(Clone, Copy, Debug)]
 struct ProbationState {
     /// When it is over. A canary's has no end of its own: it begins anew with each window, or what went well long ago would
@@ -82,13 +82,13 @@ impl Generation {
     /// Probes in a row that have to fail before there is a doubt: one may be an accident.
     const FAILED_PROBES: u32 = 2;
 
-    /// A generation that is not on trial.
+    /// A generation that is not on probation.
     #[must_use]
     pub fn new(metrics: Arc<AppMetrics>, number: u64) -> Arc<Self> {
         Self::with_probation(metrics, number, None)
     }
 
-    /// A generation that is about to be a canary: it is on trial for as long as it is one. `doubt` is notified when there is
+    /// A generation that is about to be a canary: it is on probation for as long as it is one. `doubt` is notified when there is
     /// one.
     #[must_use]
     pub fn on_probation(
@@ -97,7 +97,7 @@ impl Generation {
         rule: &RollbackConfig,
         doubt: Arc<Notify>,
     ) -> Arc<Self> {
-        let trial = rule.window.map(|_| Probation {
+        let probation = rule.window.map(|_| Probation {
             rule: rule.clone(),
             state: Mutex::new(ProbationState {
                 until: None,
@@ -108,20 +108,20 @@ impl Generation {
             open: AtomicBool::new(true),
             doubt,
         });
-        Self::with_probation(metrics, number, trial)
+        Self::with_probation(metrics, number, probation)
     }
 
-    fn with_probation(metrics: Arc<AppMetrics>, number: u64, trial: Option<Probation>) -> Arc<Self> {
+    fn with_probation(metrics: Arc<AppMetrics>, number: u64, probation: Option<Probation>) -> Arc<Self> {
         let (begun, ended, failed) = Default::default();
-        Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, probation: trial })
+        Arc::new(Self { number, metrics, replaced: OnceLock::new(), begun, ended, failed, probation })
     }
 
-    /// Notes that it serves all requests from now on: the window of its trial begins.
+    /// Notes that it serves all requests from now on: the window of its probation begins.
     pub fn serve(&self) {
-        if let Some(trial) = &self.probation {
-            let until = trial.rule.window.and_then(|window| Instant::now().checked_add(window));
+        if let Some(probation) = &self.probation {
+            let until = probation.rule.window.and_then(|window| Instant::now().checked_add(window));
             let began = Instant::now();
-            *trial.state() = ProbationState { until, began, before: self.past(), failed_probes: 0 };
+            *probation.state() = ProbationState { until, began, before: self.past(), failed_probes: 0 };
         }
     }
 
@@ -154,17 +154,17 @@ impl Generation {
         if failed {
             let (ended, failed) = self.past();
             self.failed.fetch_add(1, Ordering::Relaxed);
-            if let Some(trial) = self.probation.as_ref().filter(|trial| trial.is_open()) {
-                trial.begin_again((ended.saturating_sub(1), failed));
+            if let Some(probation) = self.probation.as_ref().filter(|probation| probation.is_open()) {
+                probation.begin_again((ended.saturating_sub(1), failed));
             }
             self.notify_rollback();
         }
     }
 
-    /// Counts what became of a probe while it is on trial.
+    /// Counts what became of a probe while it is on probation.
     pub fn record_probe(&self, answered: bool) {
-        if let Some(trial) = &self.probation {
-            let mut state = trial.state();
+        if let Some(probation) = &self.probation {
+            let mut state = probation.state();
             state.failed_probes = if answered { 0 } else { state.failed_probes + 1 };
             drop(state);
             self.notify_rollback();
@@ -178,21 +178,21 @@ impl Generation {
         RequestCounts { running: self.begun.load(Ordering::Relaxed).saturating_sub(ended), ended, failed }
     }
 
-    /// Whether it is still on trial.
+    /// Whether it is still on probation.
     #[must_use]
     pub fn is_on_probation(&self) -> bool {
         self.probation.as_ref().is_some_and(Probation::is_open)
     }
 
-    /// The reason to withdraw it, while it is on trial.
+    /// The reason to withdraw it, while it is on probation.
     #[must_use]
     pub fn rollback_cause(&self) -> Option<RollbackCause> {
-        self.probation.as_ref().filter(|trial| trial.is_open())?.doubt(self.past())
+        self.probation.as_ref().filter(|probation| probation.is_open())?.doubt(self.past())
     }
 
     fn notify_rollback(&self) {
-        if let (Some(trial), Some(_)) = (&self.probation, self.rollback_cause()) {
-            trial.doubt.notify_one();
+        if let (Some(probation), Some(_)) = (&self.probation, self.rollback_cause()) {
+            probation.doubt.notify_one();
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         Metrics::default().of_app("a")
     }
 
-    fn on_trial(rule: &RollbackConfig) -> Arc<Generation> {
+    fn on_probation(rule: &RollbackConfig) -> Arc<Generation> {
         let generation = Generation::on_probation(metrics(), 2, rule, Arc::default());
         generation.serve();
         generation
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn share_counts_once_there_are_enough() {
-        let generation = on_trial(&rule());
+        let generation = on_probation(&rule());
         for _ in 0..5 {
             generation.record_end(true);
         }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn after_the_window_nothing_counts() {
-        let generation = on_trial(&RollbackConfig { window: Some(Duration::ZERO), ..rule() });
+        let generation = on_probation(&RollbackConfig { window: Some(Duration::ZERO), ..rule() });
         for _ in 0..100 {
             generation.record_end(true);
         }
@@ -293,9 +293,9 @@ mod tests {
     }
 
     #[test]
-    fn generation_that_is_not_on_trial_is_not_doubted() {
+    fn generation_that_is_not_on_probation_is_not_doubted() {
         for generation in
-            [Generation::new(metrics(), 1), on_trial(&RollbackConfig { window: None, ..rule() })]
+            [Generation::new(metrics(), 1), on_probation(&RollbackConfig { window: None, ..rule() })]
         {
             (0..100).for_each(|_| generation.record_end(true));
             (0..3).for_each(|_| generation.record_probe(false));
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn probes_that_fail_in_a_row_are_a_doubt() {
-        let generation = on_trial(&rule());
+        let generation = on_probation(&rule());
         for answered in [false, true, false] {
             generation.record_probe(answered);
             assert_eq!(generation.rollback_cause(), None);

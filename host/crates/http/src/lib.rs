@@ -1,7 +1,13 @@
 //! HTTP: a connection, and the scope of each request on it.
 //!
-//! It names hyper and h2 (the second in `serving::http2` only), and builds on every crate below it: sockets, exchanges,
-//! components and deployments. It names none of Wasmtime, NATS or the disk store, and makes no system call by itself.
+//! - `connection` is one connection as its requests see it: its peer, its client's permits, its supervisor
+//! - `request` is one request: its head and body, the guard of its exchange, acks and refusals
+//! - `serving` drives a connection with hyper or h2, and calls `request`
+//! - `router` finds the app; `error_response` is the only place where an error becomes a status
+//! - `buffers` and `read_ahead` limit request bodies; `context` is what a shard's connections share, `settings` what can change
+//!
+//! It names hyper, and h2 in `serving::http2` and for the bodies of its requests. Of Linger it names every crate but
+//! `linger-conformance`. It may not name Wasmtime, NATS or the disk store, and makes no system call by itself.
 #![forbid(unsafe_code)]
 
 mod buffers;

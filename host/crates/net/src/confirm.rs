@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use linger_base::rate::RateTracker;
 use linger_config::ReceiptWaits;
 
-use super::link::{FlushObserver, SocketMonitor};
+use super::monitor::{FlushObserver, SocketMonitor};
 use super::receipt::{Receipt, ReceiptTracker, SocketObservation};
 
 /// Between questions to the kernel: at least what a timer can tell, at most what nobody notices.

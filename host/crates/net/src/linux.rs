@@ -10,7 +10,7 @@ use rustix::io::ioctl_fionread;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{Interest, ReadBuf};
 
-use super::link::{FlushObserver, SocketMonitor};
+use super::monitor::{FlushObserver, SocketMonitor};
 use super::receipt::{ConnectionEnd, TcpCounters};
 use super::stream::SocketStream;
 use super::{tcp_info, unix_info};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::link::{FlushObserver, MonitoredSocket};
+use super::monitor::{FlushObserver, MonitoredSocket};
 
 /// One type for both, so that hyper is compiled once.
 pub enum Transport<T: FlushObserver> {

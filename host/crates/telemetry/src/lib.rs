@@ -1,8 +1,12 @@
 //! Observability of a running server: metrics, the log, and traces.
 //!
-//! It names prometheus-client, tracing and OpenTelemetry, and hyper only as the client that sends traces. Of Linger it names
-//! the base, the configuration, sockets and events, whose outcomes are labels. It counts what it is told, and looks nothing
-//! up in the rest of the host.
+//! - `metrics` has the counters and histograms, `labels` what tells them apart, `reached` warns of limits, `process` reads `/proc`
+//! - `log` writes the log (`json`, `lines`), `wanted` filters it, `follow` sends it to followers
+//! - `spans` is the trace of one request, `traces` how spans are sent
+//!
+//! It names prometheus-client, tracing and OpenTelemetry, and hyper and rustls only as the client that sends traces. Of Linger it
+//! names the base, the configuration, sockets and events, whose outcomes are labels. It may not name requests, Wasmtime, NATS or the
+//! disk store: it counts what it is told, and looks nothing up.
 #![forbid(unsafe_code)]
 
 mod follow;

@@ -1,8 +1,13 @@
 //! Guests: components, their instances, and what they import.
 //!
-//! The only crate that names Wasmtime, its WASI, and the tools for components. It names hyper only for requests that guests
-//! send. Of Linger it names the base, the configuration, events, telemetry and exchanges. It may not name a client's socket,
-//! deployments, NATS or the disk store.
+//! - `engine` compiles components, `inspect` reports on them, `compose` puts middleware in front
+//! - `app` runs a request in an instance: `p3` of WASI 0.3, with many requests each, or `p2` of WASI 0.2; `factory` makes their stores
+//! - `imports` is the WIT package for guests, `outgoing` their requests, `state` what a store has
+//! - `meter`, `limits`, `budget`, `instance_queue` and `log` are what a guest may use; `runtime` and `cancels` what is known of it
+//!
+//! The only crate that names Wasmtime, its WASI, and the tools for components. It names hyper only for requests that guests send. Of
+//! Linger it names the base, the configuration, events, telemetry and exchanges. It may not name a client's socket, deployments, NATS
+//! or the disk store.
 #![forbid(unsafe_code)]
 
 mod app;
@@ -14,6 +19,7 @@ mod engine;
 mod factory;
 mod imports;
 mod inspect;
+mod instance_queue;
 mod limits;
 mod log;
 mod meter;
@@ -21,7 +27,6 @@ mod middleware;
 mod outgoing;
 mod p2;
 mod p3;
-mod queue;
 mod replay;
 mod runtime;
 mod shard;

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{Interest, ReadBuf};
 use tokio::sync::Notify;
 
-use super::link::{FlushObserver, SocketMonitor};
+use super::monitor::{FlushObserver, SocketMonitor};
 use super::receipt::{self, TcpCounters};
 use super::stream::SocketStream;
 

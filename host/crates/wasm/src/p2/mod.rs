@@ -20,8 +20,8 @@ use linger_exchange::{Exchange, GuestCall};
 
 use super::engine::one_line;
 use super::factory::StoreFactory;
+use super::instance_queue::InstanceQueue;
 use super::meter::{CpuMeter, end};
-use super::queue::InstanceQueue;
 use super::replay::RequestReplay;
 use super::state::StoreState;
 use super::{BoundaryBody, CallError, ResponseGuard, ShardHandle, not_started};

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::PoolState;
-use crate::queue::InstanceQueue;
+use crate::instance_queue::InstanceQueue;
 
 /// The other pool, if there is one.
 #[derive(Default)]

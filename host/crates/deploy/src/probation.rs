@@ -1,4 +1,4 @@
-//! Watches over generations that are on trial.
+//! Watches over generations that are on probation.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn roll_back(deployments: &Deployments, slot: &AppSlot, doubted: &Arc<DeployedCo
     }
 }
 
-/// Sends the probe request to generations that are on trial, again and again, for as long as it is polled.
+/// Sends the probe request to generations that are on probation, again and again, for as long as it is polled.
 pub(super) async fn keep_probing(deployments: &Deployments) {
     let probe_all = async |slots: Vec<Arc<AppSlot>>| {
         join_all(slots.iter().map(|slot| keep_probing_one(deployments, slot))).await;
