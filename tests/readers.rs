@@ -64,6 +64,8 @@ async fn event_of_a_stalled_reader_of_a_unix_socket_returns(longpoll: &str) {
     let mut stalled = Http1::at(&server.folder().join("app.sock")).await;
     stalled.send_request(&Request::get("/poll/q?wait=60")).await;
     push(&server).await;
+    // It has the event before another asks for it.
+    stalled.arrived(1000).await;
     returned(&server).await;
 }
 

@@ -213,7 +213,7 @@ impl Deployments {
         if is_same(&current) {
             if let (Some(serving), None) = (&serving, canary) {
                 // It is to serve all requests.
-                self.abort_in(slot, serving, "discarded: its component was deployed for all requests again");
+                self.abort_in(slot, serving, "discarded: the current component was deployed again");
             }
             return Some(Err(DeployError::Unchanged(current.generation.number)));
         }
