@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # What the other scripts share. They source this file, and run in the repository's folder from then on.
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 # Cargo's target directory may be elsewhere. The components are always here, where tests and benches look for them.
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
