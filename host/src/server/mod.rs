@@ -4,7 +4,6 @@ mod acceptor;
 mod polling;
 mod shard;
 
-use shard::Shard;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -24,10 +23,10 @@ use linger_telemetry::traces::{self, ExportThread, SpanExport, TracesError};
 use linger_telemetry::{LogFilter, Metrics};
 use linger_wasm::{Engine, LoadError, ShardHandle};
 
-use crate::admin::MetricsExposition;
-use crate::admin::{self, AdminContext};
+use crate::admin::{self, AdminContext, MetricsExposition};
 use crate::reload::{ConfigReader, ConfigReloader};
 use acceptor::Acceptor;
+use shard::Shard;
 
 /// The reason why the server cannot be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -19,8 +19,10 @@ use linger_config::{QueuesConfig, TopicsConfig};
 
 use super::clock::Clock;
 use super::journal::{Journal, NoJournal, SavedEvents};
-use super::{Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, QueueUsage, TopicBatch};
-use super::{Schedule, Settlement, StoreError, StoreFuture, StoreUsage, TopicUsage};
+use super::{
+    Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, QueueUsage, Schedule, Settlement,
+    StoreError, StoreFuture, StoreUsage, TopicBatch, TopicUsage,
+};
 
 /// What an event costs beside its payload, in bytes: its entry, its id and its content type.
 pub(super) const OVERHEAD: u64 = 256;

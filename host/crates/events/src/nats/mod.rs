@@ -32,10 +32,9 @@ use linger_config::{NatsConfig, QueuesConfig, TopicsConfig};
 use super::clock::Clock;
 use super::wait::{QueueWait, WaitingLines};
 use super::{
-    Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, OpenError, StoreConnection,
-    TopicBatch,
+    Cursor, EventId, EventStore, EventTotals, Lease, LeaseId, NewEvent, OpenError, QueueUsage, Schedule,
+    Settlement, StoreConnection, StoreError, StoreFuture, StoreUsage, TopicBatch, TopicUsage,
 };
-use super::{QueueUsage, Schedule, Settlement, StoreError, StoreFuture, StoreUsage, TopicUsage};
 use client::NatsClient;
 use health::NatsHealth;
 use stream::survey::StreamSurvey;

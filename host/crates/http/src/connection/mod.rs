@@ -33,7 +33,7 @@ use supervisor::Supervisor;
 use wait::RequestTimeouts;
 
 /// The socket of a client, and what its kernel knows.
-pub(crate) type ClientLink = SocketMonitor<UnflushedResponse>;
+pub(crate) type ClientMonitor = SocketMonitor<UnflushedResponse>;
 
 /// A response whose last bytes wait for the connection's next flush.
 pub(crate) trait AwaitsFlush: Send + Sync {
@@ -76,7 +76,7 @@ impl ListenerPolicy {
 
 /// What the requests of one connection share.
 pub(crate) struct Connection {
-    pub(crate) monitor: Arc<ClientLink>,
+    pub(crate) monitor: Arc<ClientMonitor>,
     pub(crate) secure: bool,
     /// Set before the first request.
     pub(crate) peer: OnceLock<ConnectionPeer>,
@@ -103,7 +103,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        link: Arc<ClientLink>,
+        link: Arc<ClientMonitor>,
         entrance: &ListenerPolicy,
         limits: &ServerLimits,
         waits: Option<ReceiptWaits>,

@@ -16,7 +16,7 @@ use linger_net::{Receipt, ReceiptBaseline};
 use linger_telemetry::Failure;
 use linger_wasm::BodyError;
 
-use crate::connection::{ClientLink, Connection};
+use crate::connection::{ClientMonitor, Connection};
 use crate::request::access::{AccessRecord, ResponsePhase};
 use crate::request::progress::BodyProgress;
 use crate::request::shares::RequestPermits;
@@ -88,7 +88,7 @@ impl Guard {
         BodyProgress::new(self.connection.clone(), self.http2, self.any_sent.clone())
     }
 
-    fn monitor(&self) -> &Arc<ClientLink> {
+    fn monitor(&self) -> &Arc<ClientMonitor> {
         &self.connection.monitor
     }
 

@@ -30,7 +30,7 @@ use linger_exchange::{Exchange, RequestInfo, StopCause};
 use linger_telemetry::Reached;
 use linger_wasm::{App, BoundaryBody, CallError, ResponseGuard, empty};
 
-use crate::connection::{ClientLink, Connection, InProgress};
+use crate::connection::{ClientMonitor, Connection, InProgress};
 use crate::context::ShardContext;
 use crate::error_response;
 use crate::router::RouteMatch;
@@ -136,7 +136,7 @@ fn begin(
         Err(answer) => return Err(refusal::refuse(context, &request, client, answer)),
     };
     let deployed = target.slot.choose(request.headers());
-    let link: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&connection.monitor);
+    let link: Weak<dyn ClientProbe> = Arc::<ClientMonitor>::downgrade(&connection.monitor);
     let scheme = scheme.unwrap_or(if connection.secure { Scheme::HTTPS } else { Scheme::HTTP });
     let asked = RequestInfo { method: request.method().clone(), uri: request.uri().clone(), client };
     let mut request = make_absolute(request, scheme, host);
@@ -177,7 +177,7 @@ async fn call(
     context: &ShardContext,
     begun: Box<BegunRequest>,
     upload: Option<Box<RequestUpload<IncomingBody>>>,
-    link: &Arc<ClientLink>,
+    link: &Arc<ClientMonitor>,
 ) -> Result<Response<GuardedBody>, ClientLeft> {
     let BegunRequest { app, mut guard, request } = begun.open();
     let exchange = guard.exchange().clone();

@@ -6,8 +6,7 @@ use linger_base::ClientAddress;
 use linger_exchange::RequestId;
 use linger_wasm::BoundaryBody;
 
-use crate::ShardContext;
-use crate::error_response;
+use crate::{ShardContext, error_response};
 
 /// An answer to a request that goes to no app.
 #[expect(clippy::unnecessary_box_returns, reason = "it is boxed already, and goes on so")]

@@ -11,8 +11,7 @@ use linger_wasm::BoundaryBody;
 
 use crate::connection::clients::{ClientPermit, ClientQuota};
 use crate::connection::{Connection, InProgress};
-use crate::error_response;
-use crate::{HttpSettings, RouteTarget, ShardContext};
+use crate::{HttpSettings, RouteTarget, ShardContext, error_response};
 
 /// Given back when the request has ended.
 pub(crate) struct RequestPermits {

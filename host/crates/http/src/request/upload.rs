@@ -17,7 +17,7 @@ use linger_wasm::BoundaryBody;
 
 use crate::ShardContext;
 use crate::buffers::BufferFull;
-use crate::connection::ClientLink;
+use crate::connection::ClientMonitor;
 use crate::request::incoming::BodyReadError;
 use crate::request::intake::{BodyIntake, KeepConnection};
 use crate::request::pump::{self, BodyBreak, Pump};
@@ -59,7 +59,7 @@ where
         self: Box<Self>,
         context: &ShardContext,
         exchange: &Arc<Exchange>,
-        link: &Arc<ClientLink>,
+        link: &Arc<ClientMonitor>,
     ) -> (BoundaryBody, Option<Arc<BodyIntake>>) {
         let (intake, on_demand) = (self.intake(), self.on_demand);
         let bounds = context.settings.load().read_ahead.clone();
@@ -97,7 +97,7 @@ fn says_close(headers: &HeaderMap) -> bool {
 }
 
 /// Reads until the exchange has ended, and for a while after that.
-async fn read<B>(mut pump: Pump<B>, exchange: Arc<Exchange>, link: Arc<ClientLink>)
+async fn read<B>(mut pump: Pump<B>, exchange: Arc<Exchange>, link: Arc<ClientMonitor>)
 where
     B: HttpBody<Data = Bytes, Error: Into<BodyReadError> + Send> + Send + Unpin,
 {

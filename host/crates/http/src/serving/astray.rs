@@ -5,10 +5,9 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::ShardContext;
-use crate::connection::{ClientLink, Connection};
-use crate::error_response;
+use crate::connection::{ClientMonitor, Connection};
 use crate::request::refusal::Refusal;
+use crate::{ShardContext, error_response};
 
 /// How long such a client has to close after its answer, and how much of what it sends meanwhile is read: while something
 /// lies unread, closing would destroy the answer.
@@ -18,7 +17,7 @@ const MOST: u64 = 64 * 1024;
 const TEXT: &str = "this address requires TLS; use https";
 
 /// Waits for the first byte of a client. Whether it is one of a method and not of TLS; what comes stays where it is.
-pub(crate) async fn speaks_plainly(link: &ClientLink) -> bool {
+pub(crate) async fn speaks_plainly(link: &ClientMonitor) -> bool {
     let first = link.peek(&mut [0; 1], |bytes| bytes.first().map(u8::is_ascii_uppercase)).await;
     matches!(first, Ok(Some(true)))
 }

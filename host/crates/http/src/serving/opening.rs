@@ -7,7 +7,7 @@ use linger_config::ServerLimits;
 use linger_net::{MonitoredSocket, TlsTerminator, Transport};
 
 use crate::connection::origin::ConnectionPeer;
-use crate::connection::{ClientLink, Connection, ListenerPolicy, UnflushedResponse};
+use crate::connection::{ClientMonitor, Connection, ListenerPolicy, UnflushedResponse};
 use crate::context::ShardContext;
 use crate::serving::proxy::{self, ProxySpeaker};
 use crate::serving::version::HttpVersion;
@@ -92,7 +92,7 @@ async fn negotiate(tls: &TlsTerminator, socket: MonitoredSocket<UnflushedRespons
 }
 
 /// Resolves when the server stops: at once where nothing has come of a client, and otherwise when it had time to go on.
-async fn given_up(link: &ClientLink, context: &ShardContext) {
+async fn given_up(link: &ClientMonitor, context: &ShardContext) {
     context.stopping.cancelled().await;
     if link.has_come() {
         tokio::time::sleep(LAST_WORDS).await;

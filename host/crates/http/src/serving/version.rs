@@ -3,7 +3,7 @@
 //! What hyper-util has for that reads the first bytes apart. For HTTP/1.1 they are then in hyper's buffer when it reads on,
 //! which makes it double the buffer: 8 KiB for each connection that is open. And it has room for both versions.
 
-use crate::connection::ClientLink;
+use crate::connection::ClientMonitor;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,7 +22,7 @@ impl HttpVersion {
     }
 
     /// Waits for the first bytes of a client, until they tell, and leaves them where they are.
-    pub(crate) async fn sent(link: &ClientLink) -> Self {
+    pub(crate) async fn sent(link: &ClientMonitor) -> Self {
         // One that ends before is none of HTTP/2.
         link.peek(&mut [0; PREFACE.len()], Self::of).await.ok().flatten().unwrap_or(Self::Http1)
     }

@@ -10,13 +10,12 @@ use tokio::time::Instant;
 
 use linger_base::Name;
 
-use crate::nats::NatsContext;
 use crate::nats::client::NatsError;
 use crate::nats::message::{EventMetadata, stored_size};
 use crate::nats::names::StreamKind;
 use crate::nats::queue::pull;
 use crate::nats::queue::state::DueAction;
-use crate::nats::stream;
+use crate::nats::{NatsContext, stream};
 use crate::{EventId, EventTotals, NewEvent, Schedule, StoreError};
 
 /// Events that are purged at a time.

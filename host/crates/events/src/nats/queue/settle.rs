@@ -8,13 +8,12 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use crate::nats::NatsContext;
 use crate::nats::message::{DeadLetterOrigin, EventMetadata};
 use crate::nats::names::StreamKind;
 use crate::nats::queue::answer;
 use crate::nats::queue::arrival::UnclaimedEvent;
 use crate::nats::queue::state::{HeldEvent, millis};
-use crate::nats::stream;
+use crate::nats::{NatsContext, stream};
 use crate::{Event, LeaseId, Settlement, StoreError};
 
 impl NatsContext {

@@ -12,10 +12,9 @@ use tokio::time::Instant;
 use linger_base::Name;
 
 use crate::StoreError;
-use crate::nats::NatsContext;
 use crate::nats::names::StreamKind;
 use crate::nats::queue::state::millis;
-use crate::nats::stream;
+use crate::nats::{NatsContext, stream};
 
 /// What is told may be as old as that.
 const AGE: Duration = Duration::from_secs(1);

@@ -13,12 +13,11 @@ use tokio::time::sleep;
 use linger_base::Name;
 
 use crate::StoreError;
-use crate::nats::NatsContext;
 use crate::nats::client::{NatsError, pause};
 use crate::nats::message::{EventMetadata, stored_size};
 use crate::nats::names::StreamKind;
-use crate::nats::stream;
 use crate::nats::topic::mirror::TopicMirror;
+use crate::nats::{NatsContext, stream};
 
 /// How long a topic that nobody reads any more is followed: those who poll come again soon.
 const LINGER: Duration = Duration::from_mins(1);

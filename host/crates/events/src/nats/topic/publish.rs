@@ -11,9 +11,8 @@ use linger_base::Name;
 use crate::nats::client::NatsError;
 use crate::nats::message::{EventMetadata, stored_size};
 use crate::nats::names::StreamKind;
-use crate::nats::stream;
 use crate::nats::topic::state::cursor;
-use crate::nats::{NatsContext, check_size};
+use crate::nats::{NatsContext, check_size, stream};
 use crate::{Cursor, NewEvent, StoreError};
 
 impl NatsContext {

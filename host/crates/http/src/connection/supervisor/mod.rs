@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use linger_base::Reason;
 use linger_exchange::Exchange;
 
-use crate::connection::ClientLink;
+use crate::connection::ClientMonitor;
 use crate::connection::wait::{RequestTimeouts, RequestWait, WaitEnd};
 
 pub(crate) struct Supervisor {
@@ -166,7 +166,7 @@ impl Supervisor {
     /// time. Called again, it goes on, and that does not come again.
     pub(crate) async fn run(
         &self,
-        link: &ClientLink,
+        link: &ClientMonitor,
         stopping: &CancellationToken,
         mut replaced: watch::Receiver<()>,
     ) -> ConnectionClose {
@@ -241,7 +241,7 @@ impl Supervisor {
     }
 
     /// Does what is due. Returns why nobody waits for the connection any more, if so.
-    fn act(&self, link: &ClientLink) -> Option<WaitEnd> {
+    fn act(&self, link: &ClientMonitor) -> Option<WaitEnd> {
         let mut over = Vec::new();
         let mut watched = self.watched();
         let now = Instant::now();

@@ -10,8 +10,7 @@ use linger_exchange::{Exchange, Generation, RequestInfo, RoutePolicy};
 use linger_net::{MonitoredSocket, SocketMonitor};
 
 use super::*;
-use crate::connection::ClientLink;
-use crate::connection::{Connection, ListenerPolicy};
+use crate::connection::{ClientMonitor, Connection, ListenerPolicy};
 use crate::request::access::AccessRecord;
 use crate::request::shares::RequestPermits;
 
@@ -27,9 +26,9 @@ struct ProgressFixture {
 async fn fixture(http2: bool) -> ProgressFixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link: Arc<ClientLink> =
+    let link: Arc<ClientMonitor> =
         SocketMonitor::new(listener.accept().await.unwrap().0, None, HalfClosePolicy::Gone);
-    let asked: Weak<dyn ClientProbe> = Arc::<ClientLink>::downgrade(&link);
+    let asked: Weak<dyn ClientProbe> = Arc::<ClientMonitor>::downgrade(&link);
     let exchange = Arc::new(Exchange::new(
         Generation::new(linger_telemetry::Metrics::default().of_app("app"), 1),
         RoutePolicy::default(),
