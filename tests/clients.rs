@@ -2,10 +2,9 @@
 //! have read does not come again. They are not all at hand everywhere, so that is run by `make clients` alone.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Certificate, H1, Request, Server};
+use crate::harness::{Certificate, H1, Request, Server, root};
 
 const ROUNDS: usize = 30;
 
@@ -17,9 +16,7 @@ struct KnownClient {
 }
 
 fn clients() -> Vec<KnownClient> {
-    let script = |name: &str| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients").join(name).display().to_string()
-    };
+    let script = |name: &str| root().join("tests/clients").join(name).display().to_string();
     let client = |name, check: &[&'static str], run: &[String]| KnownClient {
         name,
         check: check.to_vec(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use linger_config::Config;
 
-use crate::harness::{ADMIN_TCP, Certificate, Server, component, put, soon, text};
+use crate::harness::{ADMIN_TCP, Certificate, Server, component, put, root, soon, text};
 
 /// How long a command may take: some play a whole suite.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -17,10 +17,6 @@ struct Block {
     place: String,
     kind: String,
     text: String,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// All documents of the repository, by their paths in it. Folders of builds and of tools have none.

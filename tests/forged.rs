@@ -1,12 +1,12 @@
 //! Real proxies as docs/listeners.md sets them, and a client that makes up all that they could say of it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tokio::net::TcpSocket;
 
-use crate::harness::{Http1, Request, Server, eventually, is_there};
+use crate::harness::{Http1, Request, Server, eventually, is_there, root};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 1);
 
@@ -48,7 +48,7 @@ fn address(port: u16) -> SocketAddr {
 
 /// The part of the documents in this language.
 fn documented(language: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/listeners.md");
+    let file = root().join("docs/listeners.md");
     let text = std::fs::read_to_string(file).unwrap();
     let (_, after) = text.split_once(&format!("```{language}\n")).unwrap();
     after.split_once("```").unwrap().0.to_owned()

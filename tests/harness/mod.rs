@@ -17,7 +17,7 @@ mod server;
 mod socket;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use browser::Browser;
@@ -60,6 +60,11 @@ pub(crate) enum Protocol {
 
 pub(crate) use Protocol::{Http1 as H1, Http2 as H2};
 
+/// The repository's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
 /// The file of a guest that `make guests` or `make guests-other` built. `make test-languages` lets others that have the
 /// same contract stand for `longpoll` and `longpoll-p2`.
 pub(crate) fn component(name: &str) -> PathBuf {
@@ -68,8 +73,8 @@ pub(crate) fn component(name: &str) -> PathBuf {
         "longpoll-p2" => std::env::var_os("LINGER_LONGPOLL_P2"),
         _ => None,
     };
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/components")
+    let file = root()
+        .join("target/components")
         .join(stands_in.unwrap_or_else(|| name.into()))
         .with_extension("wasm");
     assert!(file.exists(), "there is no {}: run `make guests guests-other`", file.display());
